@@ -1,0 +1,57 @@
+"""Typed errors. Each carries one line for the user, one hint and the exit code of the command line.
+
+The command line prints ``error: <message>`` and ``try: <hint>`` and exits with ``exit_code``; nothing else in
+the package prints. Codes: 0 done, 2 usage, 3 bad input or data, 4 bad checkpoint, 5 a missing extra.
+"""
+
+from __future__ import annotations
+
+
+class VnsSamError(Exception):
+    """Base of every error that a user can cause and mend.
+
+    Args:
+        message: One line: what was expected, what was found and where.
+        hint: One line: what to try next.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(VnsSamError):
+    """A wrong call: an unknown option, an impossible combination, a recipe with a wrong field."""
+
+    exit_code = 2
+
+
+class DataError(VnsSamError):
+    """Input that cannot be used: a broken image, a pair that does not match, an unwritable output."""
+
+    exit_code = 3
+
+
+class PromptError(DataError):
+    """A prompt that names no place in its image: a reversed box, NaN, labels of another length."""
+
+
+class CheckpointError(VnsSamError):
+    """Weights that are missing, damaged or of another architecture."""
+
+    exit_code = 4
+
+
+class MissingExtraError(VnsSamError):
+    """An optional dependency is needed and absent."""
+
+    exit_code = 5
+
+    def __init__(self, package: str, *, extra: str, purpose: str) -> None:
+        super().__init__(
+            f"{purpose} needs the package '{package}', which is not installed",
+            hint=f"pip install 'vns-sam[{extra}]'",
+        )

@@ -1,0 +1,184 @@
+"""What every promptable network shares: fitting pictures, and decoding prompts of all kinds prompt-major.
+
+Prompts of one kind (same number of points, with or without box and mask) form one batch, whichever picture
+they belong to, and batches are decoded in chunks, so memory does not grow with the number of prompts and the
+result does not depend on what else is in the call.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from vns_sam.errors import PromptError
+from vns_sam.images.geometry import boxes_to_model, fit, masks_to_model, points_to_model, resize_image
+from vns_sam.types import PADDING_LABEL, DecoderOutput, Geometry, ImageFeatures, PromptBatch, Prompts
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """The numbers that turn a picture into network input; stored in the checkpoint.
+
+    Attributes:
+        image_size: Side of the square input in pixels, a multiple of 32.
+        mean, std: Per RGB channel on the 0..255 scale.
+    """
+
+    image_size: int
+    mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
+    std: tuple[float, float, float] = (58.395, 57.12, 57.375)
+
+    def __call__(self, image: np.ndarray, device: torch.device) -> tuple[torch.Tensor, Geometry]:
+        """Fits one picture (H, W, 3) uint8 RGB: pixels (3, S, S) normalised, padded with zeros, and geometry."""
+        geometry = fit(image.shape[0], image.shape[1], self.image_size)
+        resized = torch.from_numpy(resize_image(image, geometry).copy()).to(device).permute(2, 0, 1).float()
+        pixels = self.normalise(resized)
+        pad = (0, geometry.side - geometry.fitted_width, 0, geometry.side - geometry.fitted_height)
+        return F.pad(pixels, pad), geometry
+
+    def normalise(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Normalises (..., 3, H, W) pixels in 0..255."""
+        mean = pixels.new_tensor(self.mean)[:, None, None]
+        return (pixels - mean) / pixels.new_tensor(self.std)[:, None, None]
+
+
+class PromptableNetwork(nn.Module, ABC):
+    """Base of SAM, VNS-SAM and the tiny models: implements the promptable protocol over two tensor methods.
+
+    Attributes:
+        name: What a user calls the model.
+        preprocessing: How pictures enter.
+        chunk: Prompts decoded at once.
+    """
+
+    name: str
+    preprocessing: Preprocessing
+    chunk: int = 32
+
+    @abstractmethod
+    def encode_pixels(self, pixels: torch.Tensor) -> ImageFeatures:
+        """Encodes normalised pixels (I, 3, S, S); differentiable. The geometry is left empty."""
+
+    @abstractmethod
+    def decode_batch(self, features: ImageFeatures, batch: PromptBatch) -> DecoderOutput:
+        """Decodes one batch of prompts of one kind; differentiable."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    @property
+    def grid(self) -> int:
+        """Side g of the embedding grid."""
+        return self.preprocessing.image_size // 16
+
+    @torch.inference_mode()
+    def encode(self, images: Sequence[np.ndarray]) -> ImageFeatures:
+        """Encodes I pictures, each (H, W, 3) uint8 RGB of any size."""
+        fitted = [self.preprocessing(image, self.device) for image in images]
+        pixels = torch.stack([pixels for pixels, _ in fitted])
+        return replace(self.encode_pixels(pixels), geometry=tuple(geometry for _, geometry in fitted))
+
+    @torch.inference_mode()
+    def decode(
+        self, features: ImageFeatures, prompts: Sequence[Prompts], image_index: Sequence[int]
+    ) -> DecoderOutput:
+        """Decodes ``prompts[k]`` on image ``image_index[k]``.
+
+        Returns:
+            Maps with one row for each prompt, in the order given, whatever the kinds and counts.
+
+        Raises:
+            PromptError: A row holds no point, box or mask, or an index names no image.
+        """
+        parts: list[DecoderOutput] = []
+        order: list[int] = []
+        for rows, batch in batch_prompts(prompts, image_index, features.geometry, 4 * self.grid):
+            for start in range(0, len(rows), self.chunk):
+                part = slice(start, start + self.chunk)
+                parts.append(self.decode_batch(features, _take(batch, part).to(self.device)))
+                order.extend(rows[part])
+        back = torch.from_numpy(np.argsort(order)).to(self.device)
+        edges = [part.edge_logits for part in parts if part.edge_logits is not None]
+        return DecoderOutput(
+            torch.cat([part.mask_logits for part in parts])[back],
+            torch.cat([part.scores for part in parts])[back],
+            torch.cat(edges)[back] if edges else None,
+        )
+
+
+def batch_prompts(
+    prompts: Sequence[Prompts], image_index: Sequence[int], geometry: Sequence[Geometry], mask_size: int
+) -> Iterator[tuple[list[int], PromptBatch]]:
+    """Sorts prompt rows by kind and maps them to model pixels.
+
+    Args:
+        prompts: One entry for each (image, kind); rows are numbered through in order.
+        image_index: The image of each entry.
+        geometry: One for each image.
+        mask_size: Side of the dense prompt in pixels (4g).
+
+    Yields:
+        The row numbers and the batch of each kind.
+
+    Raises:
+        PromptError: A row holds nothing, an index names no image, or there is no row at all.
+    """
+    kinds: dict[tuple[bool, int, bool], list[tuple[int, PromptBatch]]] = defaultdict(list)
+    row = 0
+    for given, image in zip(prompts, image_index, strict=True):
+        if not 0 <= image < len(geometry):
+            raise PromptError(f"image index must be 0 to {len(geometry) - 1}, got {image}")
+        for single in _rows_to_model(given, image, geometry[image], mask_size):
+            points = 0 if single.points is None else single.points.shape[1]
+            if single.boxes is None and single.masks is None and points == 0:
+                raise PromptError(f"prompt {row} holds no point, box or mask", hint="leave the row out")
+            kinds[single.boxes is not None, points, single.masks is not None].append((row, single))
+            row += 1
+    if not kinds:
+        raise PromptError("no prompt given", hint="give a box, points or a mask")
+    for members in kinds.values():
+        yield [number for number, _ in members], _stack([single for _, single in members])
+
+
+def _rows_to_model(given: Prompts, image: int, geometry: Geometry, mask_size: int) -> Iterator[PromptBatch]:
+    """Each row of one picture's prompts as a batch of one, padding points dropped."""
+    boxes = None if given.boxes is None else torch.from_numpy(boxes_to_model(given.boxes, geometry))
+    points = None if given.points is None else torch.from_numpy(points_to_model(given.points, geometry))
+    labels = None if given.labels is None else torch.from_numpy(np.asarray(given.labels)).long()
+    masks = None if given.masks is None else masks_to_model(torch.from_numpy(given.masks), geometry, mask_size)
+    for row in range(len(given)):
+        at = slice(row, row + 1)
+        kept_points = kept_labels = None
+        if points is not None and labels is not None:
+            keep = labels[row] != PADDING_LABEL
+            if keep.any():
+                kept_points, kept_labels = points[at, keep], labels[at, keep]
+        yield PromptBatch(
+            torch.tensor([image]),
+            None if boxes is None else boxes[at],
+            kept_points,
+            kept_labels,
+            None if masks is None else masks[at],
+        )
+
+
+def _stack(singles: Sequence[PromptBatch]) -> PromptBatch:
+    def cat(name: str) -> torch.Tensor | None:
+        values = [getattr(single, name) for single in singles]
+        return None if values[0] is None else torch.cat(values)
+
+    index = torch.cat([single.image_index for single in singles])
+    return PromptBatch(index, cat("boxes"), cat("points"), cat("labels"), cat("masks"))
+
+
+def _take(batch: PromptBatch, part: slice) -> PromptBatch:
+    return PromptBatch(**{k: None if v is None else v[part] for k, v in vars(batch).items()})

@@ -1,0 +1,92 @@
+"""SAM, whichever encoder it stands on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Self
+
+import torch
+from torch import nn
+
+from vns_sam.sam.checkpoints import read_checkpoint, write_checkpoint
+from vns_sam.sam.config import SamConfig
+from vns_sam.sam.mask_decoder import SamMaskDecoder
+from vns_sam.sam.prompt_encoder import SamPromptEncoder
+from vns_sam.sam.promptable import Preprocessing, PromptableNetwork
+from vns_sam.sam.tiny import PromptMixer, TinyEncoder
+from vns_sam.types import DecoderOutput, ImageFeatures, PromptBatch
+
+
+class SamModel(PromptableNetwork):
+    """Image encoder, prompt encoder and mask decoder (Kirillov et al. 2023).
+
+    Attributes:
+        image_encoder: Maps pixels (I, 3, S, S) to the embedding (I, C, g, g) and four levels (I, g, g, C_k).
+        prompt_encoder: Maps prompts to tokens and SAM's dense map.
+        prompt_mixer: The tiny model's drawn prompts, None on a ViT.
+        mask_decoder: SAM's two-way decoder.
+    """
+
+    def __init__(self, config: SamConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.name = config.name
+        self.preprocessing = Preprocessing(config.image_size)
+        hidden = config.mask_decoder.hidden_size
+        self.image_encoder = _build_encoder(config)
+        self.prompt_encoder = SamPromptEncoder(hidden, config.mask_prompt)
+        self.prompt_mixer = PromptMixer(hidden, config.mixer_blocks) if config.mixer_blocks else None
+        self.mask_decoder = SamMaskDecoder(config.mask_decoder)
+
+    def encode_pixels(self, pixels: torch.Tensor) -> ImageFeatures:
+        """Encodes normalised pixels (I, 3, S, S)."""
+        embedding, levels = self.image_encoder(pixels)
+        return ImageFeatures(embedding, levels, ())
+
+    def image_pe(self, grid: tuple[int, int]) -> torch.Tensor:
+        """Positional encoding of the grid, (1, C, g, g')."""
+        return self.prompt_encoder.shared_embedding.grid(*grid)
+
+    def embed_prompts(self, features: ImageFeatures, batch: PromptBatch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Embeds P prompts of one kind: sparse (P, N, C) and dense (P, C, g, g')."""
+        height, width = features.embedding.shape[-2:]
+        sparse, dense = self.prompt_encoder(batch, (height, width))
+        if self.prompt_mixer is not None:
+            dense = dense + self.prompt_mixer(features.embedding[batch.image_index], batch)
+        return sparse, dense
+
+    def decode_all(self, features: ImageFeatures, batch: PromptBatch) -> tuple[torch.Tensor, torch.Tensor]:
+        """All four masks (P, 4, 4g, 4g) and predicted IoU (P, 4); the first is the single-mask output."""
+        sparse, dense = self.embed_prompts(features, batch)
+        pe = self.image_pe((features.embedding.shape[-2], features.embedding.shape[-1]))
+        return self.mask_decoder(features.embedding[batch.image_index], pe, sparse, dense)
+
+    def decode_batch(self, features: ImageFeatures, batch: PromptBatch) -> DecoderOutput:
+        """SAM's single-mask output."""
+        masks, scores = self.decode_all(features, batch)
+        return DecoderOutput(masks[:, :1], scores[:, 0])
+
+    def save_pretrained(self, folder: str | Path, *, dtype: torch.dtype = torch.float32) -> None:
+        """Writes ``config.json`` and ``model.safetensors``."""
+        write_checkpoint(folder, self.config.to_dict(), self.state_dict(), dtype)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> Self:
+        """Reads a folder of :meth:`save_pretrained`; weights become float32.
+
+        Raises:
+            CheckpointError: The folder or its files are missing, damaged or of another architecture.
+        """
+        values, state = read_checkpoint(folder, "sam")
+        with torch.device("meta"):
+            model = cls(SamConfig.from_dict(values))
+        model.load_state_dict(state, assign=True)
+        return model.eval()
+
+
+def _build_encoder(config: SamConfig) -> nn.Module:
+    if config.backbone == "tiny":
+        return TinyEncoder(config.mask_decoder.hidden_size)
+    from vns_sam.sam.vit import VitEncoder
+
+    return VitEncoder(config)

@@ -1,0 +1,100 @@
+"""SAM's prompt encoder, prompt-major. Module names are those of transformers' ``SamPromptEncoder``."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from vns_sam.sam.mask_decoder import LayerNorm2d
+from vns_sam.types import PromptBatch
+
+MASK_LOGIT = 10.0
+"""A certain pixel of a coarse mask, as a logit."""
+
+
+class PositionalEmbedding(nn.Module):
+    """Random Fourier features of normalised coordinates (Tancik et al. 2020)."""
+
+    positional_embedding: torch.Tensor
+
+    def __init__(self, hidden_size: int) -> None:
+        super().__init__()
+        self.register_buffer("positional_embedding", torch.randn(2, hidden_size // 2))
+
+    def forward(self, coordinates: torch.Tensor) -> torch.Tensor:
+        """Encodes (..., 2) XY in [0, 1] as (..., hidden_size)."""
+        angles = 2 * torch.pi * ((2 * coordinates - 1) @ self.positional_embedding)
+        return torch.cat([angles.sin(), angles.cos()], dim=-1)
+
+    def grid(self, height: int, width: int) -> torch.Tensor:
+        """Encodes the cell centres of a grid as (1, hidden_size, height, width)."""
+        like = self.positional_embedding
+        y = (torch.arange(height, device=like.device, dtype=like.dtype) + 0.5) / height
+        x = (torch.arange(width, device=like.device, dtype=like.dtype) + 0.5) / width
+        xy = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
+        return self(xy).permute(2, 0, 1)[None]
+
+
+class MaskEmbedding(nn.Module):
+    """Brings a dense prompt (P, 1, 4g, 4g') to the grid: (P, C, g, g')."""
+
+    def __init__(self, hidden_size: int, in_channels: int = 1, width: int = 16) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, width // 4, 2, 2)
+        self.layer_norm1 = LayerNorm2d(width // 4)
+        self.conv2 = nn.Conv2d(width // 4, width, 2, 2)
+        self.layer_norm2 = LayerNorm2d(width)
+        self.conv3 = nn.Conv2d(width, hidden_size, 1)
+
+    def forward(self, masks: torch.Tensor) -> torch.Tensor:
+        """Two strided convolutions and a projection."""
+        hidden = F.gelu(self.layer_norm1(self.conv1(masks)))
+        return self.conv3(F.gelu(self.layer_norm2(self.conv2(hidden))))
+
+
+class SamPromptEncoder(nn.Module):
+    """Points and boxes become tokens, masks a dense map (Kirillov et al. 2023, appendix A)."""
+
+    def __init__(self, hidden_size: int = 256, mask_prompt: Literal["logits", "grey"] = "logits") -> None:
+        super().__init__()
+        self.mask_prompt = mask_prompt
+        self.shared_embedding = PositionalEmbedding(hidden_size)
+        self.mask_embed = MaskEmbedding(hidden_size)
+        self.no_mask_embed = nn.Embedding(1, hidden_size)
+        self.point_embed = nn.ModuleList(nn.Embedding(1, hidden_size) for _ in range(4))
+        self.not_a_point_embed = nn.Embedding(1, hidden_size)
+
+    def forward(self, batch: PromptBatch, grid: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Embeds P prompts of one kind on an image whose embedding has the given grid (stride 16).
+
+        Returns:
+            Sparse (P, N, C): points first, closed by "not a point" where there is no box, then two corners; and
+            dense (P, C, g, g').
+        """
+        size = torch.tensor([grid[1] * 16, grid[0] * 16], device=self.no_mask_embed.weight.device)
+        parts = [self.no_mask_embed.weight.new_zeros(len(batch), 0, self.no_mask_embed.embedding_dim)]
+        if batch.points is not None and batch.labels is not None:
+            parts.append(self._embed_points(batch.points, batch.labels, size))
+            if batch.boxes is None:
+                parts.append(self.not_a_point_embed.weight.expand(len(batch), 1, -1))
+        if batch.boxes is not None:
+            parts.append(self._embed_boxes(batch.boxes, size))
+        return torch.cat(parts, dim=1), self._embed_masks(batch, grid)
+
+    def _embed_points(self, points: torch.Tensor, labels: torch.Tensor, size: torch.Tensor) -> torch.Tensor:
+        kinds = torch.cat([self.point_embed[0].weight, self.point_embed[1].weight])
+        return self.shared_embedding((points + 0.5) / size) + kinds[labels]
+
+    def _embed_boxes(self, boxes: torch.Tensor, size: torch.Tensor) -> torch.Tensor:
+        corners = torch.cat([self.point_embed[2].weight, self.point_embed[3].weight])
+        return self.shared_embedding((boxes.unflatten(1, (2, 2)) + 0.5) / size) + corners
+
+    def _embed_masks(self, batch: PromptBatch, grid: tuple[int, int]) -> torch.Tensor:
+        if batch.masks is None:
+            return self.no_mask_embed.weight[:, :, None, None].expand(len(batch), -1, *grid)
+        grey = self.mask_prompt == "grey"
+        values = 255.0 * batch.masks if grey else MASK_LOGIT * (2 * batch.masks - 1)
+        return self.mask_embed(values)

@@ -1,0 +1,1 @@
+"""Sets of pictures and masks, and what training makes of them."""

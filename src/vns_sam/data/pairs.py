@@ -1,0 +1,174 @@
+"""Pictures and their masks in plain folders.
+
+::
+
+    <root>/images/<stem>.jpg          any picture format of ``IMAGE_SUFFIXES``
+    <root>/masks/<stem>.png           the object, gray > 127
+    <root>/masks_instance/<stem>.png  optional: an id for each object, 0 is background
+    <root>/masks_ignore/<stem>.png    optional: gray > 127 where nothing is scored
+    <root>/train.txt, test.txt, ...   optional: one stem on each line
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from vns_sam.errors import DataError
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
+"""File endings (any case) that count as a picture or a mask."""
+
+MASK_THRESHOLD = 127
+"""A pixel is object where its gray value is above this."""
+
+LAYOUT_HINT = "a data set is a folder with images/<stem>.jpg and masks/<stem>.png; see docs/data.md"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One picture with its mask.
+
+    Attributes:
+        stem: File name without its ending; image and mask share it.
+        image: The picture.
+        mask: The mask of all objects together, see :func:`read_mask`.
+        instances: The objects one by one, see :func:`read_instances`, or None.
+        ignore: Pixels that are neither object nor background, read with :func:`read_mask`, or None.
+        dataset: Name of the folder that holds the set.
+    """
+
+    stem: str
+    image: Path
+    mask: Path
+    instances: Path | None
+    ignore: Path | None
+    dataset: str
+
+
+def find_pairs(root: str | os.PathLike[str], split: str | None = None) -> list[Pair]:
+    """Lists the pairs of a data set.
+
+    Args:
+        root: Folder in the layout of this module.
+        split: Name of the list to follow, ``"train"`` reads ``<root>/train.txt``; None takes every picture.
+
+    Returns:
+        At least one pair, in the order of the list, or by stem without one.
+
+    Raises:
+        DataError: A folder or the list is missing, there is no picture, a listed stem has no picture, a picture has
+            no mask, or two files share a stem.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise DataError(f"expected a data set folder at {root}, found none", hint=LAYOUT_HINT)
+    images = _files_by_stem(root / "images")
+    masks = _files_by_stem(root / "masks")
+    stems = sorted(images) if split is None else _read_split(root, split)
+    if not stems:
+        where = root / "images" if split is None else root / f"{split}.txt"
+        raise DataError(f"expected at least one picture, found none in {where}", hint=LAYOUT_HINT)
+    _require(stems, images, f"picture in {root / 'images'}")
+    _require(stems, masks, f"mask in {root / 'masks'}")
+    instances = _files_by_stem(root / "masks_instance", optional=True)
+    ignored = _files_by_stem(root / "masks_ignore", optional=True)
+    name = root.resolve().name
+    return [Pair(s, images[s], masks[s], instances.get(s), ignored.get(s), name) for s in stems]
+
+
+def read_mask(path: str | os.PathLike[str]) -> np.ndarray:
+    """Reads a mask file.
+
+    The object is where gray > 127, or where the value is 1 in a file that holds only 0 and 1. Colour files are read by
+    their first channel, files with a coloured palette by its index (0 is background).
+
+    Returns:
+        (H, W) bool, True on the object.
+
+    Raises:
+        DataError: The file is missing or no picture.
+    """
+    values, is_index = _read_values(Path(path))
+    if is_index:
+        return values > 0
+    return values > (0 if values.max() <= 1 else MASK_THRESHOLD)
+
+
+def read_instances(path: str | os.PathLike[str]) -> list[np.ndarray]:
+    """Reads a file of object ids (8 or 16 bit, gray or palette); 0 is background.
+
+    Returns:
+        One (H, W) bool mask for each id that occurs, by rising id; empty where everything is background.
+
+    Raises:
+        DataError: The file is missing or no picture, or holds colours, which name no id.
+    """
+    path = Path(path)
+    values, _ = _read_values(path, allow_colour=False)
+    return [values == i for i in np.unique(values) if i != 0]
+
+
+def _read_values(path: Path, *, allow_colour: bool = True) -> tuple[np.ndarray, bool]:
+    """Values (H, W) of a mask file, and whether they are indices into a coloured palette."""
+    try:
+        with Image.open(path) as file:
+            if file.mode == "P" and not _has_gray_palette(file):
+                return np.asarray(file), True
+            values = np.asarray(file.convert("L") if file.mode == "P" else file)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise DataError(f"expected a mask picture at {path}: {error}", hint="check the file") from error
+    if values.ndim == 3:
+        if not allow_colour and np.any(values[..., :3] != values[..., :1]):
+            raise DataError(
+                f"expected object ids as gray values in {path}, found colours",
+                hint="write one 8 or 16 bit gray value for each object",
+            )
+        values = values[..., 0]
+    return values, False
+
+
+def _has_gray_palette(file: Image.Image) -> bool:
+    palette = np.asarray(file.getpalette("RGB"), dtype=np.uint8).reshape(-1, 3)
+    return bool(np.all(palette == palette[:, :1]))
+
+
+def _files_by_stem(folder: Path, *, optional: bool = False) -> dict[str, Path]:
+    if not folder.is_dir():
+        if optional:
+            return {}
+        raise DataError(f"expected a folder {folder.name}/ in {folder.parent}, found none", hint=LAYOUT_HINT)
+    files: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() not in IMAGE_SUFFIXES or path.name.startswith("."):
+            continue
+        if path.stem in files:
+            raise DataError(
+                f"expected one file for each stem in {folder}, found {files[path.stem].name} and {path.name}",
+                hint="rename or remove one of them",
+            )
+        files[path.stem] = path
+    return files
+
+
+def _read_split(root: Path, split: str) -> list[str]:
+    path = root / f"{split}.txt"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in root.glob("*.txt"))) or "none"
+        raise DataError(
+            f"expected the list {path}, found none", hint=f"lists in that folder: {known}; give none to take every picture"
+        )
+    lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+    return [Path(line).stem if Path(line).suffix.lower() in IMAGE_SUFFIXES else line for line in lines if line]
+
+
+def _require(stems: Iterable[str], files: dict[str, Path], what: str) -> None:
+    missing = [stem for stem in stems if stem not in files]
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise DataError(f"expected a {what} for '{missing[0]}'{more}, found none", hint=LAYOUT_HINT)

@@ -1,0 +1,138 @@
+"""Scenes made from annotated pictures: as many exact masks as wanted.
+
+A scene is a picture (H, W, 3) uint8 with the masks (K, H, W) bool of its objects. Every function takes a NumPy
+generator and nothing else is random.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+MEAN_COLOUR = (124, 116, 104)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A picture and its objects.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB.
+        masks: (K, H, W) bool, K >= 1; objects may overlap.
+    """
+
+    image: np.ndarray
+    masks: np.ndarray
+
+
+def view(scene: Scene, target: int, side: int, rng: np.random.Generator) -> Scene:
+    """A random square view of a scene: flip, scale (0.75 to 2 times the fitted size), tilt, crop around the target.
+
+    Args:
+        scene: The scene.
+        target: Index of the object that must stay in view.
+        side: Side of the view in pixels; what lies outside the picture has the mean colour, as padding has.
+        rng: Source of all choices.
+    """
+    height, width = scene.image.shape[:2]
+    fitted = side / max(height, width)
+    scale = fitted * np.exp(rng.uniform(np.log(0.75), np.log(2.0)))
+    angle = rng.normal(0, 10) if rng.random() < 0.4 else 0.0
+    matrix = cv2.getRotationMatrix2D((0, 0), angle, scale)
+    if rng.random() < 0.5:
+        matrix = matrix @ np.array([[-1.0, 0, width - 1], [0, 1, 0], [0, 0, 1]])
+    ys, xs = np.nonzero(scene.masks[target])
+    pick = rng.integers(len(xs))
+    anchor = matrix @ np.array([xs[pick], ys[pick], 1.0])
+    corners = matrix @ np.array([[0, width, 0, width], [0, 0, height, height], [1, 1, 1, 1]], dtype=float)
+    low, high = corners.min(axis=1), corners.max(axis=1)
+    for axis in range(2):
+        room = high[axis] - low[axis] - side
+        if room <= 0:
+            offset = low[axis] + room * rng.random()
+        else:
+            wanted = anchor[axis] - side * rng.uniform(0.2, 0.8)
+            offset = np.clip(wanted, low[axis], high[axis] - side)
+        matrix[axis, 2] -= offset
+    image = cv2.warpAffine(scene.image, matrix, (side, side), flags=cv2.INTER_LINEAR, borderValue=MEAN_COLOUR)
+    soft = [cv2.warpAffine(m.astype(np.uint8) * 255, matrix, (side, side)) for m in scene.masks]
+    return Scene(image, np.stack(soft) > 127)
+
+
+def recolour(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Jitters exposure, contrast, white balance and saturation; now and then grey, blurred or noisy."""
+    x = image.astype(np.float32)
+    if rng.random() < 0.1:
+        x = np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2).astype(np.float32)
+    grey = x.mean(axis=2, keepdims=True)
+    x = grey + (x - grey) * np.float32(rng.uniform(0.5, 1.5))
+    x = (x - 128) * np.float32(rng.uniform(0.7, 1.35)) + 128 + np.float32(rng.uniform(-35, 35))
+    x *= rng.uniform(0.85, 1.15, 3).astype(np.float32)
+    if rng.random() < 0.1:
+        x = cv2.GaussianBlur(x, (0, 0), float(rng.uniform(0.4, 1.5)))
+    if rng.random() < 0.15:
+        x += rng.standard_normal(x.shape, dtype=np.float32) * np.float32(rng.uniform(2, 12))
+    return np.clip(x, 0, 255).astype(np.uint8)
+
+
+def paste(scene: Scene, donor: Scene, source: int, rng: np.random.Generator) -> Scene:
+    """Pastes a donor's object at a random place and size; it becomes object 0 and hides what lies under it.
+
+    The donor's view must have the scene's size. Objects that end up hidden are left out.
+    """
+    height, width = scene.masks.shape[1:]
+    ys, xs = np.nonzero(donor.masks[source])
+    extent = max(np.ptp(xs), np.ptp(ys)) + 1
+    scale = np.clip(rng.uniform(0.1, 0.7) * max(height, width) / extent, 0.2, 2.5)
+    matrix = cv2.getRotationMatrix2D((float(xs.mean()), float(ys.mean())), rng.normal(0, 20), scale)
+    matrix[:, 2] += rng.uniform(0.1, 0.9, 2) * (width, height) - (xs.mean(), ys.mean())
+    object_image = cv2.warpAffine(donor.image, matrix, (width, height), flags=cv2.INTER_LINEAR)
+    alpha = cv2.warpAffine(donor.masks[source].astype(np.float32), matrix, (width, height))
+    if (alpha > 0.5).sum() < 40:
+        return scene
+    return _lay_over(scene, object_image, alpha)
+
+
+def camouflage(scene: Scene, target: int, rng: np.random.Generator) -> Scene:
+    """Refills an object with texture of its own background, so that only a faint trace of it remains.
+
+    The texture is a displaced, maybe mirrored copy of the surroundings; 0 to 35 % of the object shines through and
+    its brightness may differ a little. The mask stays exact.
+    """
+    image, mask = scene.image.astype(np.float32), scene.masks[target]
+    height, width = mask.shape
+    best, texture = -1.0, image
+    for _ in range(6):
+        flipped = image[:, ::-1] if rng.random() < 0.5 else image
+        hidden = mask[:, ::-1] if flipped is not image else mask
+        shift = (int(rng.integers(height)), int(rng.integers(width)))
+        share = float((~np.roll(hidden, shift, (0, 1)))[mask].mean())
+        if share > best:
+            best, texture = share, np.roll(flipped, shift, (0, 1))
+    trace = np.float32(rng.uniform(0, 0.35))
+    fill = texture * (1 - trace) + image * trace
+    fill = fill * np.float32(rng.uniform(0.88, 1.12)) + rng.normal(0, 5, 3).astype(np.float32)
+    alpha = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), float(rng.uniform(0.5, 1.2)))[..., None]
+    mixed = image * (1 - alpha) + fill * alpha
+    return Scene(np.clip(mixed, 0, 255).astype(np.uint8), scene.masks)
+
+
+def darken(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A low-light rendering: linear light, an exposure of 1.5 to 12 %, shot and read noise, back to 8 bit sRGB."""
+    linear = (image.astype(np.float32) / 255) ** 2.2
+    exposed = linear * np.float32(np.exp(rng.uniform(np.log(0.015), np.log(0.12))))
+    exposed *= rng.uniform(0.8, 1.25, 3).astype(np.float32)
+    variance = np.float32(rng.uniform(1e-4, 6e-4)) * exposed + np.float32(rng.uniform(2e-4, 2e-3)) ** 2
+    noisy = exposed + rng.standard_normal(exposed.shape, dtype=np.float32) * np.sqrt(variance)
+    return (np.clip(noisy, 0, 1) ** (1 / 2.2) * 255 + 0.5).astype(np.uint8)
+
+
+def _lay_over(scene: Scene, object_image: np.ndarray, alpha: np.ndarray) -> Scene:
+    soft = cv2.GaussianBlur(alpha, (0, 0), 0.7)[..., None]
+    image = scene.image * (1 - soft) + object_image * soft
+    covered = alpha > 0.5
+    rest = scene.masks & ~covered
+    kept = rest[rest.sum(axis=(1, 2)) > 0.5 * scene.masks.sum(axis=(1, 2))]
+    return Scene(image.astype(np.uint8), np.concatenate([covered[None], kept]))

@@ -1,0 +1,209 @@
+"""The training loop: one recipe in, one folder out.
+
+Samples are a pure function of seed and position, the learning rate of the step, and the checkpoint holds the rest;
+so a run that is killed and started again with the same command ends with the same weights as one that is not.
+Started by ``torchrun`` or ``accelerate launch``, the same function trains in several processes; the samples of a
+step are the same however they are spread over processes and accumulated batches.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+
+from vns_sam.data.training_set import TrainingSet, collate
+from vns_sam.errors import MissingExtraError, UsageError
+from vns_sam.training.recipe import Optim, Recipe, dump_recipe
+from vns_sam.training.state import load_state, save_state
+from vns_sam.training.tasks import Task, build_task
+from vns_sam.training.tracking import Tracker
+from vns_sam.training.validation import Validator
+
+logger = logging.getLogger(__name__)
+
+Progress = Callable[[int, int, dict[str, float]], None]
+"""Called after every step with (steps done, steps in all, latest losses and scores)."""
+
+
+def train(recipe: Recipe, progress: Progress = lambda done, total, values: None) -> dict[str, float]:
+    """Runs or continues a training run.
+
+    ``recipe.out`` receives ``recipe.yaml``, ``log.jsonl``, ``last.pt``, ``best/`` (the model with the best mean IoU
+    on held-out pictures) and ``model/`` (the model after the last step).
+
+    Args:
+        recipe: The run.
+        progress: Told about every step, in the main process only.
+
+    Returns:
+        Validation scores of the last step.
+
+    Raises:
+        UsageError: ``out`` holds a run of another recipe.
+        DataError: A training set is missing or empty.
+        CheckpointError: The checkpoint to continue from, or the weights to start from, cannot be read.
+        MissingExtraError: ``accelerate`` is not installed.
+    """
+    accelerator = _accelerator(recipe)
+    main = accelerator.is_main_process
+    torch.manual_seed(recipe.seed)
+    task = build_task(recipe)
+    optimizer = _optimizer(task, recipe)
+    state = _resume(recipe, task, optimizer) or {"step": 0, "best": -1.0}
+    step, best = int(state["step"]), float(state["best"])
+    loader = _loader(recipe, step, accelerator.process_index, accelerator.num_processes)
+    model, optimizer = accelerator.prepare(task.to(accelerator.device), optimizer)
+    if "scaler" in state and accelerator.scaler is not None:
+        accelerator.scaler.load_state_dict(state["scaler"])
+
+    if main:
+        recipe.out.mkdir(parents=True, exist_ok=True)
+        (recipe.out / "recipe.yaml").write_text(dump_recipe(recipe))
+    validator = Validator(recipe.data, recipe.validation) if main else None
+    tracker = Tracker(recipe.out, step, tensorboard=recipe.tensorboard) if main else None
+    if validator and step == 0:
+        validator(task.model, limit=2)  # a broken validation set fails now, not after an hour
+
+    scores: dict[str, float] = {}
+    window: dict[str, list[float]] = defaultdict(list)
+    for batches in _steps(loader, recipe.accumulate):
+        _set_rates(optimizer, lr_factor(step, recipe.steps, recipe.optim))
+        for name, value in _optimise(accelerator, model, optimizer, batches, recipe.optim.clip).items():
+            window[name].append(value)
+        step += 1
+        last = step == recipe.steps
+        if not (main and tracker and validator):
+            continue
+        if step % recipe.log_every == 0 or last:
+            losses = {name: sum(values) / len(values) for name, values in window.items()}
+            tracker.log(step, {**losses, "lr": optimizer.param_groups[0]["lr"]})
+            window.clear()
+        if step % recipe.validation.every == 0 or last:
+            scores = validator(task.model)
+            tracker.log(step, {f"iou/{name}": value for name, value in scores.items()})
+            if scores["mean"] > best:
+                best = scores["mean"]
+                task.export(recipe.out / "best")
+        if step % recipe.checkpoint_every == 0 or last:
+            save_state(recipe.out, _state(recipe, task, optimizer, accelerator, step, best))
+        progress(step, recipe.steps, {**{k: v[-1] for k, v in window.items()}, **scores})
+    if main:
+        task.export(recipe.out / "model")
+    accelerator.wait_for_everyone()
+    return scores
+
+
+def lr_factor(step: int, steps: int, optim: Optim) -> float:
+    """Learning rate of a step as a fraction of its peak."""
+    if step < optim.warmup:
+        return (step + 1) / optim.warmup
+    if optim.schedule == "step":
+        return optim.gamma ** (step // optim.step_every)
+    if optim.schedule == "cosine":
+        done = (step - optim.warmup) / max(1, steps - optim.warmup)
+        return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done))
+    return 1.0
+
+
+def _accelerator(recipe: Recipe) -> Any:
+    try:
+        from accelerate import Accelerator
+    except ImportError:
+        raise MissingExtraError("accelerate", extra="train", purpose="training") from None
+    return Accelerator(mixed_precision=recipe.precision, gradient_accumulation_steps=recipe.accumulate)
+
+
+def _optimizer(task: Task, recipe: Recipe) -> torch.optim.Optimizer:
+    groups = [{"lr": group["peak"], **group} for group in task.groups(recipe)]
+    kind = torch.optim.Adam if recipe.optim.name == "adam" else torch.optim.AdamW
+    return kind(groups, weight_decay=recipe.optim.weight_decay)
+
+
+def _set_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = group["peak"] * factor
+
+
+def _loader(recipe: Recipe, done: int, rank: int, processes: int) -> DataLoader[Any]:
+    """Batches of this process from step ``done`` on."""
+    step_size = recipe.batch_size * recipe.accumulate * processes
+    length = recipe.steps * step_size
+    dataset = TrainingSet(recipe.data, length=length, step_size=step_size, seed=recipe.seed)
+    starts = range(done * step_size + rank * recipe.batch_size, length, processes * recipe.batch_size)
+    batches = [list(range(start, start + recipe.batch_size)) for start in starts]
+    return DataLoader(
+        dataset,
+        batch_sampler=batches,
+        collate_fn=collate,
+        num_workers=recipe.workers,
+        prefetch_factor=4 if recipe.workers else None,
+        pin_memory=torch.cuda.is_available(),
+    )
+
+
+def _steps(loader: DataLoader[Any], accumulate: int) -> Iterator[list[dict[str, torch.Tensor]]]:
+    """Groups batches into optimiser steps."""
+    batches = []
+    for batch in loader:
+        batches.append(batch)
+        if len(batches) == accumulate:
+            yield batches
+            batches = []
+
+
+def _optimise(
+    accelerator: Any, model: Any, optimizer: Any, batches: list[dict[str, torch.Tensor]], clip: float
+) -> dict[str, float]:
+    """One optimiser step over its accumulated batches; the mean losses."""
+    totals: dict[str, float] = defaultdict(float)
+    for batch in batches:
+        with accelerator.accumulate(model):
+            terms = model({k: v.to(accelerator.device, non_blocking=True) for k, v in batch.items()})
+            loss = sum(terms.values())
+            accelerator.backward(loss)
+            if clip and accelerator.sync_gradients:
+                accelerator.clip_grad_norm_(model.parameters(), clip)
+            optimizer.step()
+            optimizer.zero_grad()
+        for name, value in {"loss": loss, **terms}.items():
+            totals[name] += value.item() / len(batches)
+    return totals
+
+
+def _identity(recipe: Recipe) -> str:
+    """The part of a recipe that a continued run must share."""
+    lines = dump_recipe(recipe).splitlines()
+    free = ("out:", "workers:", "checkpoint_every:", "log_every:", "tensorboard:")
+    return "\n".join(line for line in lines if not line.startswith(free))
+
+
+def _state(recipe: Recipe, task: Task, optimizer: Any, accelerator: Any, step: int, best: float) -> dict[str, Any]:
+    state = {
+        "recipe": _identity(recipe),
+        "step": step,
+        "best": best,
+        "model": task.trained_state(),
+        "optimizer": optimizer.state_dict(),
+    }
+    return state if accelerator.scaler is None else {**state, "scaler": accelerator.scaler.state_dict()}
+
+
+def _resume(recipe: Recipe, task: Task, optimizer: torch.optim.Optimizer) -> dict[str, Any] | None:
+    state = load_state(recipe.out)
+    if state is None:
+        return None
+    if state["recipe"] != _identity(recipe):
+        raise UsageError(
+            f"{recipe.out} holds a run of another recipe, stopped at step {state['step']}",
+            hint="give another 'out', or remove the folder to start again",
+        )
+    task.model.load_state_dict(state["model"], strict=False)
+    optimizer.load_state_dict(state["optimizer"])
+    logger.info("continuing %s at step %d of %d", recipe.out, state["step"], recipe.steps)
+    return state

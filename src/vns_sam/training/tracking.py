@@ -1,0 +1,58 @@
+"""The log of a run: JSON lines always, TensorBoard on request."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from vns_sam.errors import MissingExtraError
+
+LOG = "log.jsonl"
+
+
+class Tracker:
+    """Appends to ``log.jsonl``; after a resume the lines beyond the checkpoint are dropped first.
+
+    Args:
+        folder: Of the run.
+        step: Optimiser steps already done.
+        tensorboard: Also write TensorBoard events under ``tensorboard/``.
+
+    Raises:
+        MissingExtraError: TensorBoard is asked for and not installed.
+    """
+
+    def __init__(self, folder: Path, step: int, *, tensorboard: bool = False) -> None:
+        self.path = folder / LOG
+        kept = [line for line in read_log(folder) if line["step"] <= step]
+        self.path.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        self.events: Any = None
+        if tensorboard:
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError:
+                raise MissingExtraError("tensorboard", extra="train", purpose="tensorboard: true") from None
+            self.events = SummaryWriter(str(folder / "tensorboard"))
+
+    def log(self, step: int, values: dict[str, float]) -> None:
+        """Writes one line, ``{"step": ..., **values}``."""
+        with self.path.open("a") as file:
+            file.write(json.dumps({"step": step, **{k: round(v, 6) for k, v in values.items()}}) + "\n")
+        if self.events is not None:
+            for name, value in values.items():
+                self.events.add_scalar(name, value, step)
+
+
+def read_log(folder: Path) -> list[dict[str, float]]:
+    """Lines of a run's log; a line cut short by a kill is left out."""
+    path = folder / LOG
+    if not path.exists():
+        return []
+    lines = []
+    for text in path.read_text().splitlines():
+        try:
+            lines.append(json.loads(text))
+        except ValueError:
+            continue
+    return lines

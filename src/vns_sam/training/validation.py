@@ -1,0 +1,49 @@
+"""Box prompts on held-out pictures: the number that chooses the best checkpoint."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from vns_sam.data.pairs import Pair, read_instances, read_mask
+from vns_sam.data.training_set import TrainingData, split_pairs
+from vns_sam.images.geometry import maps_to_original
+from vns_sam.prompts.slots import tight_box
+from vns_sam.sam.promptable import PromptableNetwork
+from vns_sam.training.recipe import Validation
+from vns_sam.types import Prompts
+
+
+class Validator:
+    """Mean IoU at original size, by set, with the box around the mask as prompt.
+
+    Args:
+        data: The run's data; of each set the pairs that training leaves out are used.
+        settings: How many pictures.
+    """
+
+    def __init__(self, data: TrainingData, settings: Validation) -> None:
+        self.pairs = {name: split_pairs(data.root, name)[1][: settings.limit] for name in data.sets}
+
+    def __call__(self, model: PromptableNetwork, limit: int | None = None) -> dict[str, float]:
+        """IoU by set and their ``mean``; sets without a held-out picture are left out."""
+        training = model.training
+        model.eval()
+        scores = {
+            name: float(np.mean([_iou(model, pair) for pair in pairs[:limit]]))
+            for name, pairs in self.pairs.items()
+            if pairs
+        }
+        model.train(training)
+        return {**scores, "mean": float(np.mean(list(scores.values())))}
+
+
+def _iou(model: PromptableNetwork, pair: Pair) -> float:
+    image = cv2.imdecode(np.fromfile(pair.image, np.uint8), cv2.IMREAD_COLOR_RGB)
+    masks = read_instances(pair.instances)[:8] if pair.instances else [read_mask(pair.mask)]
+    boxes = np.stack([tight_box(mask) for mask in masks])
+    features = model.encode([image])
+    logits = model.decode(features, [Prompts(boxes=boxes)], [0]).mask_logits
+    found = (maps_to_original(logits, features.geometry[0]) > 0).cpu().numpy()
+    pairs = zip(found, masks, strict=True)
+    return float(np.mean([(f & m).sum() / max(1, (f | m).sum()) for f, m in pairs]))

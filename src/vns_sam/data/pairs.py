@@ -62,12 +62,12 @@ def find_pairs(root: str | os.PathLike[str], split: str | None = None) -> list[P
         At least one pair, in the order of the list, or by stem without one.
 
     Raises:
-        DataError: A folder or the list is missing, there is no picture, a listed stem has no picture, a picture has
-            no mask, or two files share a stem.
+        DataError: A folder or the list is missing, there is no picture, a listed stem has no picture, a
+            picture has no mask, or two files share a stem.
     """
     root = Path(root)
     if not root.is_dir():
-        raise DataError(f"expected a data set folder at {root}, found none", hint=LAYOUT_HINT)
+        raise DataError(f"expected a data set folder at {root}, found no folder there", hint=LAYOUT_HINT)
     images = _files_by_stem(root / "images")
     masks = _files_by_stem(root / "masks")
     stems = sorted(images) if split is None else _read_split(root, split)
@@ -85,8 +85,8 @@ def find_pairs(root: str | os.PathLike[str], split: str | None = None) -> list[P
 def read_mask(path: str | os.PathLike[str]) -> np.ndarray:
     """Reads a mask file.
 
-    The object is where gray > 127, or where the value is 1 in a file that holds only 0 and 1. Colour files are read by
-    their first channel, files with a coloured palette by its index (0 is background).
+    The object is where gray > 127, or where the value is 1 in a file that holds only 0 and 1. Colour files
+    are read by their first channel, files with a coloured palette by its index (0 is background).
 
     Returns:
         (H, W) bool, True on the object.
@@ -161,10 +161,16 @@ def _read_split(root: Path, split: str) -> list[str]:
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in root.glob("*.txt"))) or "none"
         raise DataError(
-            f"expected the list {path}, found none", hint=f"lists in that folder: {known}; give none to take every picture"
+            f"expected the list {path}, found none",
+            hint=f"lists in that folder: {known}; without a split every picture is taken",
         )
     lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
-    return [Path(line).stem if Path(line).suffix.lower() in IMAGE_SUFFIXES else line for line in lines if line]
+    return [_stem(line) for line in lines if line]
+
+
+def _stem(name: str) -> str:
+    path = Path(name)
+    return path.stem if path.suffix.lower() in IMAGE_SUFFIXES else path.name
 
 
 def _require(stems: Iterable[str], files: dict[str, Path], what: str) -> None:

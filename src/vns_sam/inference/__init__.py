@@ -1,0 +1,1 @@
+"""From a picture and prompts to masks at the original size."""

@@ -1,0 +1,1 @@
+"""What a user gives, and what training simulates from a mask."""

@@ -1,0 +1,1 @@
+"""The foundation: image encoders, prompt encoder, two-way decoder, checkpoints."""

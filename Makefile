@@ -1,0 +1,53 @@
+# Needs Python 3.11 or later, git and make; everything else goes into .venv.
+VENV := .venv
+BIN := $(VENV)/bin
+TORCH := torch==2.13.0
+ARGS ?=
+
+PYTHON ?= $(shell for p in python3.11 python3 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.runtime ## segment a bundled picture with the bundled model, offline
+	@$(BIN)/vns-sam demo $(ARGS)
+
+test: $(VENV)/.dev ## run the tests; more: make test ARGS='-m slow'
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(ARGS)
+
+lint: $(VENV)/.dev ## style, format, types and the dependency rule
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+bench: $(VENV)/.runtime ## time the bundled model on this machine
+	@$(BIN)/python benchmarks/encode.py $(ARGS)
+
+clean: ## remove the environment, caches and outputs
+	rm -rf $(VENV) build dist out .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find src tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# torch comes first and alone: resolved together with the rest, pip may move it to another build.
+$(VENV)/.torch:
+	@test -n "$(PYTHON)" || { echo "error: expected Python 3.11 or later, found none" >&2; \
+		echo "try: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@echo "[1/2] $(VENV): $(TORCH) with $(PYTHON) (a few minutes, once)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) '$(TORCH)'
+	@touch $@
+
+$(VENV)/.runtime: $(VENV)/.torch pyproject.toml
+	@echo "[2/2] $(VENV): vns-sam"
+	@$(PIP) -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.torch pyproject.toml
+	@echo "[2/2] $(VENV): vns-sam with the tools of its developers"
+	@$(PIP) -e '.[dev]'
+	@touch $@ $(VENV)/.runtime

@@ -1,7 +1,7 @@
 """Promptable segmentation where the object hardly stands out.
 
-Every public name is imported when it is first used, so ``import vns_sam`` loads no torch. Rooms of the package
-import from each other, never from here.
+Every public name is imported when it is first used, so ``import vns_sam`` loads no torch. The rooms of the
+package import from each other, never from here.
 """
 
 from __future__ import annotations

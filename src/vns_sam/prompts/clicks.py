@@ -1,0 +1,112 @@
+"""Clicks as a person makes them: well inside the object, just beside it, or where the last mask is wrong.
+
+Masks are (H, W) bool arrays, points XY pixels. Deterministic unless a generator is given.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+
+
+class Click(NamedTuple):
+    """One click.
+
+    Attributes:
+        x: Column in pixels.
+        y: Row in pixels.
+        label: 1 on the object, 0 on the background.
+    """
+
+    x: int
+    y: int
+    label: int
+
+
+def click_points(mask: np.ndarray, count: int, generator: torch.Generator) -> np.ndarray:
+    """Draws object pixels that lie deep inside and far from each other.
+
+    The first is drawn in proportion to its distance from the object's border, each other one also to the
+    squared distance from the nearest one so far (the seeding of k-means++, Arthur and Vassilvitskii 2007).
+
+    Returns:
+        (N, 2) float32 XY, all different; N is smaller than ``count`` where the object has fewer pixels.
+    """
+    ys, xs = np.nonzero(mask)
+    weights = _depth(mask)[ys, xs]
+    spread = np.full(len(xs), np.inf, np.float32)
+    points = np.empty((min(count, len(xs)), 2), np.float32)
+    for i in range(len(points)):
+        odds = weights if i == 0 else weights * spread
+        pick = int(torch.multinomial(torch.from_numpy(odds), 1, generator=generator))
+        points[i] = xs[pick], ys[pick]
+        spread = np.minimum(spread, (xs - points[i, 0]) ** 2 + (ys - points[i, 1]) ** 2, dtype=np.float32)
+    return points
+
+
+def negative_points(
+    mask: np.ndarray, count: int, generator: torch.Generator, *, reach: float = 0.2
+) -> np.ndarray:
+    """Draws background pixels near the object, uniformly and without replacement.
+
+    Args:
+        mask: (H, W) bool.
+        count: How many.
+        generator: Source of the draws.
+        reach: How far from the object they may lie, in parts of the square root of its area; at least 3 px.
+
+    Returns:
+        (N, 2) float32 XY; N is smaller than ``count`` where there are fewer such pixels, 0 for an empty mask.
+    """
+    if not mask.any():
+        return np.empty((0, 2), np.float32)
+    distance = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5)
+    limit = max(3.0, reach * float(np.sqrt(mask.sum())))
+    ys, xs = np.nonzero(~mask & (distance <= limit))
+    order = torch.randperm(len(xs), generator=generator)[:count].numpy()
+    return np.stack([xs[order], ys[order]], axis=1).astype(np.float32)
+
+
+def next_click(pred: np.ndarray, gt: np.ndarray, generator: torch.Generator | None = None) -> Click | None:
+    """Clicks where a person would correct a mask: in the largest connected region that is wrong.
+
+    Args:
+        pred: (H, W) bool, the mask so far.
+        gt: (H, W) bool, the truth.
+        generator: None clicks the pixel deepest inside the region (the first in reading order of equals), as
+            interactive segmentation is evaluated; a generator draws any pixel of the region, for training.
+
+    Returns:
+        A positive click on a missed part, a negative one on an excess part, None where nothing is wrong.
+    """
+    missed, excess = _largest_region(gt & ~pred), _largest_region(pred & ~gt)
+    label = int(missed.sum() >= excess.sum())
+    region = missed if label else excess
+    if not region.any():
+        return None
+    if generator is None:
+        flat = int(_depth(region).argmax())
+    else:
+        pixels = np.flatnonzero(region)
+        flat = int(pixels[int(torch.randint(len(pixels), (1,), generator=generator))])
+    y, x = divmod(flat, region.shape[1])
+    return Click(x, y, label)
+
+
+def _largest_region(mask: np.ndarray) -> np.ndarray:
+    """The largest 8-connected region of a mask; the mask itself where it is empty."""
+    count, ids, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    if count == 1:
+        return mask
+    region: np.ndarray = ids == 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
+    return region
+
+
+def _depth(mask: np.ndarray) -> np.ndarray:
+    """Distance (H, W) of each pixel from the nearest one outside the mask or the picture."""
+    padded = np.pad(mask, 1).astype(np.uint8)
+    depth: np.ndarray = cv2.distanceTransform(padded, cv2.DIST_L2, 5)[1:-1, 1:-1]
+    return depth

@@ -3,18 +3,70 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from vns_sam.errors import CheckpointError
 
+logger = logging.getLogger(__name__)
+
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
+
+
+@dataclass(frozen=True)
+class KeyReport:
+    """What became of a file's tensors.
+
+    Attributes:
+        used: Names that found their place, in the model's order.
+        missing: Names that the model has and the file has not.
+        left_over: Names of the file that the model has no place for.
+    """
+
+    used: tuple[str, ...]
+    missing: tuple[str, ...]
+    left_over: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{len(self.used)} tensors used, {len(self.missing)} missing, {len(self.left_over)} left over"
+
+
+def load_weights(model: nn.Module, state: Mapping[str, torch.Tensor], origin: str | Path) -> KeyReport:
+    """Puts ``state`` into ``model``, which may be on the meta device: its tensors are taken, not copied.
+
+    Args:
+        model: Every tensor of it must be in ``state``.
+        state: By the model's own names; others are left over and reported.
+        origin: What an error calls the weights.
+
+    Raises:
+        CheckpointError: A tensor is missing or has another shape.
+    """
+    expected = model.state_dict()
+    missing = tuple(key for key in expected if key not in state)
+    if missing:
+        raise CheckpointError(
+            f"{origin} lacks {len(missing)} of {len(expected)} tensors, the first is '{missing[0]}'",
+            hint="the file is truncated or of another model: download or convert it again",
+        )
+    for key, tensor in expected.items():
+        if state[key].shape != tensor.shape:
+            found, wanted = tuple(state[key].shape), tuple(tensor.shape)
+            raise CheckpointError(f"{origin}: '{key}' must have shape {wanted}, found {found}")
+    model.load_state_dict({key: state[key] for key in expected}, assign=True)
+    report = KeyReport(tuple(expected), missing, tuple(key for key in state if key not in expected))
+    if report.left_over:
+        logger.warning("%s: %s, the first left over is '%s'", origin, report, report.left_over[0])
+    return report
 
 
 def write_checkpoint(
@@ -45,11 +97,15 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     try:
         values = json.loads(path.read_text())
     except FileNotFoundError:
-        raise CheckpointError(f"no {CONFIG} in {folder}", hint="give a folder written by save_pretrained") from None
+        raise CheckpointError(
+            f"no {CONFIG} in {folder}", hint="give a folder written by save_pretrained"
+        ) from None
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} is not readable JSON ({error})") from None
     if not isinstance(values, dict) or "model_type" not in values:
-        raise CheckpointError(f"{path} holds no 'model_type'", hint="give a folder written by save_pretrained")
+        raise CheckpointError(
+            f"{path} holds no 'model_type'", hint="give a folder written by save_pretrained"
+        )
     return values
 
 

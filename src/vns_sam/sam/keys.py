@@ -51,8 +51,8 @@ def _translator(table: tuple[tuple[str, str], ...], *, back: bool = False) -> Ca
     for meta, hf in table:
         source, target = (hf, meta) if back else (meta, hf)
         pattern = re.escape(source).replace(r"\*", r"(\d+)")
-        numbers = iter(range(1, 10))
-        replacement = re.sub(r"\*", lambda _: rf"\{next(numbers)}", target)  # noqa: B023 (used at once)
+        first, *rest = target.split("*")
+        replacement = first + "".join(rf"\{i}{part}" for i, part in enumerate(rest, 1))
         rules.append((re.compile(rf"(?<![^.]){pattern}(?=(?:\.weight|\.bias)?$)"), replacement))
 
     def translate(key: str) -> str:
@@ -78,8 +78,8 @@ def decoder_key_to_hf(key: str) -> str:
     """Renames a tensor of Meta's mask decoder as transformers and :class:`SamMaskDecoder` call it.
 
     Args:
-        key: Without the prefix ``mask_decoder.``, such as ``transformer.layers.0.norm1.weight``. The MLP heads
-            that VNS-SAM adds (``hf_mlp``, ``edge_mlp``) follow the same pattern and are renamed as well.
+        key: Without the prefix ``mask_decoder.``, such as ``transformer.layers.0.norm1.weight``. The MLP
+            heads that VNS-SAM adds (``hf_mlp``, ``edge_mlp``) follow the same pattern and are renamed too.
     """
     return _decoder_to_hf(key)
 

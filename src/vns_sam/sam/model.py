@@ -8,7 +8,7 @@ from typing import Self
 import torch
 from torch import nn
 
-from vns_sam.sam.checkpoints import read_checkpoint, write_checkpoint
+from vns_sam.sam.checkpoints import load_weights, read_checkpoint, write_checkpoint
 from vns_sam.sam.config import SamConfig
 from vns_sam.sam.mask_decoder import SamMaskDecoder
 from vns_sam.sam.prompt_encoder import SamPromptEncoder
@@ -80,7 +80,7 @@ class SamModel(PromptableNetwork):
         values, state = read_checkpoint(folder, "sam")
         with torch.device("meta"):
             model = cls(SamConfig.from_dict(values))
-        model.load_state_dict(state, assign=True)
+        load_weights(model, state, folder)
         return model.eval()
 
 

@@ -1,0 +1,125 @@
+"""A picture that shows a result: each object tinted and outlined in its colour, its prompt on top."""
+
+from __future__ import annotations
+
+import colorsys
+
+import cv2
+import numpy as np
+
+from vns_sam.types import Prompts
+
+Colour = tuple[int, int, int]
+
+_PALETTE: tuple[Colour, ...] = (
+    (0, 200, 255),
+    (255, 176, 0),
+    (220, 80, 255),
+    (120, 230, 60),
+    (255, 90, 110),
+    (90, 130, 255),
+    (0, 220, 160),
+    (255, 120, 210),
+)
+_DARK, _WHITE, _POSITIVE, _NEGATIVE = (16, 18, 24), (255, 255, 255), (40, 190, 80), (235, 50, 60)
+_TINT, _BACKGROUND = 0.30, 0.72
+_SHIFT = 4  # cv2 draws with 1/16 pixel
+
+
+def colour_of(index: int) -> Colour:
+    """RGB of object ``index``: a fixed palette, then hues by the golden ratio."""
+    if index < len(_PALETTE):
+        return _PALETTE[index]
+    red, green, blue = colorsys.hsv_to_rgb((index * 0.618034) % 1.0, 0.75, 1.0)
+    return round(red * 255), round(green * 255), round(blue * 255)
+
+
+def draw_overlay(
+    image: np.ndarray, masks: np.ndarray, prompts: Prompts | None = None, edges: np.ndarray | None = None
+) -> np.ndarray:
+    """Draws masks and prompts over a picture; line widths follow its size.
+
+    Args:
+        image: (H, W, 3) uint8 RGB; left untouched.
+        masks: (P, H, W) bool.
+        prompts: What was asked: boxes, clicks (a plus on green, a minus on red) and coarse masks (thin line).
+        edges: (P, H, W) edge probability in [0, 1], drawn as light.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+    """
+    unit = max(1.0, max(image.shape[:2]) / 400)
+    canvas = _tint(image, masks)
+    if edges is not None:
+        glow = edges.max(axis=0, initial=0)[..., None]
+        canvas = (canvas * (1 - glow) + 255 * glow).astype(np.uint8)
+    for index, mask in enumerate(masks):
+        _outline(canvas, mask, colour_of(index), unit)
+    if prompts is not None:
+        for index in range(len(prompts)):
+            _draw_prompt(canvas, prompts, index, unit)
+    return canvas
+
+
+def _tint(image: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """Darkens what no object covers, so that the objects come forward, and tints each object."""
+    canvas = image.astype(np.float32)
+    canvas[~masks.any(axis=0)] *= _BACKGROUND
+    for index, mask in enumerate(masks):
+        canvas[mask] = (1 - _TINT) * canvas[mask] + _TINT * np.array(colour_of(index), np.float32)
+    return canvas.round().astype(np.uint8)
+
+
+def _outline(
+    canvas: np.ndarray, mask: np.ndarray, colour: Colour, unit: float, *, thin: bool = False
+) -> None:
+    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    width = max(1, round(unit if thin else 1.5 * unit))
+    if not thin:
+        cv2.polylines(canvas, contours, True, _DARK, width + max(1, round(unit)), cv2.LINE_AA)
+    cv2.polylines(canvas, contours, True, colour, width, cv2.LINE_AA)
+
+
+def _draw_prompt(canvas: np.ndarray, prompts: Prompts, index: int, unit: float) -> None:
+    if prompts.masks is not None:
+        _outline(canvas, prompts.masks[index] > 0.5, _WHITE, unit, thin=True)
+    if prompts.boxes is not None:
+        _draw_box(canvas, prompts.boxes[index], colour_of(index), unit)
+    if prompts.points is not None and prompts.labels is not None:
+        for point, label in zip(prompts.points[index], prompts.labels[index], strict=True):
+            if label in (0, 1):
+                _draw_click(canvas, point, bool(label), unit)
+
+
+def _draw_box(canvas: np.ndarray, box: np.ndarray, colour: Colour, unit: float) -> None:
+    height, width = canvas.shape[:2]
+    low = np.clip(box[:2].round(), 0, [width - 1, height - 1]).astype(int)
+    high = np.clip(box[2:].round() - 1, low, [width - 1, height - 1]).astype(int)
+    line = max(1, round(unit))
+    cv2.rectangle(canvas, low.tolist(), high.tolist(), _DARK, line + 2 * max(1, round(unit / 2)), cv2.LINE_AA)
+    cv2.rectangle(canvas, low.tolist(), high.tolist(), _lighter(colour), line, cv2.LINE_AA)
+
+
+def _draw_click(canvas: np.ndarray, point: np.ndarray, positive: bool, unit: float) -> None:
+    """A disc with a white ring and a plus or minus sign: told apart without colour too."""
+
+    def fixed(*values: float) -> tuple[int, ...]:
+        return tuple(round(value * (1 << _SHIFT)) for value in values)
+
+    x, y = (float(value) for value in point)
+    radius, arm = 5.5 * unit, 2.8 * unit
+    line = max(1, round(1.3 * unit))
+    for size, colour in (
+        (radius + 1.2 * unit, _DARK),
+        (radius, _WHITE),
+        (0.8 * radius, _POSITIVE if positive else _NEGATIVE),
+    ):
+        cv2.circle(canvas, fixed(x, y), fixed(size)[0], colour, -1, cv2.LINE_AA, _SHIFT)
+    cv2.line(canvas, fixed(x - arm, y), fixed(x + arm, y), _WHITE, line, cv2.LINE_AA, _SHIFT)
+    if positive:
+        cv2.line(canvas, fixed(x, y - arm), fixed(x, y + arm), _WHITE, line, cv2.LINE_AA, _SHIFT)
+
+
+def _lighter(colour: Colour) -> Colour:
+    red, green, blue = ((value + 255) // 2 for value in colour)
+    return red, green, blue

@@ -1,0 +1,179 @@
+"""Reading pictures of every common kind into one form: (H, W, 3) uint8 RGB, upright."""
+
+from __future__ import annotations
+
+import logging
+import os
+import struct
+import warnings
+import zlib
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from vns_sam.errors import DataError
+
+logger = logging.getLogger(__name__)
+
+ImageLike = str | os.PathLike[str] | Image.Image | np.ndarray
+
+EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"})
+"""What a folder run takes for pictures; single files are judged by their content."""
+
+_DECODER_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    IndexError,
+    KeyError,
+    TypeError,
+    struct.error,
+    zlib.error,
+)
+
+
+def read_image(image: ImageLike) -> np.ndarray:
+    """Reads a picture.
+
+    EXIF orientation is applied to files and PIL images. Transparent pixels are laid over white, as most
+    viewers show them. Values of 16 bits are divided by 65535, whatever range they really fill (a 12-bit scan
+    stored in 16 bits comes out dark: stretch it before). Of an animation the first frame is taken.
+
+    Args:
+        image: A path, a PIL image, or an array: (H, W), (H, W, 1), (H, W, 3) RGB or (H, W, 4) RGBA of uint8,
+            uint16, bool or float in [0, 1].
+
+    Returns:
+        (H, W, 3) uint8 RGB, contiguous.
+
+    Raises:
+        DataError: It cannot be read as a picture; one line that names the file and what was found.
+    """
+    if isinstance(image, np.ndarray):
+        return _from_array(image, "the array")
+    if isinstance(image, Image.Image):
+        return _from_pil(image, "the PIL image")
+    if isinstance(image, str | os.PathLike):
+        return _read_file(Path(image))
+    raise DataError(f"an image must be a path, a PIL image or a numpy array, got {type(image).__name__}")
+
+
+def _read_file(path: Path) -> np.ndarray:
+    _check_file(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with Image.open(path) as opened:
+                return _from_pil(opened, str(path))
+        except UnidentifiedImageError:
+            raise DataError(
+                f"{path} is not a picture in a format that can be read",
+                hint="give a JPEG, PNG, WebP, TIFF or BMP",
+            ) from None
+        except PermissionError:
+            raise _unreadable(path) from None
+        except Image.DecompressionBombError:
+            limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6
+            raise DataError(
+                f"{path} has more pixels than the limit of {limit} million",
+                hint="scale it down or cut it into tiles",
+            ) from None
+        except _DECODER_ERRORS as error:
+            raise DataError(
+                f"{path} is truncated or damaged ({_one_line(error)})", hint="copy or download it again"
+            ) from None
+
+
+def _check_file(path: Path) -> None:
+    """Refuses what is no file with content, before a decoder sees it."""
+    try:
+        if path.is_dir():
+            raise DataError(f"{path} is a folder, expected an image file")
+        if not path.exists():
+            raise DataError(f"no image at {path}", hint="check the path and the working directory")
+        if not path.is_file():
+            raise DataError(f"{path} is not a regular file")
+        if path.stat().st_size == 0:
+            raise DataError(f"{path} is empty (0 bytes)", hint="copy or download it again")
+    except PermissionError:
+        raise _unreadable(path) from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{str(path)!r} is not a usable path ({_one_line(error)})") from None
+
+
+def _unreadable(path: Path) -> DataError:
+    return DataError(f"{path} cannot be read: permission denied", hint="check the permissions of the file")
+
+
+def _from_pil(image: Image.Image, where: str) -> np.ndarray:
+    if getattr(image, "is_animated", False) and image.format != "MPO":
+        logger.warning("%s holds %d frames, only the first is used", where, getattr(image, "n_frames", 2))
+    image.load()
+    image = _upright(image, where)
+    if image.mode.startswith("I") or image.mode == "F":
+        return _from_array(_deep_values(image, where), where)
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+    try:
+        return np.array(image.convert("RGB"))
+    except ValueError:
+        raise DataError(f"{where} has the colour mode {image.mode}, which has no RGB form here") from None
+
+
+def _upright(image: Image.Image, where: str) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except _DECODER_ERRORS as error:
+        logger.warning("%s has broken EXIF data, its orientation is ignored (%s)", where, _one_line(error))
+        return image
+
+
+def _deep_values(image: Image.Image, where: str) -> np.ndarray:
+    """Values of a picture with more than 8 bits: uint16, or float32 in [0, 1]."""
+    values = np.asarray(image)
+    if image.mode == "F":
+        return values
+    if values.min() < 0 or values.max() > 65535:
+        raise DataError(f"{where} has values from {values.min()} to {values.max()}, expected 0 to 65535")
+    return values.astype(np.uint16)
+
+
+def _from_array(values: np.ndarray, where: str) -> np.ndarray:
+    if values.ndim == 2:
+        values = values[:, :, None]
+    if values.ndim != 3 or values.shape[2] not in (1, 3, 4) or values.size == 0:
+        hint = "move the channels last" if values.ndim == 3 and values.shape[0] in (1, 3, 4) else ""
+        raise DataError(
+            f"{where} must have shape (H, W), (H, W, 3) or (H, W, 4), got {values.shape}", hint=hint
+        )
+    bytes_ = _to_bytes(values, where)
+    if bytes_.shape[2] == 1:
+        bytes_ = bytes_.repeat(3, axis=2)
+    if bytes_.shape[2] == 4:
+        return _from_pil(Image.fromarray(bytes_), where)
+    return np.ascontiguousarray(bytes_)
+
+
+def _to_bytes(values: np.ndarray, where: str) -> np.ndarray:
+    if values.dtype == np.uint8:
+        return values
+    if values.dtype == np.bool_:
+        return values.astype(np.uint8) * 255
+    if values.dtype == np.uint16:
+        return ((values.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+    if np.issubdtype(values.dtype, np.floating):
+        low, high = values.min(), values.max()
+        if not (low >= 0 and high <= 1):
+            raise DataError(
+                f"{where} holds floats from {low:g} to {high:g}, expected 0 to 1",
+                hint="divide by the maximum",
+            )
+        return np.round(values * 255).astype(np.uint8)
+    raise DataError(f"{where} holds {values.dtype}, expected uint8, uint16, bool or float in [0, 1]")
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

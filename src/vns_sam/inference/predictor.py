@@ -1,0 +1,110 @@
+"""One picture, any number of questions: the picture is encoded once, each prompt is decoded on it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from vns_sam.errors import UsageError
+from vns_sam.images.geometry import maps_to_original
+from vns_sam.images.read import ImageLike, read_image
+from vns_sam.prompts.validate import make_prompts
+from vns_sam.types import Geometry, ImageFeatures, Prediction, PromptableModel, Prompts
+
+PIXELS_AT_ONCE = 1 << 24
+"""Pixels of maps that are brought to full size together: 64 MiB of float32 for each step."""
+
+
+class Predictor:
+    """Masks from boxes, clicks and coarse masks, by any promptable model.
+
+    >>> predictor = Predictor(load_model("vns-sam-tiny"))  # doctest: +SKIP
+    >>> predictor.set_image("frog.jpg")  # doctest: +SKIP
+    >>> predictor.predict(boxes=[[12, 30, 210, 180]]).masks  # doctest: +SKIP
+
+    Attributes:
+        model: What encodes and decodes.
+        image: (H, W, 3) uint8 RGB, the picture that is set, or None.
+    """
+
+    def __init__(self, model: PromptableModel) -> None:
+        self.model = model
+        self.image: np.ndarray | None = None
+        self._features: ImageFeatures | None = None
+
+    def set_image(self, image: ImageLike) -> None:
+        """Reads and encodes a picture; everything predicted from now on is about it.
+
+        Args:
+            image: A path, a PIL image or (H, W, 3) uint8 RGB; see :func:`vns_sam.images.read.read_image`.
+
+        Raises:
+            DataError: It is not a readable picture; the picture set before stays.
+        """
+        pixels = read_image(image)
+        self._features = self.model.encode([pixels])
+        self.image = pixels
+
+    def predict(
+        self, boxes: Any = None, points: Any = None, labels: Any = None, masks: Any = None
+    ) -> Prediction:
+        """Predicts one mask for each row of the prompts; row k of all that is given describes one object.
+
+        Args:
+            boxes: (P, 4) XYXY in pixels of the original picture.
+            points: (P, N, 2) XY in pixels of the original picture; rows may have different lengths.
+            labels: (P, N) 1 object, 0 background; all 1 when omitted.
+            masks: (P, H, W) coarse masks in [0, 1].
+
+        Returns:
+            Masks at the size of the original picture.
+
+        Raises:
+            UsageError: No picture is set.
+            PromptError: A prompt makes no sense in this picture, see
+                :func:`vns_sam.prompts.validate.make_prompts`.
+        """
+        geometry = self._encoded().geometry[0]
+        size = geometry.height, geometry.width
+        return self.predict_prompts(
+            make_prompts(*size, boxes=boxes, points=points, labels=labels, masks=masks)
+        )
+
+    def predict_prompts(self, prompts: Prompts) -> Prediction:
+        """Like :meth:`predict`, for prompts that have been checked already."""
+        features = self._encoded()
+        geometry = features.geometry[0]
+        output = self.model.decode(features, [prompts], [0])
+        logits = _at_original_size(output.mask_logits, geometry)
+        edges = None
+        if output.edge_logits is not None:
+            edges = _at_original_size(output.edge_logits, geometry, probability=True)
+        masks = logits > 0
+        return Prediction(masks, logits, output.scores.float().cpu().numpy(), edges, mask_boxes(masks))
+
+    def _encoded(self) -> ImageFeatures:
+        if self._features is None:
+            raise UsageError("predict was called before an image was set", hint="call set_image(path) first")
+        return self._features
+
+
+def mask_boxes(masks: np.ndarray) -> np.ndarray:
+    """Boxes (P, 4) XYXY around masks (P, H, W), right and bottom exclusive; zeros where a mask is empty."""
+    boxes = np.zeros((len(masks), 4), np.float32)
+    for box, mask in zip(boxes, masks, strict=True):
+        columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
+        if len(rows):
+            box[:] = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
+    return boxes
+
+
+def _at_original_size(maps: torch.Tensor, geometry: Geometry, *, probability: bool = False) -> np.ndarray:
+    """Brings logits (P, 1, h, w) to (P, H, W) float32, a few rows at a time."""
+    result = np.empty((len(maps), geometry.height, geometry.width), np.float32)
+    rows = max(1, PIXELS_AT_ONCE // max(geometry.side**2, geometry.height * geometry.width))
+    for start in range(0, len(maps), rows):
+        part = maps_to_original(maps[start : start + rows].float(), geometry)
+        result[start : start + rows] = (part.sigmoid() if probability else part).cpu().numpy()
+    return result

@@ -1,0 +1,163 @@
+"""From what users pass (lists, arrays, tensors) to prompts that are known to make sense in their picture."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+
+from vns_sam.errors import PromptError
+from vns_sam.types import PADDING_LABEL, Prompts
+
+logger = logging.getLogger(__name__)
+
+
+def make_prompts(
+    height: int, width: int, *, boxes: Any = None, points: Any = None, labels: Any = None, masks: Any = None
+) -> Prompts:
+    """Checks prompts against their picture. Row k of everything that is given describes object k.
+
+    Args:
+        height: Of the picture, in pixels.
+        width: Of the picture, in pixels.
+        boxes: (P, 4) or (4,), XYXY in pixels. A box that sticks out is clipped, with a logged warning.
+        points: (P, N, 2), or (N, 2) for one object, XY in pixels; rows may be lists of different lengths.
+        labels: 1 object, 0 background, in the shape of the points without the last axis; all 1 when omitted.
+        masks: (P, H, W) or (H, W): bool, float in [0, 1], or uint8 up to 255.
+
+    Returns:
+        Prompts in float32, rows of points padded with label -1.
+
+    Raises:
+        PromptError: Nothing is given, a shape is wrong, a value is not finite, a box is reversed, empty or
+            outside, a point is outside, or a label is neither 0 nor 1.
+    """
+    if points is None and labels is not None:
+        raise PromptError("labels were given without points", hint="give one point for each label")
+    checked_points, checked_labels = (
+        (None, None) if points is None else _points(points, labels, height, width)
+    )
+    return Prompts(
+        boxes=None if boxes is None else _boxes(boxes, height, width),
+        points=checked_points,
+        labels=checked_labels,
+        masks=None if masks is None else _masks(masks, height, width),
+    )
+
+
+def _boxes(given: Any, height: int, width: int) -> np.ndarray:
+    boxes = _floats(given, "boxes")
+    boxes = boxes[None] if boxes.shape == (4,) else boxes
+    if boxes.ndim != 2 or boxes.shape[1] != 4 or len(boxes) == 0:
+        raise PromptError(f"boxes must have shape (P, 4) as X0 Y0 X1 Y1, got {boxes.shape}")
+    for box in boxes:
+        _check_box(box, height, width)
+    clipped = boxes.clip(0, [width, height, width, height])
+    for before, after in zip(boxes, clipped, strict=True):
+        if (before != after).any():
+            logger.warning("box %s is clipped to the image: %s", _text(before), _text(after))
+    return clipped.astype(np.float32)
+
+
+def _check_box(box: np.ndarray, height: int, width: int) -> None:
+    x0, y0, x1, y1 = box
+    if not np.isfinite(box).all():
+        raise PromptError(f"box {_text(box)} is not finite: every value must be a number")
+    if x1 < x0 or y1 < y0:
+        fixed = [min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)]
+        raise PromptError(
+            f"box {_text(box)} is reversed: X0 Y0 X1 Y1 needs X0 < X1 and Y0 < Y1",
+            hint=f"{_text(fixed)}, if corners were swapped; X Y WIDTH HEIGHT is not accepted",
+        )
+    if x1 == x0 or y1 == y0:
+        raise PromptError(
+            f"box {_text(box)} is empty: it has no area", hint="give X0 Y0 X1 Y1 with X0 < X1 and Y0 < Y1"
+        )
+    if x1 <= 0 or y1 <= 0 or x0 >= width or y0 >= height:
+        raise PromptError(
+            f"box {_text(box)} is outside the image, which is {width} x {height} pixels",
+            hint="give pixels of the original picture, not fractions of its size",
+        )
+
+
+def _points(given: Any, labels: Any, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    rows = _rows(given, "points", depth=3)
+    if not rows:
+        raise PromptError("points hold no row", hint="leave them out, or give points=[[[x, y]]]")
+    for row in rows:
+        _check_points(row, height, width)
+    label_rows = [np.ones(len(row)) for row in rows] if labels is None else _rows(labels, "labels", depth=2)
+    if [row.shape for row in label_rows] != [row.shape[:1] for row in rows]:
+        expected, found = (", ".join(str(len(r)) for r in some) for some in (rows, label_rows))
+        raise PromptError(f"each point needs one label: {expected} point(s), but {found} label(s)")
+    for row in label_rows:
+        if not np.isin(row, (0, 1)).all():
+            wrong = row[~np.isin(row, (0, 1))][0]
+            raise PromptError(f"a label must be 1 (object) or 0 (background), got {wrong:g}")
+    longest = max(len(row) for row in rows)
+    points_out = np.zeros((len(rows), longest, 2), np.float32)
+    labels_out = np.full((len(rows), longest), PADDING_LABEL, np.int64)
+    for k, (row, label_row) in enumerate(zip(rows, label_rows, strict=True)):
+        points_out[k, : len(row)], labels_out[k, : len(row)] = row, label_row
+    return points_out, labels_out
+
+
+def _check_points(row: np.ndarray, height: int, width: int) -> None:
+    if row.ndim != 2 or row.shape[1] != 2 or len(row) == 0:
+        raise PromptError(f"the points of one object must have shape (N, 2) as X Y, got {row.shape}")
+    for point in row:
+        if not np.isfinite(point).all():
+            raise PromptError(f"point {_text(point)} is not finite: every value must be a number")
+        if not (0 <= point[0] < width and 0 <= point[1] < height):
+            raise PromptError(
+                f"point {_text(point)} is outside the image, which is {width} x {height} pixels",
+                hint="give X Y in pixels of the original picture, from 0 at the left and the top",
+            )
+
+
+def _rows(given: Any, name: str, *, depth: int) -> list[np.ndarray]:
+    """One array for each object; a value of one dimension less than ``depth`` is one object."""
+    given = given.detach().cpu().numpy() if hasattr(given, "detach") else given
+    if not isinstance(given, list | tuple | np.ndarray):
+        raise PromptError(f"{name} must be a list or an array, got {type(given).__name__}")
+    try:
+        dimensions = np.ndim(given)
+    except ValueError:  # ragged: rows of different lengths
+        dimensions = depth
+    return [_floats(row, name) for row in (given if dimensions != depth - 1 else [given])]
+
+
+def _masks(given: Any, height: int, width: int) -> np.ndarray:
+    masks = _floats(given, "masks")
+    masks = masks[None] if masks.ndim == 2 else masks
+    if masks.ndim != 3 or len(masks) == 0 or masks.shape[1:] != (height, width):
+        raise PromptError(
+            f"masks must have shape (P, {height}, {width}), the size of the image, got {masks.shape}",
+            hint="resize the mask to the image",
+        )
+    masks = masks / 255 if masks.max() > 1 and not _is_float(given) else masks
+    if not (masks.min() >= 0 and masks.max() <= 1):
+        raise PromptError(
+            f"masks must be in [0, 1], or whole numbers up to 255, got {masks.min():g} to {masks.max():g}",
+            hint="pass probabilities, not logits",
+        )
+    if not masks.any(axis=(1, 2)).all():
+        raise PromptError(f"mask {int(np.argmin(masks.any(axis=(1, 2))))} is empty: it marks no pixel")
+    return masks.astype(np.float32)
+
+
+def _is_float(given: Any) -> bool:
+    return "float" in str(given.dtype if hasattr(given, "dtype") else np.asarray(given).dtype)
+
+
+def _floats(given: Any, name: str) -> np.ndarray:
+    given = given.detach().cpu() if hasattr(given, "detach") else given
+    try:
+        return np.asarray(given, dtype=np.float64)
+    except (ValueError, TypeError):
+        raise PromptError(f"{name} must be numbers in rows of equal length, got {str(given)[:60]}") from None
+
+
+def _text(values: Any) -> str:
+    return " ".join(f"{value:g}" for value in values)

@@ -98,8 +98,8 @@ def main() -> None:
     rows = measure(vns_sam.load_model(name), name)
     for what, seconds in rows:
         print(f"  {what:<32}{1000 * seconds:>9.1f} ms")
-    seconds = dict(rows)
-    together, apart = (seconds[f"decode {PROMPTS} boxes {how}"] for how in ("in one call", "one at a time"))
+    table = dict(rows)
+    together, apart = (table[f"decode {PROMPTS} boxes {how}"] for how in ("in one call", "one at a time"))
     print(f"  one call is {apart / together:.2f} times as fast as one at a time")
 
 

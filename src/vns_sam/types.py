@@ -7,7 +7,7 @@ g embedding grid (stride 16 of the model's square input).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
@@ -113,7 +113,7 @@ class PromptBatch:
 
     def to(self, device: torch.device) -> PromptBatch:
         """The same prompts on another device."""
-        return PromptBatch(**{k: None if v is None else v.to(device) for k, v in vars(self).items()})
+        return replace(self, **{k: v.to(device) for k, v in vars(self).items() if v is not None})
 
 
 @dataclass(frozen=True)

@@ -181,4 +181,4 @@ def _stack(singles: Sequence[PromptBatch]) -> PromptBatch:
 
 
 def _take(batch: PromptBatch, part: slice) -> PromptBatch:
-    return PromptBatch(**{k: None if v is None else v[part] for k, v in vars(batch).items()})
+    return replace(batch, **{k: v[part] for k, v in vars(batch).items() if v is not None})

@@ -30,7 +30,7 @@ class Jitter:
     offset: tuple[float, float]
 
     def apply(self, maps: torch.Tensor, side: int, fill: float) -> torch.Tensor:
-        """Flips, scales (bilinear without antialiasing, aspect kept), crops and pads at the right and the bottom.
+        """Flips, scales (bilinear, not antialiased, aspect kept), crops, pads right and bottom.
 
         Args:
             maps: (C, H, W) float.

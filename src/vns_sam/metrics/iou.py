@@ -41,7 +41,7 @@ def boundary_iou(pred: np.ndarray, gt: np.ndarray, ratio: float = 0.02) -> float
 
 
 def boundary(mask: np.ndarray, ratio: float = 0.02) -> np.ndarray:
-    """Pixels (H, W) bool of a mask that are no farther than the boundary's width from its or the picture's rim."""
+    """Pixels (H, W) bool of a mask that are within the boundary's width of its rim or of the picture's."""
     width = max(1, round(ratio * float(np.hypot(*mask.shape))))
     inner: np.ndarray = cv2.erode(
         mask.astype(np.uint8),

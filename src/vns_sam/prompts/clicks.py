@@ -36,14 +36,16 @@ def click_points(mask: np.ndarray, count: int, generator: torch.Generator) -> np
         (N, 2) float32 XY, all different; N is smaller than ``count`` where the object has fewer pixels.
     """
     ys, xs = np.nonzero(mask)
+    pixels = np.stack([xs, ys]).astype(np.float32)
     weights = _depth(mask)[ys, xs]
     spread = np.full(len(xs), np.inf, np.float32)
     points = np.empty((min(count, len(xs)), 2), np.float32)
     for i in range(len(points)):
-        odds = weights if i == 0 else weights * spread
-        pick = int(torch.multinomial(torch.from_numpy(odds), 1, generator=generator))
-        points[i] = xs[pick], ys[pick]
-        spread = np.minimum(spread, (xs - points[i, 0]) ** 2 + (ys - points[i, 1]) ** 2, dtype=np.float32)
+        mass = np.cumsum(weights if i == 0 else weights * spread, dtype=np.float64)
+        draw = torch.rand((), generator=generator, dtype=torch.float64).item()
+        points[i] = pixels[:, np.searchsorted(mass, draw * mass[-1], side="right")]
+        offset = pixels - points[i, :, None]
+        np.minimum(spread, offset[0] ** 2 + offset[1] ** 2, out=spread)
     return points
 
 

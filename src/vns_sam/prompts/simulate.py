@@ -1,6 +1,6 @@
 """Prompts simulated from masks, as VNS-SAM is trained and tested: boxes, noisy boxes, points, coarse masks.
 
-The paper (section IV-D, "Training", and V-A) names the kinds; their exact form is that of the authors' code.
+The paper (sections III-D and V-A) names the kinds; their exact form is that of the authors' code.
 Coordinates are XY pixels of the mask that is given. A mask is (..., H, W), bool, or float in [0, 1] where the
 object is above 0.5. Every function draws from the generator it is given and from nothing else.
 """

@@ -1,0 +1,176 @@
+"""Finding pairs in folders, and reading masks of every kind that the field's sets come in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vns_sam.data.pairs import find_pairs, read_instances, read_mask
+from vns_sam.errors import DataError
+
+TRUTH = np.array([[0, 1, 1], [0, 0, 1]], bool)
+
+
+def write(path: Path, values: np.ndarray | None = None, mode: str | None = None) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = Image.fromarray(TRUTH.astype(np.uint8) * 255 if values is None else values)
+    (image.convert(mode) if mode else image).save(path)
+    return path
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    root = tmp_path / "frogs"
+    for stem, ending in (("b.1", ".JPG"), ("a", ".png"), ("c", ".tif")):
+        write(root / "images" / f"{stem}{ending}", mode="RGB")
+        write(root / "masks" / f"{stem}.png")
+    write(root / "masks_instance" / "a.png")
+    write(root / "masks_ignore" / "c.png")
+    (root / "images" / "Thumbs.db").write_text("")
+    (root / "images" / "._a.png").write_text("")
+    (root / "test.txt").write_text("c\n\na\r\n")
+    return root
+
+
+def test_all_pictures_by_stem(root: Path) -> None:
+    pairs = find_pairs(root)
+    assert [p.stem for p in pairs] == ["a", "b.1", "c"]
+    assert {p.dataset for p in pairs} == {"frogs"}
+    assert pairs[1].image.name == "b.1.JPG"
+    assert pairs[1].mask == root / "masks" / "b.1.png"
+    assert [p.instances is not None for p in pairs] == [True, False, False]
+    assert [p.ignore is not None for p in pairs] == [False, False, True]
+
+
+def test_split_in_the_order_of_its_list(root: Path) -> None:
+    assert [p.stem for p in find_pairs(str(root), "test")] == ["c", "a"]
+
+
+@pytest.mark.parametrize("line", ["b.1", "b.1.JPG", "images/b.1.JPG"])
+def test_split_may_name_files(root: Path, line: str) -> None:
+    (root / "val.txt").write_text(f"{line}\n")
+    assert [p.stem for p in find_pairs(root, "val")] == ["b.1"]
+
+
+def test_a_set_without_its_folders_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="found no folder there"):
+        find_pairs(tmp_path / "absent")
+    with pytest.raises(DataError, match="expected a folder images/"):
+        find_pairs(tmp_path)
+    (tmp_path / "images").mkdir()
+    with pytest.raises(DataError, match="expected a folder masks/"):
+        find_pairs(tmp_path)
+    (tmp_path / "masks").mkdir()
+    with pytest.raises(DataError, match="at least one picture"):
+        find_pairs(tmp_path)
+
+
+def test_a_missing_list_names_the_others(root: Path) -> None:
+    with pytest.raises(DataError, match=r"train\.txt, found none") as caught:
+        find_pairs(root, "train")
+    assert "test" in caught.value.hint
+
+
+def test_an_empty_list_is_refused(root: Path) -> None:
+    (root / "train.txt").write_text("\n")
+    with pytest.raises(DataError, match="at least one picture"):
+        find_pairs(root, "train")
+
+
+def test_a_picture_without_mask_is_refused(root: Path) -> None:
+    (root / "masks" / "a.png").unlink()
+    (root / "masks" / "c.png").unlink()
+    with pytest.raises(DataError, match=r"mask in .* for 'a' and 1 more"):
+        find_pairs(root)
+    with pytest.raises(DataError, match=r"mask in .* for 'c' and 1 more"):
+        find_pairs(root, "test")
+
+
+def test_a_listed_stem_without_picture_is_refused(root: Path) -> None:
+    (root / "test.txt").write_text("ghost\n")
+    with pytest.raises(DataError, match=r"picture in .* for 'ghost'"):
+        find_pairs(root, "test")
+
+
+def test_two_pictures_of_one_stem_are_refused(root: Path) -> None:
+    write(root / "images" / "a.jpg", mode="RGB")
+    with pytest.raises(DataError, match=r"a\.jpg and a\.png"):
+        find_pairs(root)
+
+
+@pytest.mark.parametrize(
+    ("values", "mode"),
+    [
+        (TRUTH.astype(np.uint8) * 255, None),
+        (TRUTH.astype(np.uint8), None),
+        (TRUTH.astype(np.uint8) * 255, "1"),
+        (TRUTH.astype(np.uint16) * 65535, None),
+        (np.where(TRUTH, 128, 127).astype(np.uint8), None),
+        (np.where(TRUTH, 128, 127).astype(np.uint8), "RGB"),
+        (TRUTH.astype(np.uint8) * 255, "RGBA"),
+        (TRUTH.astype(np.uint8) * 255, "LA"),
+    ],
+    ids=["gray", "zero-one", "bilevel", "16-bit", "threshold", "rgb", "rgba", "la"],
+)
+def test_masks_of_every_kind(tmp_path: Path, values: np.ndarray, mode: str | None) -> None:
+    mask = read_mask(write(tmp_path / "mask.png", values, mode))
+    assert mask.dtype == bool
+    assert np.array_equal(mask, TRUTH)
+
+
+@pytest.mark.parametrize(
+    ("palette", "indices"),
+    [
+        ([0, 0, 0, 128, 0, 0, 0, 128, 0], TRUTH * 2),
+        ([255, 255, 255, 0, 0, 0], ~TRUTH),
+    ],
+    ids=["coloured: by index", "gray: by colour"],
+)
+def test_palette_masks(tmp_path: Path, palette: list[int], indices: np.ndarray) -> None:
+    image = Image.fromarray(indices.astype(np.uint8), mode="L").convert("P")
+    image.putdata(indices.astype(np.uint8).ravel().tolist())
+    image.putpalette(palette)
+    image.save(tmp_path / "mask.png")
+    assert np.array_equal(read_mask(tmp_path / "mask.png"), TRUTH)
+
+
+def test_an_empty_mask_stays_empty(tmp_path: Path) -> None:
+    assert not read_mask(write(tmp_path / "mask.png", np.zeros((4, 5), np.uint8))).any()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_instances_by_rising_id(tmp_path: Path, dtype: type) -> None:
+    high = int(np.iinfo(dtype).max)
+    ids = np.array([[0, high, high], [3, 0, 3]], dtype)
+    found = read_instances(write(tmp_path / "ids.png", ids))
+    assert [m.tolist() for m in found] == [(ids == 3).tolist(), (ids == high).tolist()]
+
+
+def test_no_instances_on_background_alone(tmp_path: Path) -> None:
+    assert read_instances(write(tmp_path / "ids.png", np.zeros((2, 2), np.uint8))) == []
+
+
+def test_colours_are_no_ids(tmp_path: Path) -> None:
+    colours = np.zeros((2, 2, 3), np.uint8)
+    colours[0, 0, 1] = 9
+    with pytest.raises(DataError, match="found colours"):
+        read_instances(write(tmp_path / "ids.png", colours))
+
+
+@pytest.mark.parametrize("content", [None, b"", b"not a picture", b"\x89PNG\r\n\x1a\n broken"])
+def test_a_broken_mask_is_one_clear_error(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "mask.png"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(DataError, match="expected a mask picture"):
+        read_mask(path)
+
+
+def test_a_truncated_mask_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "mask.png", np.random.default_rng(0).integers(0, 255, (64, 64)).astype(np.uint8))
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(DataError, match=r"mask\.png"):
+        read_mask(path)

@@ -1,0 +1,117 @@
+"""Clicks: in the right place, with the right label, and reproducible."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from vns_sam.prompts.clicks import Click, click_points, negative_points, next_click
+
+SMALL_MASKS = arrays(bool, (9, 13), elements=st.booleans())
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def block(top: int, bottom: int, left: int, right: int, side: int = 64) -> np.ndarray:
+    mask = np.zeros((side, side), bool)
+    mask[top:bottom, left:right] = True
+    return mask
+
+
+def inside(points: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    x, y = points.astype(int).T
+    return mask[y, x]
+
+
+def test_clicks_prefer_the_interior() -> None:
+    mask = block(8, 56, 8, 56)
+    first = np.concatenate([click_points(mask, 1, seeded(s)) for s in range(200)])
+    assert inside(first, mask).all()
+    # Depth-weighted: the inner half of the area holds 1/4 of the pixels but more than half of the depth.
+    assert inside(first, block(20, 44, 20, 44)).mean() > 0.4
+
+
+def test_clicks_keep_apart() -> None:
+    mask = block(0, 64, 0, 64)
+
+    def nearest(points: np.ndarray) -> float:
+        gaps = np.linalg.norm(points[:, None] - points[None], axis=-1)
+        return float((gaps + 1e9 * np.eye(len(points))).min())
+
+    spread = np.mean([nearest(click_points(mask, 5, seeded(s))) for s in range(50)])
+    rng = np.random.default_rng(0)
+    uniform = np.mean([nearest(rng.integers(0, 64, (5, 2)).astype(float)) for _ in range(50)])
+    assert spread > 1.2 * uniform
+
+
+@settings(max_examples=40, deadline=None)
+@given(mask=SMALL_MASKS, count=st.integers(0, 8))
+def test_clicks_are_distinct_object_pixels(mask: np.ndarray, count: int) -> None:
+    points = click_points(mask, count, seeded(0))
+    assert len(points) == min(count, mask.sum())
+    assert inside(points, mask).all()
+    assert len(np.unique(points, axis=0)) == len(points)
+
+
+def test_negatives_lie_on_the_background_near_the_object() -> None:
+    mask = block(20, 40, 20, 40)
+    points = negative_points(mask, 30, seeded(0))
+    assert len(np.unique(points, axis=0)) == 30
+    assert not inside(points, mask).any()
+    assert inside(points, block(16, 44, 16, 44)).all()
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_no_negatives_where_there_is_no_near_background(full: bool) -> None:
+    assert negative_points(np.full((8, 8), full), 3, seeded(0)).shape == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("pred", "gt", "expected"),
+    [
+        (block(0, 0, 0, 0), block(10, 15, 20, 25), Click(22, 12, 1)),
+        (block(10, 15, 20, 25), block(0, 0, 0, 0), Click(22, 12, 0)),
+        (block(0, 3, 0, 3) | block(50, 59, 50, 59), block(50, 59, 50, 59), Click(1, 1, 0)),
+        (block(30, 35, 30, 35), block(0, 21, 0, 21), Click(10, 10, 1)),
+    ],
+    ids=["missed", "excess", "excess-in-the-corner", "the-larger-error"],
+)
+def test_correction_hits_the_middle_of_the_largest_error(
+    pred: np.ndarray, gt: np.ndarray, expected: Click
+) -> None:
+    assert next_click(pred, gt) == expected
+
+
+def test_correction_takes_the_largest_connected_part() -> None:
+    parts = block(0, 5, 0, 5) | block(0, 5, 10, 15) | block(30, 37, 30, 37)
+    assert next_click(np.zeros((64, 64), bool), parts) == Click(33, 33, 1)
+
+
+def test_nothing_to_correct() -> None:
+    assert next_click(block(3, 9, 3, 9), block(3, 9, 3, 9)) is None
+
+
+@settings(max_examples=40, deadline=None)
+@given(pred=SMALL_MASKS, gt=SMALL_MASKS, random=st.booleans())
+def test_correction_is_always_an_error_with_the_label_of_the_truth(
+    pred: np.ndarray, gt: np.ndarray, random: bool
+) -> None:
+    click = next_click(pred, gt, seeded(0) if random else None)
+    if click is None:
+        assert np.array_equal(pred, gt)
+    else:
+        assert pred[click.y, click.x] != gt[click.y, click.x]
+        assert click.label == gt[click.y, click.x]
+
+
+def test_random_corrections_cover_the_region() -> None:
+    empty, gt = np.zeros((64, 64), bool), block(10, 13, 10, 13)
+    generator = seeded(0)
+    clicks = {next_click(empty, gt, generator) for _ in range(200)}
+    assert clicks == {Click(x, y, 1) for x in range(10, 13) for y in range(10, 13)}

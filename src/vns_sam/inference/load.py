@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import torch
 
 from vns_sam.errors import CheckpointError, UsageError
 from vns_sam.sam import zoo
-from vns_sam.sam.checkpoints import CONFIG, read_config
+from vns_sam.sam.checkpoints import CONFIG, WEIGHTS, read_config
 from vns_sam.sam.promptable import PromptableNetwork
 
 BUNDLED = ("vns-sam-tiny", "sam-tiny")
@@ -91,3 +92,13 @@ def _from_folder(folder: Path) -> PromptableNetwork:
     if kind == "sam":
         return zoo.load_sam(folder)
     raise CheckpointError(f"{folder} holds a '{kind}' model, expected 'sam' or 'vns-sam'")
+
+
+def catalog() -> Iterator[zoo.CatalogRow]:
+    """All models that have a name, the bundled ones first."""
+    default = BUNDLED[0]
+    path = zoo.BUNDLED / default / WEIGHTS
+    if path.is_file():
+        size = path.stat().st_size / 2**20
+        yield zoo.CatalogRow(default, zoo.count_parameters(path), size, "bundled", True)
+    yield from zoo.catalog()

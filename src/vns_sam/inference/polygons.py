@@ -10,7 +10,7 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 Ring = np.ndarray
-"""(N, 2) whole numbers, XY corners of pixels, not closed by a repeated point; the object lies to the right."""
+"""(N, 2) whole numbers, XY corners of pixels, without a repeated last one; the object lies to the right."""
 
 Edge = tuple[int, int, int]
 """Start corner (x, y) of one pixel's edge and its heading, an index into the steps."""
@@ -42,7 +42,7 @@ def decode_rle(rle: Mapping[str, Any]) -> np.ndarray:
 
 
 def _pack(counts: Sequence[int]) -> str:
-    """Five bits a character, least first, the sixth tells that more follow; from the fourth on differences."""
+    """Five bits a character, least first, the sixth tells of more; from the fourth on differences."""
     characters = []
     for position, count in enumerate(counts):
         value, more = count - counts[position - 2] if position > 2 else count, True

@@ -34,11 +34,14 @@ class Predictor:
         self.image: np.ndarray | None = None
         self._features: ImageFeatures | None = None
 
-    def set_image(self, image: ImageLike) -> None:
+    def set_image(self, image: ImageLike) -> np.ndarray:
         """Reads and encodes a picture; everything predicted from now on is about it.
 
         Args:
             image: A path, a PIL image or (H, W, 3) uint8 RGB; see :func:`vns_sam.images.read.read_image`.
+
+        Returns:
+            (H, W, 3) uint8 RGB: the picture as it was read, upright.
 
         Raises:
             DataError: It is not a readable picture; the picture set before stays.
@@ -46,6 +49,7 @@ class Predictor:
         pixels = read_image(image)
         self._features = self.model.encode([pixels])
         self.image = pixels
+        return pixels
 
     def predict(
         self, boxes: Any = None, points: Any = None, labels: Any = None, masks: Any = None

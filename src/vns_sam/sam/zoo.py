@@ -12,7 +12,6 @@ from pathlib import Path
 import torch
 from safetensors import safe_open
 
-import vns_sam
 from vns_sam.errors import CheckpointError
 from vns_sam.sam.checkpoints import CONFIG, WEIGHTS, KeyReport, read_checkpoint, read_config
 from vns_sam.sam.keys import hf_key_to_own
@@ -21,7 +20,7 @@ from vns_sam.sam.model import SamModel
 
 logger = logging.getLogger(__name__)
 
-BUNDLED = Path(vns_sam.__path__[0]) / "weights"
+BUNDLED = Path(__file__).parents[1] / "weights"
 """Folder of the models that ship with the package, one folder each."""
 
 BUNDLED_SAM = "sam-tiny"
@@ -117,14 +116,14 @@ def _load(name: str) -> SamModel:
     if name == BUNDLED_SAM:
         return SamModel.from_pretrained(BUNDLED / BUNDLED_SAM)
     if name in HUB:
-        return _load_folder(_download(name, HUB[name].repo))
+        return _load_folder(download(name, HUB[name].repo))
     path = Path(name).expanduser()
     if path.is_dir():
         return _load_folder(path)
     if path.is_file() or path.suffix in (".pth", ".pt"):
         return load_meta(path)[0]
     if _REPO.fullmatch(name):
-        return _load_folder(_download(name, name))
+        return _load_folder(download(name, name))
     names = ", ".join([BUNDLED_SAM, *HUB])
     raise CheckpointError(
         f"no model '{name}': it is no known name, folder, file or hub id",
@@ -140,8 +139,16 @@ def _load_folder(folder: Path) -> SamModel:
     return build_vit_sam({hf_key_to_own(key): value for key, value in state.items()}, folder)[0]
 
 
-def _download(name: str, repo: str) -> Path:
-    """The folder of a hub model in the local cache, fetched if it is not there."""
+def download(name: str, repo: str) -> Path:
+    """The folder of a hub model in the local cache, fetched if it is not there.
+
+    Args:
+        name: What the user called it.
+        repo: Its hub id.
+
+    Raises:
+        CheckpointError: The hub does not have it or cannot be reached.
+    """
     from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 

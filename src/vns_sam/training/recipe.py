@@ -94,13 +94,21 @@ def load_recipe(path: str | Path) -> Recipe:
         UsageError: The file is missing, no YAML mapping, or a field is unknown, missing or of another type; each
             wrong field is named by its path.
     """
+    return parse_recipe(read_values(path), str(path))
+
+
+def read_values(path: str | Path) -> Any:
+    """Reads what a recipe's file says, unchecked: the command line overrides fields before they are checked.
+
+    Raises:
+        UsageError: The file is missing or no YAML.
+    """
     try:
-        values = yaml.safe_load(Path(path).read_text())
+        return yaml.safe_load(Path(path).read_text())
     except FileNotFoundError:
         raise UsageError(f"no recipe at {path}", hint="see recipes/ for the ones that come with vns-sam") from None
     except (OSError, yaml.YAMLError) as error:
         raise UsageError(f"{path} is not readable YAML: {' '.join(str(error).split())}") from None
-    return parse_recipe(values, str(path))
 
 
 def parse_recipe(values: Any, source: str) -> Recipe:

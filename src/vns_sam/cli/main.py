@@ -1,0 +1,145 @@
+"""The command ``vns-sam``: finds the verb, runs it, and turns errors into one line and an exit code.
+
+Each verb is a module with ``add_arguments(parser)`` and ``run(args)``; it is imported only when it is used and
+imports torch only when it runs, so ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Sequence
+from difflib import get_close_matches
+from importlib import import_module
+
+from vns_sam.errors import UsageError, VnsSamError
+
+VERBS = {
+    "demo": "segment a bundled picture with the bundled model, offline",
+    "segment": "masks for a picture or a folder, from boxes or clicks",
+    "models": "list the models, convert the authors' checkpoints",
+    "train": "train from a recipe; continues a run that was stopped",
+    "evaluate": "measure a model on sets of pictures with masks",
+}
+GLOBAL_FLAGS = ("--debug", "--quiet")
+INTERRUPTED = 130
+
+
+class Parser(argparse.ArgumentParser):
+    """Reports a wrong command line as a :class:`UsageError` instead of printing the whole usage."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        """Called by argparse."""
+        raise UsageError(message, hint=f"{self.prog} --help")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command line.
+
+    Args:
+        argv: Arguments after the program's name; those of the process when None.
+
+    Returns:
+        The exit code: 0 done, 2 usage, 3 bad input, 4 bad checkpoint, 5 a missing extra, 130 interrupted.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug, quiet = (flag in arguments for flag in GLOBAL_FLAGS)
+    _calm(debug=debug, quiet=quiet)
+    try:
+        return _dispatch([argument for argument in arguments if argument not in GLOBAL_FLAGS], quiet=quiet)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of our output has gone, as in `vns-sam models list | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        return _report(error)
+
+
+def _dispatch(arguments: list[str], *, quiet: bool) -> int:
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_help())
+        return 0 if arguments else UsageError.exit_code
+    if arguments[0] == "--version":
+        import vns_sam
+
+        print(f"vns-sam {vns_sam.__version__}")
+        return 0
+    verb, *rest = arguments
+    if verb not in VERBS:
+        near = get_close_matches(verb, VERBS, 1)
+        kind = "option" if verb.startswith("-") else "command"
+        raise UsageError(f"unknown {kind} '{verb}'", hint=f"vns-sam {near[0]}" if near else "vns-sam --help")
+    module = import_module(f"vns_sam.cli.{verb}")
+    parser = Parser(
+        prog=f"vns-sam {verb}",
+        description=module.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    module.add_arguments(parser)
+    if getattr(module, "TAKES_OVERRIDES", False):
+        args, args.overrides = parser.parse_known_args(rest)
+    else:
+        args = parser.parse_args([_shield(argument) for argument in rest])
+    args.quiet = quiet
+    return int(module.run(args))
+
+
+def _shield(argument: str) -> str:
+    """Marks numbers such as -inf or -1e3, which argparse would take for options, as values."""
+    try:
+        float(argument)
+    except ValueError:
+        return argument
+    return f" {argument}" if argument.startswith("-") else argument
+
+
+def _help() -> str:
+    width = max(map(len, VERBS))
+    verbs = "\n".join(f"  {verb:<{width}}  {summary}" for verb, summary in VERBS.items())
+    return (
+        "Segment what hardly stands out: camouflage, polyps, objects in the dark, surface defects.\n\n"
+        f"usage: vns-sam COMMAND [options]\n\n{verbs}\n\n"
+        "  vns-sam COMMAND --help  tells the options of a command\n"
+        "  --version               tells the version\n"
+        "  --quiet                 prints results only, no notes and no progress\n"
+        "  --debug                 shows the traceback of an error"
+    )
+
+
+def _calm(*, debug: bool, quiet: bool) -> None:
+    """Lets our own notes through to stderr and silences the chatter of libraries."""
+    if debug:
+        logging.basicConfig(level=logging.INFO, force=True)
+        return
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
+    warnings.simplefilter("ignore")
+    ours = logging.getLogger("vns_sam")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("note: %(message)s"))
+    ours.handlers, ours.propagate = [handler], False
+    ours.setLevel(logging.ERROR if quiet else logging.WARNING)
+
+
+def _report(error: Exception) -> int:
+    if isinstance(error, VnsSamError):
+        print(f"error: {error.message}", file=sys.stderr)
+        if error.hint:
+            print(f"try: {error.hint}", file=sys.stderr)
+        return error.exit_code
+    line = " ".join(str(error).split())
+    print(f"error: {type(error).__name__}: {line} (a fault of vns-sam, not of yours)", file=sys.stderr)
+    print("try: the same command with --debug, and report what it prints", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

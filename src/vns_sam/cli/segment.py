@@ -1,0 +1,135 @@
+"""Masks for a picture or a folder of pictures.
+
+  vns-sam segment frog.jpg --box 12 30 210 180                      one object, by its box
+  vns-sam segment frog.jpg --point 120 90 --point 20 20 --label 0   one object, by clicks
+  vns-sam segment frog.jpg --box 12 30 90 80 --box 100 20 210 180   two objects
+  vns-sam segment photos/ --prompts boxes.csv --out masks/          many pictures
+
+Coordinates are pixels of the picture, from its top left corner; boxes are X0 Y0 X1 Y1. All --point belong to
+one object; with one --box they refine that box. The prompts file is CSV, one box a line: name,x0,y0,x1,y1;
+or JSON:
+{"frog.jpg": {"boxes": [[12, 30, 210, 180]], "points": [[[120, 90]]], "labels": [[1]]}}.
+
+Results go to the working directory: frog_mask.png and frog_overlay.png; frog_mask_0.png, frog_mask_1.png for
+several objects. In a folder a bad picture is told and passed over (the exit code is 3 when all fail), and a
+run that was stopped goes on when it is started again.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vns_sam.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from vns_sam.prompts.files import PromptTable
+
+DEFAULT_MODEL = "vns-sam-tiny"
+EXAMPLE = "--box X0 Y0 X1 Y1, for example: vns-sam segment frog.jpg --box 12 30 210 180"
+
+
+class _Label(argparse.Action):
+    """``--label`` says what the ``--point`` just before it is."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option: str | None = None,
+    ) -> None:
+        if not namespace.labels or namespace.labels[-1] is not None:
+            raise UsageError(
+                "--label must follow the --point that it describes", hint="--point X Y --label 0"
+            )
+        namespace.labels = [*namespace.labels[:-1], values]
+
+
+class _Point(argparse.Action):
+    """``--point`` adds a click whose label is not known yet."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option: str | None = None,
+    ) -> None:
+        namespace.points = [*(namespace.points or []), values]
+        namespace.labels = [*(namespace.labels or []), None]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the verb."""
+    parser.add_argument("image", type=Path, metavar="IMAGE|DIR")
+    parser.add_argument(
+        "--box", type=float, nargs=4, action="append", metavar=("X0", "Y0", "X1", "Y1"), dest="boxes"
+    )
+    parser.add_argument("--point", type=float, nargs=2, action=_Point, metavar=("X", "Y"), dest="points")
+    parser.add_argument(
+        "--label", type=int, action=_Label, dest="labels", help="of the --point before it: 1 or 0"
+    )
+    parser.add_argument("--prompts", type=Path, metavar="FILE", help="prompts by picture, .json or .csv")
+    parser.add_argument("--format", choices=("png", "coco", "yolo", "geojson", "svg"), default="png")
+    parser.add_argument(
+        "--overlay", action=argparse.BooleanOptionalAction, help="default: for one picture only"
+    )
+    add_model_arguments(parser)
+    parser.add_argument("--out", type=Path, metavar="PATH", help="a file, or a folder when it has no suffix")
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options shared with ``demo``."""
+    parser.add_argument(
+        "--model", default=DEFAULT_MODEL, help="see: vns-sam models list (default: %(default)s)"
+    )
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, mps (default: %(default)s)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the verb."""
+    given = prompts_from(args)
+    table = None
+    if args.prompts is not None:
+        from vns_sam.prompts.files import read_prompt_file
+
+        if given:
+            raise UsageError("--prompts cannot be combined with --box or --point", hint="give one of them")
+        table = read_prompt_file(args.prompts)
+    elif not given:
+        raise UsageError("no prompt: say which object is meant", hint=EXAMPLE)
+    if args.image.is_dir():
+        from vns_sam.cli.folder import run_folder
+
+        return run_folder(args, given, table)
+    from vns_sam.cli.single import run_single
+
+    return run_single(args, given if table is None else _entry(table, args))
+
+
+def prompts_from(args: argparse.Namespace) -> dict[str, Any]:
+    """The prompts of the command line as arguments of ``make_prompts``; empty when none is given."""
+    given: dict[str, Any] = {}
+    if args.boxes:
+        given["boxes"] = args.boxes
+    if args.points:
+        given["points"] = [args.points]
+        given["labels"] = [[1 if label is None else label for label in args.labels]]
+    if len(args.boxes or ()) > 1 and args.points:
+        raise UsageError(
+            "several --box and --point cannot be combined: all points belong to one object",
+            hint="one --box with points, or --prompts FILE with points for each box",
+        )
+    return given
+
+
+def _entry(table: PromptTable, args: argparse.Namespace) -> dict[str, Any]:
+    if args.image.name not in table:
+        names: Sequence[str] = sorted(table)
+        raise DataError(
+            f"{args.prompts} has no prompts for {args.image.name}", hint=f"it names {', '.join(names[:3])}"
+        )
+    return table[args.image.name]

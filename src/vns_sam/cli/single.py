@@ -1,0 +1,81 @@
+"""One picture: what can be wrong is found before the model runs; then mask, overlay and a summary."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+from vns_sam.errors import DataError, UsageError
+from vns_sam.images.overlay import draw_overlay
+from vns_sam.images.read import read_image
+from vns_sam.images.write import check_writable, write_image
+from vns_sam.inference.formats import SUFFIX, Format, output_paths, write_prediction
+from vns_sam.prompts.validate import make_prompts
+from vns_sam.types import Prediction
+
+
+def run_single(args: argparse.Namespace, given: dict[str, Any]) -> int:
+    """Segments ``args.image``; see ``vns-sam segment --help``."""
+    image = read_image(args.image)
+    prompts = make_prompts(*image.shape[:2], **given)
+    mask_path, overlay_path = result_paths(args.image, args.out, args.format)
+    outputs = output_paths(mask_path, args.format, len(prompts))
+    overlay = args.overlay is not False
+    for path in [*outputs, *([overlay_path] if overlay else [])]:
+        _check_output(path, args.image)
+
+    from vns_sam.inference.load import load_model
+    from vns_sam.inference.predictor import Predictor
+
+    predictor = Predictor(load_model(args.model, args.device))
+    start = time.perf_counter()
+    predictor.set_image(image)
+    prediction = predictor.predict_prompts(prompts)
+    seconds = time.perf_counter() - start
+    write_prediction(mask_path, prediction, args.format, image_name=args.image.name)
+    if overlay:
+        write_image(overlay_path, draw_overlay(image, prediction.masks, prompts))
+    _summarise(prediction, outputs, overlay_path if overlay else None, seconds, quiet=args.quiet)
+    return 0
+
+
+def result_paths(image: Path, out: Path | None, kind: Format) -> tuple[Path, Path]:
+    """Where the mask and the overlay of a picture go.
+
+    Raises:
+        UsageError: ``out`` names a file of another kind than the format.
+    """
+    suffix = SUFFIX[kind]
+    if out is None or out.is_dir() or not out.suffix:
+        folder = out or Path()
+        return folder / f"{image.stem}_mask{suffix}", folder / f"{image.stem}_overlay.png"
+    if out.suffix.lower() != suffix:
+        raise UsageError(
+            f"--out {out} must end in {suffix} for --format {kind}", hint=f"--out {out.with_suffix(suffix)}"
+        )
+    return out, out.with_name(f"{out.stem}_overlay.png")
+
+
+def _check_output(path: Path, image: Path) -> None:
+    if path.exists() and path.samefile(image):
+        raise DataError(
+            f"the result {path} would replace the picture itself", hint="choose another place with --out"
+        )
+    check_writable(path)
+
+
+def _summarise(
+    prediction: Prediction, outputs: list[Path], overlay: Path | None, seconds: float, *, quiet: bool
+) -> None:
+    for path in [*outputs, *([overlay] if overlay else [])]:
+        print(path)
+    if quiet:
+        return
+    pixels = prediction.masks[0].size
+    for index, (mask, score) in enumerate(zip(prediction.masks, prediction.scores, strict=True)):
+        area = int(mask.sum())
+        found = f"{area} pixels, {area / pixels:.1%} of the picture" if area else "nothing found"
+        print(f"object {index}: score {score:.2f}, {found}")
+    print(f"{seconds:.2f} s")

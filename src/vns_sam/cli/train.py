@@ -1,0 +1,67 @@
+"""Trains a model from a recipe. Started again with the same command, it continues where it was stopped.
+
+vns-sam train recipes/sam_tiny.yaml
+vns-sam train recipes/sam_tiny.yaml --optim.lr 0.0005 --batch_size 2     any field can be overridden
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from vns_sam.errors import UsageError
+
+TAKES_OVERRIDES = True
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the verb."""
+    parser.add_argument("recipe", type=Path, metavar="RECIPE.yaml")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the verb."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from vns_sam.training.loop import train
+    from vns_sam.training.recipe import parse_recipe, read_values
+
+    values = apply_overrides(read_values(args.recipe), args.overrides)
+    recipe = parse_recipe(values, str(args.recipe))
+    with Progress(console=Console(stderr=True), disable=args.quiet) as bar:
+        task = bar.add_task("training", total=recipe.steps)
+
+        def tell(done: int, total: int, latest: dict[str, float]) -> None:
+            shown = "  ".join(f"{name} {value:.4g}" for name, value in latest.items())
+            bar.update(task, completed=done, total=total, description=shown or "training")
+
+        scores = train(recipe, tell)
+    print(recipe.out / "model")
+    for name, score in scores.items():
+        print(f"{name}: {score:.4f}")
+    return 0
+
+
+def apply_overrides(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """Sets fields of a recipe from ``--field.sub value`` or ``--field.sub=value``; values are read as YAML.
+
+    Raises:
+        UsageError: A field has no value, or lies inside something that has no fields.
+    """
+    import yaml
+
+    rest = [part for word in overrides for part in (word.split("=", 1) if word.startswith("--") else [word])]
+    for name, text in zip(rest[::2], [*rest[1::2], None], strict=False):
+        if not name.startswith("--") or text is None:
+            raise UsageError(f"expected --field value, found '{name}'", hint="--optim.lr 0.001")
+        *path, last = name[2:].split(".")
+        at = values
+        for part in path:
+            at = at.setdefault(part, {})
+            if not isinstance(at, dict):
+                raise UsageError(f"{name}: '{part}' has no fields of its own")
+        at[last] = yaml.safe_load(text)
+    return values

@@ -1,0 +1,166 @@
+"""A folder of pictures, one after the other: bad ones are told and passed over, a stopped run goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from vns_sam.errors import DataError
+from vns_sam.images.overlay import draw_overlay
+from vns_sam.images.read import EXTENSIONS
+from vns_sam.images.write import check_writable, write_image, write_json
+from vns_sam.inference.formats import SUFFIX, Format, merge_coco, write_prediction
+from vns_sam.inference.predictor import Predictor
+from vns_sam.prompts.validate import make_prompts
+
+logger = logging.getLogger(__name__)
+
+MANIFEST = "manifest.jsonl"
+COCO_SET = "annotations.json"
+
+
+@dataclass(frozen=True)
+class FolderRun:
+    """What to do with a folder.
+
+    Attributes:
+        folder: Where the pictures are.
+        out: Where results and the manifest go; results of ``a/b.jpg`` are ``a/b_mask.*``.
+        prompts: By picture, its path relative to ``folder``.
+        kind: The format of the results.
+        overlay: Whether to write ``a/b_overlay.jpg`` as well.
+    """
+
+    folder: Path
+    out: Path
+    prompts: Mapping[str, dict[str, Any]]
+    kind: Format = "png"
+    overlay: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one picture; one line of the manifest.
+
+    Attributes:
+        image: Its path relative to the folder.
+        key: Digest of what was asked: when it changes, the picture is done again.
+        outputs: Files relative to the output folder.
+        scores: Predicted IoU of each object.
+        seconds: For reading, predicting and writing.
+        error: Why it failed, or "".
+        skipped: Whether it was done by an earlier run.
+    """
+
+    image: str
+    key: str
+    outputs: tuple[str, ...] = ()
+    scores: tuple[float, ...] = ()
+    seconds: float = 0.0
+    error: str = ""
+    skipped: bool = False
+
+
+def find_images(folder: Path) -> list[str]:
+    """Paths of all pictures below a folder, relative to it, sorted; hidden files are left out.
+
+    Raises:
+        DataError: There is none.
+    """
+    found = (path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in EXTENSIONS)
+    names = sorted(str(path) for path in found if not any(part.startswith(".") for part in path.parts))
+    if not names:
+        raise DataError(
+            f"no picture in {folder}", hint=f"expected files ending in {' '.join(sorted(EXTENSIONS))}"
+        )
+    return names
+
+
+def segment_folder(predictor: Predictor, run: FolderRun) -> Iterator[Outcome]:
+    """Segments each picture that has prompts, yielding as it goes.
+
+    Every finished picture is a line in ``out/manifest.jsonl``. Started again, pictures whose results are
+    there and were made by the same model from the same prompts are skipped. After a COCO run,
+    ``out/annotations.json`` holds all pictures together.
+
+    Raises:
+        DataError: ``out`` cannot be written; a picture that fails raises nothing.
+    """
+    manifest = run.out / MANIFEST
+    check_writable(manifest)
+    run.out.mkdir(parents=True, exist_ok=True)
+    done = _read_manifest(manifest)
+    outcomes = []
+    with manifest.open("a", encoding="utf-8") as lines:
+        if lines.tell():
+            lines.write("\n")  # a killed run may have left half a line
+        for name, prompts in run.prompts.items():
+            key = _key(predictor.model.name, run, prompts)
+            if _is_done(done.get(name), key, run.out):
+                outcome = Outcome(name, key, tuple(done[name]["outputs"]), skipped=True)
+            else:
+                outcome = _segment(predictor, run, name, key)
+                if not outcome.error:
+                    lines.write(json.dumps(asdict(outcome)) + "\n")
+                    lines.flush()
+            outcomes.append(outcome)
+            yield outcome
+    if run.kind == "coco":
+        files = [run.out / outcome.outputs[0] for outcome in outcomes if outcome.outputs]
+        write_json(run.out / COCO_SET, merge_coco(files))
+
+
+def _segment(predictor: Predictor, run: FolderRun, name: str, key: str) -> Outcome:
+    start = time.perf_counter()
+    try:
+        image = predictor.set_image(run.folder / name)
+        prompts = make_prompts(*image.shape[:2], **run.prompts[name])
+        prediction = predictor.predict_prompts(prompts)
+        stem = (run.out / name).with_suffix("")
+        path = stem.with_name(f"{stem.name}_mask{SUFFIX[run.kind]}")
+        outputs = write_prediction(path, prediction, run.kind, image_name=name)
+        if run.overlay:
+            outputs = [*outputs, stem.with_name(f"{stem.name}_overlay.jpg")]
+            write_image(outputs[-1], draw_overlay(image, prediction.masks, prompts))
+    except DataError as error:
+        logger.info("%s failed: %s", name, error)
+        return Outcome(name, key, error=error.message)
+    return Outcome(
+        name,
+        key,
+        tuple(str(output.relative_to(run.out)) for output in outputs),
+        tuple(round(float(score), 4) for score in prediction.scores),
+        round(time.perf_counter() - start, 3),
+    )
+
+
+def _key(model: str, run: FolderRun, prompts: Mapping[str, Any]) -> str:
+    asked = json.dumps([model, run.kind, run.overlay, prompts], sort_keys=True)
+    return hashlib.sha256(asked.encode()).hexdigest()[:16]
+
+
+def _is_done(line: Mapping[str, Any] | None, key: str, out: Path) -> bool:
+    return (
+        line is not None
+        and line["key"] == key
+        and all((out / output).is_file() for output in line["outputs"])
+    )
+
+
+def _read_manifest(path: Path) -> dict[str, dict[str, Any]]:
+    """Lines of earlier runs by picture; a line that was cut off is passed over."""
+    lines: dict[str, dict[str, Any]] = {}
+    if path.is_file():
+        for text in path.read_text(encoding="utf-8").splitlines():
+            try:
+                line = json.loads(text)
+            except ValueError:
+                continue
+            lines[line["image"]] = line
+    return lines

@@ -1,0 +1,50 @@
+"""A promptable model without weights: it marks the box, the first click's surroundings, or the coarse mask."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from vns_sam.images.geometry import fit
+from vns_sam.sam.promptable import batch_prompts
+from vns_sam.types import DecoderOutput, ImageFeatures, Prompts
+
+SIDE = 64
+
+
+class FakeModel:
+    """Answers a box with the box, clicks with a square around the first one, a mask with itself."""
+
+    name = "fake"
+
+    def __init__(self, *, edges: bool = False) -> None:
+        self.edges = edges
+        self.encoded: list[tuple[int, ...]] = []
+
+    def encode(self, images: Sequence[np.ndarray]) -> ImageFeatures:
+        """Remembers the shapes."""
+        self.encoded += [image.shape for image in images]
+        geometry = tuple(fit(*image.shape[:2], SIDE) for image in images)
+        return ImageFeatures(torch.zeros(len(images), 1, 4, 4), (), geometry)  # type: ignore[arg-type]
+
+    def decode(
+        self, features: ImageFeatures, prompts: Sequence[Prompts], image_index: Sequence[int]
+    ) -> DecoderOutput:
+        """Full-resolution logits, +5 inside and -5 outside."""
+        maps: dict[int, torch.Tensor] = {}
+        for rows, batch in batch_prompts(prompts, image_index, features.geometry, SIDE):
+            for k, row in enumerate(rows):
+                maps[row] = torch.full((SIDE, SIDE), -5.0)
+                if batch.boxes is not None:
+                    x0, y0, x1, y1 = batch.boxes[k].round().int().tolist()
+                    maps[row][y0:y1, x0:x1] = 5
+                elif batch.points is not None:
+                    x, y = batch.points[k, 0].int().tolist()
+                    maps[row][max(0, y - 4) : y + 5, max(0, x - 4) : x + 5] = 5
+                elif batch.masks is not None:
+                    maps[row][batch.masks[k, 0] > 0.5] = 5
+        logits = torch.stack([maps[row] for row in sorted(maps)])[:, None]
+        scores = torch.linspace(0.9, 0.8, len(logits))
+        return DecoderOutput(logits, scores, logits.clone() if self.edges else None)

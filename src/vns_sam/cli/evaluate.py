@@ -1,6 +1,7 @@
-"""Measures a model on sets of pictures with masks.
+"""Measures models on sets of pictures with masks: IoU and boundary IoU, with prompts drawn from the true masks.
 
-vns-sam evaluate vns-sam-tiny --data data/camo data/kvasir_seg --prompt box
+vns-sam evaluate vns-sam-tiny --data data/camo data/kvasir_seg
+vns-sam evaluate sam-tiny vns-sam-tiny --data data/camo --prompt points:3 --out report.json
 """
 
 from __future__ import annotations
@@ -8,16 +9,45 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from vns_sam.errors import UsageError
+ALL = 1 << 30
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
-    parser.add_argument("model", metavar="MODEL")
-    parser.add_argument("--data", type=Path, nargs="+", required=True, metavar="DIR")
-    parser.add_argument("--prompt", default="box")
+    parser.add_argument("models", nargs="+", metavar="MODEL", help="names, folders or hub ids")
+    parser.add_argument(
+        "--data", nargs="+", required=True, metavar="DIR", help="folders of images/ and masks/; test.txt is followed"
+    )
+    parser.add_argument("--prompt", default="box", help="box (default), noise-box, points (ten) or points:N")
+    parser.add_argument("--seed", type=int, default=0, help="of the drawn prompts (0)")
+    parser.add_argument("--limit", type=int, default=ALL, help="pictures of each set at most")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--out", type=Path, metavar="FILE.json", help="every picture's scores")
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs the verb."""
-    raise UsageError("evaluate is not there yet")
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from vns_sam.evaluation.protocol import Row, evaluate, parse_protocol, test_pairs
+    from vns_sam.evaluation.report import to_json, to_markdown
+    from vns_sam.images.write import write_json
+    from vns_sam.inference.load import check_model_name, load_model
+
+    protocol = parse_protocol(args.prompt, args.seed)
+    for name in args.models:
+        check_model_name(name)
+    pairs = [pair for folder in args.data for pair in test_pairs(folder)[: args.limit]]
+    results: dict[str, list[Row]] = {}
+    with Progress(console=Console(stderr=True), disable=args.quiet) as bar:
+        for name in args.models:
+            model = load_model(name, args.device)
+            rows = evaluate(model, pairs, protocol)
+            results[name] = list(bar.track(rows, total=len(pairs), description=f"{name}, {protocol}"))
+    print(f"prompt: {protocol}, seed {args.seed}; mean IoU / mean boundary IoU at original size\n")
+    print(to_markdown(results), end="")
+    if args.out:
+        write_json(args.out, to_json(results, str(protocol), args.seed))
+        print(f"\n{args.out}")
+    return 0

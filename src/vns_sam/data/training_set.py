@@ -13,10 +13,11 @@ import cv2
 import numpy as np
 from torch.utils.data import Dataset
 
+from vns_sam.data.edges import edge_target
 from vns_sam.data.pairs import Pair, find_pairs, read_instances, read_mask
 from vns_sam.data.scenes import Scene, camouflage, darken, paste, recolour, view
 from vns_sam.errors import DataError
-from vns_sam.prompts.slots import PROMPT_SLOTS, draw_prompt, plan_slots
+from vns_sam.prompts.slots import draw_prompt, plan_slots
 
 HELD_OUT = 20
 """One pair in so many is kept out of training, to choose the best checkpoint by."""
@@ -71,15 +72,19 @@ class TrainingSet(Dataset[dict[str, np.ndarray]]):
         length: Number of samples of the whole run.
         step_size: Samples of one optimiser step over all processes.
         seed: Of the run.
+        edges: Also give ``k.edge`` (S, S) bool, the target's contour 5 pixels wide.
 
     Raises:
         DataError: A set is missing or empty.
     """
 
-    def __init__(self, data: TrainingData, *, length: int, step_size: int, seed: int) -> None:
+    def __init__(
+        self, data: TrainingData, *, length: int, step_size: int, seed: int, edges: bool = False
+    ) -> None:
         if not data.sets:
             raise DataError("the recipe names no training set", hint="give data.sets, a weight for each set")
         self.data, self.length, self.step_size, self.seed = data, length, step_size, seed
+        self.edges = edges
         self.names = list(data.sets)
         self.pairs = {name: split_pairs(data.root, name)[0] for name in self.names}
         weights = np.array([data.sets[name] for name in self.names], dtype=float)
@@ -105,6 +110,8 @@ class TrainingSet(Dataset[dict[str, np.ndarray]]):
             target = 0 if k == 0 else int(rng.choice(usable))
             mask = scene.masks[target]
             sample[f"{k}.target"] = mask
+            if self.edges:
+                sample[f"{k}.edge"] = edge_target(mask, thickness=1)
             sample |= {f"{k}.{key}": value for key, value in draw_prompt(mask, slot, rng).items()}
         return sample
 
@@ -152,6 +159,3 @@ def collate(samples: Sequence[dict[str, np.ndarray]]) -> dict[str, Any]:
 
     keys = samples[0].keys()
     return {key: torch.from_numpy(np.stack([sample[key] for sample in samples])) for key in keys}
-
-
-__all__ = ["HELD_OUT", "PROMPT_SLOTS", "SceneMix", "TrainingData", "TrainingSet", "collate", "split_pairs"]

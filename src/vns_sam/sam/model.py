@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Self
 
@@ -78,8 +79,10 @@ class SamModel(PromptableNetwork):
             CheckpointError: The folder or its files are missing, damaged or of another architecture.
         """
         values, state = read_checkpoint(folder, "sam")
-        with torch.device("meta"):
-            model = cls(SamConfig.from_dict(values))
+        config = SamConfig.from_dict(values)
+        # The meta device saves a ViT's random initialisation but costs a second of imports: not for a small model.
+        with nullcontext() if config.backbone == "tiny" else torch.device("meta"):
+            model = cls(config)
         load_weights(model, state, folder)
         return model.eval()
 

@@ -113,10 +113,15 @@ def lr_factor(step: int, steps: int, optim: Optim) -> float:
 
 def _accelerator(recipe: Recipe) -> Any:
     try:
-        from accelerate import Accelerator
+        from accelerate import Accelerator, DistributedDataParallelKwargs
     except ImportError:
         raise MissingExtraError("accelerate", extra="train", purpose="training") from None
-    return Accelerator(mixed_precision=recipe.precision, gradient_accumulation_steps=recipe.accumulate)
+    return Accelerator(
+        cpu=not torch.accelerator.is_available(),  # else several processes without a GPU do not find each other
+        mixed_precision=recipe.precision,
+        gradient_accumulation_steps=recipe.accumulate,
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],  # mask prompts come and go
+    )
 
 
 def _optimizer(task: Task, recipe: Recipe) -> torch.optim.Optimizer:
@@ -134,7 +139,8 @@ def _loader(recipe: Recipe, done: int, rank: int, processes: int) -> DataLoader[
     """Batches of this process from step ``done`` on."""
     step_size = recipe.batch_size * recipe.accumulate * processes
     length = recipe.steps * step_size
-    dataset = TrainingSet(recipe.data, length=length, step_size=step_size, seed=recipe.seed)
+    edges = recipe.task == "vns-sam"
+    dataset = TrainingSet(recipe.data, length=length, step_size=step_size, seed=recipe.seed, edges=edges)
     starts = range(done * step_size + rank * recipe.batch_size, length, processes * recipe.batch_size)
     batches = [list(range(start, start + recipe.batch_size)) for start in starts]
     return DataLoader(

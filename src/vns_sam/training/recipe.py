@@ -63,7 +63,9 @@ class Recipe:
     init: str | None = None
     """"sam": folder to continue from, or None for ImageNet weights; "vns-sam": the frozen SAM, a name or folder."""
     vns: dict[str, Any] | None = None
-    """The VNS modules, for the task "vns-sam"; None derives them from the frozen SAM."""
+    """Fields of ``VnsSamConfig`` for the task "vns-sam"; the rest follows the frozen SAM."""
+    bce: Literal["mean", "weighted"] = "weighted"
+    """Cross-entropy of the task "vns-sam": "weighted" is the paper, "mean" what the authors ran."""
     steps: Positive = 1000
     """Optimiser steps."""
     batch_size: Positive = 4
@@ -97,24 +99,21 @@ def load_recipe(path: str | Path) -> Recipe:
     return parse_recipe(read_values(path), str(path))
 
 
-def read_values(path: str | Path) -> Any:
-    """Reads what a recipe's file says, unchecked: the command line overrides fields before they are checked.
-
-    Raises:
-        UsageError: The file is missing or no YAML.
-    """
+def read_values(path: str | Path) -> dict[str, Any]:
+    """Reads a recipe's fields without judging them; see :func:`load_recipe`."""
     try:
-        return yaml.safe_load(Path(path).read_text())
+        values = yaml.safe_load(Path(path).read_text())
     except FileNotFoundError:
         raise UsageError(f"no recipe at {path}", hint="see recipes/ for the ones that come with vns-sam") from None
     except (OSError, yaml.YAMLError) as error:
         raise UsageError(f"{path} is not readable YAML: {' '.join(str(error).split())}") from None
-
-
-def parse_recipe(values: Any, source: str) -> Recipe:
-    """Checks the values of a recipe; see :func:`load_recipe`."""
     if not isinstance(values, dict):
-        raise UsageError(f"{source} must hold a mapping of fields, found {type(values).__name__}")
+        raise UsageError(f"{path} must hold a mapping of fields, found {type(values).__name__}")
+    return values
+
+
+def parse_recipe(values: dict[str, Any], source: str) -> Recipe:
+    """Checks a recipe's fields; see :func:`load_recipe`."""
     try:
         return _ADAPTER.validate_python(values)
     except ValidationError as error:

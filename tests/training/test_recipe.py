@@ -1,0 +1,47 @@
+"""Recipes: read, checked field by field, written back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from vns_sam.errors import UsageError
+from vns_sam.training.recipe import dump_recipe, load_recipe, parse_recipe
+
+RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_shipped_recipes_parse_and_round_trip(path: Path) -> None:
+    recipe = load_recipe(path)
+    assert parse_recipe(yaml.safe_load(dump_recipe(recipe)), "dump") == recipe
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"stepz": 3}, "stepz"),
+        ({"optim": {"lr": "fast"}}, "optim.lr"),
+        ({"steps": 0}, "steps"),
+        ({"task": "dis"}, "task"),
+        ({"data": None}, "data"),
+    ],
+)
+def test_wrong_fields_are_named(recipe_file: Path, change: dict[str, object], message: str) -> None:
+    values = {**yaml.safe_load(recipe_file.read_text()), **change}
+    with pytest.raises(UsageError, match=message):
+        parse_recipe(values, "r.yaml")
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", "a: [", ""])
+def test_files_that_hold_no_mapping_are_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "r.yaml").write_text(text)
+    with pytest.raises(UsageError, match=r"r\.yaml"):
+        load_recipe(tmp_path / "r.yaml")
+
+
+def test_missing_recipe_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no recipe at"):
+        load_recipe(tmp_path / "none.yaml")

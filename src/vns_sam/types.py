@@ -171,7 +171,8 @@ class Prediction:
 @runtime_checkable
 class PromptableModel(Protocol):
     """Encode pictures once, decode prompts many times. The predictor, the labeller, the refiner and the
-    evaluation know models only by this."""
+    evaluation know models only by this.
+    """
 
     name: str
 
@@ -179,8 +180,6 @@ class PromptableModel(Protocol):
         """Encodes pictures, each (H, W, 3) uint8 RGB."""
         ...
 
-    def decode(
-        self, features: ImageFeatures, prompts: Sequence[Prompts], image_index: Sequence[int]
-    ) -> DecoderOutput:
+    def decode(self, features: ImageFeatures, prompts: Sequence[Prompts], image_index: Sequence[int]) -> DecoderOutput:
         """Decodes ``prompts[k]`` on image ``image_index[k]``; rows come out in the order given."""
         ...

@@ -45,7 +45,13 @@ def test_loss_falls_and_the_run_leaves_its_files(recipe_file: Path) -> None:
     log = [line for line in read_log(recipe.out) if "loss" in line]
     assert log[-1]["mask"] < 0.9 * log[0]["mask"]
     assert set(scores) == {"disks", "mean"}
-    assert {path.name for path in recipe.out.iterdir()} == {"recipe.yaml", "log.jsonl", "last.pt", "best", "model"}
+    assert {path.name for path in recipe.out.iterdir()} == {
+        "recipe.yaml",
+        "log.jsonl",
+        "last.pt",
+        "best",
+        "model",
+    }
 
 
 def test_killed_run_continues_to_the_same_weights(recipe_file: Path) -> None:

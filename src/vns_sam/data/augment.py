@@ -45,9 +45,7 @@ class Jitter:
         size = [max(1, round(height * factor)), max(1, round(width * factor))]
         turned = maps.flip(-1) if self.flip else maps
         scaled = F.interpolate(turned[None], size, mode="bilinear", align_corners=False)[0]
-        top, left = (
-            int(place * (max(length - side, 0) + 1)) for place, length in zip(self.offset, size, strict=True)
-        )
+        top, left = (int(place * (max(length - side, 0) + 1)) for place, length in zip(self.offset, size, strict=True))
         crop = scaled[:, top : top + side, left : left + side]
         return F.pad(crop, (0, side - crop.shape[2], 0, side - crop.shape[1]), value=fill)
 

@@ -1,6 +1,6 @@
 """The bundled demo picture, painted by program: a moth at rest on leaf litter, in the litter's own colours.
 
-``python -m vns_sam.data.demo_scene FOLDER`` paints it again, byte for byte on the same versions of its libraries.
+``python -m vns_sam.data.demo_scene FOLDER`` paints it again, the same on every run.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from vns_sam.images.write import write_image, write_json, write_mask
 HEIGHT, WIDTH = 420, 560
 SEED = 11
 _SCALE = 2  # painted larger, then reduced: smooth edges
-_BROWNS = np.array(
-    [(118, 88, 60), (146, 112, 76), (92, 70, 50), (164, 132, 94), (128, 104, 84), (104, 84, 48)]
-)
-_WING = np.array(
-    # forewing and hindwing of one side, from the head down; x to the side, y down, half a span = 1
-    [(0.00, -0.42), (0.10, -0.46), (0.34, -0.50), (0.66, -0.54), (0.93, -0.52), (1.00, -0.44), (0.96, -0.28)]
-    + [(0.88, -0.08), (0.80, 0.06), (0.66, 0.14), (0.70, 0.30), (0.62, 0.47), (0.46, 0.56), (0.28, 0.52)]
-    + [(0.14, 0.36), (0.08, 0.44), (0.00, 0.62)]
-)
+_BROWNS = np.array([(118, 88, 60), (146, 112, 76), (92, 70, 50), (164, 132, 94), (128, 104, 84), (104, 84, 48)])
+# fmt: off
+# Forewing and hindwing of one side, from the head down; x to the side, y down, half a span = 1.
+_WING = np.array([
+    (0.00, -0.42), (0.10, -0.46), (0.34, -0.50), (0.66, -0.54), (0.93, -0.52), (1.00, -0.44), (0.96, -0.28),
+    (0.88, -0.08), (0.80, 0.06), (0.66, 0.14), (0.70, 0.30), (0.62, 0.47), (0.46, 0.56), (0.28, 0.52),
+    (0.14, 0.36), (0.08, 0.44), (0.00, 0.62),
+])
+# fmt: on
 
 
 def paint_scene(seed: int = SEED) -> tuple[np.ndarray, np.ndarray, list[float]]:
@@ -41,9 +41,7 @@ def paint_scene(seed: int = SEED) -> tuple[np.ndarray, np.ndarray, list[float]]:
     shadow = ndimage.gaussian_filter(np.roll(moth, (10, 8), (0, 1)), 8)
     scene = ground * (1 - 0.55 * shadow[..., None]) * (1 - moth[..., None]) + pattern * moth[..., None]
     light = 1 + 0.16 * _noise(rng, shape, 220)
-    scene = cv2.resize(
-        (scene * light[..., None]).astype(np.float32), (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA
-    )
+    scene = cv2.resize((scene * light[..., None]).astype(np.float32), (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
     scene += rng.normal(0, 2.5, scene.shape)
     mask = cv2.resize(moth.astype(np.float32), (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA) > 0.5
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
@@ -59,7 +57,8 @@ def _noise(rng: np.random.Generator, shape: tuple[int, int], scale: float) -> np
 
 
 def _fractal(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
-    return sum(_noise(rng, shape, scale) * scale**0.4 for scale in (2.5, 6, 14, 36, 90)) / 12
+    octaves = [_noise(rng, shape, scale) * scale**0.4 for scale in (2.5, 6, 14, 36, 90)]
+    return np.sum(octaves, axis=0) / 12
 
 
 def _litter(rng: np.random.Generator, shape: tuple[int, int], leaf: float) -> np.ndarray:
@@ -87,9 +86,7 @@ def _leaf(canvas: np.ndarray, rng: np.random.Generator, length: float) -> None:
     outline = np.concatenate([half, half[::-1] * (1, -1)])
     cv2.fillPoly(canvas, [place(outline) + 16 * 4], (colour * 0.35).tolist(), cv2.LINE_AA, 4)
     cv2.fillPoly(canvas, [place(outline)], colour.tolist(), cv2.LINE_AA, 4)
-    cv2.fillPoly(
-        canvas, [place(np.concatenate([half, half[::-1] * (1, 0)]))], (colour * 0.88).tolist(), cv2.LINE_AA, 4
-    )
+    cv2.fillPoly(canvas, [place(np.concatenate([half, half[::-1] * (1, 0)]))], (colour * 0.88).tolist(), cv2.LINE_AA, 4)
     for start in np.linspace(-0.6, 0.5, 5):
         for side in (-0.22, 0.22):
             vein = place(np.array([(start, 0), (start + 0.28, side)]))
@@ -108,9 +105,7 @@ def _moth(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[np.ndarray,
     texture = _litter(rng, (2 * side, side), leaf=26.0)
     to_texture = (np.abs(along) * side * 0.9).astype(np.float32), ((down + 1) * side).astype(np.float32)
     pattern = cv2.remap(texture, *to_texture, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
-    wing = np.round(np.concatenate([_WING, _WING[::-1] * (-1, 1)]) @ _rotation(turn) * span * 16).astype(
-        np.int32
-    )
+    wing = np.round(np.concatenate([_WING, _WING[::-1] * (-1, 1)]) @ _rotation(turn) * span * 16).astype(np.int32)
     offset = np.round(np.array(centre) * 16).astype(np.int32)
     cover = np.zeros(shape, np.uint8)
     cv2.fillPoly(cover, [wing + offset], 255, cv2.LINE_AA, 4)

@@ -86,8 +86,9 @@ def paste(scene: Scene, donor: Scene, source: int, rng: np.random.Generator) -> 
     ys, xs = np.nonzero(donor.masks[source])
     extent = max(np.ptp(xs), np.ptp(ys)) + 1
     scale = np.clip(rng.uniform(0.1, 0.7) * max(height, width) / extent, 0.2, 2.5)
-    matrix = cv2.getRotationMatrix2D((float(xs.mean()), float(ys.mean())), rng.normal(0, 20), scale)
-    matrix[:, 2] += rng.uniform(0.1, 0.9, 2) * (width, height) - (xs.mean(), ys.mean())
+    centre = np.array([xs.mean(), ys.mean()])
+    matrix = np.asarray(cv2.getRotationMatrix2D(centre.tolist(), rng.normal(0, 20), scale), dtype=np.float64)
+    matrix[:, 2] += rng.uniform(0.1, 0.9, 2) * (width, height) - centre
     object_image = cv2.warpAffine(donor.image, matrix, (width, height), flags=cv2.INTER_LINEAR)
     alpha = cv2.warpAffine(donor.masks[source].astype(np.float32), matrix, (width, height))
     if (alpha > 0.5).sum() < 40:

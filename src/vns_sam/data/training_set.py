@@ -17,6 +17,7 @@ from vns_sam.data.edges import edge_target
 from vns_sam.data.pairs import Pair, find_pairs, read_instances, read_mask
 from vns_sam.data.scenes import Scene, camouflage, darken, paste, recolour, view
 from vns_sam.errors import DataError
+from vns_sam.images.read import read_image
 from vns_sam.prompts.slots import draw_prompt, plan_slots
 
 HELD_OUT = 20
@@ -78,9 +79,7 @@ class TrainingSet(Dataset[dict[str, np.ndarray]]):
         DataError: A set is missing or empty.
     """
 
-    def __init__(
-        self, data: TrainingData, *, length: int, step_size: int, seed: int, edges: bool = False
-    ) -> None:
+    def __init__(self, data: TrainingData, *, length: int, step_size: int, seed: int, edges: bool = False) -> None:
         if not data.sets:
             raise DataError("the recipe names no training set", hint="give data.sets, a weight for each set")
         self.data, self.length, self.step_size, self.seed = data, length, step_size, seed
@@ -144,7 +143,7 @@ class TrainingSet(Dataset[dict[str, np.ndarray]]):
 
     def _read_scene(self, pair: Pair) -> Scene:
         """Reads a pair once, reduced to ``cache_side``; objects too small to prompt are left out."""
-        image = cv2.imdecode(np.fromfile(pair.image, np.uint8), cv2.IMREAD_COLOR_RGB)
+        image = read_image(pair.image)
         masks = read_instances(pair.instances) if pair.instances else [read_mask(pair.mask)]
         scale = min(1.0, self.data.cache_side / max(image.shape[:2]))
         size = (round(image.shape[1] * scale), round(image.shape[0] * scale))

@@ -49,9 +49,7 @@ def click_points(mask: np.ndarray, count: int, generator: torch.Generator) -> np
     return points
 
 
-def negative_points(
-    mask: np.ndarray, count: int, generator: torch.Generator, *, reach: float = 0.2
-) -> np.ndarray:
+def negative_points(mask: np.ndarray, count: int, generator: torch.Generator, *, reach: float = 0.2) -> np.ndarray:
     """Draws background pixels near the object, uniformly and without replacement.
 
     Args:

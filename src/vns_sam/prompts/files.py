@@ -41,9 +41,7 @@ def _from_json(path: Path, text: str) -> PromptTable:
     try:
         table = json.loads(text)
     except ValueError as error:
-        raise DataError(
-            f"{path} is not JSON ({error})", hint="name it .csv if it holds name,x0,y0,x1,y1"
-        ) from None
+        raise DataError(f"{path} is not JSON ({error})", hint="name it .csv if it holds name,x0,y0,x1,y1") from None
     if not isinstance(table, dict):
         raise DataError(f"{path} must map names of pictures to prompts, found a {type(table).__name__}")
     for name, prompts in table.items():

@@ -105,9 +105,7 @@ def noise_mask(mask: torch.Tensor, generator: torch.Generator, *, side: int = 25
     return (soft + noise * residue > 0.5).float()
 
 
-def sample_official_prompts(
-    labels: torch.Tensor, generator: torch.Generator, *, points: int = 10
-) -> list[PromptBatch]:
+def sample_official_prompts(labels: torch.Tensor, generator: torch.Generator, *, points: int = 10) -> list[PromptBatch]:
     """Draws one prompt for each image as the authors train: box, points or coarse mask, equally likely.
 
     Where the images cannot all give the same number of points, none of the batch gets points. An empty label
@@ -129,9 +127,7 @@ def sample_official_prompts(
     return _sample(labels, inside, range(len(labels)), kinds, points, generator, official_box)
 
 
-def sample_paper_prompts(
-    labels: torch.Tensor, generator: torch.Generator, *, points: int = 10
-) -> list[PromptBatch]:
+def sample_paper_prompts(labels: torch.Tensor, generator: torch.Generator, *, points: int = 10) -> list[PromptBatch]:
     """Draws one prompt for each image as the paper says: box, points or coarse mask, equally likely.
 
     Each image decides for itself: a small object gives as many points as it has pixels, an empty label no

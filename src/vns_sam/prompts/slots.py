@@ -26,7 +26,12 @@ class Slot:
 def plan_slots(rng: np.random.Generator) -> tuple[Slot, ...]:
     """Draws the kinds of one step."""
     clicks = Slot(points=int(rng.choice([1, 1, 1, 2, 3, 4, 5, 7, 10])))
-    other = (Slot(box=True), Slot(box=True, points=int(rng.integers(1, 4))), Slot(mask=True), Slot(mask=True, points=1))
+    other = (
+        Slot(box=True),
+        Slot(box=True, points=int(rng.integers(1, 4))),
+        Slot(mask=True),
+        Slot(mask=True, points=1),
+    )
     return Slot(box=True), clicks, other[int(rng.integers(len(other)))]
 
 
@@ -71,7 +76,8 @@ def draw_clicks(
     mask: np.ndarray, count: int, error: np.ndarray | None, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Clicks on a mask: where an error map is given the first one corrects it; else the first lies on the object,
-    half the time deep inside, and one in six of the others on the background nearby."""
+    half the time deep inside, and one in six of the others on the background nearby.
+    """
     points, labels = np.empty((count, 2), np.float32), np.ones(count, np.int64)
     near = _ring(mask)
     for i in range(count):

@@ -35,9 +35,7 @@ def make_prompts(
     """
     if points is None and labels is not None:
         raise PromptError("labels were given without points", hint="give one point for each label")
-    checked_points, checked_labels = (
-        (None, None) if points is None else _points(points, labels, height, width)
-    )
+    checked_points, checked_labels = (None, None) if points is None else _points(points, labels, height, width)
     return Prompts(
         boxes=None if boxes is None else _boxes(boxes, height, width),
         points=checked_points,

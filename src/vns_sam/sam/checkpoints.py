@@ -97,15 +97,11 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     try:
         values = json.loads(path.read_text())
     except FileNotFoundError:
-        raise CheckpointError(
-            f"no {CONFIG} in {folder}", hint="give a folder written by save_pretrained"
-        ) from None
+        raise CheckpointError(f"no {CONFIG} in {folder}", hint="give a folder written by save_pretrained") from None
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} is not readable JSON ({error})") from None
     if not isinstance(values, dict) or "model_type" not in values:
-        raise CheckpointError(
-            f"{path} holds no 'model_type'", hint="give a folder written by save_pretrained"
-        )
+        raise CheckpointError(f"{path} holds no 'model_type'", hint="give a folder written by save_pretrained")
     return values
 
 

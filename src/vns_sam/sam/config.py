@@ -67,7 +67,8 @@ class SamConfig:
             if key not in known:
                 near = get_close_matches(key, known, 1)
                 raise CheckpointError(
-                    f"config.json has the unknown key '{key}'", hint=f"did you mean '{near[0]}'?" if near else ""
+                    f"config.json has the unknown key '{key}'",
+                    hint=f"did you mean '{near[0]}'?" if near else "",
                 )
         if not {"name", "backbone"} <= set(given):
             raise CheckpointError("config.json must hold 'name' and 'backbone'")
@@ -77,7 +78,5 @@ class SamConfig:
         return cls(**given, mask_decoder=decoder)
 
 
-TINY = SamConfig(
-    name="sam-tiny", backbone="tiny", image_size=512, level_channels=(384, 160, 112, 320), mixer_blocks=3
-)
+TINY = SamConfig(name="sam-tiny", backbone="tiny", image_size=512, level_channels=(384, 160, 112, 320), mixer_blocks=3)
 """The bundled model's architecture."""

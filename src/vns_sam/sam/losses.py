@@ -30,9 +30,7 @@ def mask_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     return entropy + 1 - (inside + 1) / (union + 1)
 
 
-def sam_loss(
-    logits: torch.Tensor, scores: torch.Tensor, target: torch.Tensor
-) -> dict[str, torch.Tensor]:
+def sam_loss(logits: torch.Tensor, scores: torch.Tensor, target: torch.Tensor) -> dict[str, torch.Tensor]:
     """Losses of P prompts: the single mask, the best of the three others (section 3), and the predicted IoU.
 
     Args:

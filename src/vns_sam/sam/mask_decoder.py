@@ -81,9 +81,7 @@ class TwoWayTransformer(nn.Module):
 
     def __init__(self, config: MaskDecoderConfig) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(
-            TwoWayBlock(config, first=i == 0) for i in range(config.num_hidden_layers)
-        )
+        self.layers = nn.ModuleList(TwoWayBlock(config, first=i == 0) for i in range(config.num_hidden_layers))
         self.final_attn_token_to_image = Attention(config, config.attention_downsample_rate)
         self.layer_norm_final_attn = nn.LayerNorm(config.hidden_size, config.layer_norm_eps)
 

@@ -32,9 +32,7 @@ def read_pth(path: str | Path) -> dict[str, torch.Tensor]:
     try:
         state: dict[str, torch.Tensor] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle can raise anything
-        raise CheckpointError(
-            f"{path} is damaged or no file of PyTorch weights", hint="download it again"
-        ) from error
+        raise CheckpointError(f"{path} is damaged or no file of PyTorch weights", hint="download it again") from error
     tensors = isinstance(state, dict) and all(isinstance(value, torch.Tensor) for value in state.values())
     if not tensors or not state:
         raise CheckpointError(f"{path} must hold a dictionary of tensors, found {_describe(state)}")

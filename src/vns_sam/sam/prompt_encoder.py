@@ -85,12 +85,14 @@ class SamPromptEncoder(nn.Module):
         return torch.cat(parts, dim=1), self._embed_masks(batch, grid)
 
     def _embed_points(self, points: torch.Tensor, labels: torch.Tensor, size: torch.Tensor) -> torch.Tensor:
-        kinds = torch.cat([self.point_embed[0].weight, self.point_embed[1].weight])
-        return self.shared_embedding((points + 0.5) / size) + kinds[labels]
+        return self.shared_embedding((points + 0.5) / size) + self._kinds(0)[labels]
 
     def _embed_boxes(self, boxes: torch.Tensor, size: torch.Tensor) -> torch.Tensor:
-        corners = torch.cat([self.point_embed[2].weight, self.point_embed[3].weight])
-        return self.shared_embedding((boxes.unflatten(1, (2, 2)) + 0.5) / size) + corners
+        return self.shared_embedding((boxes.unflatten(1, (2, 2)) + 0.5) / size) + self._kinds(2)
+
+    def _kinds(self, first: int) -> torch.Tensor:
+        """Two learned kinds (2, C): background and object points from 0, corners of a box from 2."""
+        return torch.cat([self.point_embed.get_parameter(f"{first + i}.weight") for i in range(2)])
 
     def _embed_masks(self, batch: PromptBatch, grid: tuple[int, int]) -> torch.Tensor:
         if batch.masks is None:

@@ -88,9 +88,7 @@ class PromptableNetwork(nn.Module, ABC):
         return replace(self.encode_pixels(pixels), geometry=tuple(geometry for _, geometry in fitted))
 
     @torch.inference_mode()
-    def decode(
-        self, features: ImageFeatures, prompts: Sequence[Prompts], image_index: Sequence[int]
-    ) -> DecoderOutput:
+    def decode(self, features: ImageFeatures, prompts: Sequence[Prompts], image_index: Sequence[int]) -> DecoderOutput:
         """Decodes ``prompts[k]`` on image ``image_index[k]``.
 
         Returns:

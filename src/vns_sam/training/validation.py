@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
 from vns_sam.data.pairs import Pair, read_instances, read_mask
 from vns_sam.data.training_set import TrainingData, split_pairs
 from vns_sam.images.geometry import maps_to_original
+from vns_sam.images.read import read_image
+from vns_sam.metrics.iou import iou
 from vns_sam.prompts.slots import tight_box
 from vns_sam.sam.promptable import PromptableNetwork
 from vns_sam.training.recipe import Validation
@@ -39,11 +40,10 @@ class Validator:
 
 
 def _iou(model: PromptableNetwork, pair: Pair) -> float:
-    image = cv2.imdecode(np.fromfile(pair.image, np.uint8), cv2.IMREAD_COLOR_RGB)
+    image = read_image(pair.image)
     masks = read_instances(pair.instances)[:8] if pair.instances else [read_mask(pair.mask)]
     boxes = np.stack([tight_box(mask) for mask in masks])
     features = model.encode([image])
     logits = model.decode(features, [Prompts(boxes=boxes)], [0]).mask_logits
     found = (maps_to_original(logits, features.geometry[0]) > 0).cpu().numpy()
-    pairs = zip(found, masks, strict=True)
-    return float(np.mean([(f & m).sum() / max(1, (f | m).sum()) for f, m in pairs]))
+    return float(np.mean([iou(f, m) for f, m in zip(found, masks, strict=True)]))

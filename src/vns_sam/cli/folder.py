@@ -21,9 +21,7 @@ def run_folder(args: argparse.Namespace, given: dict[str, Any], table: PromptTab
     """Segments the pictures of ``args.image``: those in ``table``, or all with the prompts ``given``."""
     out = args.out or Path(f"{args.image.resolve().name}_masks")
     if out.suffix and not out.is_dir():
-        raise UsageError(
-            f"--out {out} must be a folder, as {args.image} is one", hint=f"--out {out.with_suffix('')}"
-        )
+        raise UsageError(f"--out {out} must be a folder, as {args.image} is one", hint=f"--out {out.with_suffix('')}")
     prompts = table if table is not None else dict.fromkeys(find_images(args.image), given)
     check_writable(out / MANIFEST)
 

@@ -1,6 +1,6 @@
 """The command ``vns-sam``: finds the verb, runs it, and turns errors into one line and an exit code.
 
-Each verb is a module with ``add_arguments(parser)`` and ``run(args)``; it is imported only when it is used and
+Each verb is a module with ``add_arguments(parser)`` and ``run(args)``; it is imported when it is used, and
 imports torch only when it runs, so ``--help`` answers at once.
 """
 
@@ -85,7 +85,8 @@ def _dispatch(arguments: list[str], *, quiet: bool) -> int:
     )
     module.add_arguments(parser)
     if getattr(module, "TAKES_OVERRIDES", False):
-        args, args.overrides = parser.parse_known_args(rest)
+        args, overrides = parser.parse_known_args(rest)
+        args.overrides = overrides
     else:
         args = parser.parse_args([_shield(argument) for argument in rest])
     args.quiet = quiet

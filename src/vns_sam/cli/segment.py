@@ -42,9 +42,7 @@ class _Label(argparse.Action):
         option: str | None = None,
     ) -> None:
         if not namespace.labels or namespace.labels[-1] is not None:
-            raise UsageError(
-                "--label must follow the --point that it describes", hint="--point X Y --label 0"
-            )
+            raise UsageError("--label must follow the --point that it describes", hint="--point X Y --label 0")
         namespace.labels = [*namespace.labels[:-1], values]
 
 
@@ -65,27 +63,19 @@ class _Point(argparse.Action):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
     parser.add_argument("image", type=Path, metavar="IMAGE|DIR")
-    parser.add_argument(
-        "--box", type=float, nargs=4, action="append", metavar=("X0", "Y0", "X1", "Y1"), dest="boxes"
-    )
+    parser.add_argument("--box", type=float, nargs=4, action="append", metavar=("X0", "Y0", "X1", "Y1"), dest="boxes")
     parser.add_argument("--point", type=float, nargs=2, action=_Point, metavar=("X", "Y"), dest="points")
-    parser.add_argument(
-        "--label", type=int, action=_Label, dest="labels", help="of the --point before it: 1 or 0"
-    )
+    parser.add_argument("--label", type=int, action=_Label, dest="labels", help="of the --point before it: 1 or 0")
     parser.add_argument("--prompts", type=Path, metavar="FILE", help="prompts by picture, .json or .csv")
     parser.add_argument("--format", choices=("png", "coco", "yolo", "geojson", "svg"), default="png")
-    parser.add_argument(
-        "--overlay", action=argparse.BooleanOptionalAction, help="default: for one picture only"
-    )
+    parser.add_argument("--overlay", action=argparse.BooleanOptionalAction, help="default: for one picture only")
     add_model_arguments(parser)
     parser.add_argument("--out", type=Path, metavar="PATH", help="a file, or a folder when it has no suffix")
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Options shared with ``demo``."""
-    parser.add_argument(
-        "--model", default=DEFAULT_MODEL, help="see: vns-sam models list (default: %(default)s)"
-    )
+    parser.add_argument("--model", default=DEFAULT_MODEL, help="see: vns-sam models list (default: %(default)s)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, mps (default: %(default)s)")
 
 
@@ -129,7 +119,5 @@ def prompts_from(args: argparse.Namespace) -> dict[str, Any]:
 def _entry(table: PromptTable, args: argparse.Namespace) -> dict[str, Any]:
     if args.image.name not in table:
         names: Sequence[str] = sorted(table)
-        raise DataError(
-            f"{args.prompts} has no prompts for {args.image.name}", hint=f"it names {', '.join(names[:3])}"
-        )
+        raise DataError(f"{args.prompts} has no prompts for {args.image.name}", hint=f"it names {', '.join(names[:3])}")
     return table[args.image.name]

@@ -60,9 +60,7 @@ def result_paths(image: Path, out: Path | None, kind: Format) -> tuple[Path, Pat
 
 def _check_output(path: Path, image: Path) -> None:
     if path.exists() and path.samefile(image):
-        raise DataError(
-            f"the result {path} would replace the picture itself", hint="choose another place with --out"
-        )
+        raise DataError(f"the result {path} would replace the picture itself", hint="choose another place with --out")
     check_writable(path)
 
 

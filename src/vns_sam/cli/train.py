@@ -23,14 +23,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the verb."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    from vns_sam.training.loop import train
     from vns_sam.training.recipe import parse_recipe, read_values
 
     values = apply_overrides(read_values(args.recipe), args.overrides)
     recipe = parse_recipe(values, str(args.recipe))
+
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from vns_sam.training.loop import train
+
     with Progress(console=Console(stderr=True), disable=args.quiet) as bar:
         task = bar.add_task("training", total=recipe.steps)
 

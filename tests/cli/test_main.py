@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from vns_sam.cli import main as module
+from vns_sam.cli.main import VERBS, main
+from vns_sam.cli.train import apply_overrides
+from vns_sam.errors import UsageError
+
+SOURCE = str(Path(module.__file__).parents[2])
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    path = os.pathsep.join(filter(None, [SOURCE, os.environ.get("PYTHONPATH")]))
+    command = [sys.executable, "-m", "vns_sam.cli.main", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path}, check=False)
+
+
+def test_help_answers_at_once_and_loads_no_torch() -> None:
+    start = time.perf_counter()
+    answer = run("--help")
+    seconds = time.perf_counter() - start
+    assert answer.returncode == 0
+    assert all(verb in answer.stdout for verb in VERBS)
+    assert seconds < 3  # 0.1 s on an idle machine
+    code = "import sys; from vns_sam.cli.main import main; main(['segment', '--help'])"
+    program = f"try:\n    {code.replace('; ', chr(10) + '    ')}\nfinally:\n    assert 'torch' not in sys.modules"
+    assert subprocess.run([sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": SOURCE}).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["segmnt"], 2, "try: vns-sam segment"),
+        (["--hepl"], 2, "unknown option '--hepl'"),
+        (["segment"], 2, "required: IMAGE|DIR"),
+        (["segment", "a.jpg"], 2, "--box 12 30 210 180"),
+        (["segment", "a.jpg", "--box", "1", "2", "3"], 2, "--box: expected 4 arguments"),
+        (["segment", "a.jpg", "--box", "1", "2", "3", "four"], 2, "'four'"),
+        (["segment", "a.jpg", "--label", "1"], 2, "--label must follow"),
+        (["segment", "a.jpg", "--box", "1", "2", "3", "4", "--format", "gif"], 2, "gif"),
+        (["segment", "a.jpg", "--box", "1", "2", "3", "4"], 3, "no image at a.jpg"),
+        (["models", "convert", "absent.pth", "--out", "x"], 4, "no file absent.pth"),
+        (["train", "absent.yaml"], 2, "no recipe at absent.yaml"),
+    ],
+)
+def test_errors_are_two_lines_and_a_code(
+    arguments: list[str], code: int, says: str, capsys: pytest.CaptureFixture[str], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == code
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    lines = shown.err.splitlines()
+    assert lines[0].startswith("error: ")
+    assert len(lines) <= 2
+    assert all(line.startswith("try: ") for line in lines[1:])
+    assert says in shown.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["segment", "a.jpg", "--debug"]) == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "says"), [(KeyboardInterrupt(), 130, ""), (TypeError("oh"), 1, "fault of vns-sam")]
+)
+def test_interrupts_and_faults(
+    raised: BaseException, code: int, says: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object, **__: object) -> int:
+        raise raised
+
+    monkeypatch.setattr(module, "_dispatch", fail)
+    assert main([]) == code
+    shown = capsys.readouterr().err
+    assert says in shown
+    assert bool(says) == bool(shown)
+
+
+def test_a_process_ends_with_the_code() -> None:
+    answer = run("segment", "absent.jpg", "--point", "1", "2")
+    assert answer.returncode == 3
+    assert answer.stderr.startswith("error: no image at absent.jpg\ntry: ")
+
+
+def test_version_and_models(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "list"]) == 0
+    assert "vit_l" in capsys.readouterr().out
+
+
+def test_overrides_of_a_recipe() -> None:
+    values = {"optim": {"lr": 1.0}, "steps": 5}
+    changed = apply_overrides(values, ["--optim.lr", "-0.5", "--data.sets=[a, b]", "--init", "null"])
+    assert changed == {"optim": {"lr": -0.5}, "steps": 5, "data": {"sets": ["a", "b"]}, "init": None}
+    for wrong in (["--steps"], ["steps", "3"], ["--steps.more", "3"]):
+        with pytest.raises(UsageError):
+            apply_overrides({"steps": 5}, wrong)

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fakes import FakeModel
+from PIL import Image
+
+from vns_sam.cli.main import main
+from vns_sam.inference import load
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory beside a picture, and a model without weights."""
+    monkeypatch.setattr(load, "load_model", lambda name, device: FakeModel())
+    Image.new("RGB", (128, 96), (90, 120, 60)).save(tmp_path / "frog.png")
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    return tmp_path / "work"
+
+
+FROG = "../frog.png"
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def read(path: str) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def test_a_box(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["segment", FROG, "--box", "16", "32", "64", "80"]) == 0
+    shown = capsys.readouterr().out
+    assert "frog_mask.png\nfrog_overlay.png\n" in shown
+    assert "score 0.90, 2304 pixels" in shown
+    expected = np.zeros((96, 128), np.uint8)
+    expected[32:80, 16:64] = 255
+    np.testing.assert_array_equal(read("frog_mask.png"), expected)
+    assert read("frog_overlay.png").shape == (96, 128, 3)
+
+
+def test_several_boxes_are_several_objects(here: Path) -> None:
+    box = ["--box", "16", "32", "64", "80"]
+    assert main(["segment", FROG, *box, *box, "--no-overlay", "--quiet"]) == 0
+    assert names(here) == ["frog_mask_0.png", "frog_mask_1.png"]
+
+
+def test_points_keep_their_labels(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    decode = FakeModel.decode
+    monkeypatch.setattr(FakeModel, "decode", lambda self, f, p, i: (seen.extend(p), decode(self, f, p, i))[1])
+    points = ["--point", "5", "6", "--label", "0", "--point", "70", "8", "--point", "9", "10", "--label", "0"]
+    assert main(["segment", FROG, *points]) == 0
+    np.testing.assert_array_equal(seen[0].points, [[[5, 6], [70, 8], [9, 10]]])
+    np.testing.assert_array_equal(seen[0].labels, [[0, 1, 0]])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["--box", "64", "32", "16", "80"], 3, "reversed"),
+        (["--box", "16", "32", "16", "80"], 3, "empty"),
+        (["--box", "500", "500", "600", "600"], 3, "outside the image, which is 128 x 96"),
+        (["--box", "-50", "-50", "-1e1", "-10"], 3, "outside"),
+        (["--box", "nan", "0", "9", "9"], 3, "not finite"),
+        (["--box", "-inf", "0", "9", "9"], 3, "not finite"),
+        (["--point", "200", "10"], 3, "point 200 10 is outside"),
+        (["--point", "10", "10", "--label", "3"], 3, "got 3"),
+        (["--box", "0", "0", "9", "9", "--out", "../frog.png"], 3, "would replace the picture"),
+        (["--box", "0", "0", "9", "9", "--out", "../frog.png/deep/mask.png"], 3, "cannot write"),
+        (["--box", "0", "0", "9", "9", "--out", "mask.jpg"], 2, "must end in .png"),
+        (["--box", "0", "0", "9", "9"] * 2 + ["--point", "1", "1"], 2, "cannot be combined"),
+        (["--prompts", "absent.json"], 3, "no prompts file"),
+    ],
+)
+def test_what_is_wrong_is_found_before_anything_is_written(
+    arguments: list[str], code: int, says: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["segment", FROG, *arguments]) == code
+    shown = capsys.readouterr()
+    assert says in shown.err
+    assert shown.err.startswith("error: ")
+    assert "Traceback" not in shown.err
+    assert names(here) == []
+
+
+def test_a_box_that_sticks_out_is_noted(capsys: pytest.CaptureFixture[str]) -> None:
+    box = ["--box", "-5", "0", "64", "48"]
+    assert main(["segment", FROG, *box]) == 0
+    assert "note: box -5 0 64 48 is clipped" in capsys.readouterr().err
+    assert main(["segment", FROG, *box, "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("out", "kind", "expected"),
+    [
+        ("new/one.png", "png", ["one.png", "one_overlay.png"]),
+        ("new", "coco", ["frog_mask.json", "frog_overlay.png"]),
+        ("new/a.svg", "svg", ["a.svg", "a_overlay.png"]),
+        ("new", "yolo", ["frog_mask.txt", "frog_overlay.png"]),
+        ("new", "geojson", ["frog_mask.geojson", "frog_overlay.png"]),
+    ],
+)
+def test_places_and_formats(out: str, kind: str, expected: list[str], here: Path) -> None:
+    assert main(["segment", FROG, "--box", "16", "32", "64", "80", "--out", out, "--format", kind]) == 0
+    assert names(here / "new") == expected
+
+
+def test_a_prompts_file_serves_one_picture_and_a_folder(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = {"frog.png": {"boxes": [[16, 32, 64, 80]]}, "gone.png": {"boxes": [[0, 0, 1, 1]]}}
+    Path("p.json").write_text(json.dumps(table))
+    assert main(["segment", FROG, "--prompts", "p.json", "--out", "one"]) == 0
+    assert main(["segment", "..", "--prompts", "p.json", "--out", "all"]) == 0
+    shown = capsys.readouterr()
+    assert "all: 1 done, 0 done before, 1 failed" in shown.out
+    assert "failed: no image at ../gone.png" in shown.err
+    assert names(here / "all") == ["frog_mask.png", "manifest.jsonl"]
+    assert main(["segment", "..", "--prompts", "p.json", "--out", "all", "--quiet"]) == 0
+    assert "0 done, 1 done before, 1 failed" in capsys.readouterr().out
+
+
+def test_a_folder_where_all_fail_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["segment", str(tmp_path), "--box", "500", "500", "600", "600"]) == 3
+    assert "none of 1 pictures" in capsys.readouterr().err
+
+
+def test_demo(here: Path) -> None:
+    assert main(["demo", "--out", "d"]) == 0
+    assert names(here / "d") == ["demo_mask.png", "demo_overlay.png"]

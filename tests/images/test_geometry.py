@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import numpy as np
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vns_sam.images.geometry import (
+    boxes_to_model,
+    fit,
+    maps_to_original,
+    masks_to_model,
+    points_to_model,
+    points_to_original,
+    resize_image,
+)
+
+lengths = st.integers(1, 700)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    height=lengths,
+    width=lengths,
+    side=st.sampled_from([64, 512, 1024]),
+    where=st.tuples(st.floats(0, 1), st.floats(0, 1)),
+)
+def test_points_and_boxes_come_back(height: int, width: int, side: int, where: tuple[float, float]) -> None:
+    geometry = fit(height, width, side)
+    point = np.array([[[where[0] * width, where[1] * height]]], np.float32)
+    model = points_to_model(point, geometry)
+    assert (model >= 0).all()
+    assert model[0, 0, 0] <= geometry.fitted_width + 1e-3
+    assert model[0, 0, 1] <= geometry.fitted_height + 1e-3
+    np.testing.assert_allclose(points_to_original(model, geometry), point, atol=1e-3, rtol=1e-5)
+    box = np.concatenate([point[0], point[0]], axis=1)
+    np.testing.assert_array_equal(boxes_to_model(box, geometry)[0], np.tile(model[0, 0], 2))
+
+
+@settings(deadline=None, max_examples=30)
+@given(height=lengths, width=lengths)
+def test_sizes_come_back(height: int, width: int) -> None:
+    geometry = fit(height, width, 64)
+    assert max(geometry.fitted_height, geometry.fitted_width) == 64
+    assert min(geometry.fitted_height, geometry.fitted_width) >= 1
+    image = np.zeros((height, width, 3), np.uint8)
+    assert resize_image(image, geometry).shape == (geometry.fitted_height, geometry.fitted_width, 3)
+    assert masks_to_model(torch.ones(2, height, width), geometry, 16).shape == (2, 1, 16, 16)
+    assert maps_to_original(torch.zeros(2, 1, 16, 16), geometry).shape == (2, height, width)
+
+
+def test_a_mask_survives_the_way_there_and_back() -> None:
+    mask = torch.zeros(1, 90, 160)
+    mask[0, 20:70, 30:120] = 1
+    geometry = fit(90, 160, 256)
+    back = maps_to_original(masks_to_model(mask, geometry, 256) - 0.5, geometry) > 0
+    assert (back[0] == (mask[0] > 0)).float().mean() > 0.995

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vns_sam.errors import DataError
+from vns_sam.images.read import read_image
+
+RAMP = np.arange(48, dtype=np.uint8).reshape(4, 4, 3) * 5
+
+
+def save(path: Path, image: Image.Image, **options: object) -> Path:
+    image.save(path, **options)
+    return path
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "1", "P", "LA", "RGBA", "CMYK", "I;16", "YCbCr", "HSV"])
+def test_every_colour_mode_becomes_rgb_bytes(mode: str) -> None:
+    source = Image.fromarray(RAMP)
+    source = Image.fromarray(np.full((4, 4), 30000, np.uint16)) if mode == "I;16" else source.convert(mode)
+    image = read_image(source)
+    assert image.shape == (4, 4, 3)
+    assert image.dtype == np.uint8
+    assert image.flags.c_contiguous
+
+
+def test_sixteen_bit_files_are_scaled_by_their_range(tmp_path: Path) -> None:
+    values = np.array([[0, 257 * 100], [257 * 200, 65535]], np.uint16)
+    image = read_image(save(tmp_path / "deep.png", Image.fromarray(values)))
+    np.testing.assert_array_equal(image[..., 0], [[0, 100], [200, 255]])
+
+
+def test_transparent_pixels_lie_over_white() -> None:
+    rgba = np.zeros((1, 3, 4), np.uint8)
+    rgba[0, :, 3] = 0, 128, 255
+    np.testing.assert_allclose(read_image(rgba)[0, :, 0], [255, 127, 0], atol=1)
+    palette = Image.fromarray(np.array([[0, 1]], np.uint8), "P")
+    palette.putpalette([10, 20, 30, 40, 50, 60])
+    palette.info["transparency"] = 0
+    np.testing.assert_array_equal(read_image(palette), [[[255, 255, 255], [40, 50, 60]]])
+
+
+def test_exif_orientation_is_applied(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # rotate 90 degrees clockwise to view
+    path = save(tmp_path / "turned.png", Image.fromarray(RAMP[:2]), exif=exif)
+    np.testing.assert_array_equal(read_image(path), np.rot90(RAMP[:2], -1))
+
+
+def test_the_first_frame_of_an_animation_is_taken_and_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    frames = [Image.new("RGB", (3, 2), colour) for colour in ("red", "blue")]
+    path = save(tmp_path / "moving.gif", frames[0], save_all=True, append_images=frames[1:])
+    with caplog.at_level(logging.WARNING, "vns_sam"):
+        np.testing.assert_array_equal(read_image(path)[0, 0], [255, 0, 0])
+    assert "2 frames" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (np.float32([[0, 0.5, 1]]), [0, 128, 255]),
+        (np.array([[False, True, True]]), [0, 255, 255]),
+        (np.uint16([[0, 32768, 65535]]), [0, 128, 255]),
+        (np.uint8([[[1], [2], [3]]]), [1, 2, 3]),
+    ],
+)
+def test_arrays(values: np.ndarray, expected: list[int]) -> None:
+    np.testing.assert_array_equal(read_image(values)[0, :, 1], expected)
+
+
+def test_one_pixel_works(tmp_path: Path) -> None:
+    assert read_image(save(tmp_path / "dot.png", Image.new("L", (1, 1), 7))).tolist() == [[[7, 7, 7]]]
+
+
+def _noise_jpeg(path: Path) -> bytes:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    return save(path, Image.fromarray(noise), format="JPEG").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda path: None, "no image at"),
+        (lambda path: path.mkdir(), "is a folder"),
+        (lambda path: path.write_bytes(b""), "is empty"),
+        (lambda path: path.write_bytes(_noise_jpeg(path)[:-500]), "truncated"),
+        (lambda path: path.write_bytes(_noise_jpeg(path)[:20]), "not a picture|truncated"),
+        (lambda path: path.write_text("I am a letter, not a picture"), "not a picture"),
+    ],
+    ids=["missing", "folder", "zero bytes", "truncated", "header cut", "text"],
+)
+def test_bad_files_are_one_clear_line(tmp_path: Path, make: object, says: str) -> None:
+    path = tmp_path / "bad.jpg"
+    make(path)  # type: ignore[operator]
+    with pytest.raises(DataError, match=says) as caught:
+        read_image(path)
+    assert str(path) in caught.value.message
+    assert "\n" not in caught.value.message
+
+
+def test_a_file_without_permission_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    path = save(tmp_path / "closed.png", Image.new("RGB", (2, 2)))
+    monkeypatch.setattr(Image, "open", refuse)
+    with pytest.raises(DataError, match="permission denied"):
+        read_image(path)
+
+
+def test_a_decompression_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save(tmp_path / "bomb.png", Image.new("1", (200, 200)))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10_000)
+    with pytest.raises(DataError, match="more pixels than"):
+        read_image(path)
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        (np.zeros((3, 4, 5), np.uint8), r"shape .*\(3, 4, 5\)"),
+        (np.zeros((0, 4, 3), np.uint8), "shape"),
+        (np.full((2, 2), 7.0), "expected 0 to 1"),
+        (np.full((2, 2), np.nan), "expected 0 to 1"),
+        (np.zeros((2, 2), np.int64), "int64"),
+        (None, "NoneType"),
+        ("a\0b.png", "no image at|usable path"),
+    ],
+)
+def test_bad_values_are_refused(value: object, says: str) -> None:
+    with pytest.raises(DataError, match=says):
+        read_image(value)  # type: ignore[arg-type]

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from fakes import FakeModel
+from PIL import Image
+
+from vns_sam.errors import DataError, PromptError, UsageError
+from vns_sam.inference import predictor as module
+from vns_sam.inference.predictor import Predictor, mask_boxes
+from vns_sam.types import PromptableModel
+
+IMAGE = np.zeros((96, 128, 3), np.uint8)
+
+
+def predictor(**options: bool) -> Predictor:
+    made = Predictor(FakeModel(**options))
+    made.set_image(IMAGE)
+    return made
+
+
+def test_the_fake_is_a_promptable_model() -> None:
+    assert isinstance(FakeModel(), PromptableModel)
+
+
+def test_rows_answer_their_prompts_at_the_original_size() -> None:
+    result = predictor().predict(boxes=[[16, 32, 64, 80], [64, 0, 128, 48]])
+    assert result.masks.shape == (2, 96, 128)
+    assert result.masks.dtype == bool
+    assert result.logits.dtype == np.float32
+    np.testing.assert_array_equal(result.boxes, [[16, 32, 64, 80], [64, 0, 128, 48]])
+    np.testing.assert_array_equal(result.masks, result.logits > 0)
+    np.testing.assert_allclose(result.scores, [0.9, 0.8])
+    assert result.edges is None
+
+
+def test_ragged_points_boxes_with_points_and_masks() -> None:
+    one = predictor()
+    points = one.predict(points=[[[20, 20]], [[100, 60], [5, 5]]], labels=[[1], [1, 0]])
+    assert points.masks[0, 20, 20]
+    assert points.masks[1, 60, 100]
+    assert not points.masks[1, 5, 5]
+    both = one.predict(boxes=[[16, 32, 64, 80]], points=[[[20, 40]]])
+    np.testing.assert_array_equal(both.boxes, [[16, 32, 64, 80]])
+    mask = np.zeros((1, 96, 128), bool)
+    mask[0, 32:64, 32:96] = True
+    again = one.predict(masks=mask)
+    assert (again.masks == mask).mean() > 0.99
+
+
+def test_full_size_maps_are_made_in_steps_with_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    boxes = [[k, 0, 64 + k, 90] for k in range(7)]
+    at_once = predictor(edges=True).predict(boxes=boxes)
+    sizes = []
+
+    def count(maps: object, geometry: object, original: object = module.maps_to_original) -> object:
+        sizes.append(len(maps))  # type: ignore[arg-type]
+        return original(maps, geometry)  # type: ignore[operator]
+
+    monkeypatch.setattr(module, "PIXELS_AT_ONCE", 3 * 96 * 128)
+    monkeypatch.setattr(module, "maps_to_original", count)
+    stepwise = predictor(edges=True).predict(boxes=boxes)
+    assert sizes == [3, 3, 1] * 2
+    np.testing.assert_array_equal(at_once.logits, stepwise.logits)
+    assert stepwise.edges is not None
+    np.testing.assert_allclose(stepwise.edges, 1 / (1 + np.exp(-stepwise.logits)), atol=1e-6)
+
+
+def test_one_encoding_serves_many_prompts_and_one_pixel_is_enough() -> None:
+    one = Predictor(FakeModel())
+    np.testing.assert_array_equal(one.set_image(Image.new("L", (1, 1), 9)), [[[9, 9, 9]]])
+    for _ in range(3):
+        assert one.predict(boxes=[[0, 0, 1, 1]]).masks.all()
+    assert one.model.encoded == [(1, 1, 3)]  # type: ignore[attr-defined]
+
+
+def test_misuse_is_told() -> None:
+    one = Predictor(FakeModel())
+    with pytest.raises(UsageError, match="before an image"):
+        one.predict(boxes=[[0, 0, 1, 1]])
+    one.set_image(IMAGE)
+    with pytest.raises(DataError, match="no image at"):
+        one.set_image("absent.png")
+    assert one.image is not None
+    with pytest.raises(PromptError, match="no prompt"):
+        one.predict()
+    with pytest.raises(PromptError, match="reversed"):
+        one.predict(boxes=[[9, 9, 1, 1]])
+
+
+def test_boxes_of_masks() -> None:
+    masks = np.zeros((2, 5, 6), bool)
+    masks[0, 1:3, 2:6] = True
+    np.testing.assert_array_equal(mask_boxes(masks), [[2, 1, 6, 3], [0, 0, 0, 0]])

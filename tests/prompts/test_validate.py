@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from vns_sam.errors import PromptError
+from vns_sam.prompts.validate import make_prompts
+
+NAN, INF = float("nan"), float("inf")
+
+
+def prompts(**given: Any) -> Any:
+    return make_prompts(100, 200, **given)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({}, "no prompt given"),
+        ({"boxes": [[50, 10, 20, 40]]}, "reversed"),
+        ({"boxes": [[10, 40, 20, 10]]}, "reversed"),
+        ({"boxes": [[10, 10, 10, 40]]}, "empty"),
+        ({"boxes": [[200, 0, 240, 40]]}, "outside the image, which is 200 x 100"),
+        ({"boxes": [[-40, 0, -1, 40]]}, "outside"),
+        ({"boxes": [[NAN, 0, 10, 10]]}, "not finite"),
+        ({"boxes": [[0, 0, INF, 10]]}, "not finite"),
+        ({"boxes": [[1, 2, 3]]}, r"shape \(P, 4\)"),
+        ({"boxes": []}, r"shape \(P, 4\)"),
+        ({"boxes": [[1, 2, 3], [1, 2, 3, 4]]}, "rows of equal length"),
+        ({"boxes": "all"}, "numbers"),
+        ({"points": [[[200, 10]]]}, "outside the image"),
+        ({"points": [[[10, -1]]]}, "outside the image"),
+        ({"points": [[[NAN, 1]]]}, "not finite"),
+        ({"points": [[[1, 2, 3]]]}, r"shape \(N, 2\)"),
+        ({"points": [[]]}, r"shape \(N, 2\)"),
+        ({"points": []}, "no row"),
+        ({"points": 7}, "list or an array"),
+        ({"points": [[[1, 2], [3, 4]]], "labels": [[1]]}, "one label"),
+        ({"points": [[[1, 2]]], "labels": [[1], [1]]}, "one label"),
+        ({"points": [[[1, 2]]], "labels": [[2]]}, "got 2"),
+        ({"points": [[[1, 2]]], "labels": [[0.5]]}, "got 0.5"),
+        ({"labels": [[1]]}, "without points"),
+        ({"boxes": [[0, 0, 9, 9]] * 2, "points": [[[1, 2]]]}, "same number of rows"),
+        ({"masks": np.ones((1, 50, 200))}, r"\(P, 100, 200\)"),
+        ({"masks": np.full((1, 100, 200), 3.0)}, r"\[0, 1\]"),
+        ({"masks": np.full((1, 100, 200), NAN)}, r"\[0, 1\]"),
+        ({"masks": np.zeros((1, 100, 200))}, "marks no pixel"),
+    ],
+)
+def test_nonsense_is_one_clear_line(given: dict[str, Any], says: str) -> None:
+    with pytest.raises(PromptError, match=says) as caught:
+        prompts(**given)
+    assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "convert", [list, np.array, torch.tensor, lambda box: torch.tensor(box).float().requires_grad_()]
+)
+def test_lists_arrays_and_tensors(convert: Any) -> None:
+    np.testing.assert_array_equal(prompts(boxes=convert([[1, 2, 30, 40]])).boxes, [[1, 2, 30, 40]])
+    assert prompts(boxes=convert([1, 2, 30, 40])).boxes.dtype == np.float32
+    assert prompts(points=convert([[[1, 2], [3, 4]]])).points.shape == (1, 2, 2)
+
+
+def test_a_box_that_sticks_out_is_clipped_and_told(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "vns_sam"):
+        result = prompts(boxes=[[-5, 10, 250, 90]])
+    np.testing.assert_array_equal(result.boxes, [[0, 10, 200, 90]])
+    assert "clipped" in caplog.text
+
+
+def test_labels_default_to_object_and_ragged_rows_are_padded() -> None:
+    result = prompts(points=[[[1, 2]], [[3, 4], [5, 6]]], labels=[[0], [1, 0]])
+    np.testing.assert_array_equal(result.labels, [[0, -1], [1, 0]])
+    np.testing.assert_array_equal(prompts(points=[[[1, 2], [3, 4]], [[5, 6]]]).labels, [[1, 1], [1, -1]])
+    np.testing.assert_array_equal(prompts(points=[[1, 2], [3, 4]], labels=[1, 0]).labels, [[1, 0]])
+
+
+@pytest.mark.parametrize(("kind", "scale"), [(bool, 1), (np.uint8, 1), (np.uint8, 255), (np.float32, 1)])
+def test_masks_of_every_kind_mean_the_same(kind: Any, scale: int) -> None:
+    mask = np.zeros((100, 200))
+    mask[20:40] = scale
+    result = prompts(masks=mask.astype(kind)).masks
+    assert result.shape == (1, 100, 200)
+    assert result.max() == 1
+    assert result.dtype == np.float32
+
+
+def test_a_pixel_is_a_valid_picture() -> None:
+    assert len(make_prompts(1, 1, boxes=[[0, 0, 1, 1]], points=[[[0, 0]]])) == 1

@@ -29,9 +29,7 @@ class FakeModel:
         geometry = tuple(fit(*image.shape[:2], SIDE) for image in images)
         return ImageFeatures(torch.zeros(len(images), 1, 4, 4), (), geometry)  # type: ignore[arg-type]
 
-    def decode(
-        self, features: ImageFeatures, prompts: Sequence[Prompts], image_index: Sequence[int]
-    ) -> DecoderOutput:
+    def decode(self, features: ImageFeatures, prompts: Sequence[Prompts], image_index: Sequence[int]) -> DecoderOutput:
         """Full-resolution logits, +5 inside and -5 outside."""
         maps: dict[int, torch.Tensor] = {}
         for rows, batch in batch_prompts(prompts, image_index, features.geometry, SIDE):

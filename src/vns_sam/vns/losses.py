@@ -1,0 +1,96 @@
+"""VNS-SAM's training loss (section III-D, and what the authors' release computes under that name)."""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+import torch
+import torch.nn.functional as F
+
+Bce = Literal["mean", "weighted"]
+
+
+class SupervisedMaps(Protocol):
+    """The four supervised outputs of the decoder, each (P, 1, h, w) logits."""
+
+    @property
+    def mask_logits(self) -> torch.Tensor:
+        """Final mask."""
+
+    @property
+    def edge_logits(self) -> torch.Tensor:
+        """Final edge."""
+
+    @property
+    def level1_mask_logits(self) -> torch.Tensor:
+        """Mask of level 1."""
+
+    @property
+    def level1_edge_logits(self) -> torch.Tensor:
+        """Edge of level 1."""
+
+
+def dice_loss(probability: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Dice loss with squared denominators (Milletari et al. 2016), mean over the rows.
+
+    Args:
+        probability: (P, 1, H, W) in [0, 1].
+        target: (P, 1, H, W) in [0, 1].
+    """
+    inside = (probability * target).sum((1, 2, 3))
+    total = probability.square().sum((1, 2, 3)) + target.square().sum((1, 2, 3))
+    return (1 - (2 * inside + 1) / (total + 1)).mean()
+
+
+def structure_loss(logits: torch.Tensor, target: torch.Tensor, bce: Bce = "mean") -> torch.Tensor:
+    """F3Net's structure loss (Wei et al. 2020): cross-entropy plus IoU, weighted near the contour; mean over rows.
+
+    Args:
+        logits: (P, 1, H, W).
+        target: (P, 1, H, W) in [0, 1].
+        bce: "weighted" as published. "mean" as VNS-SAM was trained: its code averages the cross-entropy before
+            weighting it, so that the weights cancel and only the IoU feels the contour.
+    """
+    near = (_box_mean(target) - target).abs()
+    weight = 1 + 5 * near
+    if bce == "mean":
+        entropy = F.binary_cross_entropy_with_logits(logits, target)
+    else:
+        each = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+        entropy = (weight * each).sum((1, 2, 3)) / weight.sum((1, 2, 3))
+    probability = logits.sigmoid()
+    inside = (weight * probability * target).sum((1, 2, 3))
+    total = (weight * (probability + target)).sum((1, 2, 3))
+    return (entropy + 1 - (inside + 1) / (total - inside + 1)).mean()
+
+
+def _box_mean(x: torch.Tensor) -> torch.Tensor:
+    """Mean over 31 x 31 pixels, zeros beyond the rim; in two passes, which is 15 times less work than one."""
+    return F.avg_pool2d(F.avg_pool2d(x, (31, 1), 1, (15, 0)), (1, 31), 1, (0, 15))
+
+
+def vns_loss(
+    maps: SupervisedMaps, label: torch.Tensor, edge: torch.Tensor, bce: Bce = "mean"
+) -> dict[str, torch.Tensor]:
+    """The four terms, to be added up with equal weights; maps are enlarged to the label's size.
+
+    Args:
+        maps: The decoder's output for P prompts.
+        label: (P, 1, H, W) soft masks in [0, 1].
+        edge: (P, 1, H, W) soft edges in [0, 1].
+        bce: See :func:`structure_loss`.
+
+    Returns:
+        Scalars ``mask`` and ``level1_mask`` (structure loss), ``edge`` and ``level1_edge`` (dice).
+    """
+    size = (label.shape[-2], label.shape[-1])
+
+    def enlarge(x: torch.Tensor) -> torch.Tensor:
+        return F.interpolate(x, size, mode="bilinear", align_corners=False)
+
+    return {
+        "mask": structure_loss(enlarge(maps.mask_logits), label, bce),
+        "edge": dice_loss(enlarge(maps.edge_logits.sigmoid()), edge),
+        "level1_mask": structure_loss(enlarge(maps.level1_mask_logits), label, bce),
+        "level1_edge": dice_loss(enlarge(maps.level1_edge_logits.sigmoid()), edge),
+    }

@@ -1,0 +1,147 @@
+"""VNS-SAM: a frozen SAM whose features are mined and whose decoder has a mask and an edge token more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+
+import torch
+
+from vns_sam.sam.checkpoints import load_weights, read_checkpoint, write_checkpoint
+from vns_sam.sam.model import SamModel
+from vns_sam.sam.promptable import PromptableNetwork
+from vns_sam.types import DecoderOutput, ImageFeatures, PromptBatch
+from vns_sam.vns.config import MODEL_TYPE, VnsSamConfig, check_backbone
+from vns_sam.vns.decoder import VnsDecoderOutput, VnsMaskDecoder
+
+
+class VnsSamModel(PromptableNetwork):
+    """A SAM, taken over and frozen, with VNS-SAM's decoder.
+
+    Args:
+        sam: The SAM. Its mask decoder becomes the frozen part of ``decoder``.
+        decoder: The decoder; its own copy of SAM's decoder is replaced by SAM's.
+
+    Raises:
+        CheckpointError: The decoder was made for another backbone.
+    """
+
+    def __init__(self, sam: SamModel, decoder: VnsMaskDecoder) -> None:
+        super().__init__()
+        check_backbone(decoder.config.level_channels, sam.config.level_channels, decoder.config.name)
+        self.config = decoder.config
+        self.name = decoder.config.name
+        self.preprocessing = sam.preprocessing
+        self.sam = sam.requires_grad_(False)
+        self.decoder = decoder
+        self.decoder.sam = self.sam.mask_decoder
+        if self.config.mask_prompt is not None:
+            self.sam.prompt_encoder.mask_prompt = self.config.mask_prompt
+
+    @classmethod
+    def from_sam(cls, sam: SamModel, config: VnsSamConfig | None = None) -> Self:
+        """Puts a fresh decoder, PyTorch's initial values, on a SAM; the config follows the SAM by default."""
+        return cls(sam, VnsMaskDecoder(config or VnsSamConfig.for_sam(sam.config)))
+
+    def train(self, mode: bool = True) -> Self:
+        """Switches the mode of what is trained; the frozen SAM stays in eval mode."""
+        super().train(mode)
+        self.sam.eval()
+        return self
+
+    def encode_pixels(self, pixels: torch.Tensor) -> ImageFeatures:
+        """Encodes normalised pixels (I, 3, S, S) and mines the levels; no gradient reaches SAM's encoder."""
+        with torch.no_grad():
+            features = self.sam.encode_pixels(pixels)
+        return replace(features, mined=self.decoder.mine(features.levels))
+
+    def decode_levels(self, features: ImageFeatures, batch: PromptBatch) -> VnsDecoderOutput:
+        """All of the decoder's maps for P prompts; differentiable in the decoder."""
+        sparse, dense, pe = self._embed(features, batch)
+        mined = (features.mined[0], features.mined[1])
+        return self.decoder(features.embedding, pe, sparse, dense, features.levels, batch.image_index, mined)
+
+    def decode_batch(self, features: ImageFeatures, batch: PromptBatch) -> DecoderOutput:
+        """The final mask, the edge, and SAM's predicted IoU."""
+        sparse, dense, pe = self._embed(features, batch)
+        mined = (features.mined[0], features.mined[1])
+        return self.decoder.decode_final(features.embedding, pe, sparse, dense, batch.image_index, mined)
+
+    @torch.no_grad()
+    def _embed(self, features: ImageFeatures, batch: PromptBatch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """SAM's sparse and dense prompt and its positional encoding."""
+        grid = (features.embedding.shape[-2], features.embedding.shape[-1])
+        return *self.sam.embed_prompts(features, batch), self.sam.image_pe(grid)
+
+    def save_pretrained(self, folder: str | Path, *, dtype: torch.dtype = torch.float32) -> None:
+        """Writes ``config.json`` and ``model.safetensors`` with what is trained; SAM is named, not copied."""
+        write_checkpoint(folder, self.config.to_dict(), self.decoder.trainable_state_dict(), dtype)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, sam: SamModel | None = None) -> Self:
+        """Reads a folder of :meth:`save_pretrained`; weights become float32.
+
+        Args:
+            folder: The folder.
+            sam: The SAM it was trained on; found by the name in the config when omitted.
+
+        Raises:
+            CheckpointError: The folder is missing, damaged or made for another SAM, or that SAM is not at hand.
+        """
+        values, state = read_checkpoint(folder, MODEL_TYPE)
+        config = VnsSamConfig.from_dict(values)
+        if sam is None:
+            from vns_sam.sam.zoo import load_sam
+
+            sam = load_sam(config.base)
+        decoder = VnsMaskDecoder(config)
+        frozen = {f"sam.{key}": value for key, value in sam.mask_decoder.state_dict().items()}
+        load_weights(decoder, {**state, **frozen}, folder)
+        return cls(sam, decoder).eval()
+
+    def push_to_hub(self, repo: str, *, private: bool = False) -> str:
+        """Uploads :meth:`save_pretrained`'s folder to the Hugging Face hub; returns the address of the commit."""
+        from tempfile import TemporaryDirectory
+
+        from huggingface_hub import HfApi
+
+        api = HfApi()
+        api.create_repo(repo, private=private, exist_ok=True)
+        with TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            return str(api.upload_folder(repo_id=repo, folder_path=folder, commit_message="Upload VNS-SAM"))
+
+
+GROUPS = {
+    "VNS tokens": ("tokens", "mask_mlp", "edge_mlp", "token_fusion"),
+    "DPE": ("level1_attention", "level1_norm", "dense_head", "fusion"),
+    "NSFM": ("nsfm", "mask_embedding", "edge_embedding"),
+}
+"""The paper's names (Table VI) for what is trained."""
+
+
+@dataclass(frozen=True)
+class ParameterRow:
+    """Size of one part: parameters, and MiB as float32. The paper's "M" are MiB."""
+
+    part: str
+    parameters: int
+
+    @property
+    def mib(self) -> float:
+        """Size in MiB as float32."""
+        return self.parameters * 4 / 2**20
+
+
+def parameter_report(decoder: VnsMaskDecoder) -> Iterator[ParameterRow]:
+    """Sizes of the decoder's parts: each group of Table VI, all that is trained, and SAM's frozen decoder."""
+    trained = [(name, p.numel()) for name, p in decoder.named_parameters() if not name.startswith("sam.")]
+    total = 0
+    for part, names in GROUPS.items():
+        size = sum(count for name, count in trained if name.split(".")[0] in names)
+        total += size
+        yield ParameterRow(part, size)
+    yield ParameterRow("trained", total)
+    yield ParameterRow("frozen SAM decoder", sum(p.numel() for p in decoder.sam.parameters()))

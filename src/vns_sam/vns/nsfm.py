@@ -1,0 +1,144 @@
+"""NSFM, the non-salient feature mining module: from SAM's four exported maps to a mask and an edge feature.
+
+VNS-SAM, section III-C. Shapes: I images, C_k channels of level k, n inner channels, d SAM's width (256), g x g' grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from vns_sam.errors import DataError
+from vns_sam.sam.mask_decoder import LayerNorm2d
+from vns_sam.vns.config import LevelChannels
+
+
+def haar(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The two diagonal bands of the orthonormal Haar transform.
+
+    Args:
+        x: (I, n, g, g') with even g and g'.
+
+    Returns:
+        The low band LL and the high band HH, each (I, n, g / 2, g' / 2).
+    """
+    a, b = x[..., 0::2, 0::2], x[..., 0::2, 1::2]
+    c, d = x[..., 1::2, 0::2], x[..., 1::2, 1::2]
+    return (a + b + c + d) / 2, (a - b - c + d) / 2
+
+
+class ConvBnRelu(nn.Module):
+    """Convolution without bias that keeps the size, batch norm, ReLU."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2, bias=False)
+        self.bn = nn.BatchNorm2d(out_channels)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Maps (I, in_channels, h, w) to (I, out_channels, h, w)."""
+        return F.relu(self.bn(self.conv(x)))
+
+
+class ChannelAttention(nn.Module):
+    """Weighs each channel by its maximum and those of its two neighbours."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(1, 1, 3, padding=1, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Scales (I, n, h, w) channel by channel."""
+        peak = F.adaptive_max_pool2d(x, 1)[..., 0].transpose(1, 2)
+        return x * self.conv(peak).sigmoid().transpose(1, 2)[..., None]
+
+
+class Aggregation(nn.Module):
+    """Merges one band of the four levels; a residual block, then channel and spatial attention."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.reduce = ConvBnRelu(4 * channels, channels, 1)
+        self.channel_attention = ChannelAttention()
+        self.spatial_attention = nn.Sequential(
+            nn.Conv2d(channels, channels // 4, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(channels // 4, 1, 3, padding=1),
+            nn.Sigmoid(),
+        )
+        self.residual = ConvBnRelu(channels, channels, 3)
+
+    def forward(self, bands: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Merges four bands (I, n, h, w), given shallow to deep, into one."""
+        merged = self.reduce(torch.cat(list(reversed(bands)), dim=1))
+        merged = self.channel_attention(merged + self.residual(merged))
+        return merged * self.spatial_attention(merged)
+
+
+class Nsfm(nn.Module):
+    """Splits each level into a low and a high band, merges them over the levels and puts them together again:
+    edges come from the high band with the shallowest level, masks from both, the low one with the deepest level.
+
+    Args:
+        level_channels: C_1 .. C_4.
+        channels: Inner width n, a multiple of 4.
+        hidden: SAM's width d.
+    """
+
+    def __init__(self, level_channels: LevelChannels, channels: int, hidden: int) -> None:
+        super().__init__()
+        self.level_channels = level_channels
+        masks, shuffled = hidden // 8, channels + channels // 4
+        self.inputs = nn.ModuleList(ConvBnRelu(width, channels, 1) for width in level_channels)
+        self.low = Aggregation(channels)
+        self.high = Aggregation(channels)
+        self.low_with_deep = nn.Conv2d(shuffled, channels, 1)
+        self.high_with_shallow = nn.Conv2d(shuffled, hidden, 1)
+        self.merge = nn.Conv2d(channels + hidden, channels, 1)
+        self.edge_head = nn.Conv2d(hidden, hidden, 1)
+        self.mask_head = ConvBnRelu(channels, masks, 3)
+        self.mask_upscale = nn.Sequential(
+            nn.ConvTranspose2d(masks, masks, 2, 2),
+            LayerNorm2d(masks),
+            nn.GELU(),
+            nn.ConvTranspose2d(masks, masks, 2, 2),
+            LayerNorm2d(masks),
+            nn.GELU(),
+            nn.Conv2d(masks, masks, 3, padding=1),
+        )
+
+    def forward(self, levels: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mines I images.
+
+        Args:
+            levels: Four maps (I, g, g', C_k), shallow to deep; g and g' are even.
+
+        Returns:
+            Mask feature (I, d / 8, 4g, 4g') and edge feature (I, d, g, g').
+
+        Raises:
+            DataError: The levels have other shapes.
+        """
+        self._check(levels)
+        maps = [conv(x.permute(0, 3, 1, 2)) for conv, x in zip(self.inputs, levels, strict=True)]
+        bands = [haar(x) for x in maps]
+        low = F.pixel_shuffle(self.low([low for low, _ in bands]), 2)
+        high = F.pixel_shuffle(self.high([high for _, high in bands]), 2)
+        high = self.high_with_shallow(torch.cat([high, maps[0]], dim=1))
+        low = self.low_with_deep(torch.cat([low, maps[-1]], dim=1))
+        mask = self.mask_head(self.merge(torch.cat([high, low], dim=1)))
+        return self.mask_upscale(mask), self.edge_head(high)
+
+    def _check(self, levels: Sequence[torch.Tensor]) -> None:
+        channels = tuple(level.shape[-1] for level in levels)
+        if channels != tuple(self.level_channels):
+            raise DataError(f"NSFM expects four levels with channels {self.level_channels}, got {channels}")
+        height, width = levels[0].shape[1:3]
+        if height % 2 or width % 2:
+            raise DataError(
+                f"NSFM halves the grid, so its sides must be even, got {height} x {width}",
+                hint="take a model input whose sides are multiples of 32",
+            )

@@ -1,0 +1,167 @@
+"""The authors' checkpoints: their tensor names in ours, and their three file formats.
+
+The release writes a plain decoder state dict, the same with ``module.`` before every name (saved from several
+GPUs), and SAM's whole file with the decoder's tensors added under ``mask_decoder.``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from vns_sam.errors import CheckpointError
+from vns_sam.sam.checkpoints import KeyReport, load_weights, write_checkpoint
+from vns_sam.sam.keys import decoder_key_to_hf, decoder_key_to_meta
+from vns_sam.sam.meta import read_pth
+from vns_sam.vns.config import VIT_CHANNELS, VnsSamConfig, backbone_of, check_backbone
+from vns_sam.vns.decoder import VnsMaskDecoder
+
+_NECK, _HEAD = "neck.aggregator.", "neck.decouple_head."
+_BLOCK = (
+    ("conv.", "reduce."),
+    ("ARB.RB.RB.", "residual."),
+    ("ARB.AM.CA.conv.", "channel_attention.conv."),
+    ("ARB.AM.SA.sa.", "spatial_attention."),
+)
+_PREFIXES = (
+    ("hf_token.", "tokens."),
+    ("hf_mlp.", "mask_mlp."),
+    ("edge_mlp.", "edge_mlp."),
+    ("transformer.internal_attn_token_to_image.", "level1_attention."),
+    ("transformer.norm_internal_attn.", "level1_norm."),
+    ("embedding_maskfeature.", "mask_embedding."),
+    ("embedding_edgefeature.", "edge_embedding."),
+    ("dense_pred_head.", "dense_head."),
+    ("fusion_layer.", "fusion."),
+    *((f"{_NECK}down_sample_layers.{i}.0.", f"nsfm.inputs.{i}.") for i in range(4)),
+    *((f"{_NECK}MFF_LL.{theirs}", f"nsfm.low.{ours}") for theirs, ours in _BLOCK),
+    *((f"{_NECK}MFF_HH.{theirs}", f"nsfm.high.{ours}") for theirs, ours in _BLOCK),
+    (f"{_NECK}one_conv_f4_ll.", "nsfm.low_with_deep."),
+    (f"{_NECK}one_conv_f1_hh.", "nsfm.high_with_shallow."),
+    (f"{_NECK}one_conv_llhh.", "nsfm.merge."),
+    (f"{_HEAD}edge_pred_head.0.", "nsfm.edge_head."),
+    (f"{_HEAD}hqfeat_head.0.", "nsfm.mask_head."),
+    (f"{_HEAD}up_sample_layers.", "nsfm.mask_upscale."),
+)
+_MLPS = ("mask_mlp.", "edge_mlp.")
+_MERGED, _PARALLEL = "mask_decoder.", "module."
+
+
+def key_to_own(key: str) -> str:
+    """Renames a tensor of the authors' decoder as :class:`VnsMaskDecoder` calls it."""
+    for theirs, ours in _PREFIXES:
+        if key.startswith(theirs):
+            renamed = ours + key.removeprefix(theirs)
+            return decoder_key_to_hf(renamed) if renamed.startswith(_MLPS) else renamed
+    return "sam." + decoder_key_to_hf(key)
+
+
+def key_to_official(key: str) -> str:
+    """Inverse of :func:`key_to_own`."""
+    if key.startswith("sam."):
+        return decoder_key_to_meta(key.removeprefix("sam."))
+    name = decoder_key_to_meta(key) if key.startswith(_MLPS) else key
+    theirs, ours = next(pair for pair in _PREFIXES if name.startswith(pair[1]))
+    return theirs + name.removeprefix(ours)
+
+
+def load_decoder(state_dict: Mapping[str, torch.Tensor]) -> VnsMaskDecoder:
+    """Builds the decoder that an authors' state dict belongs to, in eval mode.
+
+    Args:
+        state_dict: Plain, ``module.``-prefixed, or merged into a SAM file.
+
+    Raises:
+        CheckpointError: Tensors are missing, or have shapes that no VNS-SAM decoder has.
+    """
+    return convert_decoder(state_dict)[0]
+
+
+def convert_decoder(
+    state_dict: Mapping[str, torch.Tensor], origin: str | Path = "the state dict"
+) -> tuple[VnsMaskDecoder, KeyReport]:
+    """:func:`load_decoder`, and what became of each tensor; names are the file's own.
+
+    A merged file's other tensors (SAM's encoders) are neither used nor left over: they are not the decoder's.
+    """
+    names = _decoder_names(state_dict)
+    found = {key_to_own(name): state_dict[key] for name, key in names.items()}
+    state = {key: value.float() if value.is_floating_point() else value for key, value in found.items()}
+    with torch.device("meta"):
+        decoder = VnsMaskDecoder(_detect_config(state, origin))
+    report = load_weights(decoder, state, origin)
+    official = KeyReport(
+        tuple(names[key_to_official(key)] for key in report.used),
+        report.missing,
+        tuple(names[key_to_official(key)] for key in report.left_over),
+    )
+    return decoder.eval(), official
+
+
+def read_decoder(path: str | Path) -> tuple[VnsMaskDecoder, KeyReport]:
+    """Reads an authors' file, ``.pth`` or safetensors.
+
+    Raises:
+        CheckpointError: The file is missing, damaged or holds no VNS-SAM decoder.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        return convert_decoder(read_pth(path), path)
+    try:
+        return convert_decoder(load_file(path), path)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} is missing or damaged ({error})", hint="download it again") from None
+
+
+def convert_checkpoint(path: str | Path, out: str | Path, base: str | None = None) -> KeyReport:
+    """Writes an authors' file as a folder that ``load_model`` reads.
+
+    Args:
+        path: The authors' file.
+        out: Folder to write; it holds VNS-SAM's own tensors and names the SAM they belong to.
+        base: The SAM, "vit_b", "vit_l" or "vit_h", or a folder or file with its weights; found out by default.
+
+    Raises:
+        CheckpointError: The file is no VNS-SAM decoder, or it was trained on another SAM than ``base``.
+    """
+    decoder, report = read_decoder(path)
+    config = decoder.config
+    if base in VIT_CHANNELS:
+        width = VIT_CHANNELS[base]
+        check_backbone(config.level_channels, (width, width, width, width), str(path))
+    if base is not None:
+        config = replace(config, base=base)
+    write_checkpoint(out, config.to_dict(), decoder.trainable_state_dict(), torch.float32)
+    return report
+
+
+def _decoder_names(state_dict: Mapping[str, torch.Tensor]) -> dict[str, str]:
+    """The decoder's plain names to the names in the file."""
+    names = {key.removeprefix(_PARALLEL): key for key in state_dict}
+    if any(name.startswith(_MERGED) for name in names):
+        return {name.removeprefix(_MERGED): key for name, key in names.items() if name.startswith(_MERGED)}
+    return names
+
+
+def _detect_config(state: Mapping[str, torch.Tensor], origin: str | Path) -> VnsSamConfig:
+    widths = [state.get(f"nsfm.inputs.{i}.conv.weight") for i in range(4)]
+    fusion = state.get("fusion.0.weight")
+    if fusion is None or any(weight is None for weight in widths):
+        raise CheckpointError(
+            f"{origin} holds no VNS-SAM decoder (no feature mining or fusion tensors)",
+            hint="expected the authors' epoch_N.pth or sam_hq_epoch_N.pth",
+        )
+    c1, c2, c3, c4 = (weight.shape[1] for weight in widths if weight is not None)
+    base = backbone_of((c1, c2, c3, c4)) or "unknown"
+    return VnsSamConfig(
+        base,
+        name=f"vns-{base}",
+        level_channels=(c1, c2, c3, c4),
+        head_channels=fusion.shape[0],
+        mask_prompt="grey",
+    )

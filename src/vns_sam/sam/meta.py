@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 
 from vns_sam.errors import CheckpointError
 from vns_sam.sam.checkpoints import KeyReport, load_weights
@@ -20,8 +21,8 @@ POSITION_KEY = "image_encoder.vit.pos_embed"
 _BLOCK = re.compile(r"image_encoder\.vit\.layers\.(\d+)\.")
 
 
-def read_pth(path: str | Path) -> dict[str, torch.Tensor]:
-    """Reads a PyTorch file that holds one flat dictionary of tensors; no code in it is ever run.
+def read_tensors(path: str | Path) -> dict[str, torch.Tensor]:
+    """Reads a ``.pth`` or safetensors file of one flat dictionary of tensors; no code in it is ever run.
 
     Raises:
         CheckpointError: The file is missing, damaged, or holds anything else.
@@ -30,6 +31,8 @@ def read_pth(path: str | Path) -> dict[str, torch.Tensor]:
     if not path.is_file():
         raise CheckpointError(f"no file {path}", hint="give the path of a .pth file")
     try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
         state: dict[str, torch.Tensor] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle can raise anything
         raise CheckpointError(f"{path} is damaged or no file of PyTorch weights", hint="download it again") from error
@@ -78,7 +81,7 @@ def load_meta(path: str | Path) -> tuple[SamModel, KeyReport]:
     Raises:
         CheckpointError: The file is missing, damaged, truncated or of another model.
     """
-    state = read_pth(path)
+    state = read_tensors(path)
     return build_vit_sam({meta_key_to_own(key): value for key, value in state.items()}, path)
 
 

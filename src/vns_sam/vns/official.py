@@ -6,18 +6,15 @@ GPUs), and SAM's whole file with the decoder's tensors added under ``mask_decode
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from vns_sam.errors import CheckpointError
-from vns_sam.sam.checkpoints import KeyReport, load_weights, write_checkpoint
+from vns_sam.sam.checkpoints import KeyReport, write_checkpoint
 from vns_sam.sam.keys import decoder_key_to_hf, decoder_key_to_meta
-from vns_sam.sam.meta import read_pth
 from vns_sam.vns.config import VIT_CHANNELS, VnsSamConfig, backbone_of, check_backbone
 from vns_sam.vns.decoder import VnsMaskDecoder
 
@@ -79,65 +76,76 @@ def load_decoder(state_dict: Mapping[str, torch.Tensor]) -> VnsMaskDecoder:
     Raises:
         CheckpointError: Tensors are missing, or have shapes that no VNS-SAM decoder has.
     """
-    return convert_decoder(state_dict)[0]
+    decoder, report = match_decoder(state_dict, "the state dict")
+    _require(report.missing, "the state dict")
+    return decoder
+
+
+def match_decoder(state_dict: Mapping[str, torch.Tensor], origin: str | Path) -> tuple[VnsMaskDecoder, KeyReport]:
+    """:func:`load_decoder` that bears missing tensors, and what became of each, by the authors' names.
+
+    The other tensors of a merged file (SAM's encoders) are not the decoder's and not in the report.
+    """
+    found = {key_to_own(name): state_dict[key] for name, key in _decoder_names(state_dict).items()}
+    own = {key: value.float() if value.is_floating_point() else value for key, value in found.items()}
+    with torch.device("meta"):
+        decoder = VnsMaskDecoder(_detect_config(own, origin))
+    expected = decoder.state_dict()
+    for key in expected.keys() & own.keys():
+        if expected[key].shape != own[key].shape:
+            wanted, shape = tuple(expected[key].shape), tuple(own[key].shape)
+            raise CheckpointError(f"{origin}: '{key_to_official(key)}' must have shape {wanted}, found {shape}")
+    decoder.load_state_dict({key: own[key] for key in expected if key in own}, strict=False, assign=True)
+    names = {key_to_own(name): name for name in _decoder_names(state_dict)}
+    report = KeyReport(
+        tuple(names[key] for key in expected if key in own),
+        tuple(key_to_official(key) for key in expected if key not in own),
+        tuple(name for key, name in names.items() if key not in expected),
+    )
+    return decoder.eval(), report
 
 
 def convert_decoder(
-    state_dict: Mapping[str, torch.Tensor], origin: str | Path = "the state dict"
-) -> tuple[VnsMaskDecoder, KeyReport]:
-    """:func:`load_decoder`, and what became of each tensor; names are the file's own.
-
-    A merged file's other tensors (SAM's encoders) are neither used nor left over: they are not the decoder's.
-    """
-    names = _decoder_names(state_dict)
-    found = {key_to_own(name): state_dict[key] for name, key in names.items()}
-    state = {key: value.float() if value.is_floating_point() else value for key, value in found.items()}
-    with torch.device("meta"):
-        decoder = VnsMaskDecoder(_detect_config(state, origin))
-    report = load_weights(decoder, state, origin)
-    official = KeyReport(
-        tuple(names[key_to_official(key)] for key in report.used),
-        report.missing,
-        tuple(names[key_to_official(key)] for key in report.left_over),
-    )
-    return decoder.eval(), official
-
-
-def read_decoder(path: str | Path) -> tuple[VnsMaskDecoder, KeyReport]:
-    """Reads an authors' file, ``.pth`` or safetensors.
-
-    Raises:
-        CheckpointError: The file is missing, damaged or holds no VNS-SAM decoder.
-    """
-    path = Path(path)
-    if path.suffix != ".safetensors":
-        return convert_decoder(read_pth(path), path)
-    try:
-        return convert_decoder(load_file(path), path)
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} is missing or damaged ({error})", hint="download it again") from None
-
-
-def convert_checkpoint(path: str | Path, out: str | Path, base: str | None = None) -> KeyReport:
-    """Writes an authors' file as a folder that ``load_model`` reads.
+    state_dict: Mapping[str, torch.Tensor], origin: str | Path, out: str | Path, base: str | None = None
+) -> KeyReport:
+    """Writes an authors' decoder as a folder that ``load_model`` reads.
 
     Args:
-        path: The authors' file.
+        state_dict: As :func:`load_decoder` takes it; SAM's frozen part is not needed.
+        origin: What an error calls it.
         out: Folder to write; it holds VNS-SAM's own tensors and names the SAM they belong to.
-        base: The SAM, "vit_b", "vit_l" or "vit_h", or a folder or file with its weights; found out by default.
+        base: That SAM: "vit_b", "vit_l" or "vit_h", or a folder or file with its weights; found out by default.
+
+    Returns:
+        What became of the tensors.
 
     Raises:
-        CheckpointError: The file is no VNS-SAM decoder, or it was trained on another SAM than ``base``.
+        CheckpointError: A trained tensor is missing, or it was trained on another SAM than ``base``.
     """
-    decoder, report = read_decoder(path)
+    decoder, report = match_decoder(state_dict, origin)
+    trained = decoder.trainable_state_dict()
+    _require([key_to_official(key) for key, value in trained.items() if value.is_meta], origin)
     config = decoder.config
     if base in VIT_CHANNELS:
         width = VIT_CHANNELS[base]
-        check_backbone(config.level_channels, (width, width, width, width), str(path))
+        check_backbone(config.level_channels, (width, width, width, width), str(origin))
     if base is not None:
         config = replace(config, base=base)
-    write_checkpoint(out, config.to_dict(), decoder.trainable_state_dict(), torch.float32)
+    write_checkpoint(out, config.to_dict(), trained, torch.float32)
     return report
+
+
+def holds_decoder(state_dict: Mapping[str, torch.Tensor]) -> bool:
+    """Whether a state dict is VNS-SAM's, alone or merged into a SAM file."""
+    return "fusion_layer.0.weight" in _decoder_names(state_dict)
+
+
+def _require(missing: Sequence[str], origin: str | Path) -> None:
+    if missing:
+        raise CheckpointError(
+            f"{origin} lacks {len(missing)} tensors of VNS-SAM's decoder, the first is '{missing[0]}'",
+            hint="the file is truncated or of another model: download it again",
+        )
 
 
 def _decoder_names(state_dict: Mapping[str, torch.Tensor]) -> dict[str, str]:

@@ -1,0 +1,128 @@
+import json
+
+import pytest
+import torch
+
+from vns_sam.errors import CheckpointError
+from vns_sam.sam import zoo
+from vns_sam.sam.checkpoints import WEIGHTS
+from vns_sam.sam.model import SamModel
+from vns_sam.sam.vit import vit_config
+
+
+@pytest.fixture
+def empty_cache(tmp_path, monkeypatch):
+    """No network and nothing fetched before."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+
+
+@pytest.fixture
+def hf_folder(tmp_path, hf_sam):
+    hf_sam.save_pretrained(tmp_path / "hf")
+    return tmp_path / "hf"
+
+
+def equal(model, other):
+    mine, theirs = model.state_dict(), other.state_dict()
+    return mine.keys() == theirs.keys() and all(torch.equal(mine[key], theirs[key]) for key in mine)
+
+
+def test_the_three_sources_of_one_sam_agree(tmp_path, hf_folder, meta_state):
+    torch.save(meta_state, tmp_path / "sam.pth")
+    report = zoo.convert_meta(tmp_path / "sam.pth", tmp_path / "own")
+    assert not report.missing
+    from_meta, from_own, from_hf = (zoo.load_sam(tmp_path / name) for name in ("sam.pth", "own", "hf"))
+    assert equal(from_own, from_meta)
+    assert equal(from_hf, from_meta)
+    assert from_own.config == from_meta.config == from_hf.config == vit_config("vit_test", image_size=96)
+    assert not any(model.training for model in (from_meta, from_own, from_hf))
+
+
+def test_the_two_way_blocks_have_the_eps_of_meta_whatever_transformers_says(hf_folder):
+    values = json.loads((hf_folder / "config.json").read_text())
+    values["mask_decoder_config"]["layer_norm_eps"] = 1e-6
+    (hf_folder / "config.json").write_text(json.dumps(values))
+    two_way = zoo.load_sam(hf_folder).mask_decoder.transformer
+    norms = [module for module in two_way.modules() if isinstance(module, torch.nn.LayerNorm)]
+    assert {norm.eps for norm in norms} == {1e-5}
+    assert len(norms) == 9
+
+
+def test_a_truncated_weights_file_is_refused(hf_folder):
+    whole = (hf_folder / WEIGHTS).read_bytes()
+    (hf_folder / WEIGHTS).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(CheckpointError, match="is damaged"):
+        zoo.load_sam(hf_folder)
+
+
+def test_a_folder_of_another_model_is_refused(hf_folder):
+    (hf_folder / "config.json").write_text(json.dumps({"model_type": "sam_hq", "vision_config": {}}))
+    with pytest.raises(CheckpointError, match="holds a 'sam_hq' model, expected 'sam'"):
+        zoo.load_sam(hf_folder)
+
+
+def test_weights_that_do_not_fit_their_config_are_refused(tmp_path):
+    SamModel(vit_config("vit_test", image_size=64)).save_pretrained(tmp_path)
+    values = json.loads((tmp_path / "config.json").read_text()) | {"image_size": 96}
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    with pytest.raises(CheckpointError, match=r"pos_embed' must have shape \(1, 6, 6, 32\), found \(1, 4, 4, 32\)"):
+        zoo.load_sam(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("vit_b", "the weights of vit_b (facebook/sam-vit-base, 0.37 GB)"),
+        ("vit_l", "the weights of vit_l (facebook/sam-vit-large, 1.25 GB)"),
+        ("vit_h", "the weights of vit_h (facebook/sam-vit-huge, 2.56 GB)"),
+    ],
+)
+def test_without_network_one_line_says_how_to_get_the_weights(name, line, empty_cache):
+    with pytest.raises(CheckpointError) as caught:
+        zoo.load_sam(name)
+    assert caught.value.message == f"{line} are not on this machine and the hub cannot be reached"
+    assert f"hf download facebook/{zoo.HUB[name].repo.split('/')[1]}" in caught.value.hint
+    assert f"sam_{name}_*.pth" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("vit_x", "no model 'vit_x'"),
+        ("someone/model", "there is no folder 'someone/model' and the hub cannot be reached"),
+        ("absent/sam_vit_b.pth", r"no file absent/sam_vit_b\.pth"),
+    ],
+)
+def test_an_unknown_name_is_said(name, line, empty_cache):
+    with pytest.raises(CheckpointError, match=line):
+        zoo.load_sam(name)
+
+
+def test_what_is_in_the_cache_needs_no_network(hf_folder, empty_cache, monkeypatch):
+    snapshot = {"config.json": hf_folder / "config.json", WEIGHTS: hf_folder / WEIGHTS}
+    asked = []
+
+    def cached(repo, file, *, local_files_only=False):
+        asked.append((repo, file, local_files_only))
+        return str(snapshot[file])
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", cached)
+    assert zoo.load_sam("vit_b").grid == 6
+    assert asked == [("facebook/sam-vit-base", "config.json", True), ("facebook/sam-vit-base", WEIGHTS, True)]
+
+
+def test_catalog_names_sizes_and_sources(tmp_path, monkeypatch):
+    monkeypatch.setattr(zoo, "BUNDLED", tmp_path)
+    rows = list(zoo.catalog())
+    assert [(row.name, round(row.mib), row.bundled) for row in rows] == [
+        ("vit_b", 358, False),
+        ("vit_l", 1191, False),
+        ("vit_h", 2446, False),
+    ]
+    model = SamModel(vit_config("vit_test", image_size=64))
+    model.save_pretrained(tmp_path / "sam-tiny", dtype=torch.float16)
+    bundled = next(zoo.catalog())
+    assert (bundled.name, bundled.source, bundled.bundled) == ("sam-tiny", "bundled", True)
+    assert bundled.parameters == sum(value.numel() for value in model.state_dict().values())
+    assert bundled.mib == pytest.approx(bundled.parameters * 2 / 2**20, rel=0.02)

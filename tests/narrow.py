@@ -40,7 +40,8 @@ def fill(decoder: VnsMaskDecoder) -> VnsMaskDecoder:
 def inputs(
     images: int = 2, grid: tuple[int, int] = (4, 4), tokens: int = 2, hidden: int = 32
 ) -> dict[str, torch.Tensor]:
-    """A decoder's inputs: one prompt more than images, the last two on image 0."""
+    """A narrow decoder's inputs: three prompts on two images."""
+    images, hidden = 2, NARROW.hidden_size
 
     def tensor(name: str, *shape: int) -> torch.Tensor:
         return torch.from_numpy(np.random.RandomState(crc32(name.encode())).standard_normal(shape)).float()

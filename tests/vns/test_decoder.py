@@ -130,9 +130,9 @@ def test_prompts_do_not_feel_each_other(decoder: VnsMaskDecoder, grid: tuple[int
             torch.tensor([0]),
         )
         for field in fields(VnsDecoderOutput):
-            torch.testing.assert_close(
-                getattr(together, field.name)[row], getattr(alone, field.name)[0], atol=1e-5, rtol=1e-5
-            )
+            expected = getattr(alone, field.name)[0]
+            scale = max(1.0, expected.abs().max().item())
+            torch.testing.assert_close(getattr(together, field.name)[row], expected, atol=1e-5 * scale, rtol=0)
 
 
 @torch.no_grad()
@@ -162,5 +162,5 @@ def test_sam_is_frozen_and_everything_else_learns(decoder: VnsMaskDecoder) -> No
 
 @pytest.mark.parametrize(("channels", "grid"), [(12, (3, 4)), (11, (4, 4))])
 def test_levels_of_another_shape_are_refused(decoder: VnsMaskDecoder, channels: int, grid: tuple[int, int]) -> None:
-    with pytest.raises(DataError, match="even|channels"):
+    with pytest.raises(DataError, match=r"even|channels"):
         decoder.mine([torch.zeros(1, *grid, channels)] * 4)

@@ -81,7 +81,7 @@ def test_what_is_missing_and_left_over_is_told(full_state: dict[str, torch.Tenso
     _, report = match_decoder(state, "x.pth")
     assert report.missing == ("iou_token.weight",)
     assert report.left_over == ("hf_mlp.layers.9.weight",)
-    with pytest.raises(CheckpointError, match="lacks 1 tensors.*'iou_token.weight'"):
+    with pytest.raises(CheckpointError, match=r"lacks 1 tensors.*'iou_token.weight'"):
         load_decoder(state)
 
 

@@ -22,8 +22,9 @@ def test_shipped_recipes_parse_and_round_trip(path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"stepz": 3}, "stepz"),
+        ({"stepz": 3}, "stepz: no such field, did you mean 'steps'"),
         ({"optim": {"lr": "fast"}}, "optim.lr"),
+        ({"optim": {"warmpu": 3}}, "optim.warmpu: no such field, did you mean 'warmup'"),
         ({"steps": 0}, "steps"),
         ({"task": "dis"}, "task"),
         ({"data": None}, "data"),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import field
+from dataclasses import field, fields
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,7 +11,7 @@ import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from vns_sam.data.training_set import TrainingData
+from vns_sam.data.training_set import SceneMix, TrainingData
 from vns_sam.errors import UsageError
 
 _STRICT = ConfigDict(extra="forbid")
@@ -117,9 +118,20 @@ def parse_recipe(values: dict[str, Any], source: str) -> Recipe:
     try:
         return _ADAPTER.validate_python(values)
     except ValidationError as error:
-        problems = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        problems = [
+            f"{'.'.join(map(str, e['loc']))}: {_explain(e['type'], e['loc'], e['msg'])}" for e in error.errors()
+        ]
         count = f"{len(problems)} wrong field{'s' if len(problems) > 1 else ''}"
         raise UsageError(f"{source} has {count}: {'; '.join(problems)}", hint="see docs/training.md") from None
+
+
+def _explain(kind: str, place: tuple[str | int, ...], message: str) -> str:
+    """The problem of one field; an unknown one gets the nearest name there is."""
+    if kind != "unexpected_keyword_argument":
+        return message
+    known = [entry.name for part in (Recipe, TrainingData, SceneMix, Optim, Validation) for entry in fields(part)]
+    near = get_close_matches(str(place[-1]), known, 1)
+    return f"no such field, did you mean '{near[0]}'?" if near else "no such field"
 
 
 def dump_recipe(recipe: Recipe) -> str:

@@ -32,7 +32,7 @@ def view(scene: Scene, target: int, side: int, rng: np.random.Generator) -> Scen
 
     Args:
         scene: The scene.
-        target: Index of the object that must stay in view.
+        target: Index of the object that must stay in view; where it is empty, any pixel must.
         side: Side of the view in pixels; what lies outside the picture has the mean colour, as padding has.
         rng: Source of all choices.
     """
@@ -43,7 +43,7 @@ def view(scene: Scene, target: int, side: int, rng: np.random.Generator) -> Scen
     matrix = cv2.getRotationMatrix2D((0, 0), angle, scale)
     if rng.random() < 0.5:
         matrix = matrix @ np.array([[-1.0, 0, width - 1], [0, 1, 0], [0, 0, 1]])
-    ys, xs = np.nonzero(scene.masks[target])
+    ys, xs = np.nonzero(scene.masks[target] if scene.masks[target].any() else ~scene.masks[target])
     pick = rng.integers(len(xs))
     anchor = matrix @ np.array([xs[pick], ys[pick], 1.0])
     corners = matrix @ np.array([[0, width, 0, width], [0, 0, height, height], [1, 1, 1, 1]], dtype=float)

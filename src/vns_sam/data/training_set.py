@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -22,6 +21,9 @@ from vns_sam.prompts.slots import draw_prompt, plan_slots
 
 HELD_OUT = 20
 """One pair in so many is kept out of training, to choose the best checkpoint by."""
+
+ATTEMPTS = 1000
+"""Views drawn for one sample before the sets are given up as having nothing to prompt for."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ class TrainingSet(Dataset[dict[str, np.ndarray]]):
         self.pairs = {name: split_pairs(data.root, name)[0] for name in self.names}
         weights = np.array([data.sets[name] for name in self.names], dtype=float)
         self.weights = weights / weights.sum()
-        self._read = lru_cache(maxsize=None)(self._read_scene)
+        self._scenes: dict[Pair, Scene] = {}
 
     def __len__(self) -> int:
         """Number of samples."""
@@ -116,7 +118,7 @@ class TrainingSet(Dataset[dict[str, np.ndarray]]):
 
     def _sample_scene(self, side: int, rng: np.random.Generator) -> Scene:
         """A recoloured view whose object 0 is in sight and large enough to prompt."""
-        while True:
+        for _ in range(ATTEMPTS):
             scene, name = self._draw(side, rng)
             if scene.masks[0].sum() < 24 or scene.masks[0].mean() > 0.9:
                 continue
@@ -130,21 +132,38 @@ class TrainingSet(Dataset[dict[str, np.ndarray]]):
                 if rng.random() < self.data.mix.dark:
                     return Scene(darken(scene.image, rng), scene.masks)
             return Scene(recolour(scene.image, rng), scene.masks)
+        raise DataError(
+            f"found no object to train on in {ATTEMPTS} views of {', '.join(self.names)}",
+            hint="masks are empty, tiny or fill their picture; check the files with docs/data.md",
+        )
 
     def _draw(self, side: int, rng: np.random.Generator) -> tuple[Scene, str]:
         """A view of a random picture with its random object first."""
         name = self.names[int(rng.choice(len(self.names), p=self.weights))]
         pairs = self.pairs[name]
-        scene = self._read(pairs[int(rng.integers(len(pairs)))])
+        scene = self._scene(pairs[int(rng.integers(len(pairs)))])
         target = int(rng.integers(len(scene.masks)))
         others = rng.permutation(len(scene.masks))[:4]
         order = [target, *(int(i) for i in others if i != target)]
         return view(Scene(scene.image, scene.masks[order]), 0, side, rng), name
 
+    def _scene(self, pair: Pair) -> Scene:
+        """A pair, read once."""
+        if pair not in self._scenes:
+            self._scenes[pair] = self._read_scene(pair)
+        return self._scenes[pair]
+
     def _read_scene(self, pair: Pair) -> Scene:
-        """Reads a pair once, reduced to ``cache_side``; objects too small to prompt are left out."""
+        """Reads a pair, reduced to ``cache_side``; objects too small to prompt are left out."""
         image = read_image(pair.image)
-        masks = read_instances(pair.instances) if pair.instances else [read_mask(pair.mask)]
+        masks = read_instances(pair.instances) if pair.instances else []
+        masks = masks or [read_mask(pair.mask)]
+        if masks[0].shape != image.shape[:2]:
+            raise DataError(
+                f"{pair.mask}: mask is {masks[0].shape[1]} x {masks[0].shape[0]}, its picture "
+                f"{image.shape[1]} x {image.shape[0]}",
+                hint="the two must have one size",
+            )
         scale = min(1.0, self.data.cache_side / max(image.shape[:2]))
         size = (round(image.shape[1] * scale), round(image.shape[0] * scale))
         small = [cv2.resize(m.astype(np.uint8) * 255, size, interpolation=cv2.INTER_AREA) > 127 for m in masks]

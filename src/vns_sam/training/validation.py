@@ -24,7 +24,8 @@ class Validator:
     """
 
     def __init__(self, data: TrainingData, settings: Validation) -> None:
-        self.pairs = {name: split_pairs(data.root, name)[1][: settings.limit] for name in data.sets}
+        held = {name: split_pairs(data.root, name)[1] for name in data.sets}
+        self.pairs = {n: [p for p in pairs if read_mask(p.mask).any()][: settings.limit] for n, pairs in held.items()}
 
     def __call__(self, model: PromptableNetwork, limit: int | None = None) -> dict[str, float]:
         """IoU by set and their ``mean``; sets without a held-out picture are left out."""
@@ -41,7 +42,8 @@ class Validator:
 
 def _iou(model: PromptableNetwork, pair: Pair) -> float:
     image = read_image(pair.image)
-    masks = read_instances(pair.instances)[:8] if pair.instances else [read_mask(pair.mask)]
+    masks = read_instances(pair.instances)[:8] if pair.instances else []
+    masks = masks or [read_mask(pair.mask)]
     boxes = np.stack([tight_box(mask) for mask in masks])
     features = model.encode([image])
     logits = model.decode(features, [Prompts(boxes=boxes)], [0]).mask_logits

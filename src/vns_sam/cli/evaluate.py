@@ -1,7 +1,7 @@
 """Measures models on sets of pictures with masks: IoU and boundary IoU, with prompts drawn from the true masks.
 
 vns-sam evaluate vns-sam-tiny --data data/camo data/kvasir_seg
-vns-sam evaluate sam-tiny vns-sam-tiny --data data/camo --prompt points:3 --out report.json
+vns-sam evaluate sam-tiny vns-sam-tiny --data data/camo --prompt box points:1 --out report.json
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", nargs="+", required=True, metavar="DIR", help="folders of images/ and masks/; test.txt is followed"
     )
-    parser.add_argument("--prompt", default="box", help="box (default), noise-box, points (ten) or points:N")
+    parser.add_argument(
+        "--prompt", nargs="+", default=["box"], help="any of box (default), noise-box, points (ten), points:N"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the drawn prompts (0)")
     parser.add_argument("--limit", type=int, default=ALL, help="pictures of each set at most")
     parser.add_argument("--device", default="cpu")
@@ -35,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     from vns_sam.images.write import write_json
     from vns_sam.inference.load import check_model_name, load_model
 
-    protocol = parse_protocol(args.prompt, args.seed)
+    protocols = [parse_protocol(text, args.seed) for text in dict.fromkeys(args.prompt)]
     for name in args.models:
         check_model_name(name)
     pairs = [pair for folder in args.data for pair in test_pairs(folder)[: args.limit]]
@@ -43,11 +45,11 @@ def run(args: argparse.Namespace) -> int:
     with Progress(console=Console(stderr=True), disable=args.quiet) as bar:
         for name in args.models:
             model = load_model(name, args.device)
-            rows = evaluate(model, pairs, protocol)
-            results[name] = list(bar.track(rows, total=len(pairs), description=f"{name}, {protocol}"))
-    print(f"prompt: {protocol}, seed {args.seed}; mean IoU / mean boundary IoU at original size\n")
+            pictures = bar.track(evaluate(model, pairs, protocols), total=len(pairs), description=name)
+            results[name] = [row for rows in pictures for row in rows]
+    print(f"mean IoU / mean boundary IoU at original size, prompts drawn with seed {args.seed}\n")
     print(to_markdown(results), end="")
     if args.out:
-        write_json(args.out, to_json(results, str(protocol), args.seed))
+        write_json(args.out, to_json(results, args.seed))
         print(f"\n{args.out}")
     return 0

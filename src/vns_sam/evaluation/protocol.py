@@ -49,10 +49,11 @@ class Protocol:
 
 @dataclass(frozen=True)
 class Row:
-    """Scores of one picture, IoU and boundary IoU in [0, 1], and seconds spent encoding and decoding."""
+    """Scores of one picture with one prompt, IoU and boundary IoU in [0, 1]; seconds spent decoding and scoring."""
 
     dataset: str
     stem: str
+    prompt: str
     iou: float
     biou: float
     seconds: float
@@ -100,8 +101,11 @@ def draw_prompt(mask: np.ndarray, protocol: Protocol, key: str) -> Prompts:
     return Prompts(boxes=boxes.numpy())
 
 
-def evaluate(model: PromptableModel, pairs: Sequence[Pair], protocol: Protocol) -> Iterator[Row]:
-    """Scores a model picture by picture.
+def evaluate(model: PromptableModel, pairs: Sequence[Pair], protocols: Sequence[Protocol]) -> Iterator[list[Row]]:
+    """Scores a model picture by picture, each encoded once and prompted in every way.
+
+    Yields:
+        One row for each protocol.
 
     Raises:
         DataError: A picture or mask cannot be read, they differ in size, or a mask is empty.
@@ -114,10 +118,13 @@ def evaluate(model: PromptableModel, pairs: Sequence[Pair], protocol: Protocol) 
                 f"{image.shape[1]} x {image.shape[0]}",
                 hint="the two must have one size",
             )
-        prompts = draw_prompt(mask, protocol, f"{pair.dataset}/{pair.stem}")
-        start = perf_counter()
+        prompts = [draw_prompt(mask, protocol, f"{pair.dataset}/{pair.stem}") for protocol in protocols]
         features = model.encode([image])
-        logits = model.decode(features, [prompts], [0]).mask_logits
-        found = (maps_to_original(logits.float(), features.geometry[0])[0] > 0).cpu().numpy()
-        seconds = perf_counter() - start
-        yield Row(pair.dataset, pair.stem, iou(found, mask), boundary_iou(found, mask), seconds)
+        rows = []
+        for protocol, given in zip(protocols, prompts, strict=True):
+            start = perf_counter()
+            logits = model.decode(features, [given], [0]).mask_logits
+            found = (maps_to_original(logits.float(), features.geometry[0])[0] > 0).cpu().numpy()
+            scores = iou(found, mask), boundary_iou(found, mask)
+            rows.append(Row(pair.dataset, pair.stem, str(protocol), *scores, perf_counter() - start))
+        yield rows

@@ -1,4 +1,4 @@
-"""Scores as a table for people and as JSON for programs."""
+"""Scores as tables for people and as JSON for programs."""
 
 from __future__ import annotations
 
@@ -13,41 +13,50 @@ Results = Mapping[str, Sequence[Row]]
 """Model name to its rows."""
 
 
-def by_dataset(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """Rows grouped by set, in the order in which sets first occur."""
+def group(rows: Sequence[Row], prompt: str) -> dict[str, list[Row]]:
+    """Rows of one prompt by set, in the order in which sets first occur."""
     groups: dict[str, list[Row]] = {}
     for row in rows:
-        groups.setdefault(row.dataset, []).append(row)
+        if row.prompt == prompt:
+            groups.setdefault(row.dataset, []).append(row)
     return groups
 
 
+def prompts_of(results: Results) -> list[str]:
+    """The prompts that were measured, in order."""
+    return list(dict.fromkeys(row.prompt for rows in results.values() for row in rows))
+
+
 def to_markdown(results: Results) -> str:
-    """A table with a line for each set and, for each model, mean IoU / mean boundary IoU."""
-    grouped = {model: by_dataset(rows) for model, rows in results.items()}
-    sets = list(dict.fromkeys(name for groups in grouped.values() for name in groups))
-    lines = ["| set | pictures | " + " | ".join(grouped) + " |", "|---|--:|" + "--:|" * len(grouped)]
-    for name in sets:
-        count = len(next(iter(grouped.values()))[name])
-        cells = [_cell(groups[name]) for groups in grouped.values()]
-        lines.append(f"| {name} | {count} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+    """A table for each prompt, with a line for each set and, for each model, mean IoU / mean boundary IoU."""
+    tables = []
+    for prompt in prompts_of(results):
+        grouped = {model: group(rows, prompt) for model, rows in results.items()}
+        lines = [f"| {prompt} | pictures | " + " | ".join(grouped) + " |", "|---|--:|" + "--:|" * len(grouped)]
+        for name, rows in next(iter(grouped.values())).items():
+            cells = [_cell(groups[name]) for groups in grouped.values()]
+            lines.append(f"| {name} | {len(rows)} | " + " | ".join(cells) + " |")
+        tables.append("\n".join(lines) + "\n")
+    return "\n".join(tables)
 
 
-def to_json(results: Results, prompt: str, seed: int) -> dict[str, Any]:
-    """Everything that was measured: means by set, and a row for each picture."""
+def to_json(results: Results, seed: int) -> dict[str, Any]:
+    """Everything that was measured: means by prompt and set, and a row for each picture."""
     return {
-        "prompt": prompt,
         "seed": seed,
         "models": {
             model: {
-                "means": {
-                    name: {"iou": fmean(r.iou for r in group), "biou": fmean(r.biou for r in group)}
-                    for name, group in by_dataset(rows).items()
-                },
+                "means": {prompt: _means(group(rows, prompt)) for prompt in prompts_of(results)},
                 "rows": [asdict(row) for row in rows],
             }
             for model, rows in results.items()
         },
+    }
+
+
+def _means(groups: Mapping[str, Sequence[Row]]) -> dict[str, dict[str, float]]:
+    return {
+        name: {"iou": fmean(r.iou for r in rows), "biou": fmean(r.biou for r in rows)} for name, rows in groups.items()
     }
 
 

@@ -62,20 +62,28 @@ class SamConfig:
             CheckpointError: A key is unknown or missing.
         """
         given = {key: value for key, value in values.items() if key != "model_type"}
-        known = {field.name for field in fields(cls)}
-        for key in given:
-            if key not in known:
-                near = get_close_matches(key, known, 1)
-                raise CheckpointError(
-                    f"config.json has the unknown key '{key}'",
-                    hint=f"did you mean '{near[0]}'?" if near else "",
-                )
+        check_keys(cls, given, "config.json")
+        check_keys(MaskDecoderConfig, given.get("mask_decoder", {}), "'mask_decoder' of config.json")
         if not {"name", "backbone"} <= set(given):
             raise CheckpointError("config.json must hold 'name' and 'backbone'")
         decoder = MaskDecoderConfig(**given.pop("mask_decoder", {}))
         if "level_channels" in given:
             given["level_channels"] = tuple(given["level_channels"])
         return cls(**given, mask_decoder=decoder)
+
+
+def check_keys(kind: type[Any], values: dict[str, Any], where: str) -> None:
+    """Compares keys with the fields of a dataclass.
+
+    Raises:
+        CheckpointError: A key is unknown; ``where`` it was found and the nearest field are told.
+    """
+    known = [field.name for field in fields(kind)]
+    for key in values:
+        if key not in known:
+            near = get_close_matches(key, known, 1)
+            hint = f"did you mean '{near[0]}'?" if near else ""
+            raise CheckpointError(f"{where} has the unknown key '{key}'", hint=hint)
 
 
 TINY = SamConfig(name="sam-tiny", backbone="tiny", image_size=512, level_channels=(384, 160, 112, 320), mixer_blocks=3)

@@ -10,7 +10,7 @@ def mask_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """Cross-entropy, five times heavier near the contour, plus the soft Jaccard distance.
 
     SAM's own focal and dice losses (Kirillov et al. 2023, section 3) want a long training; this pair, the structure
-    loss of F3Net without its smoothing, learns faster.
+    loss of F3Net (Wei et al. 2020) with a window of 15 pixels instead of 31, learns faster.
 
     Args:
         logits: (..., h, w).

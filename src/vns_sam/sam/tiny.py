@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from vns_sam.errors import CheckpointError
 from vns_sam.sam.config import TINY
 from vns_sam.sam.mask_decoder import LayerNorm2d
 from vns_sam.sam.prompt_encoder import MaskEmbedding
@@ -125,7 +126,11 @@ class TinyEncoder(nn.Module):
         return self.neck(gathered), tuple(level.permute(0, 2, 3, 1) for level in levels)
 
     def load_imagenet(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Takes the published ImageNet weights (keys ``_conv_stem``, ``_blocks.N._expand_conv`` and so on)."""
+        """Takes the published ImageNet weights (keys ``_conv_stem``, ``_blocks.N._expand_conv`` and so on).
+
+        Raises:
+            CheckpointError: They are of another network.
+        """
         own: dict[str, torch.Tensor] = {}
         names = {
             "_expand_conv": "expand.1",
@@ -134,16 +139,19 @@ class TinyEncoder(nn.Module):
             "_bn1": "depthwise.2",
         }
         names |= {"_project_conv": "project.1", "_bn2": "project.2"}
-        places = [f"stages.{s}.{b}" for s, stage in enumerate(STAGES) for b in range(stage[4])]
+        blocks = [f"stages.{s}.{b}" for s, stage in enumerate(STAGES) for b in range(stage[4])]
+        places = {str(i): place for i, place in enumerate(blocks)}
         for key, value in state.items():
             parts = key.split(".")
             if parts[0] in ("_conv_stem", "_bn0"):
                 own[f"stem.{1 if parts[0] == '_conv_stem' else 2}.{parts[1]}"] = value
             elif parts[0] == "_blocks":
-                own[f"{places[int(parts[1])]}.{names[parts[2]]}.{parts[3]}"] = value
-        missing, unexpected = self.load_state_dict(own, strict=False)
-        if unexpected or any(not name.startswith(("laterals", "neck")) for name in missing):
-            raise ValueError(f"not EfficientNet-Lite0 weights: missing {missing[:3]}, unexpected {unexpected[:3]}")
+                own[f"{places.get(parts[1], key)}.{names.get(parts[2], parts[2])}.{parts[3]}"] = value
+        expected = {k: v.shape for k, v in self.state_dict().items() if not k.startswith(("laterals", "neck"))}
+        wrong = [k for k in {**expected, **own} if k not in own or expected.get(k) != own[k].shape]
+        if wrong:
+            raise CheckpointError(f"not EfficientNet-Lite0 weights: {len(wrong)} tensors differ, first '{wrong[0]}'")
+        self.load_state_dict(own, strict=False)
 
 
 class PromptMixer(nn.Module):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
-from difflib import get_close_matches
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self
 
 from vns_sam.errors import CheckpointError
-from vns_sam.sam.config import MaskDecoderConfig, SamConfig
+from vns_sam.sam.config import MaskDecoderConfig, SamConfig, check_keys
 
 MODEL_TYPE = "vns-sam"
 Variant = Literal["official", "paper"]
@@ -106,12 +105,12 @@ class VnsSamConfig:
         given = {key: value for key, value in values.items() if key != "model_type"}
         if given.get("variant", "official") not in SWITCHES:
             raise CheckpointError(f"variant must be 'official' or 'paper', found '{given['variant']}'")
-        _check_keys(cls, given, "config.json")
+        check_keys(cls, given, "config.json")
         if given.get("switches") is not None:
-            _check_keys(Switches, given["switches"], "'switches' of config.json")
+            check_keys(Switches, given["switches"], "'switches' of config.json")
             given["switches"] = Switches(**given["switches"])
         if "mask_decoder" in given:
-            _check_keys(MaskDecoderConfig, given["mask_decoder"], "'mask_decoder' of config.json")
+            check_keys(MaskDecoderConfig, given["mask_decoder"], "'mask_decoder' of config.json")
             given["mask_decoder"] = MaskDecoderConfig(**given["mask_decoder"])
         if "level_channels" in given:
             given["level_channels"] = tuple(given["level_channels"])
@@ -119,15 +118,6 @@ class VnsSamConfig:
             return cls(**given)
         except TypeError as error:
             raise CheckpointError(f"config.json is incomplete: {error}") from None
-
-
-def _check_keys(cls: type[Any], given: dict[str, Any], where: str) -> None:
-    known = [entry.name for entry in fields(cls)]
-    for key in given:
-        if key not in known:
-            near = get_close_matches(key, known, 1)
-            hint = f"did you mean '{near[0]}'?" if near else ""
-            raise CheckpointError(f"{where} has the unknown key '{key}'", hint=hint)
 
 
 VIT_CHANNELS = {"vit_b": 768, "vit_l": 1024, "vit_h": 1280}

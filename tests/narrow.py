@@ -1,4 +1,4 @@
-"""Small models for tests: weights from a seeded recipe, the same everywhere without a file."""
+"""A narrow VNS-SAM decoder whose weights come from a seeded recipe: the same everywhere, without a file."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from zlib import crc32
 
 import numpy as np
 import torch
+from workshop import NARROW
 
-from vns_sam.sam.config import MaskDecoderConfig, SamConfig
 from vns_sam.vns.config import VnsSamConfig
 from vns_sam.vns.decoder import VnsMaskDecoder
 from vns_sam.vns.official import key_to_official
 
-NARROW = MaskDecoderConfig(hidden_size=32, mlp_dim=64, num_attention_heads=4, iou_head_hidden_dim=32)
-SAM_CONFIG = SamConfig("narrow", "tiny", 64, (384, 160, 112, 320), mixer_blocks=1, mask_decoder=NARROW)
-CONFIG = VnsSamConfig("narrow", level_channels=(12, 12, 12, 12), inner_channels=8, head_channels=8, mask_decoder=NARROW)
+CONFIG = VnsSamConfig(
+    "narrow", level_channels=(12, 12, 12, 12), inner_channels=8, head_channels=8, mask_decoder=NARROW.mask_decoder
+)
 
 
 def draw(key: str, shape: tuple[int, ...]) -> np.ndarray:
@@ -41,7 +41,7 @@ def inputs(
     images: int = 2, grid: tuple[int, int] = (4, 4), tokens: int = 2, hidden: int = 32
 ) -> dict[str, torch.Tensor]:
     """A narrow decoder's inputs: three prompts on two images."""
-    images, hidden = 2, NARROW.hidden_size
+    images, hidden = 2, NARROW.mask_decoder.hidden_size
 
     def tensor(name: str, *shape: int) -> torch.Tensor:
         return torch.from_numpy(np.random.RandomState(crc32(name.encode())).standard_normal(shape)).float()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-import torch
-from narrow import CONFIG, SAM_CONFIG, fill
+from narrow import CONFIG, fill
+from workshop import narrow_sam
 
 from vns_sam.sam.model import SamModel
 from vns_sam.vns.decoder import VnsMaskDecoder
@@ -21,5 +21,4 @@ def decoder(request: pytest.FixtureRequest) -> VnsMaskDecoder:
 @pytest.fixture
 def sam() -> SamModel:
     """A narrow tiny SAM on 64 pixels."""
-    torch.manual_seed(0)
-    return SamModel(SAM_CONFIG).eval()
+    return narrow_sam()

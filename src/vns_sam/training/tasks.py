@@ -104,8 +104,9 @@ class VnsTask(Task):
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__()
-        sam = load_sam(recipe.init or "sam-tiny")
-        self.model = VnsSamModel.from_sam(sam, VnsSamConfig.for_sam(sam.config, **(recipe.vns or {})))
+        base = recipe.init or "sam-tiny"
+        sam = load_sam(base)
+        self.model = VnsSamModel.from_sam(sam, VnsSamConfig.for_sam(sam.config, base=base, **(recipe.vns or {})))
         self.model.train()
         self.bce = recipe.bce
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from zlib import crc32
 
 import numpy as np
@@ -37,9 +38,7 @@ def fill(decoder: VnsMaskDecoder) -> VnsMaskDecoder:
     return decoder.eval()
 
 
-def inputs(
-    images: int = 2, grid: tuple[int, int] = (4, 4), tokens: int = 2, hidden: int = 32
-) -> dict[str, torch.Tensor]:
+def inputs(grid: tuple[int, int] = (4, 4), tokens: int = 2) -> dict[str, Any]:
     """A narrow decoder's inputs: three prompts on two images."""
     images, hidden = 2, NARROW.mask_decoder.hidden_size
 

@@ -32,15 +32,15 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.progress import Progress
 
-    from vns_sam.evaluation.protocol import Row, evaluate, parse_protocol, test_pairs
+    from vns_sam.evaluation.protocol import Row, evaluate, parse_protocol, scored_pairs
     from vns_sam.evaluation.report import to_json, to_markdown
     from vns_sam.images.write import write_json
     from vns_sam.inference.load import check_model_name, load_model
 
-    protocols = [parse_protocol(text, args.seed) for text in dict.fromkeys(args.prompt)]
+    protocols = list(dict.fromkeys(parse_protocol(text, args.seed) for text in args.prompt))
     for name in args.models:
         check_model_name(name)
-    pairs = [pair for folder in args.data for pair in test_pairs(folder)[: args.limit]]
+    pairs = [pair for folder in args.data for pair in scored_pairs(folder)[: args.limit]]
     results: dict[str, list[Row]] = {}
     with Progress(console=Console(stderr=True), disable=args.quiet) as bar:
         for name in args.models:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from time import perf_counter
 from typing import Literal
 from zlib import crc32
@@ -72,12 +73,13 @@ def parse_protocol(text: str, seed: int = 0) -> Protocol:
     return Protocol(kind, int(match[2] or 10), seed)
 
 
-def test_pairs(folder: str) -> list[Pair]:
-    """The pairs of a set that are scored: its ``test.txt``, or all where it has none."""
-    try:
-        return find_pairs(folder, "test")
-    except DataError:
-        return find_pairs(folder)
+def scored_pairs(folder: str | Path) -> list[Pair]:
+    """The pairs of a set that are scored: its ``test.txt``, or all where it has none.
+
+    Raises:
+        DataError: The set is missing, empty or broken, or its list names a picture that is not there.
+    """
+    return find_pairs(folder, "test" if (Path(folder) / "test.txt").is_file() else None)
 
 
 def draw_prompt(mask: np.ndarray, protocol: Protocol, key: str) -> Prompts:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 import yaml
 
+from vns_sam.data.training_set import SceneMix, TrainingData
 from vns_sam.errors import UsageError
-from vns_sam.training.recipe import dump_recipe, load_recipe, parse_recipe
+from vns_sam.training.recipe import Optim, Recipe, Validation, dump_recipe, load_recipe, parse_recipe
 
+DOCS = Path(__file__).parents[2] / "docs" / "training.md"
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
 
 
@@ -46,3 +50,15 @@ def test_files_that_hold_no_mapping_are_refused(tmp_path: Path, text: str) -> No
 def test_missing_recipe_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no recipe at"):
         load_recipe(tmp_path / "none.yaml")
+
+
+def test_documented_recipe_parses() -> None:
+    (example,) = re.findall(r"^```yaml\n(.*?)^```", DOCS.read_text(), re.MULTILINE | re.DOTALL)
+    assert parse_recipe(yaml.safe_load(example), "example").data.sets == {"leaves": 1}
+
+
+def test_every_field_is_documented() -> None:
+    parts = {"": Recipe, "data.": TrainingData, "data.mix.": SceneMix, "optim.": Optim, "validation.": Validation}
+    names = {prefix + field.name for prefix, kind in parts.items() for field in fields(kind)}
+    documented = set(re.findall(r"`([\w.]+)`", "\n".join(re.findall(r"^\| `.*?\|", DOCS.read_text(), re.MULTILINE))))
+    assert documented == names - {"data", "data.mix", "optim", "validation"}

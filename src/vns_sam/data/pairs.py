@@ -2,7 +2,7 @@
 
 ::
 
-    <root>/images/<stem>.jpg          any picture format of ``IMAGE_SUFFIXES``
+    <root>/images/<stem>.jpg          any picture format of ``images.read.EXTENSIONS``
     <root>/masks/<stem>.png           the object, gray > 127
     <root>/masks_instance/<stem>.png  optional: an id for each object, 0 is background
     <root>/masks_ignore/<stem>.png    optional: gray > 127 where nothing is scored
@@ -20,9 +20,7 @@ import numpy as np
 from PIL import Image
 
 from vns_sam.errors import DataError
-
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
-"""File endings (any case) that count as a picture or a mask."""
+from vns_sam.images.read import EXTENSIONS
 
 MASK_THRESHOLD = 127
 """A pixel is object where its gray value is above this."""
@@ -145,7 +143,7 @@ def _files_by_stem(folder: Path, *, optional: bool = False) -> dict[str, Path]:
         raise DataError(f"expected a folder {folder.name}/ in {folder.parent}, found none", hint=LAYOUT_HINT)
     files: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in IMAGE_SUFFIXES or path.name.startswith("."):
+        if path.suffix.lower() not in EXTENSIONS or path.name.startswith("."):
             continue
         if path.stem in files:
             raise DataError(
@@ -170,7 +168,7 @@ def _read_split(root: Path, split: str) -> list[str]:
 
 def _stem(name: str) -> str:
     path = Path(name)
-    return path.stem if path.suffix.lower() in IMAGE_SUFFIXES else path.name
+    return path.stem if path.suffix.lower() in EXTENSIONS else path.name
 
 
 def _require(stems: Iterable[str], files: dict[str, Path], what: str) -> None:

@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import import_module
+from importlib.metadata import version
 
 from vns_sam.errors import UsageError, VnsSamError
 
@@ -67,9 +68,7 @@ def _dispatch(arguments: list[str], *, quiet: bool) -> int:
         print(_help())
         return 0 if arguments else UsageError.exit_code
     if arguments[0] == "--version":
-        import vns_sam
-
-        print(f"vns-sam {vns_sam.__version__}")
+        print(f"vns-sam {version('vns-sam')}")
         return 0
     verb, *rest = arguments
     if verb not in VERBS:

@@ -7,6 +7,7 @@ vns-sam train recipes/sam_tiny.yaml --optim.lr 0.0005 --batch_size 2     any fie
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,8 @@ def run(args: argparse.Namespace) -> int:
 
     from vns_sam.training.loop import train
 
-    with Progress(console=Console(stderr=True), disable=args.quiet) as bar:
+    first = os.environ.get("RANK", "0") == "0"  # torchrun runs this in every process
+    with Progress(console=Console(stderr=True), disable=args.quiet or not first) as bar:
         task = bar.add_task("training", total=recipe.steps)
 
         def tell(done: int, total: int, latest: dict[str, float]) -> None:
@@ -41,6 +43,8 @@ def run(args: argparse.Namespace) -> int:
             bar.update(task, completed=done, total=total, description=shown or "training")
 
         scores = train(recipe, tell)
+    if not first:
+        return 0
     print(recipe.out / "model")
     for name, score in scores.items():
         print(f"{name}: {score:.4f}")

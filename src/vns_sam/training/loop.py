@@ -87,7 +87,7 @@ def train(recipe: Recipe, progress: Progress = lambda done, total, values: None)
         if step % recipe.validation.every == 0 or last:
             scores = validator(task.model)
             tracker.log(step, {f"iou/{name}": value for name, value in scores.items()})
-            if scores["mean"] > best:
+            if scores and scores["mean"] > best:
                 best = scores["mean"]
                 task.export(recipe.out / "best")
         if step % recipe.checkpoint_every == 0 or last:

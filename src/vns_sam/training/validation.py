@@ -28,7 +28,7 @@ class Validator:
         self.pairs = {n: [p for p in pairs if read_mask(p.mask).any()][: settings.limit] for n, pairs in held.items()}
 
     def __call__(self, model: PromptableNetwork, limit: int | None = None) -> dict[str, float]:
-        """IoU by set and their ``mean``; sets without a held-out picture are left out."""
+        """IoU by set and their ``mean``; empty where no set has a held-out picture."""
         training = model.training
         model.eval()
         scores = {
@@ -37,7 +37,7 @@ class Validator:
             if pairs
         }
         model.train(training)
-        return {**scores, "mean": float(np.mean(list(scores.values())))}
+        return {**scores, "mean": float(np.mean(list(scores.values())))} if scores else {}
 
 
 def _iou(model: PromptableNetwork, pair: Pair) -> float:

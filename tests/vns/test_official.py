@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 
 from vns_sam.cli.main import main
 from vns_sam.errors import CheckpointError
-from vns_sam.vns.config import VIT_CHANNELS, VnsSamConfig
+from vns_sam.vns.config import SWITCHES, VIT_CHANNELS, VnsSamConfig
 from vns_sam.vns.decoder import VnsMaskDecoder
 from vns_sam.vns.model import parameter_report
 from vns_sam.vns.official import convert_decoder, key_to_official, key_to_own, load_decoder, match_decoder
@@ -41,6 +42,15 @@ def test_sizes_are_those_of_the_paper_in_mib(backbone: str, count: int) -> None:
     if backbone == "vit_l":
         assert rows["trained"].mib == pytest.approx(9.82, abs=0.005)
         assert rows["NSFM"].mib == pytest.approx(3.72, abs=0.005)
+
+
+@pytest.mark.parametrize(("attention", "count"), [(False, 1_916_362), (True, 2_048_586)])
+def test_size_of_the_paper_variant(attention: bool, count: int) -> None:
+    """The text as it stands, and with the release's attention at level 1."""
+    switches = replace(SWITCHES["paper"], level1_attention=attention)
+    with torch.device("meta"):
+        decoder = VnsMaskDecoder(VnsSamConfig("vit_l", variant="paper", switches=switches))
+    assert {row.part: row for row in parameter_report(decoder)}["trained"].parameters == count
 
 
 def test_names_go_both_ways() -> None:

@@ -16,9 +16,15 @@ from vns_sam.types import DecoderOutput, ImageFeatures, PromptBatch
 from vns_sam.vns.config import MODEL_TYPE, VnsSamConfig, check_backbone
 from vns_sam.vns.decoder import VnsDecoderOutput, VnsMaskDecoder
 
+CHUNK_BYTES = 2**30
+"""Memory for the prompts that are decoded at once."""
+
 
 class VnsSamModel(PromptableNetwork):
     """A SAM, taken over and frozen, with VNS-SAM's decoder.
+
+    The SAM is not copied: it must not be used beside this model as a plain one, whose coarse masks may enter it
+    another way.
 
     Args:
         sam: The SAM. Its mask decoder becomes the frozen part of ``decoder``.
@@ -37,6 +43,7 @@ class VnsSamModel(PromptableNetwork):
         self.sam = sam.requires_grad_(False)
         self.decoder = decoder
         self.decoder.sam = self.sam.mask_decoder
+        self.chunk = max(1, min(self.chunk, CHUNK_BYTES // self._bytes_of_one_prompt()))
         if self.config.mask_prompt is not None:
             self.sam.prompt_encoder.mask_prompt = self.config.mask_prompt
 
@@ -68,6 +75,10 @@ class VnsSamModel(PromptableNetwork):
         sparse, dense, pe = self._embed(features, batch)
         mined = (features.mined[0], features.mined[1])
         return self.decoder.decode_final(features.embedding, pe, sparse, dense, batch.image_index, mined)
+
+    def _bytes_of_one_prompt(self) -> int:
+        """Four activations of the fusion, the widest maps of the decoder, in float32."""
+        return 4 * self.config.head_channels * (4 * self.grid) ** 2 * 4
 
     @torch.no_grad()
     def _embed(self, features: ImageFeatures, batch: PromptBatch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from zlib import crc32
 
 import cv2
@@ -48,6 +48,7 @@ class TrainingData:
         mix: Synthetic changes.
         plain: Sets that stay as they are, never camouflaged or darkened (already hard enough).
         sizes: Sides of the square views in pixels; each step draws one.
+        prompts: Prompts for each picture, 1 to 3. Fewer leave time for more pictures.
         cache_side: Pictures are kept in memory with their longer side reduced to this.
     """
 
@@ -56,6 +57,7 @@ class TrainingData:
     mix: SceneMix = field(default_factory=SceneMix)
     plain: tuple[str, ...] = ()
     sizes: tuple[int, ...] = (512,)
+    prompts: Literal[1, 2, 3] = 3
     cache_side: int = 512
 
 
@@ -101,7 +103,7 @@ class TrainingSet(Dataset[dict[str, np.ndarray]]):
         step = position // self.step_size
         step_rng = np.random.default_rng([self.seed, step])
         side = int(step_rng.choice(self.data.sizes))
-        slots = plan_slots(step_rng)
+        slots = plan_slots(step_rng, self.data.prompts)
         rng = np.random.default_rng([self.seed, step, position])
         scene = self._sample_scene(side, rng)
         sample: dict[str, np.ndarray] = {"image": np.ascontiguousarray(scene.image.transpose(2, 0, 1))}

@@ -70,9 +70,7 @@ def _tint(image: np.ndarray, masks: np.ndarray) -> np.ndarray:
     return canvas.round().astype(np.uint8)
 
 
-def _outline(
-    canvas: np.ndarray, mask: np.ndarray, colour: Colour, unit: float, *, thin: bool = False
-) -> None:
+def _outline(canvas: np.ndarray, mask: np.ndarray, colour: Colour, unit: float, *, thin: bool = False) -> None:
     contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     width = max(1, round(unit if thin else 1.5 * unit))
     if not thin:

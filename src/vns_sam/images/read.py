@@ -146,9 +146,7 @@ def _from_array(values: np.ndarray, where: str) -> np.ndarray:
         values = values[:, :, None]
     if values.ndim != 3 or values.shape[2] not in (1, 3, 4) or values.size == 0:
         hint = "move the channels last" if values.ndim == 3 and values.shape[0] in (1, 3, 4) else ""
-        raise DataError(
-            f"{where} must have shape (H, W), (H, W, 3) or (H, W, 4), got {values.shape}", hint=hint
-        )
+        raise DataError(f"{where} must have shape (H, W), (H, W, 3) or (H, W, 4), got {values.shape}", hint=hint)
     bytes_ = _to_bytes(values, where)
     if bytes_.shape[2] == 1:
         bytes_ = bytes_.repeat(3, axis=2)

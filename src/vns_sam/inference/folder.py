@@ -76,9 +76,7 @@ def find_images(folder: Path) -> list[str]:
     found = (path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in EXTENSIONS)
     names = sorted(str(path) for path in found if not any(part.startswith(".") for part in path.parts))
     if not names:
-        raise DataError(
-            f"no picture in {folder}", hint=f"expected files ending in {' '.join(sorted(EXTENSIONS))}"
-        )
+        raise DataError(f"no picture in {folder}", hint=f"expected files ending in {' '.join(sorted(EXTENSIONS))}")
     return names
 
 
@@ -146,11 +144,7 @@ def _key(model: str, run: FolderRun, prompts: Mapping[str, Any]) -> str:
 
 
 def _is_done(line: Mapping[str, Any] | None, key: str, out: Path) -> bool:
-    return (
-        line is not None
-        and line["key"] == key
-        and all((out / output).is_file() for output in line["outputs"])
-    )
+    return line is not None and line["key"] == key and all((out / output).is_file() for output in line["outputs"])
 
 
 def _read_manifest(path: Path) -> dict[str, dict[str, Any]]:

@@ -50,9 +50,7 @@ def check_model_name(name: str | os.PathLike[str]) -> None:
         raise CheckpointError(f"no model at {text}", hint="give an existing folder or file")
     near = get_close_matches(text, (*BUNDLED, *zoo.HUB), 2, 0.4)
     known = ", ".join(near or (*BUNDLED, *zoo.HUB))
-    raise UsageError(
-        f"unknown model '{text}'", hint=f"{known}, a folder or a hub id; see: vns-sam models list"
-    )
+    raise UsageError(f"unknown model '{text}'", hint=f"{known}, a folder or a hub id; see: vns-sam models list")
 
 
 def check_device(device: str | torch.device) -> torch.device:

@@ -51,9 +51,7 @@ class Predictor:
         self.image = pixels
         return pixels
 
-    def predict(
-        self, boxes: Any = None, points: Any = None, labels: Any = None, masks: Any = None
-    ) -> Prediction:
+    def predict(self, boxes: Any = None, points: Any = None, labels: Any = None, masks: Any = None) -> Prediction:
         """Predicts one mask for each row of the prompts; row k of all that is given describes one object.
 
         Args:
@@ -72,9 +70,7 @@ class Predictor:
         """
         geometry = self._encoded().geometry[0]
         size = geometry.height, geometry.width
-        return self.predict_prompts(
-            make_prompts(*size, boxes=boxes, points=points, labels=labels, masks=masks)
-        )
+        return self.predict_prompts(make_prompts(*size, boxes=boxes, points=points, labels=labels, masks=masks))
 
     def predict_prompts(self, prompts: Prompts) -> Prediction:
         """Like :meth:`predict`, for prompts that have been checked already."""

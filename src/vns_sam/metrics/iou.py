@@ -61,6 +61,4 @@ def _check(pred: np.ndarray, gt: np.ndarray) -> None:
             hint="bring the prediction to the size of the truth",
         )
     if pred.dtype != bool or gt.dtype != bool:
-        raise DataError(
-            f"masks to compare must be bool, got {pred.dtype} and {gt.dtype}", hint="threshold them first"
-        )
+        raise DataError(f"masks to compare must be bool, got {pred.dtype} and {gt.dtype}", hint="threshold them first")

@@ -1,4 +1,4 @@
-"""Prompts for training a model of our own: each step asks about every picture in three ways.
+"""Prompts for training a model of our own: each step asks about every picture in one to three ways.
 
 Slot 0 is a box, slot 1 clicks, slot 2 what else a user does: a box with clicks, a coarse mask, a coarse mask with a
 corrective click. All samples of one step share the kinds, so prompts batch without padding.
@@ -12,6 +12,8 @@ import cv2
 import numpy as np
 
 PROMPT_SLOTS = 3
+SHARES = (0.5, 0.3, 0.2)
+"""How often a step has a box, clicks, or another kind, where it has only one."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +25,8 @@ class Slot:
     mask: bool = False
 
 
-def plan_slots(rng: np.random.Generator) -> tuple[Slot, ...]:
-    """Draws the kinds of one step."""
+def plan_slots(rng: np.random.Generator, count: int = PROMPT_SLOTS) -> tuple[Slot, ...]:
+    """Draws the kinds of one step: all three, or ``count`` different ones."""
     clicks = Slot(points=int(rng.choice([1, 1, 1, 2, 3, 4, 5, 7, 10])))
     other = (
         Slot(box=True),
@@ -32,7 +34,11 @@ def plan_slots(rng: np.random.Generator) -> tuple[Slot, ...]:
         Slot(mask=True),
         Slot(mask=True, points=1),
     )
-    return Slot(box=True), clicks, other[int(rng.integers(len(other)))]
+    kinds = (Slot(box=True), clicks, other[int(rng.integers(len(other)))])
+    if count == PROMPT_SLOTS:
+        return kinds
+    chosen = rng.choice(PROMPT_SLOTS, size=count, replace=False, p=SHARES)
+    return tuple(kinds[i] for i in sorted(chosen))
 
 
 def draw_prompt(mask: np.ndarray, slot: Slot, rng: np.random.Generator) -> dict[str, np.ndarray]:

@@ -13,7 +13,6 @@ import torch.nn.functional as F
 from torch import nn
 
 from vns_sam.errors import MissingExtraError, UsageError
-from vns_sam.prompts.slots import PROMPT_SLOTS
 from vns_sam.sam.config import TINY
 from vns_sam.sam.losses import sam_loss
 from vns_sam.sam.model import SamModel
@@ -136,7 +135,7 @@ class VnsTask(Task):
 def prompt_slots(batch: dict[str, torch.Tensor]) -> Iterator[tuple[PromptBatch, torch.Tensor]]:
     """Each prompt slot of a batch of pictures: one prompt for each picture, and targets (I, S, S) bool."""
     index = torch.arange(len(batch["image"]), device=batch["image"].device)
-    for k in range(PROMPT_SLOTS):
+    for k in range(sum(key.endswith(".target") for key in batch)):
         mask = batch.get(f"{k}.mask")
         prompts = PromptBatch(
             index,

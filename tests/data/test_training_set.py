@@ -177,7 +177,7 @@ def test_empty_masks_are_passed_over(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mask", [square(0, 0), square(30, 34)], ids=["empty", "speck"])
 def test_sets_with_nothing_to_prompt_for_are_refused(tmp_path: Path, mask: np.ndarray) -> None:
     write_scene(tmp_path / "one", "a", mask)
-    data = replace(one_set(tmp_path), sizes=(16,))
+    data = replace(one_set(tmp_path), sizes=(32,))
     with pytest.raises(DataError, match="no object to train on"):
         _ = stream(data)[0]
 

@@ -82,9 +82,7 @@ def test_no_negatives_where_there_is_no_near_background(full: bool) -> None:
     ],
     ids=["missed", "excess", "excess-in-the-corner", "the-larger-error"],
 )
-def test_correction_hits_the_middle_of_the_largest_error(
-    pred: np.ndarray, gt: np.ndarray, expected: Click
-) -> None:
+def test_correction_hits_the_middle_of_the_largest_error(pred: np.ndarray, gt: np.ndarray, expected: Click) -> None:
     assert next_click(pred, gt) == expected
 
 

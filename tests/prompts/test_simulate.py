@@ -76,9 +76,7 @@ def test_box_corners_are_the_outermost_pixels(as_float: bool) -> None:
 
 
 def test_box_of_an_empty_mask_is_flagged() -> None:
-    masks = torch.stack(
-        [square(), torch.zeros(64, 64, dtype=torch.bool), torch.ones(64, 64, dtype=torch.bool)]
-    )
+    masks = torch.stack([square(), torch.zeros(64, 64, dtype=torch.bool), torch.ones(64, 64, dtype=torch.bool)])
     boxes, valid = box_from_mask(masks)
     assert valid.tolist() == [True, False, True]
     assert boxes[1:].tolist() == [[0, 0, 0, 0], [0, 0, 63, 63]]

@@ -32,6 +32,8 @@ def test_shipped_recipes_parse_and_round_trip(path: Path) -> None:
         ({"steps": 0}, "steps"),
         ({"task": "dis"}, "task"),
         ({"data": None}, "data"),
+        ({"data": {"root": ".", "sets": {"a": 1}, "sizes": [100]}}, "data: .*multiples of 32"),
+        ({"data": {"root": ".", "sets": {"a": 0}}}, "data: .*above 0"),
     ],
 )
 def test_wrong_fields_are_named(recipe_file: Path, change: dict[str, object], message: str) -> None:

@@ -60,6 +60,12 @@ class TrainingData:
     prompts: Literal[1, 2, 3] = 3
     cache_side: int = 512
 
+    def __post_init__(self) -> None:
+        if not self.sizes or any(size <= 0 or size % 32 for size in self.sizes):
+            raise ValueError(f"sizes must be multiples of 32, got {list(self.sizes)}")
+        if any(weight <= 0 for weight in self.sets.values()):
+            raise ValueError("the weight of a set must be above 0; leave a set out instead")
+
 
 def split_pairs(root: Path, name: str) -> tuple[list[Pair], list[Pair]]:
     """The train split of one set as (training, held out), by a hash of the stem."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -144,6 +144,16 @@ def test_the_short_way_of_inference_gives_the_same(decoder: VnsMaskDecoder) -> N
     torch.testing.assert_close(short.mask_logits, full.mask_logits)
     torch.testing.assert_close(short.edge_logits, full.edge_logits)
     torch.testing.assert_close(short.scores, full.iou_scores[:, 0])
+
+
+@torch.no_grad()
+def test_inference_may_add_sams_own_mask(decoder: VnsMaskDecoder) -> None:
+    given = inputs()
+    full = decoder(**given)
+    decoder.config = replace(decoder.config, sum_with_sam=True)
+    mined = decoder.mine(given.pop("levels"))
+    summed = decoder.decode_final(**given, mined=mined).mask_logits
+    torch.testing.assert_close(summed, full.mask_logits + full.sam_mask_logits)
 
 
 def test_sam_is_frozen_and_everything_else_learns(decoder: VnsMaskDecoder) -> None:

@@ -60,6 +60,7 @@ class VnsSamConfig:
         inner_channels: Width of NSFM, a multiple of 4.
         head_channels: Width of the supplementary head and of the fusion. 256 in the release; a small model
             takes less, since a 3x3 convolution of that width on the 4g grid is most of a CPU's work.
+        sum_with_sam: Whether inference adds SAM's own mask logits to the fused ones, the paper's optional last step.
         mask_prompt: How coarse masks enter SAM's prompt encoder, see ``SamConfig``; the authors train with
             "grey". None keeps what the SAM has.
         mask_decoder: SAM's decoder.
@@ -72,6 +73,7 @@ class VnsSamConfig:
     level_channels: LevelChannels = (1024, 1024, 1024, 1024)
     inner_channels: int = 96
     head_channels: int = 256
+    sum_with_sam: bool = False
     mask_prompt: Literal["logits", "grey"] | None = None
     mask_decoder: MaskDecoderConfig = field(default_factory=MaskDecoderConfig)
 

@@ -185,14 +185,18 @@ class VnsMaskDecoder(nn.Module):
         image_index: torch.Tensor,
         mined: Mined,
     ) -> DecoderOutput:
-        """The final mask and edge of :meth:`forward` and the score of SAM's mask 0, and nothing else: what
-        inference needs, without the maps of level 1 and SAM's own.
+        """The final mask and edge of :meth:`forward` and the score of SAM's mask 0: what inference needs.
+
+        With ``sum_with_sam`` the mask is the sum of the fused logits and SAM's own.
         """
         _, second = self._attend(image_embeddings, image_pe, sparse, dense, image_index)
         image = _as_map(second.keys, dense.shape[-2:])
-        mask = self._read_mask(second.tokens, self._level2_feature(self.sam.upscale(image)), mined, image_index)
+        upscaled = self.sam.upscale(image)
+        mask = self._fuse(self._read_mask(second.tokens, self._level2_feature(upscaled), mined, image_index), image)
+        if self.config.sum_with_sam:
+            mask = mask + self.sam.read_masks(second.tokens, upscaled)[:, :1]
         return DecoderOutput(
-            self._fuse(mask, image),
+            mask,
             self.sam.iou_prediction_head(second.tokens[:, 0])[:, 0],
             self._read_edge(second.tokens, image, mined, image_index),
         )

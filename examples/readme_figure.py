@@ -23,4 +23,4 @@ for given in (
     panels.append(draw_overlay(image, predictor.predict_prompts(prompts).masks, prompts))
 gap = np.full((image.shape[0], 8, 3), 255, np.uint8)
 figure = np.concatenate([part for panel in panels for part in (gap, panel)][1:], axis=1)
-write_image(Path("moth_masks.png"), figure)
+write_image(Path("moth_masks.jpg"), figure)

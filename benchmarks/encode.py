@@ -91,9 +91,7 @@ def first_mask(name: str) -> None:
 def main() -> None:
     """Prints the machine and the table."""
     name = sys.argv[1] if len(sys.argv) > 1 else "vns-sam-tiny"
-    print(
-        f"{processor()}, {os.cpu_count()} cores, torch {torch.__version__}, {torch.get_num_threads()} threads"
-    )
+    print(f"{processor()}, {os.cpu_count()} cores, torch {torch.__version__}, {torch.get_num_threads()} threads")
     print(f"{name}, CPU, float32, a picture of {WIDTH} x {HEIGHT}, medians")
     rows = measure(vns_sam.load_model(name), name)
     for what, seconds in rows:

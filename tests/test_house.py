@@ -65,9 +65,7 @@ def test_every_module_imports_and_none_pulls_in_what_is_refused() -> None:
 
 def test_nothing_in_the_repository_imports_what_is_refused() -> None:
     pattern = re.compile(rf"^\s*(?:import|from) (?:{'|'.join(REFUSED)})\b", re.MULTILINE)
-    files = [
-        f for room in ("src", "tests", "benchmarks", "examples") for f in (REPOSITORY / room).rglob("*.py")
-    ]
+    files = [f for room in ("src", "tests", "benchmarks", "examples") for f in (REPOSITORY / room).rglob("*.py")]
     assert files
     assert [str(f) for f in files if pattern.search(f.read_text())] == []
 

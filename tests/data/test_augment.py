@@ -27,9 +27,7 @@ def test_jitter_equals_the_authors(fixtures_dir: Path, seed: int) -> None:
 def official_offset(seed: int, scale: float, height: int = 120, width: int = 160) -> tuple[float, float]:
     """The authors draw whole offsets with NumPy's global generator; here as the middle of their interval."""
     rng = np.random.RandomState(seed)
-    rooms = [
-        max(round(length * SIDE * scale / max(height, width)) - SIDE, 0) + 1 for length in (height, width)
-    ]
+    rooms = [max(round(length * SIDE * scale / max(height, width)) - SIDE, 0) + 1 for length in (height, width)]
     top, left = ((rng.randint(room) + 0.5) / room for room in rooms)
     return top, left
 

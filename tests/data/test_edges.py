@@ -17,9 +17,7 @@ def test_edges_equal_the_authors(fixtures_dir: Path, thickness: int) -> None:
     for i, mask in enumerate(reference["edge.masks"]):
         line = contour(mask, thickness=thickness)
         assert np.array_equal(line, reference[f"edge.boundary_t{thickness}"][i] > 0)
-        assert np.array_equal(
-            edge_target(mask, thickness=thickness), reference[f"edge.dilated_t{thickness}"][i] > 0
-        )
+        assert np.array_equal(edge_target(mask, thickness=thickness), reference[f"edge.dilated_t{thickness}"][i] > 0)
 
 
 def ring() -> np.ndarray:

@@ -112,6 +112,19 @@ def read_instances(path: str | os.PathLike[str]) -> list[np.ndarray]:
     return [values == i for i in np.unique(values) if i != 0]
 
 
+def check_same_size(pair: Pair, image: np.ndarray, mask: np.ndarray) -> None:
+    """Compares a picture (H, W, 3) with its mask (H, W).
+
+    Raises:
+        DataError: They differ in size; both sizes are told.
+    """
+    if image.shape[:2] != mask.shape:
+        raise DataError(
+            f"{pair.mask}: mask is {mask.shape[1]} x {mask.shape[0]}, its picture {image.shape[1]} x {image.shape[0]}",
+            hint="the two must have one size",
+        )
+
+
 def _read_values(path: Path, *, allow_colour: bool = True) -> tuple[np.ndarray, bool]:
     """Values (H, W) of a mask file, and whether they are indices into a coloured palette."""
     try:

@@ -13,7 +13,7 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from vns_sam.data.edges import edge_target
-from vns_sam.data.pairs import Pair, find_pairs, read_instances, read_mask
+from vns_sam.data.pairs import Pair, check_same_size, find_pairs, read_instances, read_mask
 from vns_sam.data.scenes import Scene, camouflage, darken, paste, recolour, view
 from vns_sam.errors import DataError
 from vns_sam.images.read import read_image
@@ -166,12 +166,7 @@ class TrainingSet(Dataset[dict[str, np.ndarray]]):
         image = read_image(pair.image)
         masks = read_instances(pair.instances) if pair.instances else []
         masks = masks or [read_mask(pair.mask)]
-        if masks[0].shape != image.shape[:2]:
-            raise DataError(
-                f"{pair.mask}: mask is {masks[0].shape[1]} x {masks[0].shape[0]}, its picture "
-                f"{image.shape[1]} x {image.shape[0]}",
-                hint="the two must have one size",
-            )
+        check_same_size(pair, image, masks[0])
         scale = min(1.0, self.data.cache_side / max(image.shape[:2]))
         size = (round(image.shape[1] * scale), round(image.shape[0] * scale))
         small = [cv2.resize(m.astype(np.uint8) * 255, size, interpolation=cv2.INTER_AREA) > 127 for m in masks]

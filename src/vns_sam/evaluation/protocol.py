@@ -18,7 +18,7 @@ from zlib import crc32
 import numpy as np
 import torch
 
-from vns_sam.data.pairs import Pair, find_pairs, read_mask
+from vns_sam.data.pairs import Pair, check_same_size, find_pairs, read_mask
 from vns_sam.errors import DataError, UsageError
 from vns_sam.images.geometry import maps_to_original
 from vns_sam.images.read import read_image
@@ -114,12 +114,7 @@ def evaluate(model: PromptableModel, pairs: Sequence[Pair], protocols: Sequence[
     """
     for pair in pairs:
         image, mask = read_image(pair.image), read_mask(pair.mask)
-        if image.shape[:2] != mask.shape:
-            raise DataError(
-                f"{pair.mask}: mask is {mask.shape[1]} x {mask.shape[0]}, its picture "
-                f"{image.shape[1]} x {image.shape[0]}",
-                hint="the two must have one size",
-            )
+        check_same_size(pair, image, mask)
         prompts = [draw_prompt(mask, protocol, f"{pair.dataset}/{pair.stem}") for protocol in protocols]
         features = model.encode([image])
         rows = []

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from torch.utils.data import Dataset
 
+from vns_sam.data.defects import scar
 from vns_sam.data.edges import edge_target
 from vns_sam.data.pairs import Pair, check_same_size, find_pairs, read_instances, read_mask
 from vns_sam.data.scenes import Scene, camouflage, darken, paste, recolour, view
@@ -36,6 +37,8 @@ class SceneMix:
     """The object is refilled with texture of its own background."""
     dark: float = 0.0
     """The picture is darkened as by a camera at night."""
+    defect: float = 0.0
+    """A part of the picture becomes a surface with a scratch, crack or patch, the object asked for."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class TrainingData:
         root: Folder that holds the sets, each a folder of ``images/`` and ``masks/``.
         sets: Weight of each set: how often it is drawn, relative to the others.
         mix: Synthetic changes.
-        plain: Sets that stay as they are, never camouflaged or darkened (already hard enough).
+        plain: Sets that stay as they are, never camouflaged, darkened or damaged (already hard enough).
         sizes: Sides of the square views in pixels; each step draws one.
         prompts: Prompts for each picture, 1 to 3. Fewer leave time for more pictures.
         cache_side: Pictures are kept in memory with their longer side reduced to this.
@@ -135,7 +138,9 @@ class TrainingSet(Dataset[dict[str, np.ndarray]]):
                 if donor.masks[0].sum() >= 64:
                     scene = paste(scene, donor, 0, rng)
             if name not in self.data.plain:
-                if rng.random() < self.data.mix.camouflage:
+                if rng.random() < self.data.mix.defect:
+                    scene = scar(scene.image, rng) or scene
+                elif rng.random() < self.data.mix.camouflage:
                     scene = camouflage(scene, 0, rng)
                 if rng.random() < self.data.mix.dark:
                     return Scene(darken(scene.image, rng), scene.masks)

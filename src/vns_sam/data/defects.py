@@ -31,7 +31,7 @@ def scar(image: np.ndarray, rng: np.random.Generator) -> Scene | None:
     """
     surface = _surface(image, rng)
     kinds: tuple[Draw, ...] = (_blob, _scratches, _crack)
-    shape = kinds[int(rng.choice(3, p=(0.5, 0.2, 0.3)))](*surface.shape[:2], rng)
+    shape = kinds[int(rng.choice(3, p=(0.5, 0.2, 0.3)))](image.shape[0], image.shape[1], rng)
     if shape.sum() < SMALLEST or shape.mean() > 0.6:
         return None
     alpha = cv2.GaussianBlur(shape.astype(np.float32), (0, 0), float(rng.uniform(0.4, 1.6)))[..., None]
@@ -63,7 +63,8 @@ def _damaged(image: np.ndarray, shape: np.ndarray, rng: np.random.Generator) -> 
     elif kind < 0.6:
         grain = rng.standard_normal((height, width), dtype=np.float32)
         grain = cv2.GaussianBlur(grain, (0, 0), float(rng.uniform(0.5, 2.5)))
-        inside = image + grain[..., None] / grain.std() * np.float32(rng.uniform(5, 25))
+        noise = grain / grain.std() * np.float32(rng.uniform(5, 25))
+        inside = np.add(image, noise[..., None])
     elif kind < 0.8:
         inside = np.roll(image, (int(rng.integers(height)), int(rng.integers(width))), (0, 1))
     towards = np.float32(rng.choice([rng.uniform(0, 60), rng.uniform(150, 255)], p=(0.65, 0.35)))

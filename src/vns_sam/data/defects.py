@@ -61,10 +61,9 @@ def _damaged(image: np.ndarray, shape: np.ndarray, rng: np.random.Generator) -> 
     if kind < 0.35:
         inside = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(1.5, 6)))
     elif kind < 0.6:
-        grain = rng.standard_normal((height, width), dtype=np.float32)
-        grain = cv2.GaussianBlur(grain, (0, 0), float(rng.uniform(0.5, 2.5)))
-        noise = grain / grain.std() * np.float32(rng.uniform(5, 25))
-        inside = np.add(image, noise[..., None])
+        noise = rng.standard_normal((height, width), dtype=np.float32)
+        grain: np.ndarray = cv2.GaussianBlur(noise, (0, 0), float(rng.uniform(0.5, 2.5)))
+        inside = image + (grain / grain.std() * rng.uniform(5, 25))[..., None]
     elif kind < 0.8:
         inside = np.roll(image, (int(rng.integers(height)), int(rng.integers(width))), (0, 1))
     towards = np.float32(rng.choice([rng.uniform(0, 60), rng.uniform(150, 255)], p=(0.65, 0.35)))

@@ -54,10 +54,10 @@ def draw_overlay(
         glow = edges.max(axis=0, initial=0)[..., None]
         canvas = (canvas * (1 - glow) + 255 * glow).astype(np.uint8)
     for index, mask in enumerate(masks):
-        _outline(canvas, mask, colour_of(index), unit)
+        draw_outline(canvas, mask, colour_of(index), unit)
     if prompts is not None:
         for index in range(len(prompts)):
-            _draw_prompt(canvas, prompts, index, unit)
+            draw_prompt(canvas, prompts, index, _lighter(colour_of(index)), unit)
     return canvas
 
 
@@ -70,7 +70,16 @@ def _tint(image: np.ndarray, masks: np.ndarray) -> np.ndarray:
     return canvas.round().astype(np.uint8)
 
 
-def _outline(canvas: np.ndarray, mask: np.ndarray, colour: Colour, unit: float, *, thin: bool = False) -> None:
+def draw_outline(canvas: np.ndarray, mask: np.ndarray, colour: Colour, unit: float, *, thin: bool = False) -> None:
+    """Draws the contours of a mask (H, W) bool, holes too, onto a canvas (H, W, 3) uint8.
+
+    Args:
+        canvas: Drawn on.
+        mask: The mask.
+        colour: RGB.
+        unit: Width of a line in pixels, about.
+        thin: Leaves out the dark rim.
+    """
     contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     width = max(1, round(unit if thin else 1.5 * unit))
     if not thin:
@@ -78,11 +87,12 @@ def _outline(canvas: np.ndarray, mask: np.ndarray, colour: Colour, unit: float, 
     cv2.polylines(canvas, contours, True, colour, width, cv2.LINE_AA)
 
 
-def _draw_prompt(canvas: np.ndarray, prompts: Prompts, index: int, unit: float) -> None:
+def draw_prompt(canvas: np.ndarray, prompts: Prompts, index: int, colour: Colour, unit: float) -> None:
+    """Draws prompt ``index`` in pixels of a canvas (H, W, 3) uint8: box in a colour, clicks, coarse mask in white."""
     if prompts.masks is not None:
-        _outline(canvas, prompts.masks[index] > 0.5, _WHITE, unit, thin=True)
+        draw_outline(canvas, prompts.masks[index] > 0.5, _WHITE, unit, thin=True)
     if prompts.boxes is not None:
-        _draw_box(canvas, prompts.boxes[index], colour_of(index), unit)
+        _draw_box(canvas, prompts.boxes[index], colour, unit)
     if prompts.points is not None and prompts.labels is not None:
         for point, label in zip(prompts.points[index], prompts.labels[index], strict=True):
             if label in (0, 1):
@@ -95,7 +105,7 @@ def _draw_box(canvas: np.ndarray, box: np.ndarray, colour: Colour, unit: float) 
     high = np.clip(box[2:].round() - 1, low, [width - 1, height - 1]).astype(int)
     line = max(1, round(unit))
     cv2.rectangle(canvas, low.tolist(), high.tolist(), _DARK, line + 2 * max(1, round(unit / 2)), cv2.LINE_AA)
-    cv2.rectangle(canvas, low.tolist(), high.tolist(), _lighter(colour), line, cv2.LINE_AA)
+    cv2.rectangle(canvas, low.tolist(), high.tolist(), colour, line, cv2.LINE_AA)
 
 
 def _draw_click(canvas: np.ndarray, point: np.ndarray, positive: bool, unit: float) -> None:

@@ -1,0 +1,261 @@
+"""The scores of a picture, of a set, and a pool of processes that scores while the caller predicts."""
+
+from __future__ import annotations
+
+import base64
+import difflib
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from vns_sam.errors import DataError, UsageError, VnsSamError
+from vns_sam.metrics.iou import boundary_iou, iou
+from vns_sam.metrics.maps import CURVE_LENGTH, MAP_METRICS, check_library, map_scores, saliency_map
+from vns_sam.metrics.workers import process_pool
+
+__all__ = ["METRICS", "ImageScores", "Scorer", "parse_metrics", "saliency_map", "score_image", "summarise"]
+
+METRICS = ("iou", "biou", *MAP_METRICS)
+"""Every metric, in the order of tables."""
+
+_QUEUED_PER_WORKER = 4
+
+
+@dataclass(frozen=True)
+class ImageScores:
+    """One prediction against one truth.
+
+    Attributes:
+        values: The metrics asked for, without ``max_e`` and ``max_f``.
+        curves: ``"e"`` for ``max_e``, ``"f"`` for ``max_f``: the measure at 256 thresholds, (256,) float32.
+    """
+
+    values: dict[str, float]
+    curves: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready and exact; a curve is its 1024 bytes in base64, little-endian."""
+        curves = {k: base64.b64encode(c.astype("<f4").tobytes()).decode("ascii") for k, c in self.curves.items()}
+        return {"values": self.values, "curves": curves}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> ImageScores:
+        """Reads :meth:`to_json` back.
+
+        Raises:
+            DataError: It is something else.
+        """
+        try:
+            curves = {str(k): _read_curve(text) for k, text in value["curves"].items()}
+            return cls({str(k): float(v) for k, v in value["values"].items()}, curves)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise DataError(f"expected the scores of a picture, found something else: {error}") from None
+
+
+def parse_metrics(names: Iterable[str]) -> tuple[str, ...]:
+    """Checks names of metrics; each once, in the order of :data:`METRICS`.
+
+    Raises:
+        UsageError: A name is unknown, or there is none.
+    """
+    asked = list(names)
+    for name in asked:
+        if name not in METRICS:
+            near = difflib.get_close_matches(name, METRICS, n=1)
+            hint = f"did you mean {near[0]}?" if near else ""
+            raise UsageError(f"unknown metric '{name}'", hint=f"{hint} one of {', '.join(METRICS)}".strip())
+    if not asked:
+        raise UsageError("expected at least one metric, found none", hint=f"some of {', '.join(METRICS)}")
+    return tuple(name for name in METRICS if name in asked)
+
+
+def score_image(
+    found: np.ndarray, probability: np.ndarray | None, truth: np.ndarray, metrics: Sequence[str]
+) -> ImageScores:
+    """Scores one prediction.
+
+    Args:
+        found: The predicted mask, (H, W) bool; IoU and boundary IoU are taken of it.
+        probability: The predicted map, (H, W) uint8, see :func:`saliency_map`; all other metrics are taken of it.
+            None stands for ``found`` as a map of 0 and 255.
+        truth: The true mask, (H, W) bool.
+        metrics: Some of :data:`METRICS`.
+
+    Raises:
+        UsageError: A metric is unknown.
+        DataError: Sizes or types differ from the above, or there is no pixel.
+        MissingExtraError: A metric needs PySODMetrics, which is not installed.
+    """
+    metrics = parse_metrics(metrics)
+    _check(found, probability, truth)
+    values: dict[str, float] = {}
+    if "iou" in metrics:
+        values["iou"] = iou(found, truth)
+    if "biou" in metrics:
+        values["biou"] = boundary_iou(found, truth)
+    of_map = [name for name in metrics if name in MAP_METRICS]
+    if not of_map:
+        return ImageScores(values)
+    if probability is None:
+        probability = found.astype(np.uint8) * 255
+    map_values, curves = map_scores(probability, truth, of_map)
+    return ImageScores(values | map_values, curves)
+
+
+def summarise(scores: Iterable[ImageScores]) -> dict[str, float]:
+    """Scores of a set: means over its pictures; ``max_e`` and ``max_f`` are the maximum of the mean curve.
+
+    Returns:
+        The metrics in the order of :data:`METRICS`.
+
+    Raises:
+        DataError: There is no picture, or the pictures were scored with different metrics.
+    """
+    sums: dict[str, float] = {}
+    curves: dict[str, np.ndarray] = {}
+    names: frozenset[str] | None = None
+    count = 0
+    for picture in scores:
+        asked = frozenset(picture.values) | {f"max_{letter}" for letter in picture.curves}
+        if names is not None and asked != names:
+            raise DataError(f"expected the same metrics for each picture, found {sorted(names)} and {sorted(asked)}")
+        names, count = asked, count + 1
+        for name, value in picture.values.items():
+            sums[name] = sums.get(name, 0.0) + value
+        for letter, curve in picture.curves.items():
+            curves[letter] = curves.get(letter, 0.0) + curve.astype(np.float64)
+    if names is None:
+        raise DataError("expected at least one scored picture, found none", hint="check the set and its list")
+    means = {name: total / count for name, total in sums.items()}
+    means |= {f"max_{letter}": float(total.max()) / count for letter, total in curves.items()}
+    return {name: means[name] for name in METRICS if name in means}
+
+
+class Scorer:
+    """Scores in processes of its own while the caller predicts; a context manager.
+
+    :meth:`submit` waits while four pictures for each process are unfinished, so memory stays bounded. Results come
+    with their key, in the order of submission.
+
+    Args:
+        metrics: Some of :data:`METRICS`.
+        workers: Processes; 0 scores in the caller.
+
+    Raises:
+        UsageError: A metric is unknown, or ``workers`` is negative.
+        MissingExtraError: A metric needs PySODMetrics, which is not installed.
+    """
+
+    def __init__(self, metrics: Sequence[str], workers: int) -> None:
+        if workers < 0:
+            raise UsageError(f"expected 0 or more processes, found {workers}")
+        self.metrics = parse_metrics(metrics)
+        if set(self.metrics) & set(MAP_METRICS):
+            check_library()
+        self._workers = workers
+        self._pool: ProcessPoolExecutor | None = process_pool(workers) if workers else None
+        self._pending: deque[tuple[Any, Future[tuple[ImageScores, float]]]] = deque()
+
+    def __enter__(self) -> Scorer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def submit(self, key: Any, found: np.ndarray, probability: np.ndarray | None, truth: np.ndarray) -> None:
+        """Hands one prediction in; arguments as for :func:`score_image`.
+
+        Raises:
+            DataError: Sizes or types are wrong; nothing was handed in.
+            VnsSamError: The processes have died.
+        """
+        _check(found, probability, truth)
+        job = (found, probability, truth, self.metrics)
+        if self._pool is None:
+            future: Future[tuple[ImageScores, float]] = Future()
+            future.set_result(_timed(*job))
+        else:
+            unfinished = [future for _, future in self._pending if not future.done()]
+            if len(unfinished) >= _QUEUED_PER_WORKER * self._workers:
+                wait(unfinished, return_when=FIRST_COMPLETED)
+            try:
+                future = self._pool.submit(_timed, *job)
+            except BrokenProcessPool:
+                raise _dead() from None
+        self._pending.append((key, future))
+
+    def done(self) -> Iterator[tuple[Any, ImageScores, float]]:
+        """Takes what is finished by now: key, scores and the seconds that scoring took.
+
+        A picture that is still being scored holds back those handed in after it.
+
+        Raises:
+            VnsSamError: The processes have died.
+        """
+        while self._pending and self._pending[0][1].done():
+            yield self._take()
+
+    def drain(self) -> Iterator[tuple[Any, ImageScores, float]]:
+        """Takes everything, waiting for what is unfinished; otherwise as :meth:`done`."""
+        while self._pending:
+            yield self._take()
+
+    def _take(self) -> tuple[Any, ImageScores, float]:
+        key, future = self._pending.popleft()
+        try:
+            scores, seconds = future.result()
+        except BrokenProcessPool:
+            raise _dead() from None
+        return key, scores, seconds
+
+
+def _read_curve(text: str) -> np.ndarray:
+    curve = np.frombuffer(base64.b64decode(text, validate=True), "<f4").astype(np.float32)
+    if curve.shape != (CURVE_LENGTH,):
+        raise ValueError(f"a curve of {curve.size} values")
+    return curve
+
+
+def _timed(
+    found: np.ndarray, probability: np.ndarray | None, truth: np.ndarray, metrics: Sequence[str]
+) -> tuple[ImageScores, float]:
+    start = time.perf_counter()
+    scores = score_image(found, probability, truth, metrics)
+    return scores, time.perf_counter() - start
+
+
+def _dead() -> VnsSamError:
+    return VnsSamError(
+        "a process that scores has died",
+        hint="score with workers=0; in a script, guard the call with if __name__ == '__main__'",
+    )
+
+
+def _check(found: np.ndarray, probability: np.ndarray | None, truth: np.ndarray) -> None:
+    """Refuses what cannot be scored, in the caller rather than in a process."""
+    if truth.ndim != 2 or truth.size == 0:
+        raise DataError(f"expected a true mask (H, W) with pixels, found shape {truth.shape}")
+    for name, array, kind in (
+        ("mask", found, np.bool_),
+        ("map", probability, np.uint8),
+        ("true mask", truth, np.bool_),
+    ):
+        if array is None:
+            continue
+        if array.dtype != kind:
+            raise DataError(f"expected a {name} of {np.dtype(kind)}, found {array.dtype}")
+        if array.shape != truth.shape:
+            raise DataError(
+                f"expected a {name} of shape {truth.shape} as the true mask has, found {array.shape}",
+                hint="bring the prediction to the size of the truth",
+            )

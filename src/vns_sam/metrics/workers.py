@@ -1,0 +1,34 @@
+"""Processes that score while the caller goes on."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from concurrent.futures import ProcessPoolExecutor
+
+import cv2
+
+
+def process_pool(workers: int) -> ProcessPoolExecutor:
+    """Starts ``workers`` >= 1 fresh processes on demand; each computes in one thread and ends with its parent.
+
+    They are spawned, not forked, since a process that has run PyTorch must not be forked: a script that calls this
+    outside of ``if __name__ == "__main__"`` breaks the pool.
+    """
+    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_prepare)
+
+
+def _prepare() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the caller, which shuts the pool down
+    cv2.setNumThreads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Waits for the parent's end: a parent that was killed cannot tell its workers to stop."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

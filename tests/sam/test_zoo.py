@@ -57,8 +57,8 @@ def test_a_truncated_weights_file_is_refused(hf_folder):
 
 
 def test_a_folder_of_another_model_is_refused(hf_folder):
-    (hf_folder / "config.json").write_text(json.dumps({"model_type": "sam_hq", "vision_config": {}}))
-    with pytest.raises(CheckpointError, match="holds a 'sam_hq' model, expected 'sam'"):
+    (hf_folder / "config.json").write_text(json.dumps({"model_type": "sam2", "vision_config": {}}))
+    with pytest.raises(CheckpointError, match="holds a 'sam2' model, expected 'sam'"):
         zoo.load_sam(hf_folder)
 
 

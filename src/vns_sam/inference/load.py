@@ -10,20 +10,27 @@ from pathlib import Path
 import torch
 
 from vns_sam.errors import CheckpointError, UsageError
+from vns_sam.hq import published
+from vns_sam.hq.model import HqSamModel
 from vns_sam.sam import zoo
 from vns_sam.sam.checkpoints import CONFIG, WEIGHTS, read_config
+from vns_sam.sam.meta import build_meta, read_tensors
 from vns_sam.sam.promptable import PromptableNetwork
 
 BUNDLED = ("vns-sam-tiny", "sam-tiny")
 """Models inside the package, the default first; they need no network."""
+
+HUB = {**zoo.HUB, **published.HUB}
+"""Models on the Hugging Face hub that have a name of their own: SAM and HQ-SAM."""
 
 
 def load_model(name: str | os.PathLike[str], device: str | torch.device = "cpu") -> PromptableNetwork:
     """Loads a promptable model, ready to predict.
 
     Args:
-        name: "vns-sam-tiny" or "sam-tiny" (bundled), "vit_b", "vit_l" or "vit_h" (SAM), a folder written by
-            ``save_pretrained``, a ``.pth`` file of Meta's, or a hub id such as "facebook/sam-vit-base".
+        name: "vns-sam-tiny" or "sam-tiny" (bundled), "vit_b", "vit_l" or "vit_h" (SAM), "hq_vit_b", "hq_vit_l" or
+            "hq_vit_h" (HQ-SAM), a folder written by ``save_pretrained`` or by transformers, a ``.pth`` file of SAM's
+            or HQ-SAM's authors, or a hub id such as "facebook/sam-vit-base".
         device: Where to put it: "cpu", "cuda", "cuda:1", "mps".
 
     Raises:
@@ -44,12 +51,12 @@ def check_model_name(name: str | os.PathLike[str]) -> None:
     text = os.fspath(name)
     is_path = Path(text).exists()
     is_hub_id = text.count("/") == 1 and not text.startswith((".", "/", "~")) and all(text.split("/"))
-    if text in (*BUNDLED, *zoo.HUB) or is_path or is_hub_id:
+    named = (*BUNDLED, *HUB)
+    if text in named or is_path or is_hub_id:
         return
     if "/" in text or text.endswith((".pth", ".safetensors")):
         raise CheckpointError(f"no model at {text}", hint="give an existing folder or file")
-    near = get_close_matches(text, (*BUNDLED, *zoo.HUB), 2, 0.4)
-    known = ", ".join(near or (*BUNDLED, *zoo.HUB))
+    known = ", ".join(get_close_matches(text, named, 2, 0.4) or named)
     raise UsageError(f"unknown model '{text}'", hint=f"{known}, a folder or a hub id; see: vns-sam models list")
 
 
@@ -73,23 +80,35 @@ def _load(name: str) -> PromptableNetwork:
     if name in BUNDLED:
         if not (bundled / CONFIG).is_file():
             raise CheckpointError(f"the bundled model '{name}' is missing", hint="reinstall vns-sam")
-        return _from_folder(bundled)
-    if Path(name).is_dir():
-        return _from_folder(Path(name))
-    if name in zoo.HUB or Path(name).is_file():
-        return zoo.load_sam(name)
-    return _from_folder(zoo.download(name, name))
+        return _from_folder(bundled, name)
+    path = Path(name)
+    if path.is_dir():
+        return _from_folder(path, name)
+    if path.is_file():
+        return _from_file(path)
+    weights = HUB.get(name)
+    return _from_folder(zoo.download(name, weights), weights.repo if weights else name)
 
 
-def _from_folder(folder: Path) -> PromptableNetwork:
+def _from_folder(folder: Path, origin: str) -> PromptableNetwork:
+    """The model of a folder, which came from ``origin``: a path or a hub id."""
     kind = read_config(folder)["model_type"]
     if kind == "vns-sam":
         from vns_sam.vns.model import VnsSamModel
 
         return VnsSamModel.from_pretrained(folder)
+    if kind == "hq-sam":
+        return HqSamModel.from_pretrained(folder)
+    if kind == "sam_hq":
+        return published.load_hf(folder, origin)
     if kind == "sam":
         return zoo.load_sam(folder)
-    raise CheckpointError(f"{folder} holds a '{kind}' model, expected 'sam' or 'vns-sam'")
+    raise CheckpointError(f"{folder} holds a '{kind}' model, expected 'sam', 'vns-sam' or 'hq-sam'")
+
+
+def _from_file(path: Path) -> PromptableNetwork:
+    tensors = read_tensors(path)
+    return published.load_authors(tensors, path) if published.holds_hq(tensors) else build_meta(tensors, path)[0]
 
 
 def catalog() -> Iterator[zoo.CatalogRow]:
@@ -100,3 +119,4 @@ def catalog() -> Iterator[zoo.CatalogRow]:
         size = path.stat().st_size / 2**20
         yield zoo.CatalogRow(default, zoo.count_parameters(path), size, "bundled", True)
     yield from zoo.catalog()
+    yield from zoo.hub_rows(published.HUB)

@@ -81,7 +81,11 @@ def load_meta(path: str | Path) -> tuple[SamModel, KeyReport]:
     Raises:
         CheckpointError: The file is missing, damaged, truncated or of another model.
     """
-    state = read_tensors(path)
+    return build_meta(read_tensors(path), path)
+
+
+def build_meta(state: Mapping[str, torch.Tensor], path: str | Path) -> tuple[SamModel, KeyReport]:
+    """:func:`load_meta` for a file whose tensors have been read."""
     return build_vit_sam({meta_key_to_own(key): value for key, value in state.items()}, path)
 
 

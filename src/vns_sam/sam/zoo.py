@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,16 +35,18 @@ class HubWeights:
     Attributes:
         repo: Its id.
         parameters: Number of parameters, the fixed positional features included.
+        file: What the authors' own file is called.
     """
 
     repo: str
     parameters: int
+    file: str
 
 
 HUB = {
-    "vit_b": HubWeights("facebook/sam-vit-base", 93_735_728),
-    "vit_l": HubWeights("facebook/sam-vit-large", 312_343_088),
-    "vit_h": HubWeights("facebook/sam-vit-huge", 641_090_864),
+    "vit_b": HubWeights("facebook/sam-vit-base", 93_735_728, "sam_vit_b_*.pth"),
+    "vit_l": HubWeights("facebook/sam-vit-large", 312_343_088, "sam_vit_l_*.pth"),
+    "vit_h": HubWeights("facebook/sam-vit-huge", 641_090_864, "sam_vit_h_*.pth"),
 }
 """SAM's published weights in transformers' form."""
 
@@ -73,7 +75,12 @@ def catalog() -> Iterator[CatalogRow]:
     path = BUNDLED / BUNDLED_SAM / WEIGHTS
     if path.is_file():
         yield CatalogRow(BUNDLED_SAM, count_parameters(path), path.stat().st_size / _MIB, "bundled", True)
-    for name, weights in HUB.items():
+    yield from hub_rows(HUB)
+
+
+def hub_rows(table: Mapping[str, HubWeights]) -> Iterator[CatalogRow]:
+    """Catalogue rows of weights on the hub, by name."""
+    for name, weights in table.items():
         yield CatalogRow(name, weights.parameters, weights.parameters * 4 / _MIB, weights.repo, False)
 
 
@@ -89,6 +96,7 @@ def load_sam(name_or_path: str | Path, device: str | torch.device = "cpu") -> Sa
     Args:
         name_or_path: "sam-tiny" (bundled); "vit_b", "vit_l" or "vit_h" (the hub); a hub id; a folder
             written by :meth:`SamModel.save_pretrained` or by transformers' ``SamModel``; or Meta's ``.pth``.
+            Of an HQ-SAM of transformers the SAM inside it is loaded.
         device: Where the weights go.
 
     Raises:
@@ -116,14 +124,14 @@ def _load(name: str) -> SamModel:
     if name == BUNDLED_SAM:
         return SamModel.from_pretrained(BUNDLED / BUNDLED_SAM)
     if name in HUB:
-        return _load_folder(download(name, HUB[name].repo))
+        return _load_folder(download(name, HUB[name]))
     path = Path(name).expanduser()
     if path.is_dir():
         return _load_folder(path)
     if path.is_file() or path.suffix in (".pth", ".pt"):
         return load_meta(path)[0]
     if _REPO.fullmatch(name):
-        return _load_folder(download(name, name))
+        return _load_folder(download(name))
     names = ", ".join([BUNDLED_SAM, *HUB])
     raise CheckpointError(
         f"no model '{name}': it is no known name, folder, file or hub id",
@@ -135,16 +143,16 @@ def _load_folder(folder: Path) -> SamModel:
     values = read_config(folder)
     if "vision_config" not in values:
         return SamModel.from_pretrained(folder)
-    _, state = read_checkpoint(folder, "sam")
+    _, state = read_checkpoint(folder, "sam_hq" if values["model_type"] == "sam_hq" else "sam")
     return build_vit_sam({hf_key_to_own(key): value for key, value in state.items()}, folder)[0]
 
 
-def download(name: str, repo: str) -> Path:
+def download(name: str, weights: HubWeights | None = None) -> Path:
     """The folder of a hub model in the local cache, fetched if it is not there.
 
     Args:
-        name: What the user called it.
-        repo: Its hub id.
+        name: What the user called it: a name, or its hub id.
+        weights: What the name stands for.
 
     Raises:
         CheckpointError: The hub does not have it or cannot be reached.
@@ -153,6 +161,7 @@ def download(name: str, repo: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     files = (CONFIG, WEIGHTS)
+    repo = weights.repo if weights else name
     try:
         return _folder_of([hf_hub_download(repo, file, local_files_only=True) for file in files])
     except LocalEntryNotFoundError:
@@ -166,20 +175,21 @@ def download(name: str, repo: str) -> Path:
         raise CheckpointError(f"the hub gives no model '{repo}' ({line})", hint="check the hub id") from None
     except Exception as error:  # the client has used several HTTP libraries, each with errors of its own
         logger.info("the hub cannot be reached: %s", error)
-        raise _unreachable(name, repo) from None
+        raise _unreachable(name, weights) from None
 
 
 def _folder_of(paths: list[str]) -> Path:
     return Path(paths[-1]).parent
 
 
-def _unreachable(name: str, repo: str) -> CheckpointError:
+def _unreachable(name: str, weights: HubWeights | None) -> CheckpointError:
+    repo = weights.repo if weights else name
     command = f"hf download {repo} {CONFIG} {WEIGHTS} --local-dir FOLDER"
     fetch = f"run '{command}' where there is a network and give FOLDER"
-    if name not in HUB:
+    if weights is None:
         return CheckpointError(f"there is no folder '{name}' and the hub cannot be reached", hint=fetch)
-    size = HUB[name].parameters * 4 / 1e9
+    size = weights.parameters * 4 / 1e9
     return CheckpointError(
         f"the weights of {name} ({repo}, {size:.2f} GB) are not on this machine and the hub cannot be reached",
-        hint=f"{fetch}, or give the path of Meta's sam_{name}_*.pth",
+        hint=f"{fetch}, or give the path of the authors' {weights.file}",
     )

@@ -1,0 +1,98 @@
+"""HQ-SAM's published weights: transformers' ``SamHQModel`` folders and the authors' ``sam_hq_vit_*.pth`` files.
+
+Both hold a whole SAM, unchanged by HQ-SAM's training, and the tensors of HQ-SAM among those of its mask decoder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from vns_sam.hq.config import HqSamConfig
+from vns_sam.hq.model import HqSamModel
+from vns_sam.sam.checkpoints import read_checkpoint
+from vns_sam.sam.keys import decoder_key_to_hf, hf_key_to_own, meta_key_to_own
+from vns_sam.sam.meta import build_vit_sam
+from vns_sam.sam.zoo import HubWeights
+
+HUB = {
+    "hq_vit_b": HubWeights("syscv-community/sam-hq-vit-base", 94_806_832, "sam_hq_vit_b.pth"),
+    "hq_vit_l": HubWeights("syscv-community/sam-hq-vit-large", 313_676_336, "sam_hq_vit_l.pth"),
+    "hq_vit_h": HubWeights("syscv-community/sam-hq-vit-huge", 642_686_256, "sam_hq_vit_h.pth"),
+}
+"""HQ-SAM's published weights in transformers' form."""
+
+HF_MODEL_TYPE = "sam_hq"
+_DECODER = "mask_decoder."
+_PARTS = {
+    # ours: (transformers', the authors')
+    "token": ("hq_token", "hf_token"),
+    "mask_mlp": ("hq_mask_mlp", "hf_mlp"),
+    "early_embedding.0": ("compress_vit_conv1", "compress_vit_feat.0"),
+    "early_embedding.1": ("compress_vit_norm", "compress_vit_feat.1"),
+    "early_embedding.3": ("compress_vit_conv2", "compress_vit_feat.3"),
+    "image_embedding.0": ("encoder_conv1", "embedding_encoder.0"),
+    "image_embedding.1": ("encoder_norm", "embedding_encoder.1"),
+    "image_embedding.3": ("encoder_conv2", "embedding_encoder.3"),
+    "mask_embedding.0": ("mask_conv1", "embedding_maskfeature.0"),
+    "mask_embedding.1": ("mask_norm", "embedding_maskfeature.1"),
+    "mask_embedding.3": ("mask_conv2", "embedding_maskfeature.3"),
+}
+"""Names of HQ-SAM's modules below the mask decoder."""
+
+
+def load_hf(folder: str | Path, base: str) -> HqSamModel:
+    """Loads a folder written by transformers' ``SamHQModel``.
+
+    Args:
+        folder: The folder.
+        base: What names the SAM inside it when the model is saved again; ``load_sam`` must take it.
+
+    Raises:
+        CheckpointError: The folder is damaged, or holds another model or size.
+    """
+    _, state = read_checkpoint(folder, HF_MODEL_TYPE)
+    trained = _pick(state, 0)
+    sam = {hf_key_to_own(key): value for key, value in state.items() if key not in trained}
+    return _build(trained, sam, state, folder, base)
+
+
+def holds_hq(state: Mapping[str, torch.Tensor]) -> bool:
+    """Whether a file's tensors are those of the authors' HQ-SAM."""
+    return f"{_DECODER}compress_vit_feat.0.weight" in state
+
+
+def load_authors(state: Mapping[str, torch.Tensor], path: str | Path) -> HqSamModel:
+    """Builds the model from the tensors of an authors' file, ``path``.
+
+    Raises:
+        CheckpointError: Tensors are missing or of another size.
+    """
+    trained = {key: decoder_key_to_hf(own) for key, own in _pick(state, 1).items()}
+    sam = {meta_key_to_own(key): value for key, value in state.items() if key not in trained}
+    return _build(trained, sam, state, path, str(path))
+
+
+def _pick(state: Mapping[str, torch.Tensor], column: int) -> dict[str, str]:
+    """HQ-SAM's tensors of a file to their names in our decoder."""
+    ours = {f"{_DECODER}{names[column]}": part for part, names in _PARTS.items()}
+    found = {}
+    for key in state:
+        module = next((name for name in ours if key.startswith(f"{name}.")), None)
+        if module is not None:
+            found[key] = ours[module] + key.removeprefix(module)
+    return found
+
+
+def _build(
+    trained: Mapping[str, str],
+    sam_state: Mapping[str, torch.Tensor],
+    state: Mapping[str, torch.Tensor],
+    origin: str | Path,
+    base: str,
+) -> HqSamModel:
+    sam, _ = build_vit_sam(sam_state, origin)
+    config = HqSamConfig.for_sam(sam.config, base=base, name=f"hq_{sam.name}")
+    return HqSamModel.assemble(sam, config, {own: state[key].float() for key, own in trained.items()}, origin)

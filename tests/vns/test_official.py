@@ -11,10 +11,11 @@ import torch
 
 from vns_sam.cli.main import main
 from vns_sam.errors import CheckpointError
-from vns_sam.vns.config import SWITCHES, VIT_CHANNELS, VnsSamConfig
+from vns_sam.vns.config import VIT_CHANNELS, VnsSamConfig
 from vns_sam.vns.decoder import VnsMaskDecoder
 from vns_sam.vns.model import parameter_report
 from vns_sam.vns.official import convert_decoder, key_to_official, key_to_own, load_decoder, match_decoder
+from vns_sam.vns.switches import SWITCHES
 
 TRAINED = {"vit_b": 2_476_618, "vit_l": 2_574_922, "vit_h": 2_673_226}
 

@@ -97,12 +97,12 @@ class TwoWayTransformer(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """SAM's MLP head: three linear layers with ReLU between."""
+    """SAM's MLP head: linear layers with ReLU between, three of them unless told otherwise."""
 
-    def __init__(self, in_size: int, hidden_size: int, out_size: int) -> None:
+    def __init__(self, in_size: int, hidden_size: int, out_size: int, *, layers: int = 3) -> None:
         super().__init__()
         self.proj_in = nn.Linear(in_size, hidden_size)
-        self.layers = nn.ModuleList([nn.Linear(hidden_size, hidden_size)])
+        self.layers = nn.ModuleList(nn.Linear(hidden_size, hidden_size) for _ in range(layers - 2))
         self.proj_out = nn.Linear(hidden_size, out_size)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -2,49 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, Self
 
-from vns_sam.errors import CheckpointError
+from vns_sam.errors import CheckpointError, UsageError
 from vns_sam.sam.config import MaskDecoderConfig, SamConfig, check_keys
+from vns_sam.vns.ablations import ablation_switches
+from vns_sam.vns.switches import SWITCHES, Switches, Variant, change_switches, nearest
 
 MODEL_TYPE = "vns-sam"
-Variant = Literal["official", "paper"]
 LevelChannels = tuple[int, int, int, int]
-
-
-@dataclass(frozen=True)
-class Switches:
-    """Where the authors' release and their paper part ways; docs/paper-to-code.md explains each.
-
-    Attributes:
-        token_readout: "official" reads the mask from SAM's fourth mask token and the edge from the first new
-            token, the second one is only attended to; "paper" reads the mask from the first new token and the
-            edge from the second.
-        token_fusion: "readout" adds the edge token to the mask token where the mask is read; "feedback" is
-            equation 2, a linear layer on their sum after each decoder layer, fed to the next one.
-        level1_attention: Whether the tokens of level 1 attend to the image once more, with weights of its own.
-        level1_fusion: Whether level 1 has the supplementary map and its fusion, as level 2 has.
-        level2_maskfeature: What level 2 makes of the upscaled image: "gelu" only its last activation, "full" the
-            convolutions of level 1.
-        edge_with_image_embedding: Whether the edge feature is added to the image embedding of each level.
-        fusion_convs: Convolutions of the fusion: three of 3x3, or a 3x3 and a 1x1.
-    """
-
-    token_readout: Variant
-    token_fusion: Literal["readout", "feedback"]
-    level1_attention: bool
-    level1_fusion: bool
-    level2_maskfeature: Literal["gelu", "full"]
-    edge_with_image_embedding: bool
-    fusion_convs: Literal[2, 3]
-
-
-SWITCHES: dict[Variant, Switches] = {
-    "official": Switches("official", "readout", True, False, "gelu", False, 3),
-    "paper": Switches("paper", "feedback", False, True, "full", True, 2),
-}
-"""The two presets; an ablation is one of them with a switch replaced."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +28,7 @@ class VnsSamConfig:
         head_channels: Width of the supplementary head and of the fusion. 256 in the release; a small model
             takes less, since a 3x3 convolution of that width on the 4g grid is most of a CPU's work.
         sum_with_sam: Whether inference adds SAM's own mask logits to the fused ones, the paper's optional last step.
+        adapter: Whether SAM's encoder has a trainable adapter (Table V, "+Encoder Adapter").
         mask_prompt: How coarse masks enter SAM's prompt encoder, see ``SamConfig``; the authors train with
             "grey". None keeps what the SAM has.
         mask_decoder: SAM's decoder.
@@ -74,14 +42,34 @@ class VnsSamConfig:
     inner_channels: int = 96
     head_channels: int = 256
     sum_with_sam: bool = False
+    adapter: bool = False
     mask_prompt: Literal["logits", "grey"] | None = None
     mask_decoder: MaskDecoderConfig = field(default_factory=MaskDecoderConfig)
 
     @classmethod
-    def for_sam(cls, sam: SamConfig, **changes: Any) -> Self:
-        """The configuration that fits a SAM; ``changes`` are further fields."""
-        given = {"base": sam.name, "name": f"vns-{sam.name}", **changes}
-        return cls(level_channels=sam.level_channels, mask_decoder=sam.mask_decoder, **given)
+    def for_sam(cls, sam: SamConfig, *, ablation: str | None = None, **changes: Any) -> Self:
+        """The configuration that fits a SAM.
+
+        Args:
+            sam: The SAM below.
+            ablation: A name in :data:`vns_sam.vns.ablations.ABLATIONS`, applied to the variant's preset.
+            changes: Further fields. ``switches`` may be a mapping with those switches alone that differ from the
+                variant's preset, or from the ablation.
+
+        Raises:
+            UsageError: A field, an ablation, a switch or its value does not exist; the nearest one is named.
+        """
+        known = [entry.name for entry in fields(cls)]
+        for name in changes:
+            if name not in known:
+                raise UsageError(f"VNS-SAM's configuration has no field '{name}'", hint=nearest(name, known))
+        given = {"base": sam.name, "name": f"vns-{sam.name}", "level_channels": sam.level_channels, **changes}
+        variant, switches = _variant(given.get("variant", "official")), given.get("switches")
+        if isinstance(switches, Switches) and ablation is not None:
+            raise UsageError("give an ablation or whole switches, not both", hint="switches may be a mapping")
+        if not isinstance(switches, Switches) and (ablation is not None or switches is not None):
+            given["switches"] = change_switches(variant, {**ablation_switches(ablation or "full"), **(switches or {})})
+        return cls(**{"mask_decoder": sam.mask_decoder, **given})
 
     @property
     def method(self) -> Switches:
@@ -99,18 +87,19 @@ class VnsSamConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Reads :meth:`to_dict`'s form.
+        """Reads :meth:`to_dict`'s form; ``switches`` that are not given are those of the variant.
 
         Raises:
-            CheckpointError: A key is unknown or missing, or a variant does not exist.
+            CheckpointError: A key is unknown or missing, or a variant or a switch's value does not exist.
         """
         given = {key: value for key, value in values.items() if key != "model_type"}
-        if given.get("variant", "official") not in SWITCHES:
-            raise CheckpointError(f"variant must be 'official' or 'paper', found '{given['variant']}'")
         check_keys(cls, given, "config.json")
-        if given.get("switches") is not None:
-            check_keys(Switches, given["switches"], "'switches' of config.json")
-            given["switches"] = Switches(**given["switches"])
+        try:
+            variant = _variant(given.get("variant", "official"))
+            if given.get("switches") is not None:
+                given["switches"] = change_switches(variant, given["switches"])
+        except UsageError as error:
+            raise CheckpointError(f"config.json: {error.message}", hint=error.hint) from None
         if "mask_decoder" in given:
             check_keys(MaskDecoderConfig, given["mask_decoder"], "'mask_decoder' of config.json")
             given["mask_decoder"] = MaskDecoderConfig(**given["mask_decoder"])
@@ -120,6 +109,13 @@ class VnsSamConfig:
             return cls(**given)
         except TypeError as error:
             raise CheckpointError(f"config.json is incomplete: {error}") from None
+
+
+def _variant(name: str) -> Variant:
+    for variant in SWITCHES:
+        if variant == name:
+            return variant
+    raise UsageError(f"variant must be 'official' or 'paper', found '{name}'", hint=nearest(str(name), [*SWITCHES]))
 
 
 VIT_CHANNELS = {"vit_b": 768, "vit_l": 1024, "vit_h": 1280}

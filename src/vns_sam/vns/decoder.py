@@ -14,13 +14,16 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vns_sam.sam.mask_decoder import Attention, FeedForward, LayerNorm2d, SamMaskDecoder
+from vns_sam.sam.mask_decoder import Attention, FeedForward, SamMaskDecoder
 from vns_sam.types import DecoderOutput
+from vns_sam.vns import heads
 from vns_sam.vns.config import VnsSamConfig
 from vns_sam.vns.nsfm import Nsfm
 
-Mined = tuple[torch.Tensor, torch.Tensor]
-"""Mask feature (I, d / 8, 4g, 4g') and edge feature (I, d, g, g')."""
+Mined = tuple[torch.Tensor, ...]
+"""Mask feature (I, d / 8, 4g, 4g') and edge feature (I, d, g, g'); the second is missing without an edge token, both
+without NSFM.
+"""
 
 
 @dataclass(frozen=True)
@@ -29,19 +32,19 @@ class VnsDecoderOutput:
 
     Attributes:
         mask_logits: The final mask, after the fusion.
-        edge_logits: The final edge, level 2.
+        edge_logits: The final edge, level 2. No edge is predicted without an edge token: None at both levels.
         level2_mask_logits: The mask of level 2 before the fusion.
-        level1_mask_logits, level1_edge_logits: Mask and edge of level 1.
+        level1_mask_logits, level1_edge_logits: Mask and edge of level 1; None where it makes no predictions.
         sam_masks: (P, 4, 4g, 4g') SAM's own masks. The new tokens take part in its attention, so these are
             not the masks of a plain SAM.
         iou_scores: (P, 4) SAM's predicted IoU of ``sam_masks``.
     """
 
     mask_logits: torch.Tensor
-    edge_logits: torch.Tensor
+    edge_logits: torch.Tensor | None
     level2_mask_logits: torch.Tensor
-    level1_mask_logits: torch.Tensor
-    level1_edge_logits: torch.Tensor
+    level1_mask_logits: torch.Tensor | None
+    level1_edge_logits: torch.Tensor | None
     sam_masks: torch.Tensor
     iou_scores: torch.Tensor
 
@@ -67,53 +70,51 @@ class _Level(NamedTuple):
 class VnsMaskDecoder(nn.Module):
     """SAM's decoder and VNS-SAM's trainable modules around it. Built with random weights; SAM's part is frozen.
 
+    A module that the configuration's switches leave out is None.
+
     Attributes:
         sam: SAM's decoder; no gradients, always in eval mode.
-        tokens: The two VNS tokens.
+        tokens: The two VNS tokens, or the mask token alone.
         mask_mlp, edge_mlp: From a token to a vector that is multiplied with a map (MPL and EPL, section III-B).
-        token_fusion: The linear layer of equation 2, None where the tokens are only added.
+        token_fusion: Fuses the tokens, None where they are only added.
         level1_attention, level1_norm: Attention of the level-1 tokens to the image, None where they are read
             straight from the layer.
         nsfm: Mines the levels.
         mask_embedding, edge_embedding: Bring SAM's upscaled image and the edge feature to the mask channels.
         dense_head: The supplementary map.
         fusion: Final mask from the level's mask and the supplementary map.
+        edge_dense_head, edge_fusion: The same two for the edge.
     """
 
     def __init__(self, config: VnsSamConfig) -> None:
         super().__init__()
         self.config = config
-        self.switches = config.method
-        sam, heads, masks = config.mask_decoder, config.head_channels, config.mask_channels
-        hidden = sam.hidden_size
-        last_sam_token = 1 + sam.num_multimask_outputs
-        self.mask_index = last_sam_token + (self.switches.token_readout == "paper")
+        self.switches = switches = config.method
+        sam, masks = config.mask_decoder, config.mask_channels
+        hidden, edges = sam.hidden_size, switches.edge_token
+        self.mask_index = 1 + sam.num_multimask_outputs + (switches.token_readout == "paper")
         self.edge_index = self.mask_index + 1
-        feedback, attention = self.switches.token_fusion == "feedback", self.switches.level1_attention
+        attention = switches.dual_level and switches.level1_attention
+        embedded = switches.nsfm and (switches.dual_level or switches.level2_maskfeature == "full")
+        edge_mpl = edges and switches.edge_layer == "mpl"
+
         self.sam = SamMaskDecoder(sam).requires_grad_(False)
-        self.tokens = nn.Embedding(2, hidden)
-        self.mask_mlp = FeedForward(hidden, hidden, masks)
-        self.edge_mlp = FeedForward(hidden, hidden, masks)
-        self.token_fusion = nn.Linear(hidden, hidden) if feedback else None
+        self.tokens = nn.Embedding(2 if edges else 1, hidden)
+        self.mask_mlp = FeedForward(hidden, hidden, masks, layers=2 if switches.token_fusion == "none" else 3)
+        self.edge_mlp = FeedForward(hidden, hidden, masks) if edges else None
+        self.token_fusion = heads.build_token_fusion(switches, sam)
         self.level1_attention = Attention(sam, sam.attention_downsample_rate) if attention else None
         self.level1_norm = nn.LayerNorm(hidden, sam.layer_norm_eps) if attention else None
-        self.nsfm = Nsfm(config.level_channels, config.inner_channels, hidden)
-        self.mask_embedding = nn.Sequential(
-            nn.Conv2d(masks, 2 * masks, 3, padding=1),
-            LayerNorm2d(2 * masks),
-            nn.GELU(),
-            nn.Conv2d(2 * masks, masks, 3, padding=1),
-            nn.GELU(),
+        self.nsfm = (
+            Nsfm(config.level_channels, config.inner_channels, hidden, switches.wavelets, edges)
+            if switches.nsfm
+            else None
         )
-        self.edge_embedding = nn.Sequential(
-            nn.ConvTranspose2d(hidden, hidden // 4, 2, 2),
-            LayerNorm2d(hidden // 4),
-            nn.GELU(),
-            nn.ConvTranspose2d(hidden // 4, masks, 2, 2),
-            nn.GELU(),
-        )
-        self.dense_head = nn.Sequential(nn.Conv2d(hidden, heads, 3, padding=1), nn.GELU(), nn.Conv2d(heads, 1, 1))
-        self.fusion = _fusion(heads, self.switches.fusion_convs)
+        self.mask_embedding = heads.mask_embedding(masks) if embedded else None
+        self.edge_embedding = heads.edge_embedding(hidden, masks) if switches.nsfm and edges else None
+        sizes = (hidden, config.head_channels, switches.fusion_convs)
+        self.dense_head, self.fusion = heads.supplementary_layers(*sizes, wanted=switches.mask_layer == "mpl")
+        self.edge_dense_head, self.edge_fusion = heads.supplementary_layers(*sizes, wanted=edge_mpl)
 
     def train(self, mode: bool = True) -> Self:
         """Switches the new modules between training and evaluation; SAM's part stays in evaluation."""
@@ -131,8 +132,7 @@ class VnsMaskDecoder(nn.Module):
         Raises:
             DataError: The levels have other channels, or an odd side.
         """
-        mask_feature, edge_feature = self.nsfm(levels)
-        return mask_feature, edge_feature
+        return () if self.nsfm is None else self.nsfm(levels)
 
     def forward(
         self,
@@ -158,21 +158,23 @@ class VnsMaskDecoder(nn.Module):
         Raises:
             DataError: The levels have other channels, or an odd side.
         """
-        mined = mined or self.mine(levels)
+        mined = self.mine(levels) if mined is None else mined
         first, second = self._attend(image_embeddings, image_pe, sparse, dense, image_index)
         grid = dense.shape[-2:]
-        image1, image2 = _as_map(first.keys, grid), _as_map(second.keys, grid)
-        upscaled1, upscaled2 = self.sam.upscale(image1), self.sam.upscale(image2)
-        tokens1 = self._level1_tokens(first, image_pe, sparse)
-        level1_mask = self._read_mask(tokens1, self.mask_embedding(upscaled1), mined, image_index)
-        level2_mask = self._read_mask(second.tokens, self._level2_feature(upscaled2), mined, image_index)
+        image = _as_map(second.keys, grid)
+        upscaled = self.sam.upscale(image)
+        level2_mask, mask, edge = self._read_level2(second.tokens, image, upscaled, mined, image_index)
+        level1_mask = level1_edge = None
+        if self.switches.dual_level:
+            tokens, image = self._level1_tokens(first, image_pe, sparse), _as_map(first.keys, grid)
+            level1_mask, level1_edge = self._read_level1(tokens, image, upscaled, mined, image_index)
         return VnsDecoderOutput(
-            mask_logits=self._fuse(level2_mask, image2),
-            edge_logits=self._read_edge(second.tokens, image2, mined, image_index),
+            mask_logits=mask,
+            edge_logits=edge,
             level2_mask_logits=level2_mask,
-            level1_mask_logits=self._fuse(level1_mask, image1) if self.switches.level1_fusion else level1_mask,
-            level1_edge_logits=self._read_edge(tokens1, image1, mined, image_index),
-            sam_masks=self.sam.read_masks(second.tokens, upscaled2),
+            level1_mask_logits=level1_mask,
+            level1_edge_logits=level1_edge,
+            sam_masks=self.sam.read_masks(second.tokens, upscaled),
             iou_scores=self.sam.iou_prediction_head(second.tokens[:, 0]),
         )
 
@@ -192,14 +194,10 @@ class VnsMaskDecoder(nn.Module):
         _, second = self._attend(image_embeddings, image_pe, sparse, dense, image_index)
         image = _as_map(second.keys, dense.shape[-2:])
         upscaled = self.sam.upscale(image)
-        mask = self._fuse(self._read_mask(second.tokens, self._level2_feature(upscaled), mined, image_index), image)
+        _, mask, edge = self._read_level2(second.tokens, image, upscaled, mined, image_index)
         if self.config.sum_with_sam:
             mask = mask + self.sam.read_masks(second.tokens, upscaled)[:, :1]
-        return DecoderOutput(
-            mask,
-            self.sam.iou_prediction_head(second.tokens[:, 0])[:, 0],
-            self._read_edge(second.tokens, image, mined, image_index),
-        )
+        return DecoderOutput(mask, self.sam.iou_prediction_head(second.tokens[:, 0])[:, 0], edge)
 
     def _own_tokens(self, sparse: torch.Tensor) -> torch.Tensor:
         """IoU token, SAM's mask tokens, VNS tokens, prompt tokens: (P, T, d)."""
@@ -229,10 +227,10 @@ class VnsMaskDecoder(nn.Module):
 
     def _feed_back(self, tokens: torch.Tensor) -> torch.Tensor:
         """Equation 2: the mask token becomes Linear(mask token + edge token)."""
-        if self.token_fusion is None:
+        if self.token_fusion is None or self.switches.token_fusion != "feedback":
             return tokens
         mask, edge = self.mask_index, self.edge_index
-        fused = self.token_fusion(tokens[:, mask] + tokens[:, edge])
+        fused = self.token_fusion(tokens[:, mask], tokens[:, edge])
         return torch.cat([tokens[:, :mask], fused[:, None], tokens[:, mask + 1 :]], dim=1)
 
     def _level1_tokens(self, level: _Level, image_pe: torch.Tensor, sparse: torch.Tensor) -> torch.Tensor:
@@ -242,49 +240,75 @@ class VnsMaskDecoder(nn.Module):
         attended = self.level1_attention(level.tokens + self._own_tokens(sparse), keys, level.keys)
         return self.level1_norm(level.tokens + attended)
 
-    def _level2_feature(self, upscaled: torch.Tensor) -> torch.Tensor:
-        return F.gelu(upscaled) if self.switches.level2_maskfeature == "gelu" else self.mask_embedding(upscaled)
+    def _read_level1(
+        self,
+        tokens: torch.Tensor,
+        image: torch.Tensor,
+        upscaled2: torch.Tensor,
+        mined: Mined,
+        image_index: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Mask and edge of level 1. Without NSFM they are read from level 2's upscaled image, as the authors did."""
+        feature = upscaled2
+        if self.mask_embedding is not None:
+            feature = self.mask_embedding(self.sam.upscale(image)) + mined[0][image_index]
+        mask = heads.dot(self._mask_vector(tokens), feature)
+        edge = self._read_edge(tokens, image, upscaled2, mined, image_index)
+        if self.switches.level1_fusion:
+            mask = heads.supplement(mask, image, self.dense_head, self.fusion)
+            edge = None if edge is None else heads.supplement(edge, image, self.edge_dense_head, self.edge_fusion)
+        return mask, edge
 
-    def _read_mask(
-        self, tokens: torch.Tensor, feature: torch.Tensor, mined: Mined, image_index: torch.Tensor
-    ) -> torch.Tensor:
-        """MPL: the mask token's dot product with feature + mined mask feature, (P, 1, 4g, 4g')."""
-        token = tokens[:, self.mask_index]
+    def _read_level2(
+        self,
+        tokens: torch.Tensor,
+        image: torch.Tensor,
+        upscaled: torch.Tensor,
+        mined: Mined,
+        image_index: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        """Mask of level 2 before and after the fusion, and the edge."""
+        feature = upscaled
+        if mined:
+            full = self.mask_embedding if self.switches.level2_maskfeature == "full" else None
+            feature = (F.gelu(upscaled) if full is None else full(upscaled)) + mined[0][image_index]
+        mask = heads.dot(self._mask_vector(tokens), feature)
+        fused = heads.supplement(mask, image, self.dense_head, self.fusion)
+        edge = self._read_edge(tokens, image, upscaled, mined, image_index)
+        edge = None if edge is None else heads.supplement(edge, image, self.edge_dense_head, self.edge_fusion)
+        return mask, fused, edge
+
+    def _mask_vector(self, tokens: torch.Tensor) -> torch.Tensor:
+        """The mask token, fused with the edge token, through its MLP: (P, d / 8)."""
+        mask, kind = tokens[:, self.mask_index], self.switches.token_fusion
+        if self.edge_mlp is None or kind in ("none", "feedback"):
+            return self.mask_mlp(mask)
+        edge = tokens[:, self.edge_index]
         if self.token_fusion is None:
-            token = token + tokens[:, self.edge_index]
-        return _dot(self.mask_mlp(token), feature + mined[0][image_index])
+            return self.mask_mlp(mask + edge)
+        if kind == "gate":
+            return self.token_fusion(self.mask_mlp(mask), self.edge_mlp(edge))
+        return self.mask_mlp(self.token_fusion(mask, edge))
 
     def _read_edge(
-        self, tokens: torch.Tensor, image: torch.Tensor, mined: Mined, image_index: torch.Tensor
-    ) -> torch.Tensor:
+        self,
+        tokens: torch.Tensor,
+        image: torch.Tensor,
+        upscaled2: torch.Tensor,
+        mined: Mined,
+        image_index: torch.Tensor,
+    ) -> torch.Tensor | None:
         """EPL: the edge token's dot product with the upscaled edge feature, (P, 1, 4g, 4g')."""
-        if self.switches.edge_with_image_embedding:
+        if self.edge_mlp is None:
+            return None
+        if self.edge_embedding is None:
+            feature = upscaled2
+        elif self.switches.edge_with_image_embedding:
             feature = self.edge_embedding(mined[1][image_index] + image)
         else:
             feature = self.edge_embedding(mined[1])[image_index]
-        return _dot(self.edge_mlp(tokens[:, self.edge_index]), feature)
-
-    def _fuse(self, mask_logits: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
-        """Fuses a level's mask with the supplementary map, drawn from the image (P, d, g, g') without tokens."""
-        dense = F.interpolate(self.dense_head(image), scale_factor=4, mode="bilinear", align_corners=False)
-        return self.fusion(torch.cat([mask_logits, dense], dim=1))
-
-
-def _fusion(channels: int, convs: int) -> nn.Sequential:
-    if convs == 2:
-        return nn.Sequential(nn.Conv2d(2, channels, 3, padding=1), nn.GELU(), nn.Conv2d(channels, 1, 1))
-    return nn.Sequential(
-        nn.Conv2d(2, channels, 3, padding=1),
-        nn.GELU(),
-        nn.Conv2d(channels, channels, 3, padding=1),
-        nn.GELU(),
-        nn.Conv2d(channels, 1, 3, padding=1),
-    )
+        return heads.dot(self.edge_mlp(tokens[:, self.edge_index]), feature)
 
 
 def _as_map(keys: torch.Tensor, grid: torch.Size) -> torch.Tensor:
     return keys.transpose(1, 2).unflatten(2, tuple(grid))
-
-
-def _dot(vector: torch.Tensor, feature: torch.Tensor) -> torch.Tensor:
-    return torch.einsum("pc,pchw->phw", vector, feature)[:, None]

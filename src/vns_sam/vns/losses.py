@@ -11,22 +11,22 @@ Bce = Literal["mean", "weighted"]
 
 
 class SupervisedMaps(Protocol):
-    """The four supervised outputs of the decoder, each (P, 1, h, w) logits."""
+    """The four supervised outputs of the decoder, each (P, 1, h, w) logits, None where an ablation left it out."""
 
     @property
     def mask_logits(self) -> torch.Tensor:
         """Final mask."""
 
     @property
-    def edge_logits(self) -> torch.Tensor:
+    def edge_logits(self) -> torch.Tensor | None:
         """Final edge."""
 
     @property
-    def level1_mask_logits(self) -> torch.Tensor:
+    def level1_mask_logits(self) -> torch.Tensor | None:
         """Mask of level 1."""
 
     @property
-    def level1_edge_logits(self) -> torch.Tensor:
+    def level1_edge_logits(self) -> torch.Tensor | None:
         """Edge of level 1."""
 
 
@@ -81,16 +81,21 @@ def vns_loss(
         bce: See :func:`structure_loss`.
 
     Returns:
-        Scalars ``mask`` and ``level1_mask`` (structure loss), ``edge`` and ``level1_edge`` (dice).
+        Scalars ``mask`` and ``level1_mask`` (structure loss), ``edge`` and ``level1_edge`` (dice); those of the maps
+        that there are.
     """
     size = (label.shape[-2], label.shape[-1])
 
     def enlarge(x: torch.Tensor) -> torch.Tensor:
         return F.interpolate(x, size, mode="bilinear", align_corners=False)
 
-    return {
-        "mask": structure_loss(enlarge(maps.mask_logits), label, bce),
-        "edge": dice_loss(enlarge(maps.edge_logits.sigmoid()), edge),
-        "level1_mask": structure_loss(enlarge(maps.level1_mask_logits), label, bce),
-        "level1_edge": dice_loss(enlarge(maps.level1_edge_logits.sigmoid()), edge),
-    }
+    terms = {}
+    for level, mask_logits, edge_logits in (
+        ("", maps.mask_logits, maps.edge_logits),
+        ("level1_", maps.level1_mask_logits, maps.level1_edge_logits),
+    ):
+        if mask_logits is not None:
+            terms[f"{level}mask"] = structure_loss(enlarge(mask_logits), label, bce)
+        if edge_logits is not None:
+            terms[f"{level}edge"] = dice_loss(enlarge(edge_logits.sigmoid()), edge)
+    return terms

@@ -67,14 +67,12 @@ class VnsSamModel(PromptableNetwork):
     def decode_levels(self, features: ImageFeatures, batch: PromptBatch) -> VnsDecoderOutput:
         """All of the decoder's maps for P prompts; differentiable in the decoder."""
         sparse, dense, pe = self._embed(features, batch)
-        mined = (features.mined[0], features.mined[1])
-        return self.decoder(features.embedding, pe, sparse, dense, features.levels, batch.image_index, mined)
+        return self.decoder(features.embedding, pe, sparse, dense, features.levels, batch.image_index, features.mined)
 
     def decode_batch(self, features: ImageFeatures, batch: PromptBatch) -> DecoderOutput:
         """The final mask, the edge, and SAM's predicted IoU."""
         sparse, dense, pe = self._embed(features, batch)
-        mined = (features.mined[0], features.mined[1])
-        return self.decoder.decode_final(features.embedding, pe, sparse, dense, batch.image_index, mined)
+        return self.decoder.decode_final(features.embedding, pe, sparse, dense, batch.image_index, features.mined)
 
     def _bytes_of_one_prompt(self) -> int:
         """Four activations of the fusion, the widest maps of the decoder, in float32."""
@@ -127,7 +125,7 @@ class VnsSamModel(PromptableNetwork):
 
 GROUPS = {
     "VNS tokens": ("tokens", "mask_mlp", "edge_mlp", "token_fusion"),
-    "DPE": ("level1_attention", "level1_norm", "dense_head", "fusion"),
+    "DPE": ("level1_attention", "level1_norm", "dense_head", "fusion", "edge_dense_head", "edge_fusion"),
     "NSFM": ("nsfm", "mask_embedding", "edge_embedding"),
 }
 """The paper's names (Table VI) for what is trained."""

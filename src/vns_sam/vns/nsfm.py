@@ -14,6 +14,7 @@ from torch import nn
 from vns_sam.errors import DataError
 from vns_sam.sam.mask_decoder import LayerNorm2d
 from vns_sam.vns.config import LevelChannels
+from vns_sam.vns.switches import Wavelets
 
 
 def haar(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -86,19 +87,27 @@ class Nsfm(nn.Module):
         level_channels: C_1 .. C_4.
         channels: Inner width n, a multiple of 4.
         hidden: SAM's width d.
+        wavelets: Bands that are merged. "high" or "low" alone takes the place of both (Table X); "none" merges the
+            levels undivided, and the edge head then widens to d, not the layer before it.
+        edges: Whether there is an edge feature.
     """
 
-    def __init__(self, level_channels: LevelChannels, channels: int, hidden: int) -> None:
+    def __init__(
+        self, level_channels: LevelChannels, channels: int, hidden: int, wavelets: Wavelets = "both", edges: bool = True
+    ) -> None:
         super().__init__()
         self.level_channels = level_channels
-        masks, shuffled = hidden // 8, channels + channels // 4
+        self.wavelets = wavelets
+        masks = hidden // 8
+        whole = wavelets == "none"
+        merged, mined = (channels, channels) if whole else (channels // 4, hidden)
         self.inputs = nn.ModuleList(ConvBnRelu(width, channels, 1) for width in level_channels)
-        self.low = Aggregation(channels)
-        self.high = Aggregation(channels)
-        self.low_with_deep = nn.Conv2d(shuffled, channels, 1)
-        self.high_with_shallow = nn.Conv2d(shuffled, hidden, 1)
-        self.merge = nn.Conv2d(channels + hidden, channels, 1)
-        self.edge_head = nn.Conv2d(hidden, hidden, 1)
+        self.low = None if wavelets == "high" else Aggregation(channels)
+        self.high = Aggregation(channels) if wavelets in ("both", "high") else None
+        self.low_with_deep = nn.Conv2d(merged + channels, channels, 1)
+        self.high_with_shallow = nn.Conv2d(merged + channels, mined, 1)
+        self.merge = nn.Conv2d(channels + mined, channels, 1)
+        self.edge_head = nn.Conv2d(mined, hidden, 1) if edges else None
         self.mask_head = ConvBnRelu(channels, masks, 3)
         self.mask_upscale = nn.Sequential(
             nn.ConvTranspose2d(masks, masks, 2, 2),
@@ -110,27 +119,38 @@ class Nsfm(nn.Module):
             nn.Conv2d(masks, masks, 3, padding=1),
         )
 
-    def forward(self, levels: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(self, levels: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
         """Mines I images.
 
         Args:
             levels: Four maps (I, g, g', C_k), shallow to deep; g and g' are even.
 
         Returns:
-            Mask feature (I, d / 8, 4g, 4g') and edge feature (I, d, g, g').
+            Mask feature (I, d / 8, 4g, 4g') and, with edges, edge feature (I, d, g, g').
 
         Raises:
             DataError: The levels have other shapes.
         """
         self._check(levels)
         maps = [conv(x.permute(0, 3, 1, 2)) for conv, x in zip(self.inputs, levels, strict=True)]
-        bands = [haar(x) for x in maps]
-        low = F.pixel_shuffle(self.low([low for low, _ in bands]), 2)
-        high = F.pixel_shuffle(self.high([high for _, high in bands]), 2)
+        low, high = self._merge_bands(maps)
         high = self.high_with_shallow(torch.cat([high, maps[0]], dim=1))
         low = self.low_with_deep(torch.cat([low, maps[-1]], dim=1))
-        mask = self.mask_head(self.merge(torch.cat([high, low], dim=1)))
-        return self.mask_upscale(mask), self.edge_head(high)
+        mask = self.mask_upscale(self.mask_head(self.merge(torch.cat([high, low], dim=1))))
+        return (mask,) if self.edge_head is None else (mask, self.edge_head(high))
+
+    def _merge_bands(self, maps: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """The low and the high band of all levels on the grid; one and the same where only one is merged."""
+        if self.wavelets == "none" and self.low is not None:
+            merged = self.low(maps)
+            return merged, merged
+        low, high = zip(*map(haar, maps), strict=True)
+        found = [
+            F.pixel_shuffle(aggregation(bands), 2)
+            for aggregation, bands in ((self.low, low), (self.high, high))
+            if aggregation is not None
+        ]
+        return found[0], found[-1]
 
     def _check(self, levels: Sequence[torch.Tensor]) -> None:
         channels = tuple(level.shape[-1] for level in levels)

@@ -9,12 +9,13 @@ from typing import Self
 import torch
 from torch import nn
 
+from vns_sam.sam.adapter import EncoderAdapter, TinyAdapter, VitAdapter
 from vns_sam.sam.checkpoints import load_weights, read_checkpoint, write_checkpoint
 from vns_sam.sam.config import SamConfig
 from vns_sam.sam.mask_decoder import SamMaskDecoder
 from vns_sam.sam.prompt_encoder import SamPromptEncoder
 from vns_sam.sam.promptable import Preprocessing, PromptableNetwork
-from vns_sam.sam.tiny import PromptMixer, TinyEncoder
+from vns_sam.sam.tiny import STAGES, PromptMixer, TinyEncoder
 from vns_sam.types import DecoderOutput, ImageFeatures, PromptBatch
 
 
@@ -39,9 +40,9 @@ class SamModel(PromptableNetwork):
         self.prompt_mixer = PromptMixer(hidden, config.mixer_blocks) if config.mixer_blocks else None
         self.mask_decoder = SamMaskDecoder(config.mask_decoder)
 
-    def encode_pixels(self, pixels: torch.Tensor) -> ImageFeatures:
-        """Encodes normalised pixels (I, 3, S, S)."""
-        embedding, levels = self.image_encoder(pixels)
+    def encode_pixels(self, pixels: torch.Tensor, adapter: EncoderAdapter | None = None) -> ImageFeatures:
+        """Encodes normalised pixels (I, 3, S, S), helped by an adapter that :func:`build_adapter` made."""
+        embedding, levels = self.image_encoder(pixels) if adapter is None else self.image_encoder(pixels, adapter)
         return ImageFeatures(embedding, levels, ())
 
     def image_pe(self, grid: tuple[int, int]) -> torch.Tensor:
@@ -93,3 +94,13 @@ def _build_encoder(config: SamConfig) -> nn.Module:
     from vns_sam.sam.vit import VitEncoder
 
     return VitEncoder(config)
+
+
+def build_adapter(config: SamConfig) -> EncoderAdapter:
+    """A fresh adapter for the encoder of a SAM."""
+    if config.backbone == "tiny":
+        return TinyAdapter(tuple(channels for _, _, _, channels, _ in STAGES))
+    from vns_sam.sam.vit import ARCHITECTURES
+
+    architecture = ARCHITECTURES[config.backbone]
+    return VitAdapter(architecture.hidden_size, architecture.num_hidden_layers)

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from vns_sam.errors import CheckpointError
+from vns_sam.sam.adapter import TinyAdapter
 from vns_sam.sam.config import TINY
 from vns_sam.sam.mask_decoder import LayerNorm2d
 from vns_sam.sam.prompt_encoder import MaskEmbedding
@@ -108,12 +109,19 @@ class TinyEncoder(nn.Module):
                 module.eval()
         return self
 
-    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
-        """Encodes (I, 3, S, S') into (I, 256, S / 16, S' / 16) and four levels (I, S / 16, S' / 16, C_k)."""
+    def forward(
+        self, pixels: torch.Tensor, adapter: TinyAdapter | None = None
+    ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+        """Encodes (I, 3, S, S') into (I, 256, S / 16, S' / 16) and four levels (I, S / 16, S' / 16, C_k); the adapter's
+        prompts are added to the stages' outputs.
+        """
         x = self.stem(pixels.contiguous(memory_format=torch.channels_last))
+        cue = None if adapter is None else adapter.cue(pixels, x)
         maps = []
         for i, stage in enumerate(self.stages):
             x = stage(x)
+            if adapter is not None and cue is not None:
+                x = adapter.add(x, cue, i)
             if i in EXPORTED:
                 maps.append(x)
         levels = [

@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import nn
 
+from vns_sam.sam.adapter import VitAdapter
 from vns_sam.sam.config import SamConfig
 
 VitName = Literal["vit_b", "vit_l", "vit_h", "vit_test"]
@@ -75,19 +76,26 @@ class VitEncoder(nn.Module):
             )
         )
 
-    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+    def forward(
+        self, pixels: torch.Tensor, adapter: VitAdapter | None = None
+    ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
         """Encodes pixels.
 
         Args:
             pixels: (I, 3, S, S) normalised; S is the configured image size.
+            adapter: Its prompts are added before every block.
 
         Returns:
             The embedding (I, 256, g, g) and four levels (I, g, g, C), shallow to deep: each is a block's
             output before the neck, ``hidden_states[i + 1]`` in transformers' terms.
         """
-        hidden = self.vit.patch_embed(pixels) + self.vit.pos_embed
+        patches = self.vit.patch_embed(pixels)
+        cue = None if adapter is None else adapter.cue(pixels, patches)
+        hidden = patches + self.vit.pos_embed
         levels = []
         for index, layer in enumerate(self.vit.layers):
+            if adapter is not None and cue is not None:
+                hidden = hidden + adapter.prompt(cue, index)
             hidden = layer(hidden)
             if index in self.exported:
                 levels.append(hidden)

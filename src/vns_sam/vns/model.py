@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Self
 
 import torch
+from torch import nn
 
 from vns_sam.sam.checkpoints import load_weights, read_checkpoint, write_checkpoint
-from vns_sam.sam.model import SamModel
+from vns_sam.sam.model import SamModel, build_adapter
 from vns_sam.sam.promptable import PromptableNetwork
 from vns_sam.types import DecoderOutput, ImageFeatures, PromptBatch
 from vns_sam.vns.config import MODEL_TYPE, VnsSamConfig, check_backbone
@@ -24,7 +25,8 @@ class VnsSamModel(PromptableNetwork):
     """A SAM, taken over and frozen, with VNS-SAM's decoder.
 
     The SAM is not copied: it must not be used beside this model as a plain one, whose coarse masks may enter it
-    another way.
+    another way. With ``config.adapter`` its encoder runs with an adapter, which starts as a no-op and is trained with
+    the decoder.
 
     Args:
         sam: The SAM. Its mask decoder becomes the frozen part of ``decoder``.
@@ -43,6 +45,7 @@ class VnsSamModel(PromptableNetwork):
         self.sam = sam.requires_grad_(False)
         self.decoder = decoder
         self.decoder.sam = self.sam.mask_decoder
+        self.adapter = build_adapter(sam.config) if self.config.adapter else None
         self.chunk = max(1, min(self.chunk, CHUNK_BYTES // self._bytes_of_one_prompt()))
         if self.config.mask_prompt is not None:
             self.sam.prompt_encoder.mask_prompt = self.config.mask_prompt
@@ -59,13 +62,12 @@ class VnsSamModel(PromptableNetwork):
         return self
 
     def encode_pixels(self, pixels: torch.Tensor) -> ImageFeatures:
-        """Encodes normalised pixels (I, 3, S, S) and mines the levels; no gradient reaches SAM's encoder."""
-        with torch.no_grad():
-            features = self.sam.encode_pixels(pixels)
+        """Encodes normalised pixels (I, 3, S, S) and mines the levels; no gradient reaches SAM's weights."""
+        features = self.sam.encode_pixels(pixels, self.adapter)
         return replace(features, mined=self.decoder.mine(features.levels))
 
     def decode_levels(self, features: ImageFeatures, batch: PromptBatch) -> VnsDecoderOutput:
-        """All of the decoder's maps for P prompts; differentiable in the decoder."""
+        """All of the decoder's maps for P prompts; differentiable in what is trained."""
         sparse, dense, pe = self._embed(features, batch)
         return self.decoder(features.embedding, pe, sparse, dense, features.levels, batch.image_index, features.mined)
 
@@ -78,15 +80,26 @@ class VnsSamModel(PromptableNetwork):
         """Four activations of the fusion, the widest maps of the decoder, in float32."""
         return 4 * self.config.head_channels * (4 * self.grid) ** 2 * 4
 
-    @torch.no_grad()
     def _embed(self, features: ImageFeatures, batch: PromptBatch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """SAM's sparse and dense prompt and its positional encoding."""
         grid = (features.embedding.shape[-2], features.embedding.shape[-1])
         return *self.sam.embed_prompts(features, batch), self.sam.image_pe(grid)
 
+    def trainable_parameters(self) -> list[nn.Parameter]:
+        """What training changes: the decoder without SAM's part, and the adapter."""
+        return [parameter for parameter in self.parameters() if parameter.requires_grad]
+
+    def trainable_state_dict(self) -> dict[str, torch.Tensor]:
+        """Every tensor that training changes, running statistics included, by this model's names: they begin with
+        "decoder." or "adapter.".
+        """
+        adapter = {} if self.adapter is None else self.adapter.state_dict(prefix="adapter.")
+        return {f"decoder.{key}": value for key, value in self.decoder.trainable_state_dict().items()} | adapter
+
     def save_pretrained(self, folder: str | Path, *, dtype: torch.dtype = torch.float32) -> None:
         """Writes ``config.json`` and ``model.safetensors`` with what is trained; SAM is named, not copied."""
-        write_checkpoint(folder, self.config.to_dict(), self.decoder.trainable_state_dict(), dtype)
+        state = {key.removeprefix("decoder."): value for key, value in self.trainable_state_dict().items()}
+        write_checkpoint(folder, self.config.to_dict(), state, dtype)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, sam: SamModel | None = None) -> Self:
@@ -105,10 +118,14 @@ class VnsSamModel(PromptableNetwork):
             from vns_sam.sam.zoo import load_sam
 
             sam = load_sam(config.base)
+        adapted = {key: state.pop(key) for key in list(state) if key.startswith("adapter.")}
         decoder = VnsMaskDecoder(config)
         frozen = {f"sam.{key}": value for key, value in sam.mask_decoder.state_dict().items()}
         load_weights(decoder, {**state, **frozen}, folder)
-        return cls(sam, decoder).eval()
+        model = cls(sam, decoder)
+        if model.adapter is not None:
+            load_weights(model.adapter, {key.removeprefix("adapter."): adapted[key] for key in adapted}, folder)
+        return model.eval()
 
     def push_to_hub(self, repo: str, *, private: bool = False) -> str:
         """Uploads :meth:`save_pretrained`'s folder to the Hugging Face hub; returns the address of the commit."""

@@ -1,0 +1,105 @@
+"""Adapters that teach a frozen image encoder (Table V, "+Encoder Adapter"): prompts made of the picture's high
+frequencies and its patches, added to what flows through the encoder.
+
+The ViT's is SAM-Adapter (Chen et al. 2023), which VNS-SAM cites; the tiny encoder's is the same idea on its stages.
+Both start as exact no-ops. Shapes: I images, g x g' grid, r the adapter's width.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+RATE = 0.25
+"""Share of the spectrum's area, around its centre, that the high-pass removes."""
+
+
+def high_frequencies(pixels: torch.Tensor, rate: float = RATE) -> torch.Tensor:
+    """Magnitude of a picture without its low frequencies; half precision is widened for the transform.
+
+    Args:
+        pixels: (I, 3, S, S') normalised.
+        rate: Share of the spectrum's area that is removed: the centred square of side sqrt(S * S' * rate).
+
+    Returns:
+        (I, 3, S, S'), not negative.
+    """
+    height, width = pixels.shape[-2:]
+    half = int((height * width * rate) ** 0.5 / 2)
+    y, x = (torch.fft.fftfreq(side, 1 / side, device=pixels.device) for side in (height, width))
+    low = ((-half <= y) & (y < half))[:, None] & ((-half <= x) & (x < half))[None, :]
+    spectrum = torch.fft.fft2(pixels if pixels.dtype == torch.float64 else pixels.float())
+    return torch.fft.ifft2(spectrum.masked_fill(low, 0)).real.abs().to(pixels.dtype)
+
+
+class VitAdapter(nn.Module):
+    """SAM-Adapter: a prompt before every block, from one linear layer for each and one that all share.
+
+    Args:
+        channels: The ViT's width C; the adapter's is a 32nd of it.
+        blocks: The ViT's depth.
+        patch: Side of its patches in pixels.
+    """
+
+    def __init__(self, channels: int, blocks: int, patch: int = 16) -> None:
+        super().__init__()
+        width = max(1, channels // 32)
+        self.patches = nn.Conv2d(3, width, patch, patch)
+        self.embed = nn.Linear(channels, width)
+        self.mix = nn.ModuleList(nn.Linear(width, width) for _ in range(blocks))
+        self.up = nn.Linear(width, channels)
+        _silence(self.up)
+
+    def cue(self, pixels: torch.Tensor, patches: torch.Tensor) -> torch.Tensor:
+        """What all prompts are made of, (I, g, g', r), from pixels (I, 3, S, S') and patches (I, g, g', C)."""
+        return self.patches(high_frequencies(pixels)).permute(0, 2, 3, 1) + self.embed(patches)
+
+    def prompt(self, cue: torch.Tensor, block: int) -> torch.Tensor:
+        """What is added to the tokens before a block, (I, g, g', C)."""
+        return self.up(F.gelu(self.mix[block](cue)))
+
+
+class TinyAdapter(nn.Module):
+    """Prompts for the outputs of the tiny encoder's stages, from stride 4 on. The stages differ in width, so each
+    has a last layer of its own.
+
+    Args:
+        channels: Channels of each stage's output.
+        stem: Channels of the stem's output, at stride 2.
+        first: The first stage with a prompt; its stride is 4.
+        width: The adapter's width r.
+    """
+
+    def __init__(self, channels: tuple[int, ...], stem: int = 32, first: int = 1, width: int = 16) -> None:
+        super().__init__()
+        self.first = first
+        self.patches = nn.Conv2d(3, width, 4, 4)
+        self.embed = nn.Conv2d(stem, width, 1)
+        self.mix = nn.ModuleList(nn.Conv2d(width, width, 1) for _ in channels[first:])
+        ups = [nn.Conv2d(width, wide, 1) for wide in channels[first:]]
+        _silence(*ups)
+        self.up = nn.ModuleList(ups)
+
+    def cue(self, pixels: torch.Tensor, stem: torch.Tensor) -> torch.Tensor:
+        """What all prompts are made of, (I, r, S / 4, S' / 4), from pixels (I, 3, S, S') and the stem's output."""
+        return self.patches(high_frequencies(pixels)) + self.embed(F.avg_pool2d(stem, 2))
+
+    def add(self, output: torch.Tensor, cue: torch.Tensor, stage: int) -> torch.Tensor:
+        """A stage's output (I, C, h, w) and its prompt."""
+        if stage < self.first:
+            return output
+        place = stage - self.first
+        pooled = F.avg_pool2d(cue, cue.shape[-1] // output.shape[-1])
+        return output + self.up[place](F.gelu(self.mix[place](pooled)))
+
+
+EncoderAdapter = VitAdapter | TinyAdapter
+"""One of them, to be given to the encoder it was made for."""
+
+
+def _silence(*layers: nn.Linear | nn.Conv2d) -> None:
+    for layer in layers:
+        nn.init.zeros_(layer.weight)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)

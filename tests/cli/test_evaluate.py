@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,57 +15,109 @@ from vns_sam.cli.main import main
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the model ``narrow`` and the sets ``disks`` and ``more``."""
+    """A folder with the model ``narrow`` and, in ``sets``, the sets ``disks`` and ``more``."""
     root = tmp_path_factory.mktemp("shop")
     narrow_sam().save_pretrained(root / "narrow")
-    write_disks(root / "disks", 3)
-    write_disks(root / "more", 2, seed=1)
+    write_disks(root / "sets" / "disks", 3)
+    write_disks(root / "sets" / "more", 2, seed=1)
     return root
 
 
 def test_scores_are_printed_and_written(shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    model, out = str(shop / "narrow"), tmp_path / "report.json"
-    sets = [str(shop / "disks"), str(shop / "more")]
-    command = ["evaluate", model, "--data", *sets, "--prompt", "box", "points:2", "--seed", "3", "--out", str(out)]
-    assert main([*command, "--quiet"]) == 0
+    model, out = str(shop / "narrow"), tmp_path / "report"
+    command = ["evaluate", model, "--data", str(shop / "sets"), "--prompt", "box", "points:2", "--seed", "3"]
+    assert main([*command, "--out", str(out), "--workers", "0", "--quiet"]) == 0
     printed = capsys.readouterr()
-    assert "seed 3" in printed.out
-    assert all(printed.out.count(line) == 1 for line in ("| box | pictures | ", "| points:2 | pictures | "))
-    assert all(printed.out.count(line) == 2 for line in ("| disks | 3 | ", "| more | 2 | "))
+    assert all(printed.out.count(line) == 1 for line in ("**box**: iou / biou", "**points:2**: iou / biou"))
+    assert printed.out.count("| model | disks (3) | more (2) | mean |") == 2
     assert printed.err == ""
-    report = json.loads(out.read_text())
+    assert (out / "report.md").read_text() in printed.out
+    assert len((out / "report.csv").read_text().splitlines()) == 5
+    report = json.loads((out / "report.json").read_text())
+    assert report["settings"]["seed"] == 3
     rows = report["models"][model]["rows"]
     pictures = [*[("disks", f"00{i}") for i in range(3)], *[("more", f"00{i}") for i in range(2)]]
     expected = [(*picture, prompt) for picture in pictures for prompt in ("box", "points:2")]
     assert [(row["dataset"], row["stem"], row["prompt"]) for row in rows] == expected
-    assert all(0 <= row["iou"] <= 1 and 0 <= row["biou"] <= 1 and row["seconds"] > 0 for row in rows)
+    assert all(0 <= row["iou"] <= 1 and 0 <= row["biou"] <= 1 for row in rows)
+
+
+def test_a_stopped_run_goes_on_and_gives_the_same_report(shop: Path, tmp_path: Path) -> None:
+    def report(out: Path) -> dict[str, object]:
+        command = ["evaluate", str(shop / "narrow"), "--data", str(shop / "sets"), "--out", str(out)]
+        assert main([*command, "--workers", "0", "--quiet"]) == 0
+        read = json.loads((out / "report.json").read_text())
+        for model in read["models"].values():
+            del model["seconds"]
+        return dict(read)
+
+    whole = report(tmp_path / "whole")
+    report(tmp_path / "cut")
+    (rows,) = (tmp_path / "cut" / "rows").iterdir()
+    lines = rows.read_text().splitlines()
+    rows.write_text("\n".join([*lines[:3], lines[3][:20]]))
+    assert report(tmp_path / "cut") == whole
+    assert len(rows.read_text().splitlines()) > len(lines)
+
+
+def test_two_processes_give_the_report_of_one(shop: Path, tmp_path: Path) -> None:
+    options = ["evaluate", str(shop / "narrow"), "--data", str(shop / "sets"), "--prompt", "noise-box", "clicks:2"]
+    options += ["--workers", "0", "--quiet", "--out"]
+    assert main([*options, str(tmp_path / "one")]) == 0
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    run = subprocess.run(
+        [*launcher, "-m", "vns_sam.cli.main", *options, str(tmp_path / "two")], capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr
+    one, two = (json.loads((tmp_path / name / "report.json").read_text()) for name in ("one", "two"))
+    (alone,), (together,) = one["models"].values(), two["models"].values()
+    assert alone["rows"] == together["rows"]
+    assert alone["means"] == together["means"]
+    assert len(list((tmp_path / "two" / "rows").iterdir())) == 2
+
+
+def test_broken_pairs_are_counted(shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    broken = write_disks(tmp_path / "broken", 3)
+    (broken / "masks" / "001.png").write_bytes(b"no picture")
+    command = ["evaluate", str(shop / "narrow"), "--data", str(broken), "--workers", "0"]
+    assert main(command) == 0
+    printed = capsys.readouterr()
+    assert "| model | broken (2) |" in printed.out
+    assert "1 pictures skipped" in printed.out
+    assert "skipped: " in printed.err
+    assert main([*command, "--strict", "--quiet"]) == 3
+
+
+def test_differences_of_two_models(shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    narrow_sam(seed=1).save_pretrained(tmp_path / "other")
+    models = [str(shop / "narrow"), str(tmp_path / "other")]
+    data = ["--data", str(shop / "sets" / "disks")]
+    assert main(["evaluate", *models, *data, "--workers", "0", "--quiet", "--out", str(tmp_path / "out")]) == 0
+    capsys.readouterr()
+    report = tmp_path / "out" / "report.json"
+    assert main(["evaluate", "--compare", *(f"{report}:{model}" for model in models)]) == 0
+    assert "| box | disks | 3 | iou | " in capsys.readouterr().out
 
 
 def test_limit_holds_for_each_set(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    sets = [str(shop / "disks"), str(shop / "more")]
-    assert main(["evaluate", str(shop / "narrow"), "--data", *sets, "--limit", "1", "--quiet"]) == 0
-    printed = capsys.readouterr().out
-    assert "| disks | 1 | " in printed
-    assert "| more | 1 | " in printed
-
-
-def test_a_prompt_named_twice_is_measured_once(shop: Path, tmp_path: Path) -> None:
-    out = tmp_path / "report.json"
-    command = ["evaluate", str(shop / "narrow"), "--data", str(shop / "disks"), "--limit", "1", "--out", str(out)]
-    assert main([*command, "--prompt", "points", "points:10", "--quiet"]) == 0
-    (answer,) = json.loads(out.read_text())["models"].values()
-    assert len(answer["rows"]) == 1
+    command = ["evaluate", str(shop / "narrow"), "--data", str(shop / "sets"), "--limit", "1", "--quiet"]
+    assert main([*command, "--group", "mine=more", "--workers", "0"]) == 0
+    assert "| model | disks (1) | more (1) | mine |" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("model", "data", "options", "code", "says"),
     [
-        ("narrow", "disks", ["--prompt", "scribble"], 2, "unknown prompt 'scribble'"),
+        ("narrow", "sets", ["--prompt", "scribble"], 2, "unknown prompt 'scribble'"),
+        ("narrow", "sets", ["--metrics", "iuo"], 2, "unknown metric 'iuo'"),
+        ("narrow", "sets", ["--group", "unseen=nc4k"], 2, "names the set 'nc4k'"),
+        ("narrow", "sets", ["--group", "unseen"], 2, "expects NAME=SET,SET"),
+        ("narrow", "sets", ["--figures", "3"], 2, "--out"),
         ("narrow", "nowhere", [], 3, "expected a data set folder"),
         ("narrow", "narrow", [], 3, "expected a folder images/"),
-        ("sam-tinny", "disks", [], 2, "unknown model 'sam-tinny'"),
-        ("narrow", "disks", ["--seed", "x"], 2, "--seed"),
-        ("disks", "disks", [], 4, "no config.json"),
+        ("sam-tinny", "sets", [], 2, "unknown model 'sam-tinny'"),
+        ("narrow", "sets", ["--seed", "x"], 2, "--seed"),
+        ("sets", "sets", [], 4, "no config.json"),
     ],
 )
 def test_mistakes_end_in_one_line_and_a_code(

@@ -1,55 +1,146 @@
-"""Measures models on sets of pictures with masks: IoU and boundary IoU, with prompts drawn from the true masks.
+"""Measures models on sets of pictures with masks, with prompts drawn from the true masks.
 
 vns-sam evaluate vns-sam-tiny --data data/camo data/kvasir_seg
-vns-sam evaluate sam-tiny vns-sam-tiny --data data/camo --prompt box points:1 --out report.json
+vns-sam evaluate sam-tiny vns-sam-tiny --data data --prompt box noise-box points --out report --figures 8
+vns-sam evaluate --compare report/report.json:sam-tiny report/report.json:vns-sam-tiny
+
+Started again with the same --out it goes on where it stopped. Several processes share the pictures:
+torchrun --nproc-per-node 2 -m vns_sam.cli.main evaluate ... --out report
 """
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vns_sam.errors import UsageError
+
+if TYPE_CHECKING:
+    from vns_sam.evaluation.suite import Suite
 
 ALL = 1 << 30
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
-    parser.add_argument("models", nargs="+", metavar="MODEL", help="names, folders or hub ids")
+    parser.add_argument("models", nargs="*", metavar="MODEL", help="names, folders or hub ids")
     parser.add_argument(
-        "--data", nargs="+", required=True, metavar="DIR", help="folders of images/ and masks/; test.txt is followed"
+        "--data",
+        nargs="+",
+        default=[],
+        metavar="DIR",
+        help="sets (folders of images/ and masks/; test.txt is followed), or folders of sets",
     )
     parser.add_argument(
-        "--prompt", nargs="+", default=["box"], help="any of box (default), noise-box, points (ten), points:N"
+        "--prompt",
+        nargs="+",
+        default=["box"],
+        help="any of box (default), noise-box, points (ten), points:N, points:1-10, mask, image, clicks (20), clicks:N",
     )
+    parser.add_argument("--metrics", nargs="+", default=["iou", "biou"], metavar="NAME", help="see docs/metrics.md")
+    parser.add_argument(
+        "--resize",
+        choices=("fit", "square"),
+        default="fit",
+        help="keep the aspect (default), or squash to 1024 x 1024 as the authors do",
+    )
+    parser.add_argument("--instances", action="store_true", help="ask for each object of masks_instance/ by itself")
     parser.add_argument("--seed", type=int, default=0, help="of the drawn prompts (0)")
     parser.add_argument("--limit", type=int, default=ALL, help="pictures of each set at most")
+    parser.add_argument("--group", action="append", default=[], metavar="NAME=SET,SET", help="a mean over some sets")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--out", type=Path, metavar="FILE.json", help="every picture's scores")
+    parser.add_argument("--workers", type=int, default=1, help="processes that score beside the model (1)")
+    parser.add_argument("--strict", action="store_true", help="a broken pair ends the run instead of being skipped")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="report.md, .csv, .json, rows as they come, figures")
+    parser.add_argument("--figures", type=int, default=0, metavar="N", help="draw the N worst and N typical pictures")
+    parser.add_argument(
+        "--compare", nargs=2, metavar="REPORT[:MODEL]", help="differences of two reports with 95 %% intervals"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs the verb."""
-    from rich.console import Console
-    from rich.progress import Progress
+    if args.compare:
+        return _compare(args)
+    if not args.models or not args.data:
+        raise UsageError("expected a MODEL and --data DIR", hint="vns-sam evaluate --help")
+    if args.figures and not args.out:
+        raise UsageError("--figures needs a folder to write to", hint="--out report")
+    from vns_sam.cli.processes import Processes
+    from vns_sam.evaluation.suite import make_suite
+    from vns_sam.inference.load import check_model_name
 
-    from vns_sam.evaluation.protocol import Row, evaluate, parse_protocol, scored_pairs
-    from vns_sam.evaluation.report import to_json, to_markdown
-    from vns_sam.images.write import write_json
-    from vns_sam.inference.load import check_model_name, load_model
-
-    protocols = list(dict.fromkeys(parse_protocol(text, args.seed) for text in args.prompt))
     for name in args.models:
         check_model_name(name)
-    pairs = [pair for folder in args.data for pair in scored_pairs(folder)[: args.limit]]
-    results: dict[str, list[Row]] = {}
-    with Progress(console=Console(stderr=True), disable=args.quiet) as bar:
-        for name in args.models:
-            model = load_model(name, args.device)
-            pictures = bar.track(evaluate(model, pairs, protocols), total=len(pairs), description=name)
-            results[name] = [row for rows in pictures for row in rows]
-    print(f"mean IoU / mean boundary IoU at original size, prompts drawn with seed {args.seed}\n")
-    print(to_markdown(results), end="")
-    if args.out:
-        write_json(args.out, to_json(results, args.seed))
-        print(f"\n{args.out}")
+    suite = make_suite(
+        args.data,
+        args.prompt,
+        metrics=args.metrics,
+        resize=args.resize,
+        instances=args.instances,
+        seed=args.seed,
+        limit=args.limit,
+        groups=dict(_group(text) for text in args.group),
+    )
+    processes = Processes.of_this_run()
+    if processes.count > 1 and not args.out:
+        raise UsageError("several processes need a folder to meet in", hint="--out report")
+    results = [_measure(name, suite, args, processes) for name in args.models]
+    if processes.wait_for_all():
+        _report(results, suite, args)
     return 0
+
+
+def _measure(name: str, suite: Suite, args: argparse.Namespace, processes: Any) -> Any:
+    """Measures one model, with a bar on stderr."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from vns_sam.inference.load import load_model
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    model = load_model(name, args.device)
+    run = suite.run(model, name, args.out, workers=args.workers, strict=args.strict, shard=processes.shard)
+    with Progress(*columns, console=console, transient=True, disable=args.quiet or not processes.is_first) as bar:
+        for outcome in bar.track(run, total=len(run), description=name):
+            if outcome.error and not args.quiet:
+                console.print(f"skipped: {outcome.error}", markup=False, highlight=False)
+    return run
+
+
+def _report(runs: Any, suite: Suite, args: argparse.Namespace) -> None:
+    from vns_sam.evaluation.suite import write_report
+
+    report = suite.report(runs)
+    print(report.to_markdown(), end="")
+    for result in report.models:
+        times = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in result.seconds.items())
+        print(f"\n{result.label}: {len(result.rows)} scores, {len(result.skipped)} pictures skipped; {times}")
+    if args.out:
+        for path in write_report(report, args.out):
+            print(path)
+        if args.figures:
+            from vns_sam.evaluation.gallery import write_figures
+
+            for path in write_figures(args.out, runs, suite, count=args.figures):
+                print(path)
+
+
+def _compare(args: argparse.Namespace) -> int:
+    from vns_sam.evaluation.compare import compare, read_rows, to_markdown
+
+    (first, before), (second, after) = (read_rows(source) for source in args.compare)
+    differences = compare(before, after, args.metrics, args.seed)
+    if first == second:
+        first, second = args.compare
+    print(to_markdown(differences, first, second), end="")
+    return 0
+
+
+def _group(text: str) -> tuple[str, list[str]]:
+    name, mark, sets = text.partition("=")
+    if not mark or not name or not sets:
+        raise UsageError(f"--group expects NAME=SET,SET, got '{text}'", hint="--group unseen=nc4k,etis")
+    return name, sets.split(",")

@@ -1,8 +1,8 @@
-"""How a model is measured: which prompt each picture gets, and what is scored.
+"""Which prompt each object gets. Prompts are drawn from the true mask by a generator seeded with the names of set,
+picture and object, so a number depends neither on the order nor on the batch, the machine or the number of processes.
 
-Every picture is one object, its whole mask. Prompts are drawn from a generator seeded by the set and the name of
-the picture, so a number does not depend on the order, the batch or the machine. Scores are taken at the size of
-the true mask.
+VNS-SAM, section V-A: box, noisy box of scale 0.1, ten points. HQ-SAM's coarse masks and the corrective clicks of
+interactive segmentation (Sofiiuk et al. 2022) come on top.
 """
 
 from __future__ import annotations
@@ -10,23 +10,24 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from time import perf_counter
-from typing import Literal
+from difflib import get_close_matches
+from typing import Literal, get_args
 from zlib import crc32
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
-from vns_sam.data.pairs import Pair, check_same_size, find_pairs, read_mask
 from vns_sam.errors import DataError, UsageError
-from vns_sam.images.geometry import maps_to_original
-from vns_sam.images.read import read_image
-from vns_sam.metrics.iou import boundary_iou, iou
-from vns_sam.prompts.simulate import box_from_mask, noise_box, random_points
-from vns_sam.types import PromptableModel, Prompts
+from vns_sam.prompts.simulate import box_from_mask, noise_box, noise_mask, random_points
+from vns_sam.types import Prompts
 
-_NAMES = re.compile(r"(box|noise-box|points)(?::(\d+))?")
+Kind = Literal["box", "noise-box", "points", "mask", "image", "clicks"]
+COUNTS: dict[Kind, int] = {"points": 10, "clicks": 20}
+"""Kinds that count something, and how many by default."""
+
+_FORM = re.compile(r"([a-z-]+)(?::(\d+)(?:-(\d+))?)?")
+HINT = "box, noise-box, points, points:3, points:1-10, mask, image or clicks:20"
 
 
 @dataclass(frozen=True)
@@ -35,93 +36,75 @@ class Protocol:
 
     Attributes:
         kind: "box" is the tight box of the true mask; "noise-box" the same, moved and resized by up to 10 %;
-            "points" are random object pixels.
-        count: How many points.
+            "points" are random object pixels; "mask" is the true mask with noise along its contour; "image" is the
+            box around the whole picture, which tells nothing; "clicks" are placed one after the other, each in the
+            middle of the largest region that is still wrong.
+        count: How many points, or clicks at most.
         seed: Of the draws.
     """
 
-    kind: Literal["box", "noise-box", "points"] = "box"
+    kind: Kind = "box"
     count: int = 10
     seed: int = 0
 
     def __str__(self) -> str:
-        return f"points:{self.count}" if self.kind == "points" else self.kind
+        return f"{self.kind}:{self.count}" if self.kind in COUNTS else self.kind
 
 
-@dataclass(frozen=True)
-class Row:
-    """Scores of one picture with one prompt, IoU and boundary IoU in [0, 1]; seconds spent decoding and scoring."""
+def parse_protocols(texts: Sequence[str], seed: int = 0) -> list[Protocol]:
+    """Reads names such as "box", "points" (ten), "points:3", "points:1-10" (ten protocols) or "clicks:20".
 
-    dataset: str
-    stem: str
-    prompt: str
-    iou: float
-    biou: float
-    seconds: float
-
-
-def parse_protocol(text: str, seed: int = 0) -> Protocol:
-    """Reads "box", "noise-box", "points" (ten) or "points:3".
+    Returns:
+        Each protocol once, in order.
 
     Raises:
-        UsageError: It is none of these.
+        UsageError: A name is none of these.
     """
-    match = _NAMES.fullmatch(text)
-    if match is None or (match[2] and (match[1] != "points" or int(match[2]) < 1)):
-        raise UsageError(f"unknown prompt '{text}'", hint="box, noise-box, points or points:3")
-    kind: Literal["box", "noise-box", "points"] = match[1]  # type: ignore[assignment]
-    return Protocol(kind, int(match[2] or 10), seed)
+    return list(dict.fromkeys(protocol for text in texts for protocol in _parse(text, seed)))
 
 
-def scored_pairs(folder: str | Path) -> list[Pair]:
-    """The pairs of a set that are scored: its ``test.txt``, or all where it has none.
+def _parse(text: str, seed: int) -> Iterator[Protocol]:
+    match = _FORM.fullmatch(text)
+    kinds = get_args(Kind)
+    if match is None or match[1] not in kinds:
+        near = get_close_matches(text.split(":")[0], kinds, 1)
+        raise UsageError(f"unknown prompt '{text}'", hint=near[0] if near else HINT)
+    kind: Kind = match[1]  # type: ignore[assignment]
+    if match[2] and kind not in COUNTS:
+        raise UsageError(f"prompt '{kind}' takes no count, got '{text}'", hint=HINT)
+    low = int(match[2] or COUNTS.get(kind, 1))
+    high = int(match[3] or low)
+    if not 1 <= low <= high:
+        raise UsageError(f"prompt '{text}' must count from 1 upwards", hint=HINT)
+    yield from (Protocol(kind, count if kind in COUNTS else 10, seed) for count in range(low, high + 1))
+
+
+def draw_prompt(truth: np.ndarray, protocol: Protocol, key: str) -> Prompts:
+    """The prompt of one object; for "clicks" the first click's place is not drawn here but found by the runner.
+
+    Args:
+        truth: (H, W) bool.
+        protocol: Which prompt.
+        key: Name of the object.
 
     Raises:
-        DataError: The set is missing, empty or broken, or its list names a picture that is not there.
+        DataError: The mask is empty, so there is nothing to ask for.
     """
-    return find_pairs(folder, "test" if (Path(folder) / "test.txt").is_file() else None)
-
-
-def draw_prompt(mask: np.ndarray, protocol: Protocol, key: str) -> Prompts:
-    """The prompt of one picture; ``key`` names it.
-
-    Raises:
-        DataError: The mask (H, W) bool is empty, so there is nothing to ask for.
-    """
-    if not mask.any():
+    height, width = truth.shape
+    if protocol.kind == "image":
+        return Prompts(boxes=np.array([[0, 0, width - 1, height - 1]], np.float32))
+    if not truth.any():
         raise DataError(f"{key}: the true mask is empty, no prompt can be drawn")
-    truth = torch.from_numpy(mask)
+    mask = torch.from_numpy(truth)
     generator = torch.Generator().manual_seed(crc32(f"{protocol.seed}:{key}".encode()))
     if protocol.kind == "points":
-        points = random_points(truth, protocol.count, generator).numpy()
+        points = random_points(mask, protocol.count, generator).numpy()
         return Prompts(points=points[None], labels=np.ones((1, len(points)), np.int64))
-    boxes, _ = box_from_mask(truth[None])
+    if protocol.kind == "mask":
+        coarse = noise_mask(mask[None, None].float(), generator)
+        return Prompts(masks=F.interpolate(coarse, (height, width), mode="bilinear", align_corners=False)[0].numpy())
+    boxes, _ = box_from_mask(mask[None])
     if protocol.kind == "noise-box":
-        height, width = mask.shape
         moved = noise_box(boxes, generator, side=max(height, width))
         boxes = torch.minimum(moved, torch.tensor([width, height, width, height]) - 1.0)
     return Prompts(boxes=boxes.numpy())
-
-
-def evaluate(model: PromptableModel, pairs: Sequence[Pair], protocols: Sequence[Protocol]) -> Iterator[list[Row]]:
-    """Scores a model picture by picture, each encoded once and prompted in every way.
-
-    Yields:
-        One row for each protocol.
-
-    Raises:
-        DataError: A picture or mask cannot be read, they differ in size, or a mask is empty.
-    """
-    for pair in pairs:
-        image, mask = read_image(pair.image), read_mask(pair.mask)
-        check_same_size(pair, image, mask)
-        prompts = [draw_prompt(mask, protocol, f"{pair.dataset}/{pair.stem}") for protocol in protocols]
-        features = model.encode([image])
-        rows = []
-        for protocol, given in zip(protocols, prompts, strict=True):
-            start = perf_counter()
-            logits = model.decode(features, [given], [0]).mask_logits
-            found = (maps_to_original(logits.float(), features.geometry[0])[0] > 0).cpu().numpy()
-            scores = iou(found, mask), boundary_iou(found, mask)
-            rows.append(Row(pair.dataset, pair.stem, str(protocol), *scores, perf_counter() - start))
-        yield rows

@@ -1,64 +1,157 @@
-"""Scores as tables for people and as JSON for programs."""
+"""What was measured: Markdown in the paper's layout for people, CSV for sheets, JSON for programs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
-from vns_sam.evaluation.protocol import Row
+from vns_sam.evaluation.rows import Row
+from vns_sam.metrics.scoring import summarise
 
-Results = Mapping[str, Sequence[Row]]
-"""Model name to its rows."""
+PAIRED = (("iou", "biou"), ("mean_e", "weighted_f"), ("noc85", "noc90"), ("ap", "ap50"))
+"""Metrics that share a cell, as in the paper's tables."""
+DECIMALS = {"noc85": 2, "noc90": 2}
 
-
-def group(rows: Sequence[Row], prompt: str) -> dict[str, list[Row]]:
-    """Rows of one prompt by set, in the order in which sets first occur."""
-    groups: dict[str, list[Row]] = {}
-    for row in rows:
-        if row.prompt == prompt:
-            groups.setdefault(row.dataset, []).append(row)
-    return groups
+Means = dict[str, float]
 
 
-def prompts_of(results: Results) -> list[str]:
-    """The prompts that were measured, in order."""
-    return list(dict.fromkeys(row.prompt for rows in results.values() for row in rows))
+@dataclass(frozen=True)
+class ModelResult:
+    """What one model achieved.
+
+    Attributes:
+        label: What it is called.
+        weights: Digest of its weights.
+        rows: One for each object and prompt.
+        skipped: Broken pictures as set/stem, with the reason.
+        seconds: Where the time went.
+    """
+
+    label: str
+    weights: str
+    rows: Sequence[Row]
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    def means(self) -> dict[str, dict[str, Means]]:
+        """Means by prompt and set, with the number of objects as ``count``."""
+        groups: dict[str, dict[str, list[Row]]] = {}
+        for row in self.rows:
+            groups.setdefault(row.key.prompt, {}).setdefault(row.key.dataset, []).append(row)
+        return {
+            prompt: {name: {**_means(rows), "count": float(len(rows))} for name, rows in sets.items()}
+            for prompt, sets in groups.items()
+        }
 
 
-def to_markdown(results: Results) -> str:
-    """A table for each prompt, with a line for each set and, for each model, mean IoU / mean boundary IoU."""
-    tables = []
-    for prompt in prompts_of(results):
-        grouped = {model: group(rows, prompt) for model, rows in results.items()}
-        lines = [f"| {prompt} | pictures | " + " | ".join(grouped) + " |", "|---|--:|" + "--:|" * len(grouped)]
-        for name, rows in next(iter(grouped.values())).items():
-            cells = [_cell(groups[name]) for groups in grouped.values()]
-            lines.append(f"| {name} | {len(rows)} | " + " | ".join(cells) + " |")
-        tables.append("\n".join(lines) + "\n")
-    return "\n".join(tables)
+@dataclass(frozen=True)
+class Report:
+    """One evaluation.
+
+    Attributes:
+        settings: What the numbers depend on: metrics, resize, seed, instances, version.
+        models: In the order given.
+        groups: Sets whose unweighted mean is shown, by name; all together are the mean where there is no group.
+    """
+
+    settings: Mapping[str, Any]
+    models: Sequence[ModelResult]
+    groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def to_markdown(self) -> str:
+        """For each prompt and pair of metrics a table: a line for each model, a column for each set."""
+        means = {result.label: result.means() for result in self.models}
+        tables = []
+        for prompt in _unique(prompt for by_prompt in means.values() for prompt in by_prompt):
+            sets = _unique(name for by_prompt in means.values() for name in by_prompt.get(prompt, {}))
+            found = _unique(
+                metric for by_prompt in means.values() for row in by_prompt.get(prompt, {}).values() for metric in row
+            )
+            for metrics in _columns(found):
+                tables.append(self._table(prompt, metrics, sets, means))
+        return "\n".join(tables)
+
+    def _table(
+        self, prompt: str, metrics: Sequence[str], sets: Sequence[str], means: Mapping[str, dict[str, dict[str, Means]]]
+    ) -> str:
+        groups = self.groups or ({"mean": sets} if len(sets) > 1 else {})
+        first = next(by_prompt[prompt] for by_prompt in means.values() if prompt in by_prompt)
+        heads = [f"{name} ({first[name]['count']:.0f})" if name in first else name for name in sets]
+        lines = [f"**{prompt}**: {' / '.join(metrics)}", "", f"| model | {' | '.join([*heads, *groups])} |"]
+        lines.append("|---|" + "--:|" * (len(sets) + len(groups)))
+        for label, by_prompt in means.items():
+            row = by_prompt.get(prompt, {})
+            cells = [_cell(row.get(name), metrics) for name in sets]
+            cells += [_cell(group_mean(row, names), metrics) for names in groups.values()]
+            lines.append(f"| {label} | {' | '.join(cells)} |")
+        return "\n".join(lines) + "\n"
+
+    def to_csv(self) -> str:
+        """One line for each model, prompt and set, with all means."""
+        lines = [
+            {"model": result.label, "prompt": prompt, "set": name, **values}
+            for result in self.models
+            for prompt, sets in result.means().items()
+            for name, values in sets.items()
+        ]
+        text = io.StringIO()
+        writer = csv.DictWriter(text, _unique(key for line in lines for key in line), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(lines)
+        return text.getvalue()
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, with a row for each object; curves are left out."""
+        return {
+            "settings": dict(self.settings),
+            "groups": {name: list(sets) for name, sets in self.groups.items()},
+            "models": {
+                result.label: {
+                    "weights": result.weights,
+                    "means": result.means(),
+                    "skipped": dict(result.skipped),
+                    "seconds": dict(result.seconds),
+                    "rows": [{**row.key._asdict(), **row.scores.values} for row in result.rows],
+                }
+                for result in self.models
+            },
+        }
 
 
-def to_json(results: Results, seed: int) -> dict[str, Any]:
-    """Everything that was measured: means by prompt and set, and a row for each picture."""
-    return {
-        "seed": seed,
-        "models": {
-            model: {
-                "means": {prompt: _means(group(rows, prompt)) for prompt in prompts_of(results)},
-                "rows": [asdict(row) for row in rows],
-            }
-            for model, rows in results.items()
-        },
-    }
+def group_mean(row: Mapping[str, Means], sets: Sequence[str]) -> Means | None:
+    """Unweighted mean over sets, as the paper averages; None where one of them was not measured."""
+    if not sets or any(name not in row for name in sets):
+        return None
+    shared = [metric for metric in row[sets[0]] if all(metric in row[name] for name in sets)]
+    return {metric: fmean(row[name][metric] for name in sets) for metric in shared}
 
 
-def _means(groups: Mapping[str, Sequence[Row]]) -> dict[str, dict[str, float]]:
-    return {
-        name: {"iou": fmean(r.iou for r in rows), "biou": fmean(r.biou for r in rows)} for name, rows in groups.items()
-    }
+def _means(rows: Sequence[Row]) -> Means:
+    """Means of a set, those of the numbers of clicks too."""
+    clicks = {name: fmean(row.scores.values[name] for row in rows) for name in rows[0].scores.values if "noc" in name}
+    return {**clicks, **summarise(row.scores for row in rows)}
 
 
-def _cell(rows: Sequence[Row]) -> str:
-    return f"{fmean(r.iou for r in rows):.3f} / {fmean(r.biou for r in rows):.3f}"
+def _columns(found: Sequence[str]) -> list[tuple[str, ...]]:
+    """Metrics grouped into cells: those of the paper in pairs, all others alone."""
+    left = [metric for metric in found if metric != "count"]
+    cells: list[tuple[str, ...]] = []
+    while left:
+        pair = next((pair for pair in PAIRED if left[0] in pair and set(pair) <= set(left)), (left[0],))
+        cells.append(pair)
+        left = [metric for metric in left if metric not in pair]
+    return cells
+
+
+def _cell(values: Means | None, metrics: Sequence[str]) -> str:
+    if values is None:
+        return "-"
+    return " / ".join(f"{values[metric]:.{DECIMALS.get(metric, 3)}f}" for metric in metrics)
+
+
+def _unique(items: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(items))

@@ -1,0 +1,143 @@
+"""Is the difference real? Two evaluations, object by object, with bootstrap confidence intervals."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vns_sam.errors import DataError, UsageError
+
+RESAMPLES = 10_000
+BATCH = 500
+"""Resamples drawn at once: memory stays small on large sets."""
+
+Rows = dict[tuple[str, str], dict[tuple[str, str], dict[str, float]]]
+"""Scores by (prompt, set), then by (stem, target)."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How much a metric's mean changes from the first evaluation to the second.
+
+    Attributes:
+        prompt, dataset, metric: What was compared.
+        count: Objects that both have.
+        first, second: Means.
+        low, high: 95 % interval of the change, from resampling objects in pairs.
+    """
+
+    prompt: str
+    dataset: str
+    metric: str
+    count: int
+    first: float
+    second: float
+    low: float
+    high: float
+
+    @property
+    def change(self) -> float:
+        """Second minus first."""
+        return self.second - self.first
+
+    @property
+    def certain(self) -> bool:
+        """Whether the interval leaves out 0."""
+        return self.low > 0 or self.high < 0
+
+
+def read_rows(source: str) -> tuple[str, Rows]:
+    """Reads one model's rows from a report.
+
+    Args:
+        source: ``report.json``, or ``report.json:MODEL`` where it holds several.
+
+    Returns:
+        The model's label and its rows.
+
+    Raises:
+        UsageError: The model is not in the report, or has to be named.
+        DataError: The file is missing or no report.
+    """
+    path, label = _split(source)
+    try:
+        models: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))["models"]
+        rows_of = {name: result["rows"] for name, result in models.items()}
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {(error.strerror or '').lower()}") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise DataError(f"expected a report of vns-sam evaluate at {path}, found another file") from None
+    known = ", ".join(rows_of)
+    if label is None and len(rows_of) == 1:
+        label = next(iter(rows_of))
+    if label is None:
+        raise UsageError(f"{path} holds {len(rows_of)} models: {known}", hint=f"{path}:{next(iter(rows_of), 'MODEL')}")
+    if label not in rows_of:
+        raise UsageError(f"{path} holds no model '{label}'", hint=f"one of {known}")
+    return label, _group(rows_of[label])
+
+
+def compare(first: Rows, second: Rows, metrics: Sequence[str] = ("iou", "biou"), seed: int = 0) -> list[Difference]:
+    """Differences by prompt, set and metric, over the objects that both evaluations hold.
+
+    Raises:
+        DataError: They share no object.
+    """
+    differences = []
+    for place in [place for place in first if place in second]:
+        shared = [key for key in first[place] if key in second[place]]
+        for metric in metrics:
+            pairs = [(first[place][key].get(metric), second[place][key].get(metric)) for key in shared]
+            values = np.array([pair for pair in pairs if None not in pair], dtype=float)
+            if len(values):
+                low, high = bootstrap(values[:, 1] - values[:, 0], np.random.default_rng(seed))
+                before, after = values.mean(axis=0).tolist()
+                differences.append(Difference(*place, metric, len(values), before, after, low, high))
+    if not differences:
+        raise DataError(
+            "the two evaluations share no object and metric", hint="measure both on the same sets with the same prompts"
+        )
+    return differences
+
+
+def bootstrap(values: np.ndarray, rng: np.random.Generator, level: float = 0.95) -> tuple[float, float]:
+    """Percentile interval of the mean of values (N,)."""
+    means = np.concatenate(
+        [values[rng.integers(len(values), size=(BATCH, len(values)))].mean(axis=1) for _ in range(RESAMPLES // BATCH)]
+    )
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def to_markdown(differences: Sequence[Difference], first: str, second: str) -> str:
+    """A table with a line for each prompt, set and metric; a star marks intervals that leave out 0."""
+    lines = [
+        f"| prompt | set | objects | metric | {first} | {second} | change | 95 % interval |",
+        "|---|---|--:|---|--:|--:|--:|--:|",
+    ]
+    for d in differences:
+        star = " *" if d.certain else ""
+        lines.append(
+            f"| {d.prompt} | {d.dataset} | {d.count} | {d.metric} | {d.first:.3f} | {d.second:.3f} "
+            f"| {d.change:+.3f}{star} | {d.low:+.3f} to {d.high:+.3f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _split(source: str) -> tuple[str, str | None]:
+    """Path and label; a label may hold colons and slashes, a path ends in .json."""
+    head, mark, label = source.partition(".json:")
+    return (head + ".json", label) if mark else (source, None)
+
+
+def _group(lines: Sequence[Mapping[str, Any]]) -> Rows:
+    rows: Rows = {}
+    for line in lines:
+        values = {name: value for name, value in line.items() if isinstance(value, int | float)}
+        rows.setdefault((line["prompt"], line["dataset"]), {})[line["stem"], line["target"]] = values
+    return rows

@@ -1,0 +1,154 @@
+"""One line for each object and prompt, written as soon as it is scored, so that a run that stops loses nothing."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+from zlib import crc32
+
+from vns_sam.errors import DataError, UsageError
+from vns_sam.metrics.scoring import ImageScores
+
+
+class Key(NamedTuple):
+    """What was asked: an object of a picture, and the prompt. ``target`` is "" for the whole mask, else the id."""
+
+    dataset: str
+    stem: str
+    target: str
+    prompt: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """One scored object.
+
+    Attributes:
+        key: What was asked.
+        scores: Of the mask that came back.
+        decode: Seconds spent on prompting the model.
+        metrics: Seconds spent on scoring, in whichever process.
+    """
+
+    key: Key
+    scores: ImageScores
+    decode: float = 0.0
+    metrics: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready form."""
+        seconds = {"decode": round(self.decode, 5), "metrics": round(self.metrics, 5)}
+        return {**self.key._asdict(), "scores": self.scores.to_json(), "seconds": seconds}
+
+    @classmethod
+    def from_json(cls, line: Mapping[str, Any]) -> Row:
+        """Reads :meth:`to_json`'s form."""
+        key = Key(*(line[name] for name in Key._fields))
+        return cls(key, ImageScores.from_json(line["scores"]), **line["seconds"])
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The part of the pictures that one of several processes takes: every ``count``-th from ``index`` on."""
+
+    index: int = 0
+    count: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.index + 1}-of-{self.count}"
+
+
+@dataclass
+class RowStore:
+    """The rows of one model, in files that only grow.
+
+    Attributes:
+        folder: Where they are, or None to keep them in memory.
+        label: What the model is called in the report.
+        identity: What the numbers depend on beside the key: weights, metrics, resize, seed.
+        shard: Which process this is; each writes a file of its own and reads those of all.
+        rows: What is scored.
+        skipped: Why a picture, named by set and stem, was passed over.
+    """
+
+    folder: Path | None
+    label: str
+    identity: Mapping[str, Any]
+    shard: Shard = field(default_factory=Shard)
+    rows: dict[Key, Row] = field(default_factory=dict)
+    skipped: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.folder is None:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for path in sorted(self.folder.glob(f"{self._name}.*.jsonl")):
+            self._read(path)
+        path = self.folder / f"{self._name}.{self.shard}.jsonl"
+        try:
+            self._file = path.open("a", encoding="utf-8")
+        except OSError as error:
+            raise DataError(f"cannot write {path}: {error.strerror}", hint="give another --out") from None
+        if self._file.tell() == 0:
+            self._write({"label": self.label, **self.identity})
+        else:
+            self._file.write("\n")  # a killed run may have left half a line
+
+    def add(self, row: Row) -> None:
+        """Keeps a row."""
+        self.rows[row.key] = row
+        if self.folder is not None:
+            self._write(row.to_json())
+
+    def skip(self, dataset: str, stem: str, reason: str) -> None:
+        """Keeps why a picture was passed over; a later run tries it again."""
+        self.skipped[dataset, stem] = reason
+        if self.folder is not None:
+            self._write({"dataset": dataset, "stem": stem, "skipped": reason})
+
+    def missing(self, keys: Sequence[Key]) -> list[Key]:
+        """Those that have no row yet."""
+        return [key for key in keys if key not in self.rows]
+
+    @property
+    def _name(self) -> str:
+        """A file name for any label; the checksum keeps two labels apart that read alike."""
+        return f"{re.sub(r'[^A-Za-z0-9._-]+', '_', self.label)[-60:]}-{crc32(self.label.encode()):08x}"
+
+    def _write(self, line: Mapping[str, Any]) -> None:
+        self._file.write(json.dumps(line) + "\n")
+        self._file.flush()
+
+    def _read(self, path: Path) -> None:
+        for line in _lines(path):
+            if "label" in line:
+                _check_identity(path, line, {"label": self.label, **self.identity})
+            elif "skipped" in line:
+                self.skipped[line["dataset"], line["stem"]] = line["skipped"]
+            else:
+                row = Row.from_json(line)
+                self.rows[row.key] = row
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The lines of a file; one that was cut off is passed over."""
+    for text in path.read_text(encoding="utf-8").splitlines():
+        try:
+            line = json.loads(text)
+        except ValueError:
+            continue
+        yield line
+
+
+def _check_identity(path: Path, found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+    other = [name for name in expected if found.get(name) != expected[name]]
+    if other:
+        name = other[0]
+        raise UsageError(
+            f"{path} holds an evaluation with {name} {found.get(name)}, expected {expected[name]}",
+            hint="give another --out, or remove the folder to measure again",
+        )

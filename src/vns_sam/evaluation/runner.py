@@ -1,0 +1,260 @@
+"""Measures a model picture by picture: encode once, prompt every object in every way, score in worker processes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from vns_sam.data.pairs import Pair, check_same_size, find_pairs, read_instances, read_mask
+from vns_sam.errors import DataError
+from vns_sam.evaluation.frames import Frame, Resize, frame
+from vns_sam.evaluation.protocol import Protocol, draw_prompt
+from vns_sam.evaluation.rows import Key, Row, RowStore
+from vns_sam.images.geometry import maps_to_original
+from vns_sam.images.read import read_image
+from vns_sam.metrics.iou import iou
+from vns_sam.metrics.scoring import ImageScores, Scorer, saliency_map
+from vns_sam.prompts.clicks import next_click
+from vns_sam.sam.promptable import PromptableNetwork
+from vns_sam.types import ImageFeatures, PromptableModel, Prompts
+
+NOC = (0.85, 0.90)
+"""IoU that clicks are counted up to."""
+MASK_METRICS = ("iou", "biou")
+"""What the thresholded mask is enough for; the others want a map."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the numbers depend on beside model, picture and prompt.
+
+    Attributes:
+        metrics: See ``vns_sam.metrics.scoring.METRICS``.
+        resize: "fit" keeps the aspect, "square" is the authors' way.
+        instances: Whether each object of ``masks_instance/`` is asked for by itself, where a set has that folder.
+    """
+
+    metrics: tuple[str, ...] = MASK_METRICS
+    resize: Resize = "fit"
+    instances: bool = False
+
+
+@dataclass
+class Clock:
+    """Seconds of a run by what they were spent on; ``metrics`` in the worker processes, the rest in this one."""
+
+    read: float = 0.0
+    encode: float = 0.0
+    decode: float = 0.0
+    metrics: float = 0.0
+    wait: float = 0.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one picture: nothing to say, done by an earlier run, or why it was passed over."""
+
+    pair: Pair
+    done_before: bool = False
+    error: str = ""
+
+
+def scored_pairs(folder: str | Path) -> list[Pair]:
+    """The pairs of a set that are scored: its ``test.txt``, or all where it has none.
+
+    Raises:
+        DataError: The set is missing, empty or broken, or its list names a picture that is not there.
+    """
+    return find_pairs(folder, "test" if (Path(folder) / "test.txt").is_file() else None)
+
+
+def fingerprint(model: PromptableNetwork) -> str:
+    """A digest of a model's weights."""
+    digest = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def evaluate(
+    model: PromptableModel,
+    pairs: Sequence[Pair],
+    protocols: Sequence[Protocol],
+    settings: Settings,
+    store: RowStore,
+    *,
+    workers: int = 0,
+    strict: bool = False,
+    clock: Clock | None = None,
+) -> Iterator[Outcome]:
+    """Scores a model; rows go to the store, pictures whose rows are there already are passed over.
+
+    Args:
+        model: The model.
+        pairs: Pictures with their true masks.
+        protocols: Prompts.
+        settings: What is scored.
+        store: Receives the rows.
+        workers: Processes that score beside this one; 0 scores here.
+        strict: Whether a broken pair ends the run.
+        clock: Receives the time split.
+
+    Yields:
+        One outcome for each pair, in order.
+
+    Raises:
+        DataError: ``strict``, and a picture or mask cannot be read, they differ in size, or a mask is empty.
+    """
+    clock = clock or Clock()
+    seconds: dict[Key, tuple[float, dict[str, float]]] = {}
+
+    def keep(finished: Iterator[tuple[Key, ImageScores, float]]) -> None:
+        for key, scores, spent in finished:
+            decode, extra = seconds.pop(key)
+            clock.metrics += spent
+            store.add(Row(key, ImageScores({**scores.values, **extra}, scores.curves), decode, spent))
+
+    with Scorer(settings.metrics, workers) as scorer:
+        for pair in pairs:
+            outcome = Outcome(pair)
+            try:
+                todo = _open(pair, protocols, settings, store, clock)
+                if todo is None:
+                    outcome = Outcome(pair, done_before=True)
+                else:
+                    for answer in _ask(model, todo, clock):
+                        seconds[answer.key] = answer.seconds, answer.extra
+                        start = perf_counter()
+                        scorer.submit(answer.key, answer.found, _map(answer.logits, settings), answer.truth)
+                        clock.wait += perf_counter() - start
+            except DataError as error:
+                if strict:
+                    raise
+                outcome = Outcome(pair, error=error.message)
+                store.skip(pair.dataset, pair.stem, error.message)
+            keep(scorer.done())
+            yield outcome
+        start = perf_counter()
+        keep(scorer.drain())
+        clock.wait += perf_counter() - start
+
+
+@dataclass(frozen=True)
+class _Todo:
+    """An opened picture with what is still to be asked: prompt and true mask, in the frame and outside it."""
+
+    frame: Frame
+    asked: list[tuple[Key, Protocol, Prompts, np.ndarray, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class _Answer:
+    key: Key
+    logits: np.ndarray
+    truth: np.ndarray
+    seconds: float
+    extra: dict[str, float]
+
+    @property
+    def found(self) -> np.ndarray:
+        mask: np.ndarray = self.logits > 0
+        return mask
+
+
+def _open(pair: Pair, protocols: Sequence[Protocol], settings: Settings, store: RowStore, clock: Clock) -> _Todo | None:
+    """Reads a picture and draws the prompts that have no row yet; None where there is nothing to do."""
+    start = perf_counter()
+    truths = _truths(pair, settings)
+    keys = {
+        Key(pair.dataset, pair.stem, target, str(protocol)): (protocol, truth)
+        for target, truth in truths.items()
+        for protocol in protocols
+    }
+    missing = store.missing(list(keys))
+    if not missing:
+        clock.read += perf_counter() - start
+        return None
+    image = read_image(pair.image)
+    check_same_size(pair, image, next(iter(truths.values())))
+    framed = frame(image, settings.resize)
+    inside = {target: framed.truth(truth) for target, truth in truths.items()}
+    asked = []
+    for key in missing:
+        protocol, truth = keys[key]
+        name = "/".join(filter(None, (key.dataset, key.stem, key.target)))
+        asked.append((key, protocol, draw_prompt(inside[key.target], protocol, name), inside[key.target], truth))
+    clock.read += perf_counter() - start
+    return _Todo(framed, asked)
+
+
+def _truths(pair: Pair, settings: Settings) -> dict[str, np.ndarray]:
+    """The true masks of a picture by target."""
+    if settings.instances and pair.instances:
+        masks = read_instances(pair.instances)
+        if masks:
+            return {str(i): mask for i, mask in enumerate(masks, start=1)}
+    return {"": read_mask(pair.mask)}
+
+
+def _ask(model: PromptableModel, todo: _Todo, clock: Clock) -> Iterator[_Answer]:
+    """Encodes a picture and decodes what is asked: all prompts at once, clicks one after the other."""
+    start = perf_counter()
+    features = model.encode([todo.frame.image])
+    clock.encode += perf_counter() - start
+    at_once = [asked for asked in todo.asked if asked[1].kind != "clicks"]
+    if at_once:
+        start = perf_counter()
+        prompts = [prompts for _, _, prompts, _, _ in at_once]
+        logits = model.decode(features, prompts, [0] * len(prompts)).mask_logits
+        spent = perf_counter() - start
+        clock.decode += spent
+        for (key, _, _, _, truth), row in zip(at_once, logits, strict=True):
+            found = todo.frame.masks_back(row[None], features)[0].cpu().numpy()
+            yield _Answer(key, found, truth, spent / len(at_once), {})
+    for key, protocol, _, inside, truth in todo.asked:
+        if protocol.kind == "clicks":
+            start = perf_counter()
+            found, extra = _click(model, features, todo.frame, inside, protocol.count)
+            clock.decode += perf_counter() - start
+            yield _Answer(key, found, truth, perf_counter() - start, extra)
+
+
+def _click(
+    model: PromptableModel, features: ImageFeatures, view: Frame, truth: np.ndarray, limit: int
+) -> tuple[np.ndarray, dict[str, float]]:
+    """Corrects a mask click by click until its IoU reaches the highest of ``NOC`` or the limit.
+
+    Returns:
+        The last logits (H, W) at the original size, and the number of clicks for each IoU; the limit where it is
+        not reached.
+    """
+    found = np.zeros_like(truth)
+    clicks: list[Any] = []
+    reached = dict.fromkeys(NOC, limit)
+    logits = None
+    while len(clicks) < limit and (click := next_click(found, truth)):
+        clicks.append(click)
+        points = np.array([[(c.x, c.y) for c in clicks]], np.float32)
+        labels = np.array([[c.label for c in clicks]])
+        logits = model.decode(features, [Prompts(points=points, labels=labels)], [0]).mask_logits
+        found = (maps_to_original(logits.float(), features.geometry[0])[0] > 0).cpu().numpy()
+        score = iou(found, truth)
+        for target in NOC:
+            if score >= target:
+                reached[target] = min(reached[target], len(clicks))
+        if score >= max(NOC):
+            break
+    if logits is None:
+        raise DataError("the true mask is empty, there is nothing to click on")
+    return view.masks_back(logits, features)[0].cpu().numpy(), {f"noc{t * 100:.0f}": n for t, n in reached.items()}
+
+
+def _map(logits: np.ndarray, settings: Settings) -> np.ndarray | None:
+    return saliency_map(logits) if set(settings.metrics) - set(MASK_METRICS) else None

@@ -1,0 +1,207 @@
+"""A whole evaluation: sets, prompts and settings once, then any number of models, each resumable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from vns_sam.data.pairs import Pair
+from vns_sam.errors import DataError, UsageError
+from vns_sam.evaluation.frames import Resize
+from vns_sam.evaluation.protocol import Protocol, parse_protocols
+from vns_sam.evaluation.report import ModelResult, Report
+from vns_sam.evaluation.rows import RowStore, Shard
+from vns_sam.evaluation.runner import Clock, Outcome, Settings, evaluate, fingerprint, scored_pairs
+from vns_sam.images.write import check_writable, write_json, write_text
+from vns_sam.metrics.scoring import parse_metrics
+from vns_sam.sam.promptable import PromptableNetwork
+
+REPORT = "report"
+ROWS = "rows"
+
+
+@dataclass(frozen=True)
+class Suite:
+    """What every model is measured on.
+
+    Attributes:
+        pairs: Pictures of all sets, set by set.
+        protocols: Prompts.
+        settings: What is scored.
+        seed: Of the prompts.
+        groups: Means over some sets, by name.
+    """
+
+    pairs: Sequence[Pair]
+    protocols: Sequence[Protocol]
+    settings: Settings
+    seed: int = 0
+    groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    @property
+    def sets(self) -> list[str]:
+        """Names of the sets, in order."""
+        return list(dict.fromkeys(pair.dataset for pair in self.pairs))
+
+    def run(
+        self,
+        model: PromptableNetwork,
+        label: str,
+        out: Path | None = None,
+        *,
+        workers: int = 0,
+        strict: bool = False,
+        shard: Shard | None = None,
+    ) -> Run:
+        """Prepares the evaluation of one model; nothing is measured before the result is iterated.
+
+        Args:
+            model: The model.
+            label: What the report calls it.
+            out: Folder that keeps the rows, so that a stopped run goes on; None keeps nothing.
+            workers: Processes that score beside this one.
+            strict: Whether a broken pair ends the run.
+            shard: This process's part.
+
+        Raises:
+            UsageError: ``out`` holds rows of other weights or settings under this label.
+            DataError: ``out`` cannot be written.
+        """
+        return Run(self, model, label, out, workers, strict, shard or Shard())
+
+    def report(self, runs: Sequence[Run]) -> Report:
+        """Gathers finished runs; rows that other processes wrote are read in."""
+        settings = {**asdict(self.settings), "seed": self.seed, "version": version("vns-sam")}
+        return Report(settings, [run.result() for run in runs], self.groups)
+
+
+@dataclass
+class Run:
+    """The evaluation of one model: iterate it to measure, then ask for its result."""
+
+    suite: Suite
+    model: PromptableNetwork
+    label: str
+    out: Path | None
+    workers: int
+    strict: bool
+    shard: Shard
+    clock: Clock = field(default_factory=Clock)
+
+    def __post_init__(self) -> None:
+        self.weights = fingerprint(self.model)
+        if self.out is not None:
+            check_writable(self.out / f"{REPORT}.json")
+        self.store = self._store()
+        self.pairs = self.suite.pairs[self.shard.index :: self.shard.count]
+
+    def __len__(self) -> int:
+        """Pictures of this process."""
+        return len(self.pairs)
+
+    def __iter__(self) -> Iterator[Outcome]:
+        """Measures, with one outcome for each picture."""
+        return evaluate(
+            self.model,
+            self.pairs,
+            self.suite.protocols,
+            self.suite.settings,
+            self.store,
+            workers=self.workers,
+            strict=self.strict,
+            clock=self.clock,
+        )
+
+    def result(self) -> ModelResult:
+        """Rows of this suite, in its order.
+
+        Raises:
+            DataError: There is none.
+        """
+        store = self.store if self.shard.count == 1 else self._store()
+        prompts = [str(protocol) for protocol in self.suite.protocols]
+        place = {(pair.dataset, pair.stem): i for i, pair in enumerate(self.suite.pairs)}
+        rows = [row for row in store.rows.values() if row.key[:2] in place and row.key.prompt in prompts]
+        if not rows:
+            raise DataError(f"{self.label}: none of {len(place)} pictures could be scored", hint="see the lines above")
+        rows.sort(key=lambda row: (place[row.key[:2]], row.key.target, prompts.index(row.key.prompt)))
+        scored = {row.key[:2] for row in rows}
+        skipped = {"/".join(key): why for key, why in store.skipped.items() if key in place and key not in scored}
+        seconds = {name: round(spent, 3) for name, spent in asdict(self.clock).items()}
+        return ModelResult(self.label, self.weights, rows, skipped, seconds)
+
+    def _store(self) -> RowStore:
+        settings = self.suite.settings
+        identity: dict[str, Any] = {
+            "weights": self.weights,
+            "metrics": list(settings.metrics),
+            "resize": settings.resize,
+            "seed": self.suite.seed,
+            "instances": settings.instances,
+        }
+        return RowStore(None if self.out is None else self.out / ROWS, self.label, identity, self.shard)
+
+
+def make_suite(
+    folders: Sequence[str | Path],
+    prompts: Sequence[str],
+    *,
+    metrics: Sequence[str] = ("iou", "biou"),
+    resize: Resize = "fit",
+    instances: bool = False,
+    seed: int = 0,
+    limit: int | None = None,
+    groups: Mapping[str, Sequence[str]] | None = None,
+) -> Suite:
+    """Opens the sets and judges every name before anything is measured.
+
+    Args:
+        folders: Sets, or folders of sets.
+        prompts: See :func:`vns_sam.evaluation.protocol.parse_protocols`.
+        metrics: See ``vns_sam.metrics.scoring.METRICS``.
+        resize: "fit" keeps the aspect, "square" squashes to 1024 x 1024 as the authors do.
+        instances: Whether each object of ``masks_instance/`` is asked for by itself.
+        seed: Of the prompts.
+        limit: Pictures of each set at most.
+        groups: Means over some sets, by name.
+
+    Raises:
+        UsageError: A prompt, metric or set of a group is unknown, or two sets share a name.
+        DataError: A set is missing or empty.
+    """
+    sets = [folder for given in folders for folder in find_sets(Path(given))]
+    names = [folder.resolve().name for folder in sets]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice:
+        raise UsageError(f"two sets are called '{twice}'", hint="the folder's name is the name of the set")
+    for group, members in (groups or {}).items():
+        for member in members:
+            if member not in names:
+                raise UsageError(f"group '{group}' names the set '{member}', which is not measured", hint="--data")
+    pairs = [pair for folder in sets for pair in scored_pairs(folder)[:limit]]
+    settings = Settings(parse_metrics(metrics), resize, instances)
+    return Suite(pairs, parse_protocols(prompts, seed), settings, seed, groups or {})
+
+
+def find_sets(folder: Path) -> list[Path]:
+    """The folder itself, or the sets in it where it is a folder of sets."""
+    if (folder / "images").is_dir() or not folder.is_dir():
+        return [folder]
+    inside = sorted(path for path in folder.iterdir() if (path / "images").is_dir() and (path / "masks").is_dir())
+    return inside or [folder]
+
+
+def write_report(report: Report, folder: Path) -> list[Path]:
+    """Writes ``report.md``, ``report.csv`` and ``report.json``.
+
+    Raises:
+        DataError: The folder cannot be written.
+    """
+    paths = [folder / f"{REPORT}.{suffix}" for suffix in ("md", "csv", "json")]
+    write_text(paths[0], report.to_markdown())
+    write_text(paths[1], report.to_csv())
+    write_json(paths[2], report.to_json())
+    return paths

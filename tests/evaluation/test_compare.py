@@ -1,0 +1,70 @@
+"""Differences in pairs: intervals that hold the truth, and reports that do not fit told in one line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from vns_sam.errors import DataError, UsageError
+from vns_sam.evaluation.compare import bootstrap, compare, read_rows, to_markdown
+
+
+def line(stem: str, iou: float, dataset: str = "camo", prompt: str = "box") -> dict[str, Any]:
+    return {"dataset": dataset, "stem": stem, "target": "", "prompt": prompt, "iou": iou}
+
+
+def write(path: Path, **models: list[dict[str, Any]]) -> str:
+    path.write_text(json.dumps({"models": {name: {"rows": rows} for name, rows in models.items()}}))
+    return str(path)
+
+
+def test_differences_are_taken_over_shared_objects(tmp_path: Path) -> None:
+    first = write(tmp_path / "a.json", one=[line("x", 0.2), line("y", 0.4), line("only", 1.0)])
+    second = write(tmp_path / "b.json", two=[line("y", 0.7), line("x", 0.5), line("z", 0.0), line("x", 0.1, "other")])
+    (name, before), (other, after) = read_rows(first), read_rows(second)
+    assert (name, other) == ("one", "two")
+    (d,) = compare(before, after, ["iou", "biou"])
+    assert (d.prompt, d.dataset, d.metric, d.count) == ("box", "camo", "iou", 2)
+    assert (d.first, d.second, d.change) == pytest.approx((0.3, 0.6, 0.3))
+    assert (d.low, d.high) == pytest.approx((0.3, 0.3))
+    assert d.certain
+    assert "| box | camo | 2 | iou | 0.300 | 0.600 | +0.300 * | +0.300 to +0.300 |" in to_markdown([d], "one", "two")
+
+
+def test_intervals_hold_the_true_mean_about_as_often_as_they_say() -> None:
+    rng = np.random.default_rng(0)
+    hits = 0
+    for _ in range(60):
+        low, high = bootstrap(rng.normal(0.1, 1, 80), rng)
+        hits += low <= 0.1 <= high
+    assert 50 <= hits <= 60
+
+
+def test_no_difference_is_not_certain(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    values = rng.random(40)
+    before = [line(str(i), float(v)) for i, v in enumerate(values)]
+    after = [line(str(i), float(v)) for i, v in enumerate(rng.permutation(values))]
+    source = write(tmp_path / "a.json", one=before, two=after)
+    (d,) = compare(read_rows(f"{source}:one")[1], read_rows(f"{source}:two")[1], ["iou"])
+    assert not d.certain
+    assert d.low < 0 < d.high
+
+
+def test_mistakes_are_told(tmp_path: Path) -> None:
+    both = write(tmp_path / "both.json", one=[line("x", 0.2)], two=[line("y", 0.2)])
+    with pytest.raises(UsageError, match="holds 2 models: one, two"):
+        read_rows(both)
+    with pytest.raises(UsageError, match="holds no model 'three'"):
+        read_rows(f"{both}:three")
+    with pytest.raises(DataError, match="cannot read"):
+        read_rows(str(tmp_path / "none.json"))
+    (tmp_path / "other.json").write_text("[1]")
+    with pytest.raises(DataError, match="expected a report"):
+        read_rows(str(tmp_path / "other.json"))
+    with pytest.raises(DataError, match="share no object"):
+        compare(read_rows(f"{both}:one")[1], read_rows(f"{both}:two")[1])

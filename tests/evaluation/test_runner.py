@@ -1,0 +1,194 @@
+"""Measuring: a perfect model scores in full, broken pairs are passed over, and nothing is measured twice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from fakes import SIDE, FakeModel
+from workshop import write_disks
+
+from vns_sam.data.pairs import Pair, find_pairs
+from vns_sam.errors import DataError
+from vns_sam.evaluation.protocol import Protocol, parse_protocols
+from vns_sam.evaluation.rows import Row, RowStore
+from vns_sam.evaluation.runner import Clock, Settings, evaluate, scored_pairs
+from vns_sam.types import DecoderOutput, ImageFeatures, Prompts
+
+
+class Oracle(FakeModel):
+    """Marks what is bright in the picture: the disk, all of it or its left part, or nothing."""
+
+    def __init__(self, share: float = 1.0) -> None:
+        super().__init__()
+        self.share = share
+        self.bright = np.zeros((SIDE, SIDE), bool)
+        self.asked: list[Prompts] = []
+
+    def encode(self, images: Sequence[np.ndarray]) -> ImageFeatures:
+        found = images[0].min(axis=2) > 110
+        if images[0].shape[0] > SIDE:
+            found = cv2.resize(found.astype(np.uint8) * 255, (SIDE, SIDE), interpolation=cv2.INTER_AREA) > 127
+        xs = np.flatnonzero(found.any(axis=0))
+        if self.share < 1:
+            found[:, xs[0] + int(self.share * len(xs)) :] = False
+        self.bright = np.pad(found, ((0, SIDE - found.shape[0]), (0, SIDE - found.shape[1])))
+        return super().encode(images)
+
+    def decode(self, features: ImageFeatures, prompts: Sequence[Prompts], image_index: Sequence[int]) -> DecoderOutput:
+        self.asked += prompts
+        logits = torch.from_numpy(self.bright)[None, None].float() * 10 - 5
+        return DecoderOutput(logits.expand(len(prompts), -1, -1, -1), torch.ones(len(prompts)))
+
+
+class Learner(FakeModel):
+    """Marks a band around each click that is wide enough to be right after a few."""
+
+    def decode(self, features: ImageFeatures, prompts: Sequence[Prompts], image_index: Sequence[int]) -> DecoderOutput:
+        (given,) = prompts
+        assert given.points is not None
+        assert given.labels is not None
+        logits = torch.full((1, 1, SIDE, SIDE), -5.0)
+        for (x, y), label in zip(given.points[0].astype(int), given.labels[0], strict=True):
+            logits[0, 0, max(0, y - 6) : y + 7, max(0, x - 6) : x + 7] = 5.0 if label else -5.0
+        return DecoderOutput(logits, torch.ones(1))
+
+
+@pytest.fixture(scope="module")
+def disks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_disks(tmp_path_factory.mktemp("sets") / "disks", 6)
+
+
+def score(model: FakeModel, pairs: Sequence[Pair], *prompts: str, settings: Settings | None = None) -> list[Row]:
+    store = RowStore(None, "fake", {})
+    list(evaluate(model, pairs, parse_protocols(prompts or ["box"]), settings or Settings(), store, strict=True))
+    return list(store.rows.values())
+
+
+def test_a_perfect_model_scores_one_with_every_prompt(disks: Path) -> None:
+    model = Oracle()
+    prompts = ("box", "noise-box", "points:3", "mask", "image", "clicks:2")
+    rows = score(model, find_pairs(disks), *prompts)
+    assert [row.key for row in rows] == [("disks", f"{i:03d}", "", prompt) for i in range(6) for prompt in prompts]
+    assert {(row.scores.values["iou"], row.scores.values["biou"]) for row in rows} == {(1, 1)}
+    assert {row.scores.values.get("noc90") for row in rows} == {1, None}
+    assert all(row.decode > 0 for row in rows)
+    assert len(model.encoded) == 6
+
+
+def test_half_an_object_scores_half_and_nothing_scores_zero(disks: Path) -> None:
+    half = [row.scores.values["iou"] for row in score(Oracle(0.5), find_pairs(disks))]
+    assert half == pytest.approx([0.5] * 6, abs=0.06)
+    assert [row.scores.values["iou"] for row in score(Oracle(0), find_pairs(disks))] == [0] * 6
+
+
+def test_squashed_pictures_are_scored_at_their_own_size(disks: Path) -> None:
+    rows = score(Oracle(), find_pairs(disks), settings=Settings(resize="square"))
+    assert min(row.scores.values["iou"] for row in rows) > 0.85
+
+
+def test_clicks_are_counted_until_the_mask_is_right(tmp_path: Path) -> None:
+    folder = write_disks(tmp_path / "disks", 1)
+    truth = np.zeros((48, 64), np.uint8)
+    truth[10:23, 5:44] = 255
+    cv2.imwrite(str(folder / "masks" / "000.png"), truth)
+    (row,) = score(Learner(), find_pairs(folder), "clicks:8")
+    assert 3 <= row.scores.values["noc85"] <= row.scores.values["noc90"] < 8
+    assert row.scores.values["iou"] >= 0.9
+    (hopeless,) = score(Oracle(0), find_pairs(folder), "clicks:8")
+    assert hopeless.scores.values["noc85"] == hopeless.scores.values["noc90"] == 8
+
+
+def test_each_instance_is_asked_for_by_itself(tmp_path: Path) -> None:
+    folder = write_disks(tmp_path / "disks", 1)
+    ids = np.zeros((48, 64), np.uint8)
+    ids[5:20, 5:20], ids[25:40, 30:50] = 3, 7
+    (folder / "masks_instance").mkdir()
+    cv2.imwrite(str(folder / "masks_instance" / "000.png"), ids)
+    rows = score(FakeModel(), find_pairs(folder), settings=Settings(instances=True))
+    assert [row.key.target for row in rows] == ["1", "2"]
+    assert min(row.scores.values["iou"] for row in rows) > 0.8
+
+
+def test_order_of_the_pictures_does_not_matter(disks: Path) -> None:
+    pairs = find_pairs(disks)
+    forth, back = Oracle(), Oracle()
+    first = [row.key for row in score(forth, pairs, "points:2")]
+    second = [row.key for row in score(back, pairs[::-1], "points:2")]
+    assert first == second[::-1]
+    for a, b in zip(forth.asked, back.asked[::-1], strict=True):
+        assert a.points is not None
+        assert b.points is not None
+        assert np.array_equal(a.points, b.points)
+
+
+def test_worker_processes_give_the_same_rows(disks: Path) -> None:
+    stores = [RowStore(None, "fake", {}) for _ in range(2)]
+    settings = Settings(("iou", "biou", "weighted_f", "max_e"))
+    for store, workers in zip(stores, (0, 2), strict=True):
+        list(evaluate(Oracle(0.5), find_pairs(disks), parse_protocols(["box"]), settings, store, workers=workers))
+    here, there = ([(key, row.scores.values) for key, row in store.rows.items()] for store in stores)
+    assert here == there
+    assert len(here) == 6
+
+
+@pytest.mark.parametrize("damage", ["size", "empty", "cut"])
+def test_broken_pairs_are_told_and_passed_over_unless_strict(tmp_path: Path, damage: str) -> None:
+    folder = write_disks(tmp_path / "disks", 3)
+    mask = folder / "masks" / "001.png"
+    if damage == "size":
+        cv2.imwrite(str(mask), np.full((24, 32), 255, np.uint8))
+    elif damage == "empty":
+        cv2.imwrite(str(mask), np.zeros((48, 64), np.uint8))
+    else:
+        mask.write_bytes(mask.read_bytes()[:40])
+    store = RowStore(None, "fake", {})
+    outcomes = list(evaluate(Oracle(), find_pairs(folder), [Protocol()], Settings(), store))
+    assert [bool(outcome.error) for outcome in outcomes] == [False, True, False]
+    assert [key.stem for key in store.rows] == ["000", "002"]
+    assert list(store.skipped) == [("disks", "001")]
+    with pytest.raises(DataError):
+        score(Oracle(), find_pairs(folder))
+
+
+def test_what_has_a_row_is_not_measured_again(disks: Path, tmp_path: Path) -> None:
+    pairs = find_pairs(disks)
+
+    def measure(prompts: Sequence[str], share: float) -> tuple[Oracle, RowStore]:
+        model, store = Oracle(share), RowStore(tmp_path, "fake", {"weights": "x"})
+        list(evaluate(model, pairs, parse_protocols(prompts), Settings(), store))
+        return model, store
+
+    first, _ = measure(["box"], 1.0)
+    second, store = measure(["box"], 0.0)
+    assert (len(first.encoded), len(second.encoded)) == (6, 0)
+    assert {row.scores.values["iou"] for row in store.rows.values()} == {1}
+    third, store = measure(["box", "points"], 0.0)
+    assert (len(third.encoded), len(third.asked), len(store.rows)) == (6, 6, 12)
+
+
+def test_the_clock_tells_where_the_time_went(disks: Path) -> None:
+    clock = Clock()
+    store = RowStore(None, "fake", {})
+    list(evaluate(Oracle(), find_pairs(disks), [Protocol()], Settings(), store, clock=clock))
+    assert min(clock.read, clock.encode, clock.decode, clock.metrics) > 0
+    assert replace(clock, wait=0.0) != Clock()
+
+
+def test_only_the_test_list_is_scored(tmp_path: Path) -> None:
+    folder = write_disks(tmp_path / "disks", 3)
+    assert len(scored_pairs(folder)) == 3
+    (folder / "test.txt").write_text("002\n")
+    assert [pair.stem for pair in scored_pairs(folder)] == ["002"]
+
+
+def test_a_broken_test_list_does_not_score_the_training_pictures(tmp_path: Path) -> None:
+    folder = write_disks(tmp_path / "disks", 3)
+    (folder / "test.txt").write_text("002\n009\n")
+    with pytest.raises(DataError, match="'009'"):
+        scored_pairs(folder)

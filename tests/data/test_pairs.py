@@ -55,6 +55,18 @@ def test_split_may_name_files(root: Path, line: str) -> None:
     assert [p.stem for p in find_pairs(root, "val")] == ["b.1"]
 
 
+def test_broken_pairs_are_gathered_where_asked_for(root: Path) -> None:
+    (root / "test.txt").write_text("c\nabsent\na\n")
+    (root / "masks" / "a.png").unlink()
+    with pytest.raises(DataError, match="'absent'"):
+        find_pairs(root, "test")
+    broken: dict[str, str] = {}
+    assert [p.stem for p in find_pairs(root, "test", broken=broken)] == ["c"]
+    assert list(broken) == ["absent", "a"]
+    assert "picture in" in broken["absent"]
+    assert "mask in" in broken["a"]
+
+
 def test_a_set_without_its_folders_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="found no folder there"):
         find_pairs(tmp_path / "absent")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
+import sys
 import warnings
 from pathlib import Path
 
@@ -123,7 +123,7 @@ def test_logits_that_are_no_map_are_refused(logits: np.ndarray) -> None:
 
 
 def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "py_sod_metrics", None)
     with pytest.raises(MissingExtraError) as error:
         map_scores(constant(0), BLOCK, ["s"])
     assert "vns-sam[eval]" in error.value.hint

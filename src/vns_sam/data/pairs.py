@@ -12,7 +12,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,15 +48,19 @@ class Pair:
     dataset: str
 
 
-def find_pairs(root: str | os.PathLike[str], split: str | None = None) -> list[Pair]:
+def find_pairs(
+    root: str | os.PathLike[str], split: str | None = None, *, broken: dict[str, str] | None = None
+) -> list[Pair]:
     """Lists the pairs of a data set.
 
     Args:
         root: Folder in the layout of this module.
         split: Name of the list to follow, ``"train"`` reads ``<root>/train.txt``; None takes every picture.
+        broken: Takes the stems that lack a picture or a mask, each with one line that says so; they are left out
+            of the result. None makes them errors.
 
     Returns:
-        At least one pair, in the order of the list, or by stem without one.
+        The pairs in the order of the list, or by stem without one; at least one unless all went to ``broken``.
 
     Raises:
         DataError: A folder or the list is missing, there is no picture, a listed stem has no picture, a
@@ -72,8 +75,8 @@ def find_pairs(root: str | os.PathLike[str], split: str | None = None) -> list[P
     if not stems:
         where = root / "images" if split is None else root / f"{split}.txt"
         raise DataError(f"expected at least one picture, found none in {where}", hint=LAYOUT_HINT)
-    _require(stems, images, f"picture in {root / 'images'}")
-    _require(stems, masks, f"mask in {root / 'masks'}")
+    stems = _present(stems, images, f"picture in {root / 'images'}", broken)
+    stems = _present(stems, masks, f"mask in {root / 'masks'}", broken)
     instances = _files_by_stem(root / "masks_instance", optional=True)
     ignored = _files_by_stem(root / "masks_ignore", optional=True)
     name = root.resolve().name
@@ -175,6 +178,16 @@ def _read_split(root: Path, split: str) -> list[str]:
             f"expected the list {path}, found none",
             hint=f"lists in that folder: {known}; without a split every picture is taken",
         )
+    return list_stems(path)
+
+
+def list_stems(path: Path) -> list[str]:
+    """Stems in the order of a list file; a line may also be a file name.
+
+    Raises:
+        OSError: It cannot be read.
+        UnicodeDecodeError: It is no UTF-8 text.
+    """
     lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
     return [_stem(line) for line in lines if line]
 
@@ -184,8 +197,11 @@ def _stem(name: str) -> str:
     return path.stem if path.suffix.lower() in EXTENSIONS else path.name
 
 
-def _require(stems: Iterable[str], files: dict[str, Path], what: str) -> None:
+def _present(stems: list[str], files: dict[str, Path], what: str, broken: dict[str, str] | None) -> list[str]:
     missing = [stem for stem in stems if stem not in files]
-    if missing:
+    if missing and broken is None:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise DataError(f"expected a {what} for '{missing[0]}'{more}, found none", hint=LAYOUT_HINT)
+    if broken is not None:
+        broken.update((stem, f"expected a {what} for '{stem}', found none") for stem in missing)
+    return [stem for stem in stems if stem in files]

@@ -41,7 +41,7 @@ def check_library() -> None:
         MissingExtraError: It is not.
     """
     if importlib.util.find_spec("py_sod_metrics") is None:
-        raise MissingExtraError("pysodmetrics", extra="eval", purpose="scoring with E, F, weighted F, S or MAE")
+        raise _missing()
 
 
 def saliency_map(logits: np.ndarray) -> np.ndarray:
@@ -73,7 +73,7 @@ def map_scores(
     """Scores one map.
 
     Args:
-        probability: (H, W) uint8. PySODMetrics stretches it to [0, 1] unless it is constant.
+        probability: (H, W) uint8; stretched to its own range unless it is constant.
         truth: (H, W) bool of the same size.
         metrics: Some of :data:`MAP_METRICS`.
 
@@ -85,10 +85,11 @@ def map_scores(
     Raises:
         MissingExtraError: PySODMetrics is not installed.
     """
-    check_library()
-    import py_sod_metrics as library
-
-    pair = probability, truth.astype(np.uint8) * 255
+    try:
+        import py_sod_metrics as library
+    except ImportError:
+        raise _missing() from None
+    pair = _stretched(probability), truth
     values: dict[str, float] = {}
     curves: dict[str, np.ndarray] = {}
     for name, measure in (("mae", _mae), ("s", _s), ("weighted_f", _weighted_f)):
@@ -108,12 +109,23 @@ def map_scores(
     return values, curves
 
 
+def _missing() -> MissingExtraError:
+    return MissingExtraError("pysodmetrics", extra="eval", purpose="scoring with E, F, weighted F, S or MAE")
+
+
+def _stretched(probability: np.ndarray) -> np.ndarray:
+    """What PySODMetrics makes of a map: float64 in [0, 1]. Done here, it is done once for all measures."""
+    values = probability / 255
+    low, high = values.min(), values.max()
+    return (values - low) / (high - low) if high > low else values
+
+
 # PySODMetrics' measures gather a set; a fresh one for each picture gives that picture's score.
 
 
 def _mae(library: Any, probability: np.ndarray, truth: np.ndarray) -> float:
     measure = library.MAE()
-    measure.step(probability, truth)
+    measure.step(probability, truth, normalize=False)
     return measure.get_results()["mae"]
 
 
@@ -122,19 +134,19 @@ def _s(library: Any, probability: np.ndarray, truth: np.ndarray) -> float:
     similarity = measure.ssim
     # An object at the last row or column leaves quarters without pixels, whose weight is 0 and similarity 0 / 0.
     measure.ssim = lambda a, b: similarity(a, b) if a.size else 0.0
-    measure.step(probability, truth)
+    measure.step(probability, truth, normalize=False)
     return measure.get_results()["sm"]
 
 
 def _weighted_f(library: Any, probability: np.ndarray, truth: np.ndarray) -> float:
     measure = library.WeightedFmeasure()
-    measure.step(probability, truth)
+    measure.step(probability, truth, normalize=False)
     return measure.get_results()["wfm"]
 
 
 def _e(library: Any, probability: np.ndarray, truth: np.ndarray) -> tuple[float, np.ndarray]:
     measure = library.Emeasure()
-    measure.step(probability, truth)
+    measure.step(probability, truth, normalize=False)
     result = measure.get_results()["em"]
     if truth.size == 1:  # the definition divides by pixels - 1
         return min(result["adp"], 1.0), np.minimum(result["curve"], 1.0)
@@ -144,6 +156,6 @@ def _e(library: Any, probability: np.ndarray, truth: np.ndarray) -> tuple[float,
 def _f(library: Any, probability: np.ndarray, truth: np.ndarray) -> tuple[float, np.ndarray]:
     handler = library.FmeasureHandler(with_dynamic=True, with_adaptive=True, beta=BETA_SQUARED)
     measure = library.FmeasureV2({"f": handler})
-    measure.step(probability, truth)
+    measure.step(probability, truth, normalize=False)
     result = measure.get_results()["f"]
     return result["adaptive"], result["dynamic"]

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from vns_sam.errors import DataError, UsageError, VnsSamError
+from vns_sam.errors import DataError, UsageError
 from vns_sam.metrics.iou import boundary_iou, iou
 from vns_sam.metrics.maps import CURVE_LENGTH, MAP_METRICS, check_library, map_scores, saliency_map
-from vns_sam.metrics.workers import process_pool
+from vns_sam.metrics.workers import process_pool, worker_died
 
 __all__ = ["METRICS", "ImageScores", "Scorer", "parse_metrics", "saliency_map", "score_image", "summarise"]
 
@@ -191,7 +191,7 @@ class Scorer:
             try:
                 future = self._pool.submit(_timed, *job)
             except BrokenProcessPool:
-                raise _dead() from None
+                raise worker_died() from None
         self._pending.append((key, future))
 
     def done(self) -> Iterator[tuple[Any, ImageScores, float]]:
@@ -215,7 +215,7 @@ class Scorer:
         try:
             scores, seconds = future.result()
         except BrokenProcessPool:
-            raise _dead() from None
+            raise worker_died() from None
         return key, scores, seconds
 
 
@@ -232,13 +232,6 @@ def _timed(
     start = time.perf_counter()
     scores = score_image(found, probability, truth, metrics)
     return scores, time.perf_counter() - start
-
-
-def _dead() -> VnsSamError:
-    return VnsSamError(
-        "a process that scores has died",
-        hint="score with workers=0; in a script, guard the call with if __name__ == '__main__'",
-    )
 
 
 def _check(found: np.ndarray, probability: np.ndarray | None, truth: np.ndarray) -> None:

@@ -10,6 +10,8 @@ from concurrent.futures import ProcessPoolExecutor
 
 import cv2
 
+from vns_sam.errors import VnsSamError
+
 
 def process_pool(workers: int) -> ProcessPoolExecutor:
     """Starts ``workers`` >= 1 fresh processes on demand; each computes in one thread and ends with its parent.
@@ -18,6 +20,14 @@ def process_pool(workers: int) -> ProcessPoolExecutor:
     outside of ``if __name__ == "__main__"`` breaks the pool.
     """
     return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_prepare)
+
+
+def worker_died() -> VnsSamError:
+    """What to raise when a pool breaks."""
+    return VnsSamError(
+        "expected the processes that score to live, found one dead",
+        hint="use fewer workers, or 0; in a script, guard the call with if __name__ == '__main__'",
+    )
 
 
 def _prepare() -> None:

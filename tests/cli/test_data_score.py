@@ -1,0 +1,119 @@
+"""``vns-sam data score``: a table, the lists that other commands can follow, and broken pairs told by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from workshop import write_disks
+
+from vns_sam.cli import data_score
+from vns_sam.cli.main import Parser
+from vns_sam.data.pairs import find_pairs
+from vns_sam.errors import DataError, UsageError
+
+
+def score(*arguments: str | Path) -> int:
+    """Runs the action in this process."""
+    parser = Parser(allow_abbrev=False)
+    data_score.add_arguments(parser)
+    args = parser.parse_args([str(argument) for argument in (*arguments, "--workers", "0")])
+    args.quiet = False
+    return data_score.run(args)
+
+
+@pytest.fixture
+def disks(tmp_path: Path) -> Path:
+    return write_disks(tmp_path / "disks", 4)
+
+
+def break_three(folder: Path) -> None:
+    """Takes one mask away, cuts another short and a picture as well."""
+    (folder / "masks" / "000.png").unlink()
+    (folder / "masks" / "001.png").write_bytes((folder / "images" / "001.png").read_bytes()[:50])
+    (folder / "images" / "002.png").write_bytes((folder / "images" / "002.png").read_bytes()[:200])
+
+
+def test_split_lists_can_be_followed(disks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "scores"
+    assert score(disks, "--out", out, "--threshold", "0.35") == 0
+    printed = capsys.readouterr().out
+    assert "share >= 0.35" in printed
+    assert "| disks | 4 | 0 | 0." in printed
+    assert sorted(path.name for path in out.iterdir()) == [
+        "histogram.png",
+        "ns.txt",
+        "s.txt",
+        "scores.csv",
+        "summary.json",
+    ]
+    stems = []
+    for name in ("ns", "s"):
+        text = (out / f"{name}.txt").read_text()
+        (disks / f"{name}.txt").write_text(text)
+        stems += [pair.stem for pair in find_pairs(disks, name)] if text else []
+    assert sorted(stems) == ["000", "001", "002", "003"]
+
+
+def test_broken_pairs_are_told_skipped_and_counted(disks: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    break_three(disks)
+    assert score(disks) == 0
+    printed = capsys.readouterr()
+    assert "| disks | 1 | 3 | " in printed.out
+    assert [f"skipped disks/00{i}: " in printed.err for i in range(4)] == [True, True, True, False]
+
+
+def test_strict_ends_at_a_broken_pair(disks: Path) -> None:
+    break_three(disks)
+    with pytest.raises(DataError, match="expected a mask in"):
+        score(disks, "--strict")
+    write_disks(disks.with_name("more"), 2)
+    (disks.with_name("more") / "masks" / "001.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"001\.png"):
+        score(disks.with_name("more"), "--strict")
+
+
+def test_an_empty_mask_is_a_broken_pair(disks: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import cv2
+    import numpy as np
+
+    for i in range(4):
+        cv2.imwrite(str(disks / "masks" / f"00{i}.png"), np.zeros((48, 64), np.uint8))
+    with pytest.raises(DataError, match="found 4 broken pairs only"):
+        score(disks)
+    assert "an object and its surroundings" in capsys.readouterr().err
+
+
+def test_several_sets_have_folders_of_their_own(disks: Path, tmp_path: Path) -> None:
+    more = write_disks(tmp_path / "more", 2)
+    (more / "test.txt").write_text("001\n")
+    (disks / "test.txt").write_text("003\n002\n")
+    out = tmp_path / "scores"
+    assert score(disks, more, "--split", "test", "--out", out) == 0
+    lines = (out / "scores.csv").read_text().splitlines()
+    assert [line.split(",")[:2] for line in lines[1:]] == [["disks", "003"], ["disks", "002"], ["more", "001"]]
+    assert (out / "more" / "ns.txt").is_file()
+    assert not (out / "ns.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "says"),
+    [
+        (["--threshold", "70"], UsageError, "between 0 and 1"),
+        (["--threshold", "nan"], UsageError, "between 0 and 1"),
+        (["--workers=-1"], UsageError, "--workers"),
+        (["--split", "val"], DataError, r"val\.txt"),
+    ],
+)
+def test_mistakes(disks: Path, options: list[str], kind: type[Exception], says: str) -> None:
+    parser = Parser(allow_abbrev=False)
+    data_score.add_arguments(parser)
+    args = parser.parse_args([str(disks), *options])
+    args.quiet = True
+    with pytest.raises(kind, match=says):
+        data_score.run(args)
+
+
+def test_two_sets_of_one_name(disks: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="'disks' twice"):
+        score(disks, write_disks(tmp_path / "other" / "disks", 1))

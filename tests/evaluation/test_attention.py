@@ -81,6 +81,19 @@ def test_level_2_is_what_the_last_attention_uses(
         np.testing.assert_allclose(found[f"{name} token, level 2"], used[-1][:, place].numpy(), atol=1e-5)
 
 
+@pytest.mark.parametrize("variant", ["official", "paper"])
+def test_level_1_has_its_own_attention_or_that_of_the_first_layer(variant: str, image: np.ndarray) -> None:
+    model = build(variant)
+    assert isinstance(model, VnsSamModel)
+    own = model.decoder.level1_attention or model.decoder.sam.transformer.layers[0].cross_attn_token_to_image
+    assert (variant == "official") == (own is model.decoder.level1_attention)
+    for parameter in own.q_proj.parameters():
+        parameter.data.zero_()
+    for name, values in token_attention(model, image, BOXES).items():
+        is_flat = np.allclose(values, 1 / GRID**2)
+        assert is_flat == name.endswith("level 1")
+
+
 def test_nothing_is_left_on_the_model(image: np.ndarray) -> None:
     model = build()
     attention_figure(model, image, BOXES, np.ones((48, 64), bool))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch.nn.functional as F
@@ -74,6 +75,14 @@ def test_boundary_equals_repeated_erosion(mask: np.ndarray, ratio: float) -> Non
     width = max(1, round(ratio * np.hypot(11, 17)))
     inner = binary_erosion(mask, np.ones((3, 3), bool), iterations=width, border_value=0)
     assert np.array_equal(boundary(mask, ratio), mask & ~inner)
+
+
+@pytest.mark.parametrize("size", [(61, 300), (500, 700)])
+def test_boundary_equals_a_distance_transform(size: tuple[int, int]) -> None:
+    noise = np.random.default_rng(0).random((6, 8)).astype(np.float32)
+    mask = cv2.resize(noise, size[::-1], interpolation=cv2.INTER_CUBIC) > 0.5
+    distance = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_C, 3)[1:-1, 1:-1]
+    assert np.array_equal(boundary(mask), mask & (distance <= round(0.02 * np.hypot(*size))))
 
 
 @pytest.mark.parametrize("score", [iou, boundary_iou])

@@ -1,21 +1,29 @@
-"""What the two tasks train, and what they leave for users."""
+"""What the tasks train, and what they leave for users."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
 
-from vns_sam.errors import UsageError
+from vns_sam.errors import CheckpointError, UsageError
+from vns_sam.hq.model import HqSamModel
 from vns_sam.inference.load import load_model
+from vns_sam.sam.config import MaskDecoderConfig
+from vns_sam.sam.model import SamModel
+from vns_sam.sam.vit import vit_config
 from vns_sam.training.loop import train
-from vns_sam.training.recipe import Recipe, load_recipe
+from vns_sam.training.recipe import Recipe, Tune, load_recipe
 from vns_sam.training.state import load_state
 from vns_sam.training.tasks import build_task
+from vns_sam.training.tasks.tune import tuned_parts
+from vns_sam.types import Prompts
 from vns_sam.vns.model import VnsSamModel
 
 
@@ -39,6 +47,104 @@ def test_vns_sam_trains_its_own_modules_only(vns_recipe: Recipe) -> None:
     assert all(torch.equal(value, init[key]) for key, value in model.sam.state_dict().items())
 
 
+def test_hq_sam_trains_its_own_modules_only(vns_recipe: Recipe) -> None:
+    recipe = replace(vns_recipe, task="hq-sam", hq={"name": "hq-mine"})
+    train(recipe)
+    state = load_state(recipe.out)
+    assert state is not None
+    assert all(key.startswith("decoder.") and not key.startswith("decoder.sam.") for key in state["model"])
+    model = load_model(recipe.out / "model")
+    assert isinstance(model, HqSamModel)
+    assert (model.name, model.config.base) == ("hq-mine", recipe.init)
+    init = load_file(Path(str(recipe.init)) / "model.safetensors")
+    assert all(torch.equal(value, init[key]) for key, value in model.sam.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("tune", "moving"),
+    [
+        ("token", ("mask_decoder.output_hypernetworks_mlps.0.",)),
+        ("decoder", ("mask_decoder.",)),
+        ("all", ("mask_decoder.", "image_encoder.")),
+    ],
+)
+def test_sam_tune_moves_what_it_names_and_saves_a_plain_sam(
+    vns_recipe: Recipe, tune: Tune, moving: tuple[str, ...]
+) -> None:
+    recipe = replace(vns_recipe, task="sam-tune", tune=tune)
+    train(recipe)
+    before = load_file(Path(str(recipe.init)) / "model.safetensors")
+    state = load_state(recipe.out)
+    assert state is not None
+    moved = {key for key, value in state["model"].items() if not torch.equal(before[key], value)}
+    assert {prefix for prefix in moving if any(key.startswith(prefix) for key in moved)} == set(moving)
+    assert all(key.startswith(moving) for key in moved)
+    assert not [key for key in state["model"] if "iou_prediction_head" in key or "running" in key]
+    model = load_model(recipe.out / "model")
+    assert isinstance(model, SamModel)
+    assert model.name == f"narrow-ft-{tune}"
+    expected = {**before, **state["model"]}
+    assert all(torch.equal(value, expected[key].half().float()) for key, value in model.state_dict().items())
+
+
+def test_sam_tune_has_the_papers_parameters() -> None:
+    with torch.device("meta"):
+        model = SamModel(replace(vit_config("vit_test", image_size=64), mask_decoder=MaskDecoderConfig()))
+    head = sum(p.numel() for p in model.mask_decoder.iou_prediction_head.parameters())
+    sizes = {
+        tune: sum(p.numel() for part in tuned_parts(model, tune) for p in part.parameters())
+        for tune in ("token", "decoder")
+    }
+    assert sizes == {"token": 559_232, "decoder": 3_925_728 + head}
+    assert head == 132_612
+
+
+@pytest.mark.parametrize("task", ["vns-sam", "hq-sam"])
+def test_a_trained_model_is_continued(vns_recipe: Recipe, task: str, tmp_path: Path) -> None:
+    first = replace(vns_recipe, task=task)
+    train(first)
+    trained = first.out / "model"
+    still = replace(first.optim, lr=0.0)
+    recipe = replace(first, init=str(trained), vns=None, out=tmp_path / "more", optim=still)
+    begun, given = build_task(recipe).model.eval(), load_model(trained)
+    image = [(torch.rand(48, 64, 3) * 255).byte().numpy()]
+    prompts = [Prompts(boxes=np.array([[8.0, 8, 40, 40]]))]
+    found = begun.decode(begun.encode(image), prompts, [0]).mask_logits
+    expected = given.decode(given.encode(image), prompts, [0]).mask_logits
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    train(recipe)
+    before, after = load_file(trained / "model.safetensors"), load_file(recipe.out / "model" / "model.safetensors")
+    statistics = ("running_mean", "running_var", "num_batches_tracked")
+    assert all(torch.equal(after[key], before[key]) for key in before if not key.endswith(statistics))
+    assert load_model(recipe.out / "model").name == given.name
+
+
+def test_a_continued_model_may_get_another_name_but_no_other_shape(vns_recipe: Recipe, tmp_path: Path) -> None:
+    train(vns_recipe)
+    again = replace(vns_recipe, init=str(vns_recipe.out / "model"), vns={"name": "mine", "sum_with_sam": True})
+    config = build_task(again).model.config
+    assert (config.name, config.sum_with_sam, config.base) == ("mine", True, vns_recipe.init)
+    with pytest.raises(CheckpointError, match="must have shape"):
+        build_task(replace(again, vns={"inner_channels": 16}))
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"init": "vns-sam-tyny"}, UsageError, "unknown model 'vns-sam-tyny'"),
+        ({"task": "hq-sam", "init": "vns-sam-tiny"}, UsageError, "expected a SAM or a trained HqSamModel"),
+        ({"task": "sam-tune", "init": "vns-sam-tiny"}, UsageError, "trains a plain SAM"),
+        ({"task": "hq-sam", "hq": {"nam": "x"}}, UsageError, "no field 'nam'"),
+        ({"init": "./nowhere"}, CheckpointError, "no model at ./nowhere"),
+    ],
+)
+def test_what_a_task_cannot_start_from(
+    vns_recipe: Recipe, change: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        build_task(replace(vns_recipe, **change))
+
+
 def test_the_sam_task_keeps_the_first_stages_and_the_batch_norms(recipe_file: Path) -> None:
     recipe = load_recipe(recipe_file)
     train(recipe)
@@ -51,9 +157,6 @@ def test_the_sam_task_keeps_the_first_stages_and_the_batch_norms(recipe_file: Pa
 
 
 def test_the_sam_task_takes_a_tiny_sam_only(vns_recipe: Recipe, tmp_path: Path) -> None:
-    from vns_sam.sam.model import SamModel
-    from vns_sam.sam.vit import vit_config
-
     SamModel(vit_config("vit_test", image_size=64)).save_pretrained(tmp_path / "vit")
     with pytest.raises(UsageError, match="trains a tiny SAM"):
         build_task(replace(vns_recipe, task="sam", init=str(tmp_path / "vit")))

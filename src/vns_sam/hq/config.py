@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
+from difflib import get_close_matches
 from typing import Any, Literal, Self
 
-from vns_sam.errors import CheckpointError
+from vns_sam.errors import CheckpointError, UsageError
 from vns_sam.sam.config import MaskDecoderConfig, SamConfig, check_keys
 
 MODEL_TYPE = "hq-sam"
@@ -33,9 +34,19 @@ class HqSamConfig:
 
     @classmethod
     def for_sam(cls, sam: SamConfig, **changes: Any) -> Self:
-        """The configuration that fits a SAM; ``changes`` are further fields."""
-        given = {"base": sam.name, "name": f"hq-{sam.name}", **changes}
-        return cls(early_channels=sam.level_channels[0], mask_decoder=sam.mask_decoder, **given)
+        """The configuration that fits a SAM; ``changes`` are further fields.
+
+        Raises:
+            UsageError: A field does not exist; the nearest one is named.
+        """
+        known = [entry.name for entry in fields(cls)]
+        for name in changes:
+            if name not in known:
+                near = get_close_matches(name, known, 1)
+                hint = f"did you mean '{near[0]}'?" if near else f"its fields are {', '.join(known)}"
+                raise UsageError(f"HQ-SAM's configuration has no field '{name}'", hint=hint)
+        fitting = {"early_channels": sam.level_channels[0], "mask_decoder": sam.mask_decoder}
+        return cls(**{"base": sam.name, "name": f"hq-{sam.name}", **fitting, **changes})
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready form with its ``model_type``."""

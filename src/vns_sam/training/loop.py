@@ -15,11 +15,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
+import yaml
 from torch.utils.data import DataLoader
 
 from vns_sam.data.training_set import TrainingSet, collate
 from vns_sam.errors import MissingExtraError, UsageError
-from vns_sam.training.recipe import Optim, Recipe, dump_recipe
+from vns_sam.training.ema import Ema
+from vns_sam.training.recipe import Optim, Recipe, dump_recipe, parse_recipe
 from vns_sam.training.state import load_state, save_state
 from vns_sam.training.tasks import Task, build_task
 from vns_sam.training.tracking import Tracker
@@ -61,6 +63,7 @@ def train(recipe: Recipe, progress: Progress = lambda done, total, values: None)
     model, optimizer = accelerator.prepare(task.to(accelerator.device), optimizer)
     if "scaler" in state and accelerator.scaler is not None:
         accelerator.scaler.load_state_dict(state["scaler"])
+    ema = Ema(task, recipe.ema, state.get("ema"))
 
     if main:
         recipe.out.mkdir(parents=True, exist_ok=True)
@@ -77,6 +80,7 @@ def train(recipe: Recipe, progress: Progress = lambda done, total, values: None)
         for name, value in _optimise(accelerator, model, optimizer, batches, recipe.optim.clip).items():
             window[name].append(value)
         step += 1
+        ema.update(task, step)
         last = step == recipe.steps
         if not (main and tracker and validator):
             continue
@@ -85,16 +89,19 @@ def train(recipe: Recipe, progress: Progress = lambda done, total, values: None)
             tracker.log(step, {**losses, "lr": optimizer.param_groups[0]["lr"]})
             window.clear()
         if step % recipe.validation.every == 0 or last:
-            scores = validator(task.model)
+            with ema.applied(task):
+                scores = validator(task.model)
+                if scores and scores["mean"] > best:
+                    best = scores["mean"]
+                    task.export(recipe.out / "best")
             tracker.log(step, {f"iou/{name}": value for name, value in scores.items()})
-            if scores and scores["mean"] > best:
-                best = scores["mean"]
-                task.export(recipe.out / "best")
         if step % recipe.checkpoint_every == 0 or last:
-            save_state(recipe.out, _state(recipe, task, optimizer, accelerator, step, best))
+            kept = _state(recipe, task, optimizer, accelerator, step, best)
+            save_state(recipe.out, {**kept, "ema": ema.averages} if ema.averages else kept)
         progress(step, recipe.steps, {**{k: v[-1] for k, v in window.items()}, **scores})
     if main:
-        task.export(recipe.out / "model")
+        with ema.applied(task):
+            task.export(recipe.out / "model")
     accelerator.wait_for_everyone()
     return scores
 
@@ -189,6 +196,15 @@ def _identity(recipe: Recipe) -> str:
     return "\n".join(line for line in lines if not line.startswith(free))
 
 
+def _continues(stopped: str, recipe: Recipe) -> bool:
+    """Whether ``stopped``, the identity in a checkpoint, is the recipe's; fields that it lacks have their defaults."""
+    try:
+        before = parse_recipe({**yaml.safe_load(stopped), "out": recipe.out}, "the checkpoint")
+    except UsageError:
+        return False
+    return _identity(before) == _identity(recipe)
+
+
 def _state(recipe: Recipe, task: Task, optimizer: Any, accelerator: Any, step: int, best: float) -> dict[str, Any]:
     state = {
         "recipe": _identity(recipe),
@@ -204,7 +220,7 @@ def _resume(recipe: Recipe, task: Task, optimizer: torch.optim.Optimizer) -> dic
     state = load_state(recipe.out)
     if state is None:
         return None
-    if state["recipe"] != _identity(recipe):
+    if not _continues(state["recipe"], recipe):
         raise UsageError(
             f"{recipe.out} holds a run of another recipe, stopped at step {state['step']}",
             hint="give another 'out', or remove the folder to start again",

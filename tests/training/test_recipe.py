@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -23,6 +23,17 @@ def test_shipped_recipes_parse_and_round_trip(path: Path) -> None:
     assert parse_recipe(yaml.safe_load(dump_recipe(recipe)), "dump") == recipe
 
 
+@pytest.mark.parametrize("scale", ["tiny", "vit_l"])
+def test_recipes_that_are_compared_train_on_the_same_samples(scale: str) -> None:
+    shared = ("data", "bce", "steps", "batch_size", "accumulate", "precision", "seed", "validation")
+    compared = [load_recipe(path) for path in RECIPES if re.fullmatch(rf"(vns_sam|hq_sam|ft_\w+)_{scale}", path.stem)]
+    assert len(compared) == {"tiny": 5, "vit_l": 3}[scale]
+    for name in shared:
+        assert all(getattr(recipe, name) == getattr(compared[0], name) for recipe in compared), name
+    for recipe in compared:
+        assert replace(recipe.optim, lr=0, backbone_lr=0) == replace(compared[0].optim, lr=0, backbone_lr=0)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -30,6 +41,8 @@ def test_shipped_recipes_parse_and_round_trip(path: Path) -> None:
         ({"optim": {"lr": "fast"}}, "optim.lr"),
         ({"optim": {"warmpu": 3}}, "optim.warmpu: no such field, did you mean 'warmup'"),
         ({"steps": 0}, "steps"),
+        ({"ema": 1}, "ema"),
+        ({"tune": "neck"}, "tune"),
         ({"task": "dis"}, "task"),
         ({"data": None}, "data"),
         ({"data": {"root": ".", "sets": {"a": 1}, "sizes": [100]}}, "data: .*multiples of 32"),

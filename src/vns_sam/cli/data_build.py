@@ -1,0 +1,101 @@
+"""Assembles a benchmark from archives and folders as downloaded.
+
+vns-sam data build vns-seg --raw downloads --out data/vns-seg
+
+The raw folder may hold .zip and .tar archives and folders, nested and named in any way; the output gets a
+folder for each set, with lists of its splits, and manifest.json. A build that was stopped goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vns_sam.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from vns_sam.data.build import BuildReport
+    from vns_sam.data.catalog import Benchmark
+
+MAX_WORKERS = 4
+SHOWN = 5
+"""Lines of one kind that are printed; the manifest has all."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the action."""
+    parser.add_argument("benchmark", metavar="NAME", help="what to build: vns-seg")
+    parser.add_argument("--raw", type=Path, nargs="+", required=True, metavar="DIR", help="what was downloaded")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the sets go")
+    parser.add_argument("--strict", action="store_true", help="fail when anything is missing or broken")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the action."""
+    from vns_sam.data.catalog import find_benchmark
+
+    benchmark = find_benchmark(args.benchmark)
+    if any(args.out.resolve() == raw.resolve() for raw in args.raw):
+        raise UsageError(f"expected --out beside the raw folder, found {args.out} for both", hint="--out data/vns-seg")
+    report = _build(benchmark, args)
+    _print(report, args.out)
+    whole = report.complete and not any(split.broken for split in report.splits)
+    if args.strict and not whole:
+        raise DataError(
+            f"{args.out}: expected all of {report.benchmark}, found {report.found} of {report.expected} pairs",
+            hint="get what is missing, or build without --strict",
+        )
+    return 0
+
+
+def _build(benchmark: Benchmark, args: argparse.Namespace) -> BuildReport:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from vns_sam.data.build import build_benchmark
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=args.quiet) as bar:
+        task = bar.add_task("looking", total=None)
+
+        def tell(done: int, total: int, name: str) -> None:
+            bar.update(task, completed=done, total=total, description=name)
+
+        workers = min(MAX_WORKERS, os.cpu_count() or 1)
+        return build_benchmark(benchmark, args.raw, args.out, workers=workers, progress=tell)
+
+
+def _print(report: BuildReport, out: Path) -> None:
+    """The table on stdout, what to mend on stderr."""
+    from vns_sam.data.catalog import catalog
+
+    rows = [("set", "split", "found", "expected", "from")]
+    for split in report.splits:
+        source = ", ".join(split.sources) or "missing"
+        rows.append((split.dataset, split.split, str(split.found), str(split.expected or "?"), source))
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    for *cells, source in rows:
+        name, kind, found, expected = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
+        print(name, kind, found, expected, source, sep="  ")
+    for split in report.splits:
+        place = f"{split.dataset} {split.split}"
+        _note(f"{place}: skipped", split.broken)
+        _note(place, split.notes)
+        if split.found < split.enough:
+            print(f"{place}: {split.enough - split.found} missing. {catalog()[split.dataset].get}", file=sys.stderr)
+    _note("not used", report.problems)
+    _note("not recognised", report.strangers)
+    if report.also_found:
+        print(f"also found, no part of {report.benchmark}: {', '.join(report.also_found)}", file=sys.stderr)
+    state = "complete" if report.complete else "partial"
+    print(f"{out}: {state}, {report.found} of {report.expected} pairs")
+
+
+def _note(what: str, lines: tuple[str, ...]) -> None:
+    for line in lines[:SHOWN]:
+        print(f"{what}: {line}", file=sys.stderr)
+    if len(lines) > SHOWN:
+        print(f"{what}: and {len(lines) - SHOWN} more, see manifest.json", file=sys.stderr)

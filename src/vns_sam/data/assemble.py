@@ -1,0 +1,152 @@
+"""Puts one pair into a set's folder: linked or copied, checked, and whole or not there at all."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from vns_sam.data.archives import Member
+from vns_sam.data.coco_masks import Annotated, draw_objects
+from vns_sam.data.layouts import Found
+from vns_sam.data.pairs import read_mask
+from vns_sam.errors import DataError
+from vns_sam.images.read import EXTENSIONS, read_image
+from vns_sam.images.write import atomic_path
+
+LOSSLESS = ".png"
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """A pair in a set's folder; one entry of the manifest.
+
+    Attributes:
+        stem: Its name.
+        split: Its split.
+        image: Path of the picture, relative to the set's folder.
+        image_sha256: Of the picture's file.
+        mask: Path of the mask, relative to the set's folder.
+        mask_sha256: Of the mask's file.
+    """
+
+    stem: str
+    split: str
+    image: str
+    image_sha256: str
+    mask: str
+    mask_sha256: str
+
+
+def image_path(folder: Path, found: Found) -> Path:
+    """Where the picture goes."""
+    return folder / "images" / f"{found.stem}{found.image.name.suffix.lower()}"
+
+
+def mask_path(folder: Path, found: Found) -> Path:
+    """Where the mask goes."""
+    return folder / "masks" / f"{found.stem}{LOSSLESS}"
+
+
+def is_done(folder: Path, found: Found) -> bool:
+    """Whether an earlier run put the pair there: files are whole or absent, so their sizes tell."""
+    image, mask = image_path(folder, found), mask_path(folder, found)
+    if not (image.is_file() and mask.is_file() and image.stat().st_size == found.image.size):
+        return False
+    if isinstance(found.mask, Member) and _keeps_bytes(found.mask):
+        return mask.stat().st_size == found.mask.size
+    return True
+
+
+def assemble(folder: Path, found: Found, split: str) -> Assembled:
+    """Puts a pair into ``folder``, unless it is there.
+
+    A PNG mask keeps its bytes; any other is written as a PNG of 0 and 255. Objects of an annotation file are
+    drawn: their union to ``masks/``, their ids to ``masks_instance/``.
+
+    Raises:
+        DataError: A file cannot be read as a picture, or the two differ in size; nothing is left behind.
+    """
+    image, mask = image_path(folder, found), mask_path(folder, found)
+    if not is_done(folder, found):
+        with atomic_path(image) as image_part, atomic_path(mask) as mask_part:
+            found.image.tree.copy(found.image, image_part)
+            shape = _read(read_image, image_part, found.image.label).shape[:2]
+            if isinstance(found.mask, Member):
+                _put_mask(found.mask, mask_part, shape, found.image.label)
+            else:
+                instances = folder / "masks_instance" / mask.name
+                _put_objects(found.mask, mask_part, instances, shape, found.image.label)
+        for suffix in EXTENSIONS - {image.suffix}:  # an earlier build may have taken it from another source
+            image.with_name(f"{found.stem}{suffix}").unlink(missing_ok=True)
+    return Assembled(
+        found.stem,
+        split,
+        image.relative_to(folder).as_posix(),
+        sha256(image),
+        mask.relative_to(folder).as_posix(),
+        sha256(mask),
+    )
+
+
+def sha256(path: Path) -> str:
+    """Digest of a file, hexadecimal.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while block := file.read(_BLOCK):
+                digest.update(block)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror})", hint="check the folder") from None
+    return digest.hexdigest()
+
+
+def _put_mask(mask: Member, part: Path, shape: tuple[int, ...], image_label: str) -> None:
+    mask.tree.copy(mask, part)
+    values = _read(read_mask, part, mask.label)
+    if values.shape != shape:
+        raise _sizes_differ(mask.label, values.shape, image_label, shape)
+    if not _keeps_bytes(mask):
+        part.unlink()  # it may be a link to the raw file, which stays as it is
+        _write_png(part, values.astype(np.uint8) * 255)
+
+
+def _put_objects(objects: Annotated, part: Path, instances: Path, shape: tuple[int, ...], image_label: str) -> None:
+    ids = draw_objects(objects)
+    if ids.shape != shape:
+        raise _sizes_differ("its annotation", ids.shape, image_label, shape)
+    with atomic_path(instances) as instances_part:
+        _write_png(instances_part, ids if ids.max() > 255 else ids.astype(np.uint8))
+    _write_png(part, (ids > 0).astype(np.uint8) * 255)
+
+
+def _write_png(path: Path, values: np.ndarray) -> None:
+    Image.fromarray(values).save(path, "PNG")
+
+
+def _read(read: Callable[[Path], np.ndarray], part: Path, label: str) -> np.ndarray:
+    """Reads a part; an error names the raw file instead."""
+    try:
+        return read(part)
+    except DataError as error:
+        raise DataError(error.message.replace(str(part), label), hint=error.hint) from None
+
+
+def _keeps_bytes(mask: Member) -> bool:
+    return mask.name.suffix.lower() == LOSSLESS
+
+
+def _sizes_differ(mask: str, size: tuple[int, ...], image: str, other: tuple[int, ...]) -> DataError:
+    return DataError(
+        f"{mask} is {size[1]} x {size[0]}, its picture {image} {other[1]} x {other[0]}",
+        hint="the two must have one size",
+    )

@@ -15,6 +15,7 @@ from vns_sam.sam.model import SamModel
     [
         ("vns-sam-tny", UsageError, "vns-sam-tiny"),
         ("vit-l", UsageError, "vit_l"),
+        ("hq-vit-l", UsageError, "hq_vit_l"),
         ("unheard", UsageError, "models list"),
         ("./no/such/folder", CheckpointError, "existing"),
         ("no_file.pth", CheckpointError, "existing"),

@@ -99,9 +99,9 @@ def test_sam_tune_has_the_papers_parameters() -> None:
     assert head == 132_612
 
 
-@pytest.mark.parametrize("task", ["vns-sam", "hq-sam"])
-def test_a_trained_model_is_continued(vns_recipe: Recipe, task: str, tmp_path: Path) -> None:
-    first = replace(vns_recipe, task=task)
+@pytest.mark.parametrize(("task", "adapter"), [("vns-sam", False), ("vns-sam", True), ("hq-sam", False)])
+def test_a_trained_model_is_continued(vns_recipe: Recipe, task: str, adapter: bool, tmp_path: Path) -> None:
+    first = replace(vns_recipe, task=task, vns={**(vns_recipe.vns or {}), "adapter": adapter})
     train(first)
     trained = first.out / "model"
     still = replace(first.optim, lr=0.0)
@@ -113,6 +113,7 @@ def test_a_trained_model_is_continued(vns_recipe: Recipe, task: str, tmp_path: P
     expected = given.decode(given.encode(image), prompts, [0]).mask_logits
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
     train(recipe)
+    assert any(key.startswith("adapter.") for key in build_task(recipe).trained_state()) == adapter
     before, after = load_file(trained / "model.safetensors"), load_file(recipe.out / "model" / "model.safetensors")
     statistics = ("running_mean", "running_var", "num_batches_tracked")
     assert all(torch.equal(after[key], before[key]) for key in before if not key.endswith(statistics))

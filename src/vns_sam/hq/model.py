@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Self
 
 import torch
+from torch import nn
 
 from vns_sam.errors import CheckpointError
 from vns_sam.hq.config import MODEL_TYPE, HqSamConfig
@@ -81,6 +82,14 @@ class HqSamModel(PromptableNetwork):
         if not self.config.hq_token_only:
             mask = mask + maps.sam_masks[:, :1]
         return DecoderOutput(mask, maps.iou_scores[:, 0])
+
+    def trainable_parameters(self) -> list[nn.Parameter]:
+        """What training changes: the decoder without SAM's part."""
+        return [parameter for parameter in self.parameters() if parameter.requires_grad]
+
+    def trainable_state_dict(self) -> dict[str, torch.Tensor]:
+        """Every tensor that training changes, by this model's names: they begin with "decoder."."""
+        return {f"decoder.{key}": value for key, value in self.decoder.trainable_state_dict().items()}
 
     def save_pretrained(self, folder: str | Path, *, dtype: torch.dtype = torch.float32) -> None:
         """Writes ``config.json`` and ``model.safetensors`` with what is trained; SAM is named, not copied."""

@@ -96,8 +96,7 @@ def train(recipe: Recipe, progress: Progress = lambda done, total, values: None)
                     task.export(recipe.out / "best")
             tracker.log(step, {f"iou/{name}": value for name, value in scores.items()})
         if step % recipe.checkpoint_every == 0 or last:
-            kept = _state(recipe, task, optimizer, accelerator, step, best)
-            save_state(recipe.out, {**kept, "ema": ema.averages} if ema.averages else kept)
+            save_state(recipe.out, _state(recipe, task, ema, optimizer, accelerator, step, best))
         progress(step, recipe.steps, {**{k: v[-1] for k, v in window.items()}, **scores})
     if main:
         with ema.applied(task):
@@ -205,12 +204,15 @@ def _continues(stopped: str, recipe: Recipe) -> bool:
     return _identity(before) == _identity(recipe)
 
 
-def _state(recipe: Recipe, task: Task, optimizer: Any, accelerator: Any, step: int, best: float) -> dict[str, Any]:
+def _state(
+    recipe: Recipe, task: Task, ema: Ema, optimizer: Any, accelerator: Any, step: int, best: float
+) -> dict[str, Any]:
     state = {
         "recipe": _identity(recipe),
         "step": step,
         "best": best,
         "model": task.trained_state(),
+        "ema": ema.averages,
         "optimizer": optimizer.state_dict(),
     }
     return state if accelerator.scaler is None else {**state, "scaler": accelerator.scaler.state_dict()}

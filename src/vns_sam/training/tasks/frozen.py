@@ -29,11 +29,11 @@ class FrozenSamTask(Task):
 
     def groups(self, recipe: Recipe) -> list[dict[str, Any]]:
         """One group: everything that is not SAM's."""
-        return [{"params": [p for p in self.model.parameters() if p.requires_grad], "peak": recipe.optim.lr}]
+        return [{"params": self.model.trainable_parameters(), "peak": recipe.optim.lr}]
 
     def trained_state(self) -> dict[str, torch.Tensor]:
-        """The decoder without SAM's part."""
-        return {f"decoder.{key}": value for key, value in self.model.decoder.trainable_state_dict().items()}
+        """Everything that is not SAM's."""
+        return self.model.trainable_state_dict()
 
     def export(self, folder: Path) -> None:
         """Writes a folder for ``load_model``, in half precision; it names the SAM below."""

@@ -11,6 +11,7 @@ torchrun --nproc-per-node 2 -m vns_sam.cli.main evaluate ... --out report
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,7 +83,10 @@ def run(args: argparse.Namespace) -> int:
         seed=args.seed,
         limit=args.limit,
         groups=dict(_group(text) for text in args.group),
+        strict=args.strict,
     )
+    for name, reason in suite.broken.items():
+        print(f"skipped: {name}: {reason}", file=sys.stderr)
     processes = Processes.of_this_run()
     if processes.count > 1 and not args.out:
         raise UsageError("several processes need a folder to meet in", hint="--out report")

@@ -22,6 +22,11 @@ class Key(NamedTuple):
     target: str
     prompt: str
 
+    @property
+    def name(self) -> str:
+        """The object's name, whatever the prompt."""
+        return "/".join(filter(None, self[:3]))
+
 
 @dataclass(frozen=True)
 class Row:

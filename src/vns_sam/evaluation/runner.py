@@ -65,13 +65,18 @@ class Outcome:
     error: str = ""
 
 
-def scored_pairs(folder: str | Path) -> list[Pair]:
+def scored_pairs(folder: str | Path, broken: dict[str, str] | None = None) -> list[Pair]:
     """The pairs of a set that are scored: its ``test.txt``, or all where it has none.
 
+    Args:
+        folder: The set.
+        broken: Receives pictures without mask, masks without picture and listed names without either, by name with
+            the reason; without it they are errors.
+
     Raises:
-        DataError: The set is missing, empty or broken, or its list names a picture that is not there.
+        DataError: The set is missing or empty, or ``broken`` is not given and something is missing.
     """
-    return find_pairs(folder, "test" if (Path(folder) / "test.txt").is_file() else None)
+    return find_pairs(folder, "test" if (Path(folder) / "test.txt").is_file() else None, broken=broken)
 
 
 def fingerprint(model: PromptableNetwork) -> str:
@@ -171,7 +176,7 @@ class _Answer:
 def _open(pair: Pair, protocols: Sequence[Protocol], settings: Settings, store: RowStore, clock: Clock) -> _Todo | None:
     """Reads a picture and draws the prompts that have no row yet; None where there is nothing to do."""
     start = perf_counter()
-    truths = _truths(pair, settings)
+    truths = true_masks(pair, settings)
     keys = {
         Key(pair.dataset, pair.stem, target, str(protocol)): (protocol, truth)
         for target, truth in truths.items()
@@ -188,14 +193,13 @@ def _open(pair: Pair, protocols: Sequence[Protocol], settings: Settings, store: 
     asked = []
     for key in missing:
         protocol, truth = keys[key]
-        name = "/".join(filter(None, (key.dataset, key.stem, key.target)))
-        asked.append((key, protocol, draw_prompt(inside[key.target], protocol, name), inside[key.target], truth))
+        asked.append((key, protocol, draw_prompt(inside[key.target], protocol, key.name), inside[key.target], truth))
     clock.read += perf_counter() - start
     return _Todo(framed, asked)
 
 
-def _truths(pair: Pair, settings: Settings) -> dict[str, np.ndarray]:
-    """The true masks of a picture by target."""
+def true_masks(pair: Pair, settings: Settings) -> dict[str, np.ndarray]:
+    """The true masks (H, W) bool of a picture by target: "" for the whole, or "1", "2" ... for its objects."""
     if settings.instances and pair.instances:
         masks = read_instances(pair.instances)
         if masks:

@@ -33,6 +33,7 @@ class Suite:
         settings: What is scored.
         seed: Of the prompts.
         groups: Means over some sets, by name.
+        broken: Pairs that cannot even be opened, as set/stem with the reason.
     """
 
     pairs: Sequence[Pair]
@@ -40,6 +41,7 @@ class Suite:
     settings: Settings
     seed: int = 0
     groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    broken: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def sets(self) -> list[str]:
@@ -129,7 +131,8 @@ class Run:
             raise DataError(f"{self.label}: none of {len(place)} pictures could be scored", hint="see the lines above")
         rows.sort(key=lambda row: (place[row.key[:2]], row.key.target, prompts.index(row.key.prompt)))
         scored = {row.key[:2] for row in rows}
-        skipped = {"/".join(key): why for key, why in store.skipped.items() if key in place and key not in scored}
+        skipped = dict(self.suite.broken)
+        skipped |= {"/".join(key): why for key, why in store.skipped.items() if key in place and key not in scored}
         seconds = {name: round(spent, 3) for name, spent in asdict(self.clock).items()}
         return ModelResult(self.label, self.weights, rows, skipped, seconds)
 
@@ -155,6 +158,7 @@ def make_suite(
     seed: int = 0,
     limit: int | None = None,
     groups: Mapping[str, Sequence[str]] | None = None,
+    strict: bool = False,
 ) -> Suite:
     """Opens the sets and judges every name before anything is measured.
 
@@ -167,10 +171,11 @@ def make_suite(
         seed: Of the prompts.
         limit: Pictures of each set at most.
         groups: Means over some sets, by name.
+        strict: Whether a picture without mask, or the reverse, is an error; else it counts as skipped.
 
     Raises:
         UsageError: A prompt, metric or set of a group is unknown, or two sets share a name.
-        DataError: A set is missing or empty.
+        DataError: A set is missing or empty, or ``strict`` and broken.
     """
     sets = [folder for given in folders for folder in find_sets(Path(given))]
     names = [folder.resolve().name for folder in sets]
@@ -181,9 +186,14 @@ def make_suite(
         for member in members:
             if member not in names:
                 raise UsageError(f"group '{group}' names the set '{member}', which is not measured", hint="--data")
-    pairs = [pair for folder in sets for pair in scored_pairs(folder)[:limit]]
+    pairs: list[Pair] = []
+    broken: dict[str, str] = {}
+    for folder, name in zip(sets, names, strict=True):
+        missing: dict[str, str] = {}
+        pairs += scored_pairs(folder, None if strict else missing)[:limit]
+        broken |= {f"{name}/{stem}": reason for stem, reason in missing.items()}
     settings = Settings(parse_metrics(metrics), resize, instances)
-    return Suite(pairs, parse_protocols(prompts, seed), settings, seed, groups or {})
+    return Suite(pairs, parse_protocols(prompts, seed), settings, seed, groups or {}, broken)
 
 
 def find_sets(folder: Path) -> list[Path]:

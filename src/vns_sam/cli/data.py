@@ -1,0 +1,40 @@
+"""Data sets: the field's own and yours.
+
+vns-sam data list                     the sets that the field trains and measures on, and how to get them
+vns-sam data build vns-seg ...        the training set and the tests of VNS-SAM from the archives as downloaded
+vns-sam data check DIR                a doctor for a set
+vns-sam data score DIR                how little the objects of a set stand out
+"""
+
+from __future__ import annotations
+
+import argparse
+from importlib import import_module
+
+ACTIONS = {
+    "list": "the field's sets: counts, licences, how to get them",
+    "build": "assemble a benchmark from archives and folders as downloaded",
+    "check": "find and repair what is wrong with a set",
+    "import": "turn COCO or YOLO annotations into a set",
+    "score": "the VNS-score of every picture of a set",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the verb; each action is a module of its own."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="|".join(ACTIONS))
+    for name, summary in ACTIONS.items():
+        module = import_module(f"vns_sam.cli.data_{name}")
+        action = actions.add_parser(
+            name,
+            help=summary,
+            description=module.__doc__,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        module.add_arguments(action)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the verb."""
+    return int(import_module(f"vns_sam.cli.data_{args.action}").run(args))

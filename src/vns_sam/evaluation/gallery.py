@@ -1,0 +1,148 @@
+"""The pictures of an evaluation: where the last model fails, all models side by side, curves, attention."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from zlib import crc32
+
+import numpy as np
+
+from vns_sam.data.pairs import Pair
+from vns_sam.errors import UsageError
+from vns_sam.evaluation.attention import attention_figure
+from vns_sam.evaluation.figures import Case, curve, side_by_side, worst_cases
+from vns_sam.evaluation.frames import frame
+from vns_sam.evaluation.protocol import Protocol, draw_prompt
+from vns_sam.evaluation.report import group_mean
+from vns_sam.evaluation.rows import Key
+from vns_sam.evaluation.runner import true_masks
+from vns_sam.evaluation.suite import Run, Suite
+from vns_sam.images.geometry import maps_to_original
+from vns_sam.images.read import read_image
+from vns_sam.images.write import write_image
+
+FOLDER = "figures"
+ATTENTION_ROWS = 3
+METRIC = "iou"
+
+
+def write_figures(out: Path, runs: Sequence[Run], suite: Suite, *, count: int) -> Iterator[Path]:
+    """Draws what the numbers mean.
+
+    For each set: the ``count`` pictures that the last model does worst on, ``count`` drawn at random with all models
+    side by side, and the token attention on the first of these where the last model is a VNS-SAM. Where points were
+    counted up, the curve of each set and of their mean.
+
+    Args:
+        out: Folder of the report; ``figures/`` is made in it.
+        runs: Finished runs.
+        suite: What was measured; the first prompt that is not a series of clicks is drawn.
+        count: Pictures in each figure.
+
+    Yields:
+        The files written.
+
+    Raises:
+        UsageError: IoU was not measured, so that there is no worst.
+        DataError: The folder cannot be written.
+    """
+    if METRIC not in suite.settings.metrics:
+        raise UsageError("figures are sorted by IoU, which was not measured", hint="--metrics iou ...")
+    folder = out / FOLDER
+    protocol = next((p for p in suite.protocols if p.kind != "clicks"), None)
+    if protocol is not None:
+        for name in suite.sets:
+            yield from _draw_set(folder, runs, suite, protocol, name, count)
+    yield from _draw_curves(folder, runs, suite)
+
+
+def _draw_set(
+    folder: Path, runs: Sequence[Run], suite: Suite, protocol: Protocol, name: str, count: int
+) -> Iterator[Path]:
+    scores = _scores(runs, name, str(protocol))
+    if not scores:
+        return
+    last = runs[-1]
+    worst = sorted(scores, key=lambda key: scores[key][last.label])[:count]
+    typical = sorted(scores, key=lambda key: crc32(f"{suite.seed}:{'/'.join(key)}".encode()))[:count]
+    pairs = {pair.stem: pair for pair in suite.pairs if pair.dataset == name}
+
+    def cases(keys: Sequence[Key], shown: Sequence[Run]) -> list[Case]:
+        return [_case(key, pairs[key.stem], shown, suite, protocol, scores[key]) for key in keys]
+
+    path = folder / f"worst-{_slug(name)}.jpg"
+    write_image(path, worst_cases(cases(worst, [last]), last.label))
+    yield path
+    drawn = cases(typical, runs)
+    path = folder / f"side-by-side-{_slug(name)}.jpg"
+    write_image(path, side_by_side(drawn, [run.label for run in runs]))
+    yield path
+    for i, case in enumerate(drawn[:ATTENTION_ROWS], start=1):
+        try:
+            figure = attention_figure(last.model, case.image, case.prompt, case.truth)
+        except UsageError:
+            return
+        path = folder / f"attention-{_slug(name)}-{i}.jpg"
+        write_image(path, figure)
+        yield path
+
+
+def _scores(runs: Sequence[Run], name: str, prompt: str) -> dict[Key, dict[str, float]]:
+    """IoU of every model by object, for the objects that all of them have."""
+    asked = (name, prompt)
+    tables = [
+        {r.key: r.scores.values[METRIC] for r in run.result().rows if (r.key.dataset, r.key.prompt) == asked}
+        for run in runs
+    ]
+    shared = [key for key in tables[0] if all(key in table for table in tables)]
+    return {key: {run.label: table[key] for run, table in zip(runs, tables, strict=True)} for key in shared}
+
+
+def _case(
+    key: Key, pair: Pair, runs: Sequence[Run], suite: Suite, protocol: Protocol, scores: dict[str, float]
+) -> Case:
+    """Predicts one object once more, in the frame that the models see."""
+    framed = frame(read_image(pair.image), suite.settings.resize)
+    truth = framed.truth(true_masks(pair, suite.settings)[key.target])
+    prompt = draw_prompt(truth, protocol, key.name)
+    found: dict[str, np.ndarray] = {}
+    edges: dict[str, np.ndarray] = {}
+    for run in runs:
+        features = run.model.encode([framed.image])
+        output = run.model.decode(features, [prompt], [0])
+        found[run.label] = (maps_to_original(output.mask_logits.float(), features.geometry[0])[0] > 0).cpu().numpy()
+        if output.edge_logits is not None:
+            edge = maps_to_original(output.edge_logits.float(), features.geometry[0])[0].sigmoid()
+            edges[run.label] = edge.cpu().numpy()
+    shown = {run.label: scores[run.label] for run in runs}
+    return Case(f"{key.dataset}/{key.stem}", framed.image, truth, prompt, found, edges, shown)
+
+
+def _draw_curves(folder: Path, runs: Sequence[Run], suite: Suite) -> Iterator[Path]:
+    """IoU over the number of points, for each set and their mean."""
+    counts = sorted(p.count for p in suite.protocols if p.kind == "points")
+    if len(counts) < 3:
+        return
+    means = {run.label: run.result().means() for run in runs}
+    groups = {name: [name] for name in suite.sets}
+    if len(suite.sets) > 1:
+        groups["mean"] = suite.sets
+    for group, names in groups.items():
+        series = {
+            label: [
+                (float(count), values[METRIC])
+                for count in counts
+                if (values := group_mean(by_prompt.get(f"points:{count}", {}), names))
+            ]
+            for label, by_prompt in means.items()
+        }
+        if all(series.values()):
+            path = folder / f"points-{_slug(group)}.png"
+            write_image(path, curve(series, x="points", y="IoU", title=group))
+            yield path
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", name)

@@ -1,0 +1,44 @@
+"""The figures of an evaluation: which are drawn, and that they show what was measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from workshop import narrow_sam, write_disks
+
+from vns_sam.errors import UsageError
+from vns_sam.evaluation.gallery import write_figures
+from vns_sam.evaluation.suite import make_suite
+from vns_sam.images.read import read_image
+from vns_sam.vns.model import VnsSamModel
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("sets")
+    write_disks(root / "disks", 4)
+    write_disks(root / "more", 3, seed=1)
+    return root
+
+
+def test_each_set_has_its_figures_and_points_their_curves(sets: Path, tmp_path: Path) -> None:
+    suite = make_suite([sets], ["clicks:2", "points:1-3"])
+    runs = [suite.run(narrow_sam(), "sam"), suite.run(VnsSamModel.from_sam(narrow_sam(seed=1)).eval(), "vns")]
+    for run in runs:
+        list(run)
+    written = list(write_figures(tmp_path, runs, suite, count=2))
+    per_set = ["worst-{}.jpg", "side-by-side-{}.jpg", "attention-{}-1.jpg", "attention-{}-2.jpg"]
+    expected = [name.format(dataset) for dataset in ("disks", "more") for name in per_set]
+    expected += ["points-disks.png", "points-more.png", "points-mean.png"]
+    assert [path.name for path in written] == expected
+    assert all(read_image(path).std() > 10 for path in written)
+
+
+def test_without_iou_nothing_can_be_sorted(sets: Path, tmp_path: Path) -> None:
+    suite = make_suite([sets], ["box"], metrics=["biou"])
+    run = suite.run(narrow_sam(), "sam")
+    list(run)
+    with pytest.raises(UsageError, match="sorted by IoU"):
+        list(write_figures(tmp_path, [run], suite, count=2))
+    assert not list(tmp_path.iterdir())

@@ -5,22 +5,18 @@ Everything is measured in one run, so that the numbers compare: ``python benchma
 
 from __future__ import annotations
 
-import os
-import platform
-import statistics
 import subprocess
 import sys
-import time
-from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
 
 import vns_sam
+from vns_sam.inference.cost import hardware, median_seconds
 from vns_sam.types import PromptableModel, Prompts
 
 HEIGHT, WIDTH, PROMPTS = 480, 640, 32
+CALLS = 9
 
 FIRST_MASK = """
 import sys, numpy, vns_sam
@@ -30,32 +26,11 @@ predictor.predict(boxes=[[100, 100, 300, 300]])
 """
 
 
-def median_seconds(call: Callable[[], object], *, least_seconds: float = 2.0, least_calls: int = 5) -> float:
-    """Median of repeated calls, after one that is not counted."""
-    call()
-    times: list[float] = []
-    while len(times) < least_calls or sum(times) < least_seconds:
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
-
-
 def random_boxes(count: int, generator: np.random.Generator) -> np.ndarray:
     """Boxes (count, 4) XYXY inside the picture."""
     corner = generator.uniform((0, 0), (WIDTH / 2, HEIGHT / 2), (count, 2))
     size = generator.uniform(40, 200, (count, 2))
     return np.concatenate([corner, corner + size], axis=1)
-
-
-def processor() -> str:
-    """Name of the processor, as far as the system tells."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def measure(model: PromptableModel, name: str) -> list[tuple[str, float]]:
@@ -72,14 +47,14 @@ def measure(model: PromptableModel, name: str) -> list[tuple[str, float]]:
             model.decode(features, [single], [0])
 
     return [
-        ("encode one picture", median_seconds(lambda: model.encode([image]))),
-        ("decode 1 box", median_seconds(lambda: model.decode(features, singles[:1], [0]))),
+        ("encode one picture", median_seconds(lambda: model.encode([image]), CALLS)),
+        ("decode 1 box", median_seconds(lambda: model.decode(features, singles[:1], [0]), CALLS)),
         (
             f"decode {PROMPTS} boxes in one call",
-            median_seconds(lambda: model.decode(features, [together], [0])),
+            median_seconds(lambda: model.decode(features, [together], [0]), 5),
         ),
-        (f"decode {PROMPTS} boxes one at a time", median_seconds(one_at_a_time)),
-        ("first mask, new process", median_seconds(lambda: first_mask(name), least_calls=3)),
+        (f"decode {PROMPTS} boxes one at a time", median_seconds(one_at_a_time, 5)),
+        ("first mask, new process", median_seconds(lambda: first_mask(name), 3)),
     ]
 
 
@@ -91,7 +66,7 @@ def first_mask(name: str) -> None:
 def main() -> None:
     """Prints the machine and the table."""
     name = sys.argv[1] if len(sys.argv) > 1 else "vns-sam-tiny"
-    print(f"{processor()}, {os.cpu_count()} cores, torch {torch.__version__}, {torch.get_num_threads()} threads")
+    print(hardware(torch.device("cpu")))
     print(f"{name}, CPU, float32, a picture of {WIDTH} x {HEIGHT}, medians")
     rows = measure(vns_sam.load_model(name), name)
     for what, seconds in rows:

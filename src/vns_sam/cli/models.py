@@ -1,22 +1,29 @@
-"""The models that have a name, and the authors' checkpoints.
+"""The models that have a name, what they cost, and the authors' checkpoints.
 
 vns-sam models list
 vns-sam models convert sam_vit_b_01ec64.pth --out sam-vit-b           Meta's SAM as a folder
 vns-sam models convert epoch_11.pth --base vit_l --out vns-vit-l      the authors' VNS-SAM: plain, "module."-prefixed,
                                                                       or merged into a SAM file
+vns-sam models cost vns-sam-tiny                                      parameters, work and time on this machine
+vns-sam models cost vit_l --no-weights                                SAM, HQ-SAM and VNS-SAM on a ViT, counted only
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from vns_sam.errors import DataError
+from vns_sam.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from vns_sam.inference.cost import Cost
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
-    verbs = parser.add_subparsers(dest="action", required=True, metavar="list|convert")
+    verbs = parser.add_subparsers(dest="action", required=True, metavar="list|convert|cost")
     verbs.add_parser("list", help="name, parameters, size and origin of each model", allow_abbrev=False)
     convert = verbs.add_parser("convert", help="a checkpoint of the authors as a folder", allow_abbrev=False)
     convert.add_argument("checkpoint", type=Path, metavar="FILE.pth")
@@ -24,11 +31,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--base", metavar="SAM", help="of VNS-SAM: vit_b, vit_l, vit_h, or a folder or file with its weights"
     )
     convert.add_argument("--out", type=Path, required=True, metavar="DIR")
+    cost = verbs.add_parser("cost", help="parameters, operations and time of one model", allow_abbrev=False)
+    cost.add_argument("model", metavar="MODEL", help="a name, a folder or a hub id; see: vns-sam models list")
+    cost.add_argument("--no-weights", action="store_true", help="of vit_b, vit_l, vit_h: load nothing, time nothing")
+    cost.add_argument("--calls", type=int, default=10, metavar="N", help="timed calls (default 10)")
+    cost.add_argument("--device", default="cpu", help="cpu, cuda, ... (default cpu)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs the verb."""
-    return _list() if args.action == "list" else _convert(args)
+    if args.action == "list":
+        return _list()
+    return _convert(args) if args.action == "convert" else _cost(args)
 
 
 def _list() -> int:
@@ -36,10 +50,47 @@ def _list() -> int:
 
     rows = [("name", "parameters", "MiB", "weights")]
     rows += [(row.name, f"{row.parameters / 1e6:.1f} M", f"{row.mib:.0f}", row.source) for row in catalog()]
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
-    for name, parameters, mib, source in rows:
-        print(f"{name:<{widths[0]}}  {parameters:>{widths[1]}}  {mib:>{widths[2]}}  {source}")
+    _print_table(rows, left=(0, 3))
     return 0
+
+
+def _print_table(rows: Sequence[tuple[str, ...]], left: tuple[int, ...]) -> None:
+    """Aligns columns, those in ``left`` to the left and the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [c.ljust(w) if i in left else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))]
+        print("  ".join(cells).rstrip())
+
+
+def _cost(args: argparse.Namespace) -> int:
+    if args.calls < 1:
+        raise UsageError(f"--calls must be at least 1, found {args.calls}")
+    import numpy as np
+
+    from vns_sam.inference.cost import cost, hardware, weightless
+    from vns_sam.inference.load import check_device, load_model
+
+    device = check_device(args.device)
+    models = weightless(args.model) if args.no_weights else [load_model(args.model, device)]
+    image = np.random.default_rng(0).integers(0, 256, (480, 640, 3), dtype=np.uint8)
+    titles = ("model", "parameters", "MiB", "trainable", "MiB", "encode GFLOPs", "decode GFLOPs", "G multiply-adds")
+    rows: list[tuple[str, ...]] = [titles if args.no_weights else (*titles, "encode ms", "decode ms", "per s")]
+    rows += [_cost_row(cost(model, image, calls=args.calls)) for model in models]
+    _print_table(rows, left=(0,))
+    if not args.no_weights:
+        print(f"{hardware(device)}; one picture of 640 x 480 and one box, medians of {args.calls} calls")
+    return 0
+
+
+def _cost_row(found: Cost) -> tuple[str, ...]:
+    cells = [found.name]
+    for parameters, mib in ((found.parameters, found.mib), (found.trainable, found.trainable_mib)):
+        cells += [f"{parameters / 1e6:.2f} M", f"{mib:.2f}"]
+    cells += [f"{count / 1e9:.1f}" for count in (found.encode_flops, found.decode_flops, found.multiply_adds)]
+    if found.encode_seconds is not None and found.decode_seconds is not None:
+        cells += [f"{1000 * seconds:.1f}" for seconds in (found.encode_seconds, found.decode_seconds)]
+        cells.append(f"{found.pictures_per_second:.2f}")
+    return tuple(cells)
 
 
 def _convert(args: argparse.Namespace) -> int:

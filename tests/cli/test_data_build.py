@@ -56,13 +56,13 @@ def test_a_partial_build_says_so(raw: Path, tmp_path: Path, capsys: pytest.Captu
     assert rows["nc4k", "test"] == ["0", "4121", "missing"]
     assert printed.out.endswith(f"{tmp_path / 'out'}: partial, 2 of 35407 pairs\n")
     assert f"camo train: skipped: {CAMO[2]}: no mask" in printed.err
-    assert "nc4k test: 4121 missing. Download NC4K" in printed.err
+    assert "nc4k: missing 4121 of test. Download NC4K" in printed.err
     assert "vns-sam data darken" in printed.err
     assert json.loads((tmp_path / "out/manifest.json").read_text())["complete"] is False
 
 
 def test_strict_refuses_a_partial_build(raw: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="found 2 of 35407 pairs") as caught:
+    with pytest.raises(DataError, match="found 2 of 35407 pairs, 1 broken") as caught:
         call(data_build, "vns-seg", "--raw", raw, "--out", tmp_path / "out", "--strict")
     assert caught.value.exit_code == 3
     assert (tmp_path / "out/manifest.json").is_file()

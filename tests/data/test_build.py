@@ -238,6 +238,13 @@ def test_a_name_in_two_splits_stays_in_the_test(tmp_path: Path) -> None:
     assert split(report, "camo", "test").found == 1
 
 
+def test_more_than_the_official_number_is_told(tmp_path: Path) -> None:
+    write_pairs(tmp_path / "raw/NC4K/Imgs", tmp_path / "raw/NC4K/GT", range(3))
+    nc4k = split(build_benchmark(SMALL, [tmp_path / "raw"], tmp_path / "out"), "nc4k", "test")
+    assert nc4k.complete
+    assert "3 pairs are more than the official 2" in nc4k.notes[0]
+
+
 def test_dis_dark_is_complete_with_what_dis_vd_has(tmp_path: Path) -> None:
     write_pairs(tmp_path / "raw/DIS-Dark/test/im", tmp_path / "raw/DIS-Dark/test/gt", ("a",))
     report = build_benchmark(find_benchmark("vns-seg"), [tmp_path / "raw"], tmp_path / "out")
@@ -252,11 +259,14 @@ def test_other_sets_strangers_and_foreign_archives_are_told(tmp_path: Path) -> N
     write_pairs(raw / "frogs/images", raw / "frogs/masks", ("a",))
     (raw / "NC4K.rar").write_bytes(b"Rar!")
     (raw / "cut.zip").write_bytes(b"PK\x03\x04 and no more")
+    with zipfile.ZipFile(raw / "outer.zip", "w") as outer:
+        outer.writestr("inner.zip", b"")
     report = build_benchmark(SMALL, [raw], tmp_path / "out")
     assert report.also_found == ("dis5k",)
     assert report.strangers == ("frogs/images: 1 pairs of no set in the catalog",)
     assert "unpack" in report.problems[0]
     assert report.problems[1].startswith("cut.zip: expected an archive")
+    assert report.problems[2].startswith("outer.zip/inner.zip: unpack the outer archive")
 
 
 def test_members_that_lead_out_of_an_archive_are_not_touched(tmp_path: Path) -> None:

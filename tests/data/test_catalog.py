@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from vns_sam.data.catalog import benchmarks, catalog, find_benchmark, find_set
@@ -63,3 +65,13 @@ def test_an_unknown_benchmark_gets_the_known() -> None:
     with pytest.raises(UsageError) as caught:
         find_benchmark("vns")
     assert "vns-seg" in caught.value.hint
+
+
+def test_the_page_about_the_sets_has_every_fact() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "datasets.md").read_text(encoding="utf-8")
+    for facts in catalog().values():
+        row = next(line for line in page.splitlines() if line.startswith(f"| `{facts.name}` | {facts.title} |"))
+        assert ", ".join(f"{split} {count}" for split, count in facts.counts.items()) in row
+        assert facts.licence in row
+        assert facts.home in row
+        assert all(layout in page for layout in facts.layouts)

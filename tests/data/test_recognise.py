@@ -199,6 +199,24 @@ def test_strangers_are_told(tmp_path: Path) -> None:
     )
 
 
+def test_pictures_and_masks_may_lie_in_different_archives(tmp_path: Path) -> None:
+    raw, source = tmp_path / "raw/NC4K", tmp_path / "source"
+    raw.mkdir(parents=True)
+    write_pairs(source / "a/Imgs", source / "b/GT", (1, 2))
+    pack_zip(source / "a", raw / "Imgs.zip")
+    pack_zip(source / "b", raw / "GT.zip")
+    assert stems(look(tmp_path / "raw")) == {("nc4k", "test"): {"1", "2"}}
+
+
+def test_pieces_of_one_archive_are_one(tmp_path: Path) -> None:
+    raw, source = tmp_path / "raw", tmp_path / "source"
+    raw.mkdir()
+    write_pairs(source / "a/NC4K/Imgs", source / "b/NC4K/GT", (1, 2))
+    pack_zip(source / "a", raw / "drive-download-001.zip")
+    pack_zip(source / "b", raw / "drive-download-002.zip")
+    assert stems(look(raw)) == {("nc4k", "test"): {"1", "2"}}
+
+
 def test_a_split_list_of_another_division_is_not_followed(tmp_path: Path) -> None:
     write_pairs(tmp_path / "Kvasir-SEG/images", tmp_path / "Kvasir-SEG/masks", KVASIR)
     (tmp_path / "Kvasir-SEG/train.txt").write_text("\n".join(KVASIR[:2]))

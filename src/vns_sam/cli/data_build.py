@@ -42,10 +42,11 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"expected --out beside the raw folder, found {args.out} for both", hint="--out data/vns-seg")
     report = _build(benchmark, args)
     _print(report, args.out)
-    whole = report.complete and not any(split.broken for split in report.splits)
-    if args.strict and not whole:
+    broken = sum(len(split.broken) for split in report.splits)
+    if args.strict and (broken or not report.complete):
         raise DataError(
-            f"{args.out}: expected all of {report.benchmark}, found {report.found} of {report.expected} pairs",
+            f"{args.out}: expected all of {report.benchmark}, found {report.found} of {report.expected} pairs, "
+            f"{broken} broken",
             hint="get what is missing, or build without --strict",
         )
     return 0
@@ -84,8 +85,10 @@ def _print(report: BuildReport, out: Path) -> None:
         place = f"{split.dataset} {split.split}"
         _note(f"{place}: skipped", split.broken)
         _note(place, split.notes)
-        if split.found < split.enough:
-            print(f"{place}: {split.enough - split.found} missing. {catalog()[split.dataset].get}", file=sys.stderr)
+    for name in dict.fromkeys(split.dataset for split in report.splits if not split.complete):
+        short = [split for split in report.splits if split.dataset == name and not split.complete]
+        counts = " and ".join(f"{split.enough - split.found} of {split.split}" for split in short)
+        print(f"{name}: missing {counts}. {catalog()[name].get}", file=sys.stderr)
     _note("not used", report.problems)
     _note("not recognised", report.strangers)
     if report.also_found:

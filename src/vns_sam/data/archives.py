@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 import tarfile
 import zipfile
@@ -21,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 FOREIGN_ARCHIVES = (".rar", ".7z", ".001", ".z01")
+_PIECE = re.compile(r"-\d{3}(?=\.zip$)", re.IGNORECASE)
 _READ_ERRORS = (OSError, RuntimeError, ValueError, EOFError, zlib.error, zipfile.BadZipFile, tarfile.TarError)
 
 
@@ -45,21 +47,27 @@ class Member:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """Names of the folders above it, the tree's own included; an archive counts as a folder."""
-        return (*PurePosixPath(self.tree.label).parts, *self.name.parts[:-1])
+        """Names of the folders above it; an archive counts as one, together with a folder of its name in it."""
+        names: list[str] = []
+        for name in (*PurePosixPath(self.tree.label).parts, *self.name.parts[:-1]):
+            if not (names and names[-1].lower().endswith(ARCHIVES) and _without_suffix(names[-1]) == name):
+                names.append(name)
+        return tuple(names)
 
 
 class Tree(ABC):
     """Files below a folder or in an archive.
 
     Attributes:
+        root: The raw folder it is in, or is.
         label: Its path below the raw folder, "" for the raw folder itself.
         members: Its files.
     """
 
     is_archive = True
 
-    def __init__(self, label: str) -> None:
+    def __init__(self, root: Path, label: str) -> None:
+        self.root = root
         self.label = label
         self.members: tuple[Member, ...] = ()
 
@@ -98,8 +106,7 @@ class FolderTree(Tree):
     is_archive = False
 
     def __init__(self, root: Path, label: str = "", skip: Collection[Path] = ()) -> None:
-        super().__init__(label)
-        self.root = root
+        super().__init__(root, label)
         found = (path.relative_to(root) for path in _walk(root, {path.resolve() for path in skip}))
         self.members = tuple(Member(self, PurePosixPath(p.as_posix()), (root / p).stat().st_size) for p in found)
 
@@ -120,12 +127,12 @@ class FolderTree(Tree):
 
 
 class ZipTree(Tree):
-    """A zip archive."""
+    """A zip archive; pieces such as ``x-001.zip`` and ``x-002.zip`` go by one name, ``x.zip``."""
 
-    def __init__(self, path: Path, label: str) -> None:
-        super().__init__(label)
+    def __init__(self, root: Path, label: str) -> None:
+        super().__init__(root, _PIECE.sub("", label))
         try:
-            self._archive = zipfile.ZipFile(path)
+            self._archive = zipfile.ZipFile(root / label)
         except _READ_ERRORS as error:
             raise _damaged(label, error) from None
         infos = [info for info in self._archive.infolist() if not info.is_dir()]
@@ -141,10 +148,10 @@ class ZipTree(Tree):
 class TarTree(Tree):
     """A tar archive, compressed or not."""
 
-    def __init__(self, path: Path, label: str) -> None:
-        super().__init__(label)
+    def __init__(self, root: Path, label: str) -> None:
+        super().__init__(root, label)
         try:
-            self._archive = tarfile.open(path)  # noqa: SIM115 - open as long as the tree
+            self._archive = tarfile.open(root / label)  # noqa: SIM115 - open as long as the tree
             infos = [info for info in self._archive.getmembers() if info.isreg()]
         except _READ_ERRORS as error:
             raise _damaged(label, error) from None
@@ -210,14 +217,17 @@ def open_raw(roots: Iterable[Path], skip: Collection[Path] = ()) -> Raw:
                 refused.append(f"{member.name}: unpack this archive yourself, its format is not read here")
             elif name.endswith(ARCHIVES):
                 try:
-                    trees.append(_open_archive(root / member.name, str(member.name)))
+                    trees.append((ZipTree if name.endswith(".zip") else TarTree)(root, str(member.name)))
                 except DataError as error:
                     refused.append(error.message)
+    refused += [
+        f"{member.label}: unpack the outer archive, an archive inside another is not read"
+        for tree in trees
+        if tree.is_archive
+        for member in tree.members
+        if member.name.name.lower().endswith((*ARCHIVES, *FOREIGN_ARCHIVES))
+    ]
     return Raw(tuple(trees), tuple(refused))
-
-
-def _open_archive(path: Path, label: str) -> Tree:
-    return ZipTree(path, label) if path.suffix.lower() == ".zip" else TarTree(path, label)
 
 
 def _walk(root: Path, skip: set[Path]) -> Iterator[Path]:
@@ -230,6 +240,11 @@ def _walk(root: Path, skip: set[Path]) -> Iterator[Path]:
         seen.add(here)
         folders[:] = sorted(name for name in folders if not _is_junk(name))
         yield from (path for name in sorted(names) if not _is_junk(name) and (path := Path(folder, name)).is_file())
+
+
+def _without_suffix(name: str) -> str:
+    suffix = next(suffix for suffix in ARCHIVES if name.lower().endswith(suffix))
+    return name[: -len(suffix)]
 
 
 def _safe_name(name: str) -> PurePosixPath | None:

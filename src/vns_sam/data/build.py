@@ -176,6 +176,9 @@ def _build_split(
         (folder / f"{UNSPLIT}.txt").unlink(missing_ok=True)  # an earlier build may not have known the split
     if entries:
         write_text(folder / f"{choice.split}.txt", "".join(f"{entry.stem}\n" for entry in entries))
+    notes = choice.notes
+    if choice.split != UNSPLIT and len(entries) > choice.expected:
+        notes = (*notes, f"{len(entries)} pairs are more than the official {choice.expected}: is the split another?")
     report = SplitReport(
         choice.dataset,
         choice.split,
@@ -184,7 +187,7 @@ def _build_split(
         len(entries),
         choice.sources,
         tuple(broken),
-        choice.notes,
+        notes,
     )
     return report, entries
 

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from vns_sam.data.archives import Member, Tree
+from vns_sam.data.archives import Member
 from vns_sam.data.coco_masks import Annotated
 from vns_sam.images.read import EXTENSIONS
 
@@ -61,14 +61,17 @@ class Candidate:
         pairs: Pictures with masks.
         lonely: Pictures without, by the stem they would have.
         lists: Stems of each split, where the folder has lists.
-        is_archive: Whether it lies in an archive.
     """
 
     folder: Folder
     pairs: tuple[Found, ...]
     lonely: Mapping[str, Member] = field(default_factory=dict)
     lists: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    is_archive: bool = False
+
+    @property
+    def is_archive(self) -> bool:
+        """Whether any picture lies in an archive."""
+        return any(pair.image.tree.is_archive for pair in self.pairs)
 
     @property
     def where(self) -> str:
@@ -76,27 +79,32 @@ class Candidate:
         return "/".join(self.folder) or "."
 
 
-def find_candidates(tree: Tree) -> tuple[list[Candidate], dict[Folder, int]]:
+def find_candidates(members: Iterable[Member]) -> tuple[list[Candidate], dict[Folder, int]]:
     """Pairs pictures with masks.
+
+    Args:
+        members: All files of a raw folder and of the archives in it: the two may lie in different archives.
 
     Returns:
         What was paired, and the folders whose pictures have no masks with their number of pictures.
     """
     folders: dict[Folder, list[Member]] = defaultdict(list)
-    for member in tree.members:
+    texts: dict[Folder, Member] = {}
+    for member in members:
         if member.name.suffix.lower() in EXTENSIONS:
             folders[member.parts].append(member)
-    texts = {(*m.parts, m.name.name.lower()): m for m in tree.members if m.name.suffix.lower() == ".txt"}
+        elif member.name.suffix.lower() == ".txt":
+            texts[(*member.parts, member.name.name.lower())] = member
     found: list[Candidate] = []
     used: set[Folder] = {folder for folder in folders if folder and _is_other(folder[-1])}
     for masks in (folder for folder in folders if folder not in used):
         images = _images_for(masks, folders)
         for folder, pairs, lonely in images:
-            found.append(Candidate(folder, pairs, lonely, _read_lists(tree, texts, folder), tree.is_archive))
+            found.append(Candidate(folder, pairs, lonely, _read_lists(texts, folder)))
             used.add(folder)
         if images:
             used.add(masks)
-    mixed = [_mixed(folder, folders[folder], tree) for folder in folders if folder not in used]
+    mixed = [_mixed(folder, folders[folder]) for folder in folders if folder not in used]
     found += _merge_classes([candidate for candidate in mixed if candidate is not None])
     used.update(candidate.folder for candidate in mixed if candidate is not None)
     return found, {folder: len(members) for folder, members in folders.items() if folder not in used}
@@ -165,13 +173,13 @@ def _one_for_each_stem(images: Iterable[Member]) -> dict[str, Member]:
     return {image.name.stem: image for image in reversed(ranked)}
 
 
-def _mixed(folder: Folder, members: list[Member], tree: Tree) -> Candidate | None:
+def _mixed(folder: Folder, members: list[Member]) -> Candidate | None:
     """Pictures (.jpg) and masks (.png) side by side, or None."""
     images = [member for member in members if member.name.suffix.lower() in _LOSSY]
     pairs, lonely = _pair(images, [member for member in members if member.name.suffix.lower() == ".png"])
     if not pairs or 2 * len(pairs) < len(images):
         return None
-    return Candidate(folder, pairs, lonely, is_archive=tree.is_archive)
+    return Candidate(folder, pairs, lonely)
 
 
 def _merge_classes(mixed: list[Candidate]) -> list[Candidate]:
@@ -189,18 +197,18 @@ def _merge_classes(mixed: list[Candidate]) -> list[Candidate]:
             continue
         pairs = [Found(f"{c.folder[-1]}_{p.stem}", p.image, p.mask) for c in group for p in c.pairs]
         lonely = {f"{c.folder[-1]}_{stem}": image for c in group for stem, image in c.lonely.items()}
-        merged.append(Candidate(parent, tuple(pairs), lonely, is_archive=group[0].is_archive))
+        merged.append(Candidate(parent, tuple(pairs), lonely))
     return merged
 
 
-def _read_lists(tree: Tree, texts: Mapping[Folder, Member], images: Folder) -> dict[str, frozenset[str]]:
+def _read_lists(texts: Mapping[Folder, Member], images: Folder) -> dict[str, frozenset[str]]:
     """Stems by split from ``train.txt``, ``val.txt``, ``test.txt`` beside the pictures' folder, or in ``list/``."""
     lists = {}
     for place in (images[:-1], *((*images[:-1], name) for name in _LIST_FOLDERS)):
         for split in ("train", "val", "test"):
             member = texts.get((*place, f"{split}.txt"))
             if member is not None:
-                lines = tree.read(member).decode("utf-8", "replace").splitlines()
+                lines = member.tree.read(member).decode("utf-8", "replace").splitlines()
                 lists[split] = frozenset(_stem(line) for line in lines if line.strip())
     return lists
 

@@ -72,8 +72,9 @@ def recognise(trees: Sequence[Tree]) -> Recognition:
     strangers: list[str] = []
     problems: list[str] = []
     alone: dict[Folder, int] = {}
-    for tree in trees:
-        candidates, without_masks = find_candidates(tree)
+    for root in dict.fromkeys(tree.root for tree in trees):
+        members = (member for tree in trees if tree.root == root for member in tree.members)
+        candidates, without_masks = find_candidates(members)
         alone.update(without_masks)
         for candidate in candidates:
             known, unknown = _parts_of(candidate)

@@ -24,6 +24,7 @@ VERBS = {
     "segment": "masks for a picture or a folder, from boxes or clicks",
     "models": "list the models, convert the authors' checkpoints",
     "train": "train from a recipe; continues a run that was stopped",
+    "study": "train and measure every row of a table",
     "data": "list, build, check, import and score data sets",
     "evaluate": "measure a model on sets of pictures with masks",
 }

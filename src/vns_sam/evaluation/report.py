@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import Any
 
 from vns_sam.evaluation.rows import Row
@@ -29,6 +29,9 @@ class ModelResult:
         rows: One for each object and prompt.
         skipped: Broken pictures as set/stem, with the reason.
         seconds: Where the time went.
+        line: The table's line that it stands in, ``label`` where empty; several results of one line are shown as
+            mean and standard deviation.
+        trained: Number of trained parameters, where that is part of the table.
     """
 
     label: str
@@ -36,6 +39,8 @@ class ModelResult:
     rows: Sequence[Row]
     skipped: Mapping[str, str] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
+    line: str = ""
+    trained: int | None = None
 
     def means(self) -> dict[str, dict[str, Means]]:
         """Means by prompt and set, with the number of objects as ``count``."""
@@ -64,31 +69,40 @@ class Report:
 
     def to_markdown(self) -> str:
         """For each prompt and pair of metrics a table: a line for each model, a column for each set."""
-        means = {result.label: result.means() for result in self.models}
+        lines: dict[str, list[ModelResult]] = {}
+        for result in self.models:
+            lines.setdefault(result.line or result.label, []).append(result)
+        means = {name: [result.means() for result in results] for name, results in lines.items()}
+        everything = [by_prompt for results in means.values() for by_prompt in results]
         tables = []
-        for prompt in _unique(prompt for by_prompt in means.values() for prompt in by_prompt):
-            sets = _unique(name for by_prompt in means.values() for name in by_prompt.get(prompt, {}))
-            found = _unique(
-                metric for by_prompt in means.values() for row in by_prompt.get(prompt, {}).values() for metric in row
-            )
-            for metrics in _columns(found):
-                tables.append(self._table(prompt, metrics, sets, means))
+        for prompt in _unique(prompt for by_prompt in everything for prompt in by_prompt):
+            sets = [by_prompt.get(prompt, {}) for by_prompt in everything]
+            names = _unique(name for row in sets for name in row)
+            for metrics in _columns(_unique(metric for row in sets for values in row.values() for metric in values)):
+                rows = {name: [by_prompt.get(prompt, {}) for by_prompt in results] for name, results in means.items()}
+                tables.append(self._table(f"**{prompt}**: {' / '.join(metrics)}", metrics, names, rows, lines))
         return "\n".join(tables)
 
     def _table(
-        self, prompt: str, metrics: Sequence[str], sets: Sequence[str], means: Mapping[str, dict[str, dict[str, Means]]]
+        self,
+        title: str,
+        metrics: Sequence[str],
+        sets: Sequence[str],
+        rows: Mapping[str, Sequence[Mapping[str, Means]]],
+        lines: Mapping[str, Sequence[ModelResult]],
     ) -> str:
         groups = self.groups or ({"mean": sets} if len(sets) > 1 else {})
-        first = next(by_prompt[prompt] for by_prompt in means.values() if prompt in by_prompt)
-        heads = [f"{name} ({first[name]['count']:.0f})" if name in first else name for name in sets]
-        lines = [f"**{prompt}**: {' / '.join(metrics)}", "", f"| model | {' | '.join([*heads, *groups])} |"]
-        lines.append("|---|" + "--:|" * (len(sets) + len(groups)))
-        for label, by_prompt in means.items():
-            row = by_prompt.get(prompt, {})
-            cells = [_cell(row.get(name), metrics) for name in sets]
-            cells += [_cell(group_mean(row, names), metrics) for names in groups.values()]
-            lines.append(f"| {label} | {' | '.join(cells)} |")
-        return "\n".join(lines) + "\n"
+        measured = [row for results in rows.values() for row in results]
+        counts = {name: max(row[name]["count"] for row in measured if name in row) for name in sets}
+        sizes = any(result.trained is not None for result in self.models)
+        heads = ["model", *(["trained"] if sizes else []), *(f"{name} ({counts[name]:.0f})" for name in sets), *groups]
+        text = [title, "", f"| {' | '.join(heads)} |", "|---|" + "--:|" * (len(heads) - 1)]
+        for line, results in rows.items():
+            cells = [line, *([_size(lines[line][0].trained)] if sizes else [])]
+            cells += [_cell([row.get(name) for row in results], metrics) for name in sets]
+            cells += [_cell([group_mean(row, names) for row in results], metrics) for names in groups.values()]
+            text.append(f"| {' | '.join(cells)} |")
+        return "\n".join(text) + "\n"
 
     def to_csv(self) -> str:
         """One line for each model, prompt and set, with all means."""
@@ -147,10 +161,22 @@ def _columns(found: Sequence[str]) -> list[tuple[str, ...]]:
     return cells
 
 
-def _cell(values: Means | None, metrics: Sequence[str]) -> str:
-    if values is None:
+def _cell(values: Sequence[Means | None], metrics: Sequence[str]) -> str:
+    """Means over the seeds, with the standard deviation of several."""
+    known = [value for value in values if value is not None]
+    if not known or len(known) < len(values):
         return "-"
-    return " / ".join(f"{values[metric]:.{DECIMALS.get(metric, 3)}f}" for metric in metrics)
+    cells = []
+    for metric in metrics:
+        each, digits = [value[metric] for value in known], DECIMALS.get(metric, 3)
+        spread = f" ± {stdev(each):.{digits}f}" if len(each) > 1 else ""
+        cells.append(f"{fmean(each):.{digits}f}{spread}")
+    return " / ".join(cells)
+
+
+def _size(parameters: int | None) -> str:
+    """Millions of parameters, and MiB as float32, which the paper's tables call M."""
+    return "-" if parameters is None else f"{parameters / 1e6:.2f} M ({parameters * 4 / 2**20:.1f} MiB)"
 
 
 def _unique(items: Iterable[str]) -> list[str]:

@@ -1,0 +1,50 @@
+"""Trains and measures every row of a table. Started again with the same command, it goes on where it was stopped.
+
+vns-sam study recipes/studies/ablation_wavelets.yaml
+vns-sam study recipes/studies/ablation_wavelets.yaml --change.steps 2000 --seeds "[0, 1, 2]"     any field can be set
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+TAKES_OVERRIDES = True
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the verb."""
+    parser.add_argument("study", type=Path, metavar="STUDY.yaml")
+    parser.add_argument("--device", default="cpu", help="where models are measured (cpu); training finds a GPU")
+    parser.add_argument("--workers", type=int, default=1, help="processes that score beside the model (1)")
+    parser.add_argument("--plan", action="store_true", help="only list what would be trained and measured")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the verb."""
+    from vns_sam.cli.train import apply_overrides
+    from vns_sam.evaluation.study import TABLE, parse_study, run_study, trials
+    from vns_sam.training.fields import read_values
+
+    study = parse_study(apply_overrides(read_values(args.study, "study"), args.overrides), str(args.study))
+    if args.plan:
+        for trial in trials(study):
+            steps = f"{trial.recipe.steps} steps in {trial.recipe.out}" if trial.recipe else trial.model
+            print(f"{trial.label}: {steps}")
+        return 0
+
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=args.quiet) as bar:
+        task = bar.add_task(args.study.stem)
+        report = run_study(
+            study,
+            device=args.device,
+            workers=args.workers,
+            progress=lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
+        )
+    print(report.to_markdown(), end="")
+    print(f"\n{study.out / TABLE}")
+    return 0

@@ -1,0 +1,226 @@
+"""A whole table: every row trained from the same recipe with its own changes, measured alike, written as one report."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass as plain_dataclass
+from dataclasses import field, replace
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic.dataclasses import dataclass
+
+from vns_sam.errors import UsageError
+from vns_sam.evaluation.frames import Resize
+from vns_sam.evaluation.report import ModelResult, Report
+from vns_sam.evaluation.suite import make_suite, write_report
+from vns_sam.images.write import write_json, write_text
+from vns_sam.inference.load import check_model_name, load_model
+from vns_sam.training.fields import check_fields, read_values, set_field
+from vns_sam.training.loop import train
+from vns_sam.training.recipe import Recipe, dump_recipe, parse_recipe
+from vns_sam.training.state import LAST
+from vns_sam.training.tasks import build_task
+
+_STRICT = ConfigDict(extra="forbid")
+TABLE = "table.md"
+FINISHED = "finished.json"
+"""Written into the folder of a training run when it is over."""
+
+Progress = Callable[[str, int, int], None]
+"""Called with (what is being done, done, in all)."""
+
+
+@dataclass(frozen=True, config=_STRICT)
+class StudyRow:
+    """One line of the table: a model as it is, or one that is trained for it.
+
+    Attributes:
+        name: What the table calls it.
+        model: Name, folder or hub id of a model that is measured as it is.
+        change: Fields of the base recipe that this row changes, by dotted name: ``{vns.ablation: no-nsfm}``.
+    """
+
+    name: str
+    model: str | None = None
+    change: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Measure:
+    """How every row is measured; the fields are those of ``vns-sam evaluate``."""
+
+    data: tuple[Path, ...]
+    prompts: tuple[str, ...] = ("box",)
+    metrics: tuple[str, ...] = ("iou", "biou")
+    resize: Resize = "fit"
+    instances: bool = False
+    seed: int = 0
+    limit: Annotated[int, Field(gt=0)] | None = None
+    groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Study:
+    """One table.
+
+    Attributes:
+        out: Folder of the report.
+        rows: Its lines.
+        measure: How they are measured.
+        train: The recipe that all trained rows start from; a path.
+        change: Fields of that recipe that all rows change.
+        runs: Folder of the training runs, named by what defines them: tables that share it share equal rows.
+        seeds: Each trained row is trained once for each; the table shows mean and standard deviation.
+        keep: "model" removes a run's checkpoints once it is measured, "all" keeps them.
+    """
+
+    out: Path
+    rows: tuple[StudyRow, ...]
+    measure: Measure
+    train: Path | None = None
+    change: dict[str, Any] = field(default_factory=dict)
+    runs: Path = Path("runs/studies")
+    seeds: tuple[int, ...] = (0,)
+    keep: Literal["model", "all"] = "model"
+
+
+_ADAPTER = TypeAdapter(Study)
+
+
+@plain_dataclass(frozen=True)
+class Trial:
+    """One model to measure: a row with one seed.
+
+    Attributes:
+        row: The row.
+        seed: Of the training, None for a model that is measured as it is.
+        recipe: What trains it, None for the same.
+    """
+
+    row: StudyRow
+    seed: int | None = None
+    recipe: Recipe | None = None
+
+    @property
+    def label(self) -> str:
+        """The row's name, with the seed where there is one."""
+        return self.row.name if self.seed is None else f"{self.row.name} (seed {self.seed})"
+
+    @property
+    def model(self) -> str:
+        """What ``load_model`` takes, once it is trained."""
+        return self.row.model or str(self.recipe.out / "model" if self.recipe else "")
+
+
+def load_study(path: str | Path) -> Study:
+    """Reads a study; see :func:`parse_study`."""
+    return parse_study(read_values(path, "study"), str(path))
+
+
+def parse_study(values: dict[str, Any], source: str) -> Study:
+    """Checks a study's fields.
+
+    Raises:
+        UsageError: A field is unknown, missing or of another type, a row has no or two origins, or two share a name.
+    """
+    study = check_fields(_ADAPTER, values, source, (Study, StudyRow, Measure), "see docs/evaluation.md")
+    names = [row.name for row in study.rows]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if not names or twice:
+        raise UsageError(f"{source}: {f'two rows are called {twice!r}' if twice else 'there is no row'}")
+    for row in study.rows:
+        if row.model is None and study.train is None:
+            raise UsageError(
+                f"{source}: row '{row.name}' names no model and there is nothing to train it by", hint="train"
+            )
+        if row.model is not None and row.change:
+            raise UsageError(f"{source}: row '{row.name}' names a model and changes that would train another")
+    return study
+
+
+def trials(study: Study) -> Iterator[Trial]:
+    """What is to be trained and measured, in the table's order.
+
+    Raises:
+        UsageError: The base recipe is missing, a change does not fit it, or a model does not exist.
+    """
+    base = {} if study.train is None else read_values(study.train)
+    for row in study.rows:
+        if row.model is not None:
+            check_model_name(row.model)
+            yield Trial(row)
+            continue
+        for seed in study.seeds:
+            values = copy.deepcopy(base)
+            for name, value in {**study.change, **row.change, "seed": seed}.items():
+                set_field(values, name, copy.deepcopy(value))
+            recipe = parse_recipe({**values, "out": "run"}, f"row '{row.name}'")
+            yield Trial(row, seed, replace(recipe, out=study.runs / _digest(recipe)))
+
+
+def run_study(study: Study, *, device: str = "cpu", workers: int = 1, progress: Progress | None = None) -> Report:
+    """Trains and measures what is not yet trained and measured, and writes ``table.md`` and the report.
+
+    Started again after a stop it goes on where it was, in the middle of a training run or of an evaluation.
+
+    Args:
+        study: The study.
+        device: Where models are measured; training follows accelerate.
+        workers: Processes that score beside the model.
+        progress: Told about every step and picture.
+
+    Raises:
+        UsageError: See :func:`trials` and ``make_suite``.
+        DataError: A set is missing, or the report cannot be written.
+    """
+    tell = progress or (lambda what, done, total: None)
+    planned = list(trials(study))
+    measure = study.measure
+    suite = make_suite(
+        measure.data,
+        measure.prompts,
+        metrics=measure.metrics,
+        resize=measure.resize,
+        instances=measure.instances,
+        seed=measure.seed,
+        limit=measure.limit,
+        groups=measure.groups,
+    )
+    results: list[ModelResult] = []
+    for i, trial in enumerate(planned, start=1):
+        what = f"{i}/{len(planned)} {trial.label}"
+        trained = _train(trial, partial(tell, f"{what}: training"))
+        run = suite.run(load_model(trial.model, device), trial.label, study.out, workers=workers)
+        for done, _ in enumerate(run, start=1):
+            tell(what, done, len(run))
+        if study.keep == "model" and trial.recipe is not None:
+            (trial.recipe.out / LAST).unlink(missing_ok=True)
+        results.append(replace(run.result(), line=trial.row.name, trained=trained))
+        report = Report(suite.report([]).settings, results, suite.groups)
+        write_text(study.out / TABLE, report.to_markdown())
+    write_report(report, study.out)
+    return report
+
+
+def _train(trial: Trial, tell: Callable[[int, int], None]) -> int | None:
+    """Trains a trial unless its model is there; the number of trained parameters."""
+    if trial.recipe is None:
+        return None
+    finished = trial.recipe.out / FINISHED
+    if not finished.is_file():
+        train(trial.recipe, lambda done, total, _: tell(done, total))
+        groups = build_task(trial.recipe).groups(trial.recipe)
+        write_json(finished, {"trained_parameters": sum(p.numel() for group in groups for p in group["params"])})
+    return int(json.loads(finished.read_text())["trained_parameters"])
+
+
+def _digest(recipe: Recipe) -> str:
+    """A short name for a run: what it is, and a digest of all that defines it."""
+    text = dump_recipe(replace(recipe, out=Path("run")))
+    return f"{recipe.task}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"

@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from vns_sam.inference.formats import merge_coco, to_coco, to_geojson, to_svg, to_yolo, write_prediction
-from vns_sam.inference.polygons import decode_rle, encode_rle, join_rings, ring_area, trace
+from vns_sam.inference.polygons import join_rings, ring_area, trace
 from vns_sam.inference.predictor import mask_boxes
 from vns_sam.types import Prediction
 
@@ -31,19 +31,6 @@ def ring_mask() -> np.ndarray:
     mask[10:20, 20:30] = False
     mask[33:38, 2:9] = True
     return mask
-
-
-@settings(deadline=None)
-@given(mask=masks)
-def test_run_lengths_lead_back(mask: np.ndarray) -> None:
-    np.testing.assert_array_equal(decode_rle(encode_rle(mask)), mask)
-
-
-def test_run_lengths_are_those_of_coco() -> None:
-    # columns: 0 1 | 1 1 | 0 0 -> one 0, three 1, two 0; long runs take several characters
-    assert encode_rle(np.array([[0, 1, 0], [1, 1, 0]], bool)) == {"size": [2, 3], "counts": "132"}
-    assert encode_rle(np.ones((1, 1000), bool))["counts"] == "0Xo0"
-    np.testing.assert_array_equal(decode_rle({"size": [2, 2], "counts": [1, 3]}), [[0, 1], [1, 1]])
 
 
 @settings(deadline=None)

@@ -10,8 +10,9 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from vns_sam.images.overlay import colour_of
+from vns_sam.images.segments import encode_rle
 from vns_sam.images.write import write_json, write_mask, write_text
-from vns_sam.inference.polygons import Ring, encode_rle, join_rings, trace
+from vns_sam.inference.polygons import Ring, join_rings, trace
 from vns_sam.types import Prediction
 
 Format = Literal["png", "coco", "yolo", "geojson", "svg"]

@@ -1,9 +1,8 @@
-"""Masks as run lengths and as outlines that follow pixel edges. Both lead back to the same mask."""
+"""Masks as outlines that follow pixel edges and lead back to the same mask."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from scipy import ndimage
@@ -22,50 +21,6 @@ _RIGHT_PIXEL = (
     (-1, -1),
     (0, -1),
 )  # XY from an edge's start to the object's pixel at its right
-
-
-def encode_rle(mask: np.ndarray) -> dict[str, Any]:
-    """COCO's compressed run lengths of a mask (H, W) bool: ``{"size": [H, W], "counts": text}``."""
-    flat = np.asarray(mask, bool).ravel(order="F")
-    bounds = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1, [flat.size]])
-    counts = np.diff(bounds).tolist()
-    if flat[0]:
-        counts = [0, *counts]
-    return {"size": [int(length) for length in mask.shape], "counts": _pack(counts)}
-
-
-def decode_rle(rle: Mapping[str, Any]) -> np.ndarray:
-    """Mask (H, W) bool from COCO run lengths, compressed (text) or plain (a list)."""
-    counts = _unpack(rle["counts"]) if isinstance(rle["counts"], str) else rle["counts"]
-    values = np.arange(len(counts)) % 2 == 1
-    return np.repeat(values, counts).reshape(rle["size"], order="F")
-
-
-def _pack(counts: Sequence[int]) -> str:
-    """Five bits a character, least first, the sixth tells of more; from the fourth on differences."""
-    characters = []
-    for position, count in enumerate(counts):
-        value, more = count - counts[position - 2] if position > 2 else count, True
-        while more:
-            bits = value & 31
-            value >>= 5
-            more = value != (-1 if bits & 16 else 0)
-            characters.append(chr(48 + (bits | 32 if more else bits)))
-    return "".join(characters)
-
-
-def _unpack(text: str) -> list[int]:
-    counts: list[int] = []
-    value = shift = 0
-    for character in text:
-        bits = ord(character) - 48
-        value |= (bits & 31) << shift
-        shift += 5
-        if not bits & 32:
-            value -= (1 << shift) if bits & 16 else 0
-            counts.append(value + counts[-2] if len(counts) > 2 else value)
-            value = shift = 0
-    return counts
 
 
 def trace(mask: np.ndarray) -> list[list[Ring]]:

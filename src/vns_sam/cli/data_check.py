@@ -1,0 +1,101 @@
+"""A doctor for sets of pictures with masks.
+
+  vns-sam data check frogs/                            what is wrong with a set
+  vns-sam data check train_sets/ test_sets/ --flips    several sets, and what they share, flipped or rotated too
+  vns-sam data check frogs/ --fix                      repairs what is safe; originals go to frogs/.doctor/
+
+DIR holds images/ and masks/, or folders that do. Findings are errors (the set cannot be read as it is, or its numbers
+are wrong), warnings (look at them) and notes. The exit code is 0, or 3 with --strict when errors are left.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vns_sam.errors import DataError
+
+if TYPE_CHECKING:
+    from vns_sam.data.doctor import Report
+    from vns_sam.data.findings import Finding
+
+EXAMPLES = 5
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the verb."""
+    parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="a set, or a folder of sets")
+    parser.add_argument("--fix", action="store_true", help="repair what is safe; nothing is lost, see docs/data.md")
+    parser.add_argument("--flips", action="store_true", help="look for flipped and rotated copies of pictures, too")
+    parser.add_argument("--report", type=Path, metavar="FILE.json", help="every finding")
+    parser.add_argument("--strict", action="store_true", help="exit code 3 when errors are left")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (%(default)s)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the verb."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from vns_sam.data.doctor import check, find_sets
+    from vns_sam.data.findings import Severity
+    from vns_sam.data.repair import repair
+    from vns_sam.images.write import check_writable, write_json
+
+    if args.report:
+        check_writable(args.report)
+    sets = [path for folder in args.folders for path in find_sets(folder)]
+    start = time.perf_counter()
+    with Progress(console=Console(stderr=True), disable=args.quiet) as bar:
+        tasks = {}
+
+        def show(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(what, total=total)
+            bar.update(tasks[what], completed=done)
+
+        report = check(sets, flips=args.flips, workers=args.workers, progress=show)
+        actions = repair(report.findings, progress=show) if args.fix else []
+    repaired = {action.finding for action in actions if not action.error}
+    left = [finding for finding in report.findings if finding not in repaired]
+    _print_sets(report)
+    _print_findings(left, fix=args.fix)
+    for action in actions:
+        if action.error:
+            print(f"not repaired: {action.finding.dataset}/{action.finding.file}: {action.error}")
+    if repaired:
+        print(f"\n{len(repaired)} repaired; originals and a log are in .doctor/ of each set")
+    counts = ", ".join(f"{sum(f.severity is s for f in left)} {s}s" for s in Severity)
+    print(f"\n{sum(report.sets.values())} pictures in {time.perf_counter() - start:.0f} s: {counts}")
+    if args.report:
+        write_json(args.report, report.to_json() | {"repaired": [action.to_json() for action in actions]})
+        print(args.report)
+    serious = any(finding.severity is Severity.ERROR for finding in left)
+    return DataError.exit_code if args.strict and serious else 0
+
+
+def _print_sets(report: Report) -> None:
+    width = max(len(Path(root).name) for root in report.sets)
+    for root, pictures in report.sets.items():
+        print(f"{Path(root).name:<{width}}  {pictures} pictures")
+
+
+def _print_findings(findings: list[Finding], *, fix: bool) -> None:
+    """Findings by code, the first few of each by name."""
+    from vns_sam.data.findings import KINDS
+
+    for code, (severity, meaning) in KINDS.items():
+        found = [finding for finding in findings if finding.code == code]
+        if not found:
+            continue
+        repairable = sum(finding.repairable for finding in found)
+        hint = f" ({repairable} can be repaired with --fix)" if repairable and not fix else ""
+        print(f"\n{severity}: {len(found)} x {code}: {meaning}{hint}")
+        for finding in found[:EXAMPLES]:
+            text = f": {finding.text}" if finding.text else ""
+            print(f"  {Path(finding.dataset).name}/{finding.file}{text}")
+        if len(found) > EXAMPLES:
+            print(f"  and {len(found) - EXAMPLES} more; --report FILE.json names all")

@@ -1,0 +1,217 @@
+"""The dataset doctor: examines sets in the house layout (``data.pairs``), alone and against each other."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, TypeVar
+
+import cv2
+
+from vns_sam.data.duplicates import Picture, exact_duplicates, near_candidates, near_duplicates
+from vns_sam.data.examine import Examination, Files, examine, read_thumbnail
+from vns_sam.data.findings import KINDS, Finding, Severity
+from vns_sam.data.pairs import LAYOUT_HINT, list_stems
+from vns_sam.errors import DataError
+from vns_sam.images.read import EXTENSIONS
+
+SPLITS = ("train", "val", "test")
+"""Lists that must not share pictures; other lists of a set are not judged."""
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is done, how many are done, and of how many."""
+
+_CHUNK = 8
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was found.
+
+    Attributes:
+        sets: Number of pictures by folder of the set.
+        findings: The most serious first, then by set and file.
+    """
+
+    sets: dict[str, int]
+    findings: tuple[Finding, ...]
+
+    def count(self, severity: Severity) -> int:
+        """Number of findings of one severity."""
+        return sum(finding.severity is severity for finding in self.findings)
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it, with counts by code."""
+        counts = Counter(finding.code for finding in self.findings)
+        return {
+            "sets": self.sets,
+            "counts": {code: counts[code] for code in KINDS if counts[code]},
+            "findings": [{"severity": str(f.severity), **asdict(f)} for f in self.findings],
+        }
+
+
+def find_sets(folder: str | os.PathLike[str]) -> list[Path]:
+    """A folder in the house layout, or those among its direct subfolders.
+
+    Raises:
+        DataError: There is none.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DataError(f"expected a data set folder at {folder}, found no folder there", hint=LAYOUT_HINT)
+    sets = [path for path in (folder, *sorted(folder.iterdir())) if _is_set(path)]
+    if not sets:
+        foreign = (folder / "labels").is_dir() or any(folder.glob("*.json"))
+        hint = f"vns-sam data import {folder} --out DIR" if foreign else LAYOUT_HINT
+        raise DataError(f"expected images/ and masks/ in {folder} or in its folders, found none", hint=hint)
+    return sets[:1] if sets[0] == folder else sets
+
+
+def check(sets: Sequence[Path], *, flips: bool = False, workers: int = 1, progress: Progress | None = None) -> Report:
+    """Examines every file of some sets and looks for pictures that occur twice.
+
+    Args:
+        sets: Of :func:`find_sets`.
+        flips: Look for flipped and rotated copies, too.
+        workers: Processes; one works without any other.
+        progress: Told after each picture.
+
+    Raises:
+        DataError: No set holds a picture or mask.
+    """
+    sets = list(dict.fromkeys(path.resolve() for path in sets))
+    findings: list[Finding] = []
+    tasks: list[Files] = []
+    splits: dict[Path, dict[str, str]] = {}
+    for root in sets:
+        listing, found = _list_files(root)
+        splits[root], listed = _check_lists(root, {files.image.stem for files in listing if files.image})
+        tasks += listing
+        findings += [replace(finding, dataset=str(root)) for finding in (*found, *listed)]
+    if not tasks:
+        raise DataError(f"expected pictures in {sets[0] / 'images'}, found none", hint=LAYOUT_HINT)
+    with _mapper(min(workers, len(tasks) // _CHUNK), progress) as run:
+        pictures = []
+        for files, seen in zip(tasks, run("examine", examine, tasks), strict=True):
+            findings += [replace(finding, dataset=str(files.root)) for finding in seen.findings]
+            pictures += _picture(files, seen, splits[files.root])
+        findings += exact_duplicates(pictures)
+        pairs = near_candidates(pictures, flips=flips)
+        paths = list(dict.fromkeys(p.path for first, second, _ in pairs for p in (first, second)))
+        thumbnails = dict(zip(paths, run("compare", read_thumbnail, paths), strict=True))
+        findings += near_duplicates(pairs, thumbnails)
+    order = list(KINDS)
+    findings.sort(key=lambda f: (order.index(f.code), f.dataset, f.file))
+    counts = Counter(str(files.root) for files in tasks if files.image)
+    return Report({str(root): counts[str(root)] for root in sets}, tuple(findings))
+
+
+def _picture(files: Files, seen: Examination, splits: dict[str, str]) -> list[Picture]:
+    """The picture for the search of duplicates, if there is a readable one."""
+    if files.image is None or not seen.digest:
+        return []
+    split = splits.get(files.image.stem, "")
+    return [Picture(str(files.root), files.image, split, seen.digest, seen.mask_digest, seen.hashes)]
+
+
+def _is_set(folder: Path) -> bool:
+    hidden = folder.name.startswith(".")
+    return not hidden and (folder / "images").is_dir() and (folder / "masks").is_dir()
+
+
+def _list_files(root: Path) -> tuple[list[Files], list[Finding]]:
+    """The files of each stem, and what their names say."""
+    findings: list[Finding] = []
+    images, masks, instances, ignored = (
+        _by_stem(root / folder, findings) for folder in ("images", "masks", "masks_instance", "masks_ignore")
+    )
+    lonely = {stem.casefold(): stem for stem in masks if stem not in images}
+    for stem in sorted(set(images) - set(masks)):
+        name = f"images/{images[stem].name}"
+        other = lonely.pop(stem.casefold(), None)
+        if other is None:
+            findings.append(Finding("no-mask", name, f"expected a file {stem}.* in masks/"))
+        else:
+            findings.append(Finding("case", name, f"its mask is masks/{masks[other].name}"))
+    for stem in lonely.values():
+        findings.append(Finding("no-picture", f"masks/{masks[stem].name}", f"expected a file {stem}.* in images/"))
+    stems = sorted(set(images) | set(masks))
+    rest = (instances.get, ignored.get)
+    return [Files(root, images.get(s), masks.get(s), *(get(s) for get in rest)) for s in stems], findings
+
+
+def _by_stem(folder: Path, findings: list[Finding]) -> dict[str, Path]:
+    """Files of a folder by stem; stems that clash are reported."""
+    files: dict[str, Path] = {}
+    folded: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.suffix.lower() not in EXTENSIONS or path.name.startswith("."):
+            continue
+        name = f"{folder.name}/{path.name}"
+        if path.stem in files:
+            findings.append(Finding("same-stem", name, f"{files[path.stem].name} has the same stem"))
+        elif path.stem.casefold() in folded:
+            findings.append(Finding("case-clash", name, f"{folded[path.stem.casefold()].name} differs in case only"))
+        files.setdefault(path.stem, path)
+        folded.setdefault(path.stem.casefold(), path)
+    return files
+
+
+def _check_lists(root: Path, stems: set[str]) -> tuple[dict[str, str], list[Finding]]:
+    """The split of each listed stem, and what is wrong with the lists ``train.txt``, ``val.txt``, ``test.txt``."""
+    findings = []
+    places: dict[str, list[str]] = defaultdict(list)
+    folded = {stem.casefold(): stem for stem in stems}
+    names = [name for name in SPLITS if (root / f"{name}.txt").is_file()]
+    for name in names:
+        try:
+            listed = Counter(list_stems(root / f"{name}.txt"))
+        except (OSError, ValueError) as error:
+            findings.append(Finding("unreadable", f"{name}.txt", str(error)))
+            continue
+        for stem, times in listed.items():
+            places[stem].append(name)
+            if stem not in stems:
+                near = folded.get(stem.casefold())
+                text = f"'{stem}' differs in case from '{near}'" if near else f"'{stem}' has no picture"
+                findings.append(Finding("list-missing", f"{name}.txt", text, repairable=not near))
+            if times > 1:
+                findings.append(Finding("list-twice", f"{name}.txt", f"'{stem}' {times} times", repairable=True))
+    for stem, found in places.items():
+        if len(found) > 1:
+            findings.append(Finding("in-both-lists", f"{found[-1]}.txt", f"'{stem}' is in {found[0]}.txt, too"))
+    if names:
+        findings += [Finding("unlisted", f"images/{stem}", "") for stem in sorted(stems - set(places))]
+    return {stem: found[0] for stem, found in places.items()}, findings
+
+
+Mapper = Callable[[str, Callable[[Task], Result], Sequence[Task]], Iterator[Result]]
+
+
+@contextmanager
+def _mapper(workers: int, progress: Progress | None) -> Iterator[Mapper[Any, Any]]:
+    """A function that maps over tasks, in this process or in others, and tells how far it is."""
+
+    def told(what: str, results: Iterable[Any], total: int) -> Iterator[Any]:
+        for done, result in enumerate(results, 1):
+            if progress:
+                progress(what, done, total)
+            yield result
+
+    if workers <= 1:
+        yield lambda what, function, tasks: told(what, map(function, tasks), len(tasks))
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
+        yield lambda what, function, tasks: told(what, pool.map(function, tasks, chunksize=_CHUNK), len(tasks))
+
+
+def _one_thread() -> None:
+    cv2.setNumThreads(1)

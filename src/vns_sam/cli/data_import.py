@@ -1,0 +1,47 @@
+"""Sets with COCO or YOLO annotations, in the layout of this package.
+
+  vns-sam data import annotations/instances_val2017.json --out coco_val/
+  vns-sam data import annotations.json --images photos/ --out frogs/
+  vns-sam data import yolo_set/ --out frogs/                  a folder with images/ and labels/ (polygons)
+
+Writes OUT/images (hard links where possible), OUT/masks, OUT/masks_instance and the lists of the splits. What cannot
+be used is told and left out; pictures without objects are left out, too.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+SHOWN = 20
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the verb."""
+    parser.add_argument("source", type=Path, metavar="FILE.json|DIR")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder")
+    parser.add_argument("--images", type=Path, metavar="DIR", help="folder of the pictures, where it cannot be guessed")
+    parser.add_argument("--strict", action="store_true", help="stop at the first problem")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the verb."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from vns_sam.data.importing import Import, convert
+
+    state = Import()
+    with Progress(console=Console(stderr=True), disable=args.quiet) as bar:
+        task = bar.add_task("import", total=None)
+        for state, total in convert(args.source, args.out, images=args.images, strict=args.strict):  # noqa: B007
+            bar.update(task, advance=1, total=total)
+    for problem in state.problems[:SHOWN]:
+        print(f"left out: {problem}")
+    if len(state.problems) > SHOWN:
+        print(f"left out: {len(state.problems) - SHOWN} more")
+    print(
+        f"{state.pictures} pictures with {state.objects} objects in {args.out}; {len(state.problems)} problems, "
+        f"{state.without_objects} pictures without objects"
+    )
+    return 0

@@ -1,0 +1,164 @@
+"""COCO and YOLO annotations as sets in the house layout (``data.pairs``).
+
+Objects that cannot be drawn are left out and told, each in one line; so are pictures without any.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from vns_sam.data.annotations import Annotated, Polygons, RunLengths, find_annotated
+from vns_sam.errors import DataError
+from vns_sam.images.read import read_image
+from vns_sam.images.segments import decode_rle, fill_polygon
+from vns_sam.images.write import atomic_path, write_json, write_mask, write_text
+
+MARKER = "imported.json"
+"""File in an imported set that names where it came from."""
+
+
+@dataclass
+class Import:
+    """What an import came to.
+
+    Attributes:
+        pictures: Number of pictures that were written.
+        objects: Number of their objects.
+        without_objects: Number of pictures that have no objects and were left out.
+        problems: One line for each thing that was left out.
+    """
+
+    pictures: int = 0
+    objects: int = 0
+    without_objects: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
+def convert(
+    source: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    images: str | os.PathLike[str] | None = None,
+    strict: bool = False,
+) -> Iterator[tuple[Import, int]]:
+    """Writes a set in the house layout: masks, object ids, and the pictures as hard links where possible.
+
+    Ids are 1, 2, ... in the order of the source; where objects overlap, the smaller one stays on top.
+
+    Args:
+        source: As for :func:`vns_sam.data.annotations.find_annotated`.
+        out: A new folder, or one of an earlier run with the same source, which is written again.
+        images: Folder of the pictures, where it is not the usual one.
+        strict: Raise at the first problem.
+
+    Yields:
+        After each picture, what it came to so far, and of how many pictures.
+
+    Raises:
+        DataError: Nothing can be imported; ``out`` holds something else; with ``strict``, any problem.
+    """
+    found, problems = find_annotated(source, images)
+    out = Path(out)
+    _claim(out, Path(source))
+    state = Import(problems=problems)
+    lists: dict[str, list[str]] = {}
+    written: set[str] = set()
+    for annotated in found:
+        _refuse(problems, strict=strict)
+        try:
+            if not annotated.objects:
+                state.without_objects += 1
+            elif annotated.stem.casefold() in written:
+                problems.append(f"{annotated.image}: a picture '{annotated.stem}' was there before")
+            else:
+                state.objects += _write(annotated, out, problems)
+                state.pictures += 1
+                written.add(annotated.stem.casefold())
+                lists.setdefault(annotated.split, []).append(annotated.stem)
+        except DataError as error:
+            problems.append(error.message)
+        yield state, len(found)
+    _refuse(problems, strict=strict)
+    if not state.pictures:
+        more = f"; {problems[0]}" if problems else ""
+        raise DataError(f"expected pictures with objects in {source}, found none{more}")
+    for split, stems in lists.items():
+        if split:
+            write_text(out / f"{split}.txt", "".join(f"{stem}\n" for stem in stems))
+
+
+def _refuse(problems: list[str], *, strict: bool) -> None:
+    if strict and problems:
+        raise DataError(problems[0], hint="without --strict it is left out")
+
+
+def _claim(out: Path, source: Path) -> None:
+    """Takes a new folder, or one that an earlier run with the same source took."""
+    told = {"source": str(source.resolve())}
+    marker = out / MARKER
+    if out.exists() and not out.is_dir():
+        raise DataError(f"expected a folder at {out}, found a file", hint="choose another place with --out")
+    if out.is_dir() and any(out.iterdir()):
+        try:
+            same = json.loads(marker.read_text(encoding="utf-8")) == told
+        except (OSError, ValueError):
+            same = False
+        if not same:
+            raise DataError(f"expected a new folder at {out}, found other files", hint="choose another with --out")
+    write_json(marker, told)
+
+
+def _write(annotated: Annotated, out: Path, problems: list[str]) -> int:
+    """Writes one pair; the number of its objects."""
+    height, width = read_image(annotated.image).shape[:2]
+    if annotated.size not in (None, (height, width)):
+        stated = f"{annotated.size[1]} x {annotated.size[0]}" if annotated.size else ""
+        raise DataError(f"{annotated.image}: annotated as {stated}, the picture is {width} x {height}")
+    masks = []
+    for number, shape in enumerate(annotated.objects, 1):
+        try:
+            mask = _draw(shape, height, width, fractions=annotated.size is None)
+        except (ValueError, TypeError, KeyError, IndexError, OverflowError, MemoryError) as error:
+            problems.append(f"{annotated.image}: object {number}: {error}")
+            continue
+        if mask.any():
+            masks.append(mask)
+        else:
+            problems.append(f"{annotated.image}: object {number}: it covers no pixel")
+    if not masks:
+        raise DataError(f"{annotated.image}: none of its objects can be drawn")
+    ids = np.zeros((height, width), np.uint16)
+    for index in sorted(range(len(masks)), key=lambda i: -int(masks[i].sum())):
+        ids[masks[index]] = index + 1
+    _link(annotated.image, out / "images" / f"{annotated.stem}{annotated.image.suffix}")
+    write_mask(out / "masks" / f"{annotated.stem}.png", ids > 0)
+    with atomic_path(out / "masks_instance" / f"{annotated.stem}.png") as part:
+        Image.fromarray(ids if len(masks) > np.iinfo(np.uint8).max else ids.astype(np.uint8)).save(part, "PNG")
+    return len(masks)
+
+
+def _draw(shape: Polygons | RunLengths, height: int, width: int, *, fractions: bool) -> np.ndarray:
+    """One object (H, W) bool."""
+    if isinstance(shape, Mapping):
+        if list(shape["size"]) != [height, width]:
+            raise ValueError(f"run lengths for a size of {shape['size']}, expected {[height, width]}")
+        return decode_rle(shape)
+    scale = np.array([width, height]) if fractions else 1.0
+    drawn = [fill_polygon(polygon * scale, height, width) for polygon in shape]
+    return np.logical_or.reduce(drawn)
+
+
+def _link(source: Path, target: Path) -> None:
+    with atomic_path(target) as part:
+        try:
+            os.link(source, part)
+        except OSError:  # another file system, or one without links
+            shutil.copyfile(source, part)

@@ -180,6 +180,7 @@ def test_layouts(
         write(raw / ("my downloads/of today" if form == "nested" else ""))
     seen = look(raw)
     assert stems(seen) == expected
+    assert len(seen.parts) == len(expected)
     assert seen.strangers == ()
 
 

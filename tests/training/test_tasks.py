@@ -87,6 +87,14 @@ def test_sam_tune_moves_what_it_names_and_saves_a_plain_sam(
     assert all(torch.equal(value, expected[key].half().float()) for key, value in model.state_dict().items())
 
 
+@pytest.mark.parametrize(("task", "kind"), [("hq-sam", HqSamModel), ("sam-tune", SamModel)])
+def test_a_vit_is_trained_too(vns_recipe: Recipe, task: str, kind: type, tmp_path: Path) -> None:
+    SamModel(vit_config("vit_test", image_size=64)).save_pretrained(tmp_path / "vit")
+    recipe = replace(vns_recipe, task=task, tune="all", init=str(tmp_path / "vit"), steps=1, accumulate=1)
+    train(recipe)
+    assert isinstance(load_model(recipe.out / "model"), kind)
+
+
 def test_sam_tune_has_the_papers_parameters() -> None:
     with torch.device("meta"):
         model = SamModel(replace(vit_config("vit_test", image_size=64), mask_decoder=MaskDecoderConfig()))

@@ -1,6 +1,9 @@
 """HQ-SAM's published weights: transformers' ``SamHQModel`` folders and the authors' ``sam_hq_vit_*.pth`` files.
 
 Both hold a whole SAM, unchanged by HQ-SAM's training, and the tensors of HQ-SAM among those of its mask decoder.
+
+Transformers' own ``SamHQModel``, up to 5.23 at least, reads masks from the image as it was before the two-way
+transformer, with its axes exchanged. The authors read them from the attended image, as SAM does, and so does this one.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from vns_sam.images.segments import decode_rle, encode_rle, fill_polygon
+from vns_sam.images.segments import decode_rle, encode_rle, fill_polygon, number_objects
 
 masks = arrays(bool, st.tuples(st.integers(1, 12), st.integers(1, 12)))
 
@@ -53,3 +53,11 @@ def test_what_lies_outside_is_cut_off() -> None:
     assert drawn[:, :3].all()
     assert not drawn[:, 3:].any()
     assert not fill_polygon(np.array([(20.0, 1), (30, 1), (25, 4)]), 5, 8).any()
+
+
+def test_the_smaller_object_stays_on_top() -> None:
+    small, large = np.zeros((2, 4, 4), bool)
+    small[1, 1], large[:3, :3] = True, True
+    expected = np.where(small, 1, np.where(large, 2, 0))
+    np.testing.assert_array_equal(number_objects([small, large], 4, 4), expected)
+    assert not number_objects([], 4, 4).any()

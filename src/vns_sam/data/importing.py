@@ -18,7 +18,7 @@ from PIL import Image
 from vns_sam.data.annotations import Annotated, Polygons, RunLengths, find_annotated
 from vns_sam.errors import DataError
 from vns_sam.images.read import read_image
-from vns_sam.images.segments import decode_rle, fill_polygon
+from vns_sam.images.segments import decode_rle, fill_polygon, number_objects
 from vns_sam.images.write import atomic_path, write_json, write_mask, write_text
 
 MARKER = "imported.json"
@@ -135,9 +135,7 @@ def _write(annotated: Annotated, out: Path, problems: list[str]) -> int:
             problems.append(f"{annotated.image}: object {number}: it covers no pixel")
     if not masks:
         raise DataError(f"{annotated.image}: none of its objects can be drawn")
-    ids = np.zeros((height, width), np.uint16)
-    for index in sorted(range(len(masks)), key=lambda i: -int(masks[i].sum())):
-        ids[masks[index]] = index + 1
+    ids = number_objects(masks, height, width)
     _link(annotated.image, out / "images" / f"{annotated.stem}{annotated.image.suffix}")
     write_mask(out / "masks" / f"{annotated.stem}.png", ids > 0)
     with atomic_path(out / "masks_instance" / f"{annotated.stem}.png") as part:

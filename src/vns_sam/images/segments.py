@@ -52,6 +52,18 @@ def _unpack(text: str) -> list[int]:
     return counts
 
 
+def number_objects(masks: Sequence[np.ndarray], height: int, width: int) -> np.ndarray:
+    """Objects as one picture of ids; where they overlap, the smaller one stays on top.
+
+    Returns:
+        (H, W) uint16: 1, 2, ... in the order of ``masks``, 0 is background.
+    """
+    ids = np.zeros((height, width), np.uint16)
+    for index in sorted(range(len(masks)), key=lambda i: -int(masks[i].sum())):
+        ids[masks[index]] = index + 1
+    return ids
+
+
 def fill_polygon(corners: np.ndarray, height: int, width: int) -> np.ndarray:
     """Draws one polygon: the pixels whose centre lies inside by the even-odd rule.
 

@@ -192,3 +192,10 @@ def test_mask_of_another_size_is_refused(tmp_path: Path) -> None:
 def test_missing_sets_are_refused(data: TrainingData, sets: dict[str, float]) -> None:
     with pytest.raises(DataError, match="nowhere" if sets else "no training set"):
         stream(replace(data, sets=sets))
+
+
+def test_memory_is_bounded_and_samples_do_not_depend_on_it(data: TrainingData) -> None:
+    roomy, cramped = (stream(replace(data, cache_mib=mib)) for mib in (2048, 0))
+    assert all(same(roomy[position], cramped[position]) for position in range(40))
+    assert len(roomy._scenes) > 3
+    assert len(cramped._scenes) == 1

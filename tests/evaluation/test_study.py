@@ -25,7 +25,7 @@ def values(tmp_path: Path) -> dict[str, Any]:
         "out": "unused",
         "init": str(tmp_path / "narrow"),
         "vns": {"inner_channels": 32, "head_channels": 8},
-        "data": {"root": str(tmp_path), "sets": {"disks": 1}, "sizes": [64], "prompts": 1},
+        "data": {"root": "elsewhere", "sets": {"disks": 1}, "sizes": [64], "prompts": 1},
         "steps": 9,
         "batch_size": 2,
         "workers": 0,
@@ -34,6 +34,7 @@ def values(tmp_path: Path) -> dict[str, Any]:
     return {
         "out": str(tmp_path / "out"),
         "runs": str(tmp_path / "runs"),
+        "root": str(tmp_path),
         "train": str(tmp_path / "base.yaml"),
         "change": {"steps": 2},
         "rows": [
@@ -41,7 +42,7 @@ def values(tmp_path: Path) -> dict[str, Any]:
             {"name": "full"},
             {"name": "w/o wavelets", "change": {"vns.ablation": "no-wavelets"}},
         ],
-        "measure": {"data": [str(tmp_path / "disks")], "prompts": ["box", "points:1"]},
+        "measure": {"data": ["disks"], "prompts": ["box", "points:1"]},
     }
 
 

@@ -24,7 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the verb."""
-    from vns_sam.training.recipe import parse_recipe, read_values
+    from vns_sam.training.fields import read_values
+    from vns_sam.training.recipe import parse_recipe
 
     values = apply_overrides(read_values(args.recipe), args.overrides)
     recipe = parse_recipe(values, str(args.recipe))
@@ -59,15 +60,11 @@ def apply_overrides(values: dict[str, Any], overrides: Sequence[str]) -> dict[st
     """
     import yaml
 
+    from vns_sam.training.fields import set_field
+
     rest = [part for word in overrides for part in (word.split("=", 1) if word.startswith("--") else [word])]
     for name, text in zip(rest[::2], [*rest[1::2], None], strict=False):
         if not name.startswith("--") or text is None:
             raise UsageError(f"expected --field value, found '{name}'", hint="--optim.lr 0.001")
-        *path, last = name[2:].split(".")
-        at = values
-        for part in path:
-            at = at.setdefault(part, {})
-            if not isinstance(at, dict):
-                raise UsageError(f"{name}: '{part}' has no fields of its own")
-        at[last] = yaml.safe_load(text)
+        set_field(values, name[2:], yaml.safe_load(text))
     return values

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,6 +54,7 @@ class TrainingData:
         sizes: Sides of the square views in pixels; each step draws one.
         prompts: Prompts for each picture, 1 to 3. Fewer leave time for more pictures.
         cache_side: Pictures are kept in memory with their longer side reduced to this.
+        cache_mib: Memory for them in each worker; the one that was not used for longest makes room.
     """
 
     root: Path
@@ -62,6 +64,7 @@ class TrainingData:
     sizes: tuple[int, ...] = (512,)
     prompts: Literal[1, 2, 3] = 3
     cache_side: int = 512
+    cache_mib: int = 2048
 
     def __post_init__(self) -> None:
         if not self.sizes or any(size <= 0 or size % 32 for size in self.sizes):
@@ -101,7 +104,8 @@ class TrainingSet(Dataset[dict[str, np.ndarray]]):
         self.pairs = {name: split_pairs(data.root, name)[0] for name in self.names}
         weights = np.array([data.sets[name] for name in self.names], dtype=float)
         self.weights = weights / weights.sum()
-        self._scenes: dict[Pair, Scene] = {}
+        self._scenes: OrderedDict[Pair, Scene] = OrderedDict()
+        self._cached = 0
 
     def __len__(self) -> int:
         """Number of samples."""
@@ -161,10 +165,15 @@ class TrainingSet(Dataset[dict[str, np.ndarray]]):
         return view(Scene(scene.image, scene.masks[order]), 0, side, rng), name
 
     def _scene(self, pair: Pair) -> Scene:
-        """A pair, read once."""
-        if pair not in self._scenes:
-            self._scenes[pair] = self._read_scene(pair)
-        return self._scenes[pair]
+        """A pair, from memory if it is still there."""
+        if pair in self._scenes:
+            self._scenes.move_to_end(pair)
+            return self._scenes[pair]
+        scene = self._scenes[pair] = self._read_scene(pair)
+        self._cached += _size(scene)
+        while self._cached > self.data.cache_mib * 2**20 and len(self._scenes) > 1:
+            self._cached -= _size(self._scenes.popitem(last=False)[1])
+        return scene
 
     def _read_scene(self, pair: Pair) -> Scene:
         """Reads a pair, reduced to ``cache_side``; objects too small to prompt are left out."""
@@ -177,6 +186,10 @@ class TrainingSet(Dataset[dict[str, np.ndarray]]):
         small = [cv2.resize(m.astype(np.uint8) * 255, size, interpolation=cv2.INTER_AREA) > 127 for m in masks]
         large = [m for m in small if m.sum() >= 24] or [max(small, key=np.sum)]
         return Scene(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.stack(large[:64]))
+
+
+def _size(scene: Scene) -> int:
+    return scene.image.nbytes + scene.masks.nbytes
 
 
 def collate(samples: Sequence[dict[str, np.ndarray]]) -> dict[str, Any]:

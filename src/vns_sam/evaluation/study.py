@@ -53,7 +53,7 @@ class StudyRow:
 
 @dataclass(frozen=True, config=_STRICT)
 class Measure:
-    """How every row is measured; the fields are those of ``vns-sam evaluate``."""
+    """How every row is measured; the fields are those of ``vns-sam evaluate``, ``data`` lies below the study's root."""
 
     data: tuple[Path, ...]
     prompts: tuple[str, ...] = ("box",)
@@ -73,6 +73,7 @@ class Study:
         out: Folder of the report.
         rows: Its lines.
         measure: How they are measured.
+        root: Folder of the sets, of training and measuring alike.
         train: The recipe that all trained rows start from; a path.
         change: Fields of that recipe that all rows change.
         runs: Folder of the training runs, named by what defines them: tables that share it share equal rows.
@@ -83,6 +84,7 @@ class Study:
     out: Path
     rows: tuple[StudyRow, ...]
     measure: Measure
+    root: Path = Path("data")
     train: Path | None = None
     change: dict[str, Any] = field(default_factory=dict)
     runs: Path = Path("runs/studies")
@@ -137,7 +139,8 @@ def parse_study(values: dict[str, Any], source: str) -> Study:
     for row in study.rows:
         if row.model is None and study.train is None:
             raise UsageError(
-                f"{source}: row '{row.name}' names no model and there is nothing to train it by", hint="train"
+                f"{source}: row '{row.name}' names no model and there is nothing to train it by",
+                hint="give the study a recipe: train: PATH",
             )
         if row.model is not None and row.change:
             raise UsageError(f"{source}: row '{row.name}' names a model and changes that would train another")
@@ -158,7 +161,8 @@ def trials(study: Study) -> Iterator[Trial]:
             continue
         for seed in study.seeds:
             values = copy.deepcopy(base)
-            for name, value in {**study.change, **row.change, "seed": seed}.items():
+            given = {"data.root": str(study.root), "seed": seed}
+            for name, value in {**study.change, **row.change, **given}.items():
                 set_field(values, name, copy.deepcopy(value))
             recipe = parse_recipe({**values, "out": "run"}, f"row '{row.name}'")
             yield Trial(row, seed, replace(recipe, out=study.runs / _digest(recipe)))
@@ -183,7 +187,7 @@ def run_study(study: Study, *, device: str = "cpu", workers: int = 1, progress: 
     planned = list(trials(study))
     measure = study.measure
     suite = make_suite(
-        measure.data,
+        [study.root / name for name in measure.data],
         measure.prompts,
         metrics=measure.metrics,
         resize=measure.resize,

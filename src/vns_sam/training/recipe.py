@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import field, fields
-from difflib import get_close_matches
+from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from vns_sam.data.training_set import SceneMix, TrainingData
-from vns_sam.errors import UsageError
+from vns_sam.training.fields import check_fields, read_values
 
 _STRICT = ConfigDict(extra="forbid")
 Positive = Annotated[int, Field(gt=0)]
@@ -109,38 +108,10 @@ def load_recipe(path: str | Path) -> Recipe:
     return parse_recipe(read_values(path), str(path))
 
 
-def read_values(path: str | Path) -> dict[str, Any]:
-    """Reads a recipe's fields without judging them; see :func:`load_recipe`."""
-    try:
-        values = yaml.safe_load(Path(path).read_text())
-    except FileNotFoundError:
-        raise UsageError(f"no recipe at {path}", hint="see recipes/ for the ones that come with vns-sam") from None
-    except (OSError, yaml.YAMLError) as error:
-        raise UsageError(f"{path} is not readable YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(values, dict):
-        raise UsageError(f"{path} must hold a mapping of fields, found {type(values).__name__}")
-    return values
-
-
 def parse_recipe(values: dict[str, Any], source: str) -> Recipe:
     """Checks a recipe's fields; see :func:`load_recipe`."""
-    try:
-        return _ADAPTER.validate_python(values)
-    except ValidationError as error:
-        problems = [
-            f"{'.'.join(map(str, e['loc']))}: {_explain(e['type'], e['loc'], e['msg'])}" for e in error.errors()
-        ]
-        count = f"{len(problems)} wrong field{'s' if len(problems) > 1 else ''}"
-        raise UsageError(f"{source} has {count}: {'; '.join(problems)}", hint="see docs/training.md") from None
-
-
-def _explain(kind: str, place: tuple[str | int, ...], message: str) -> str:
-    """The problem of one field; an unknown one gets the nearest name there is."""
-    if kind != "unexpected_keyword_argument":
-        return message
-    known = [entry.name for part in (Recipe, TrainingData, SceneMix, Optim, Validation) for entry in fields(part)]
-    near = get_close_matches(str(place[-1]), known, 1)
-    return f"no such field, did you mean '{near[0]}'?" if near else "no such field"
+    parts = (Recipe, TrainingData, SceneMix, Optim, Validation)
+    return check_fields(_ADAPTER, values, source, parts, "see docs/training.md")
 
 
 def dump_recipe(recipe: Recipe) -> str:

@@ -48,7 +48,7 @@ def test_findings_are_grouped_and_counted(root: Path, tmp_path: Path, capsys: py
     assert "error: 1 x no-mask: pictures without mask\n  frogs/images/a.jpg" in printed
     assert "note: 1 x zero-one: masks of 0 and 1 (1 can be repaired with --fix)\n  frogs/masks/b.png" in printed
     assert "3 pictures in" in printed
-    assert "1 errors, 0 warnings, 1 notes" in printed
+    assert "1 error, 0 warnings, 1 note" in printed
     written = json.loads(report.read_text())
     assert written["counts"] == {"no-mask": 1, "zero-one": 1}
     assert [f["file"] for f in written["findings"]] == ["images/a.jpg", "masks/b.png"]

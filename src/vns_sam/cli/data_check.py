@@ -68,8 +68,8 @@ def run(args: argparse.Namespace) -> int:
             print(f"not repaired: {action.finding.dataset}/{action.finding.file}: {action.error}")
     if repaired:
         print(f"\n{len(repaired)} repaired; originals and a log are in .doctor/ of each set")
-    counts = ", ".join(f"{sum(f.severity is s for f in left)} {s}s" for s in Severity)
-    print(f"\n{sum(report.sets.values())} pictures in {time.perf_counter() - start:.0f} s: {counts}")
+    counts = ", ".join(_count(sum(f.severity is s for f in left), s) for s in Severity)
+    print(f"\n{_count(sum(report.sets.values()), 'picture')} in {time.perf_counter() - start:.0f} s: {counts}")
     if args.report:
         write_json(args.report, report.to_json() | {"repaired": [action.to_json() for action in actions]})
         print(args.report)
@@ -77,10 +77,14 @@ def run(args: argparse.Namespace) -> int:
     return DataError.exit_code if args.strict and serious else 0
 
 
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
 def _print_sets(report: Report) -> None:
     width = max(len(Path(root).name) for root in report.sets)
     for root, pictures in report.sets.items():
-        print(f"{Path(root).name:<{width}}  {pictures} pictures")
+        print(f"{Path(root).name:<{width}}  {_count(pictures, 'picture')}")
 
 
 def _print_findings(findings: list[Finding], *, fix: bool) -> None:

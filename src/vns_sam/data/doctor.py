@@ -93,7 +93,7 @@ def check(sets: Sequence[Path], *, flips: bool = False, workers: int = 1, progre
     splits: dict[Path, dict[str, str]] = {}
     for root in sets:
         listing, found = _list_files(root)
-        splits[root], listed = _check_lists(root, {files.image.stem for files in listing if files.image})
+        splits[root], listed = _check_lists(root, {files.image.stem: files.image for files in listing if files.image})
         tasks += listing
         findings += [replace(finding, dataset=str(root)) for finding in (*found, *listed)]
     if not tasks:
@@ -165,11 +165,11 @@ def _by_stem(folder: Path, findings: list[Finding]) -> dict[str, Path]:
     return files
 
 
-def _check_lists(root: Path, stems: set[str]) -> tuple[dict[str, str], list[Finding]]:
+def _check_lists(root: Path, pictures: dict[str, Path]) -> tuple[dict[str, str], list[Finding]]:
     """The split of each listed stem, and what is wrong with the lists ``train.txt``, ``val.txt``, ``test.txt``."""
     findings = []
     places: dict[str, list[str]] = defaultdict(list)
-    folded = {stem.casefold(): stem for stem in stems}
+    folded = {stem.casefold(): stem for stem in pictures}
     names = [name for name in SPLITS if (root / f"{name}.txt").is_file()]
     for name in names:
         try:
@@ -179,7 +179,7 @@ def _check_lists(root: Path, stems: set[str]) -> tuple[dict[str, str], list[Find
             continue
         for stem, times in listed.items():
             places[stem].append(name)
-            if stem not in stems:
+            if stem not in pictures:
                 near = folded.get(stem.casefold())
                 text = f"'{stem}' differs in case from '{near}'" if near else f"'{stem}' has no picture"
                 findings.append(Finding("list-missing", f"{name}.txt", text, repairable=not near))
@@ -189,7 +189,8 @@ def _check_lists(root: Path, stems: set[str]) -> tuple[dict[str, str], list[Find
         if len(found) > 1:
             findings.append(Finding("in-both-lists", f"{found[-1]}.txt", f"'{stem}' is in {found[0]}.txt, too"))
     if names:
-        findings += [Finding("unlisted", f"images/{stem}", "") for stem in sorted(stems - set(places))]
+        unlisted = (path.name for stem, path in pictures.items() if stem not in places)
+        findings += [Finding("unlisted", f"images/{name}", "") for name in unlisted]
     return {stem: found[0] for stem, found in places.items()}, findings
 
 

@@ -71,7 +71,7 @@ def examine(files: Files) -> Examination:
     if mask is not None and files.mask is not None:
         values = _judge_values(files.mask, files.root)
         clear = all(finding.repairable for finding in values)
-        findings += [*values, *_judge_object(mask, _name(files.mask, files.root))]
+        findings += [*values, *(_judge_object(mask, _name(files.mask, files.root)) if clear else ())]
     if image is not None and files.image is not None:
         findings += _judge_picture(image, files, mask, clear=clear)
         findings += _judge_extras(image.shape[:2], files)
@@ -104,7 +104,8 @@ def _guarded(read: Callable[[Path], Content], path: Path | None, root: Path, fin
     try:
         return read(path)
     except DataError as error:
-        findings.append(Finding("unreadable", _name(path, root), error.message))
+        reason = "0 bytes" if path.is_file() and path.stat().st_size == 0 else error.message
+        findings.append(Finding("unreadable", _name(path, root), reason.replace(str(path), path.name)))
         return None
 
 

@@ -47,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="keep the aspect (default), or squash to 1024 x 1024 as the authors do",
     )
     parser.add_argument("--instances", action="store_true", help="ask for each object of masks_instance/ by itself")
+    parser.add_argument("--second-look", action="store_true", help="ask about small objects once more in a cut-out")
     parser.add_argument("--seed", type=int, default=0, help="of the drawn prompts (0)")
     parser.add_argument("--limit", type=int, default=ALL, help="pictures of each set at most")
     parser.add_argument("--group", action="append", default=[], metavar="NAME=SET,SET", help="a mean over some sets")
@@ -80,6 +81,7 @@ def run(args: argparse.Namespace) -> int:
         metrics=args.metrics,
         resize=args.resize,
         instances=args.instances,
+        second_look=args.second_look,
         seed=args.seed,
         limit=args.limit,
         groups=dict(_group(text) for text in args.group),

@@ -27,8 +27,10 @@ def run_folder(args: argparse.Namespace, given: dict[str, Any], table: PromptTab
 
     from vns_sam.inference.load import load_model
     from vns_sam.inference.predictor import Predictor
+    from vns_sam.inference.second_look import wants_second_look
 
-    predictor = Predictor(load_model(args.model, args.device))
+    model = load_model(args.model, args.device)
+    predictor = Predictor(model, second_look=wants_second_look(model, args.second_look))
     run = FolderRun(args.image, out, prompts, args.format, bool(args.overlay))
     done, skipped, failed = _work(predictor, run, quiet=args.quiet)
     print(f"{out}: {done} done, {skipped} done before, {failed} failed")

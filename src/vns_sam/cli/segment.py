@@ -77,6 +77,11 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Options shared with ``demo``."""
     parser.add_argument("--model", default=DEFAULT_MODEL, help="see: vns-sam models list (default: %(default)s)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, mps (default: %(default)s)")
+    parser.add_argument(
+        "--second-look",
+        action=argparse.BooleanOptionalAction,
+        help="ask about small objects once more in a cut-out; default: for models with an input below 1024 pixels",
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -28,8 +28,10 @@ def run_single(args: argparse.Namespace, given: dict[str, Any]) -> int:
 
     from vns_sam.inference.load import load_model
     from vns_sam.inference.predictor import Predictor
+    from vns_sam.inference.second_look import wants_second_look
 
-    predictor = Predictor(load_model(args.model, args.device))
+    model = load_model(args.model, args.device)
+    predictor = Predictor(model, second_look=wants_second_look(model, args.second_look))
     start = time.perf_counter()
     predictor.set_image(image)
     prediction = predictor.predict_prompts(prompts)

@@ -22,6 +22,7 @@ from vns_sam.evaluation.suite import Run, Suite
 from vns_sam.images.geometry import maps_to_original
 from vns_sam.images.read import read_image
 from vns_sam.images.write import write_image
+from vns_sam.inference.second_look import look_again
 
 FOLDER = "figures"
 ATTENTION_ROWS = 3
@@ -112,7 +113,10 @@ def _case(
     for run in runs:
         features = run.model.encode([framed.image])
         output = run.model.decode(features, [prompt], [0])
-        found[run.label] = (maps_to_original(output.mask_logits.float(), features.geometry[0])[0] > 0).cpu().numpy()
+        logits = maps_to_original(output.mask_logits.float(), features.geometry[0]).cpu().numpy()
+        if suite.settings.second_look:
+            look_again(run.model, framed.image, prompt, logits)
+        found[run.label] = logits[0] > 0
         if output.edge_logits is not None:
             edge = maps_to_original(output.edge_logits.float(), features.geometry[0])[0].sigmoid()
             edges[run.label] = edge.cpu().numpy()

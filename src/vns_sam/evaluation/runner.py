@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +17,10 @@ from vns_sam.evaluation.protocol import Protocol, draw_prompt
 from vns_sam.evaluation.rows import Key, Row, RowStore
 from vns_sam.images.geometry import maps_to_original
 from vns_sam.images.read import read_image
+from vns_sam.inference.second_look import look_again
 from vns_sam.metrics.iou import iou
 from vns_sam.metrics.scoring import ImageScores, Scorer, saliency_map
 from vns_sam.prompts.clicks import next_click
-from vns_sam.sam.promptable import PromptableNetwork
 from vns_sam.types import ImageFeatures, PromptableModel, Prompts
 
 NOC = (0.85, 0.90)
@@ -38,11 +37,13 @@ class Settings:
         metrics: See ``vns_sam.metrics.scoring.METRICS``.
         resize: "fit" keeps the aspect, "square" is the authors' way.
         instances: Whether each object of ``masks_instance/`` is asked for by itself, where a set has that folder.
+        second_look: Whether small objects are asked about once more in a cut-out; not for clicks.
     """
 
     metrics: tuple[str, ...] = MASK_METRICS
     resize: Resize = "fit"
     instances: bool = False
+    second_look: bool = False
 
 
 @dataclass
@@ -77,15 +78,6 @@ def scored_pairs(folder: str | Path, broken: dict[str, str] | None = None) -> li
         DataError: The set is missing or empty, or ``broken`` is not given and something is missing.
     """
     return find_pairs(folder, "test" if (Path(folder) / "test.txt").is_file() else None, broken=broken)
-
-
-def fingerprint(model: PromptableNetwork) -> str:
-    """A digest of a model's weights."""
-    digest = hashlib.sha256()
-    for name, value in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
 
 
 def evaluate(
@@ -134,7 +126,7 @@ def evaluate(
                 if todo is None:
                     outcome = Outcome(pair, done_before=True)
                 else:
-                    for answer in _ask(model, todo, clock):
+                    for answer in _ask(model, todo, settings, clock):
                         seconds[answer.key] = answer.seconds, answer.extra
                         start = perf_counter()
                         scorer.submit(answer.key, answer.found, _map(answer.logits, settings), answer.truth)
@@ -207,7 +199,7 @@ def true_masks(pair: Pair, settings: Settings) -> dict[str, np.ndarray]:
     return {"": read_mask(pair.mask)}
 
 
-def _ask(model: PromptableModel, todo: _Todo, clock: Clock) -> Iterator[_Answer]:
+def _ask(model: PromptableModel, todo: _Todo, settings: Settings, clock: Clock) -> Iterator[_Answer]:
     """Encodes a picture and decodes what is asked: all prompts at once, clicks one after the other."""
     start = perf_counter()
     features = model.encode([todo.frame.image])
@@ -217,11 +209,15 @@ def _ask(model: PromptableModel, todo: _Todo, clock: Clock) -> Iterator[_Answer]
         start = perf_counter()
         prompts = [prompts for _, _, prompts, _, _ in at_once]
         logits = model.decode(features, prompts, [0] * len(prompts)).mask_logits
-        spent = perf_counter() - start
-        clock.decode += spent
-        for (key, _, _, _, truth), row in zip(at_once, logits, strict=True):
-            found = todo.frame.masks_back(row[None], features)[0].cpu().numpy()
-            yield _Answer(key, found, truth, spent / len(at_once), {})
+        shared = (perf_counter() - start) / len(at_once)
+        for (key, _, given, _, truth), row in zip(at_once, logits, strict=True):
+            start = perf_counter()
+            found = todo.frame.masks_back(row[None], features).cpu().numpy()
+            if settings.second_look:
+                look_again(model, todo.frame.image, given, found)
+            spent = shared + perf_counter() - start
+            clock.decode += spent
+            yield _Answer(key, found[0], truth, spent, {})
     for key, protocol, _, inside, truth in todo.asked:
         if protocol.kind == "clicks":
             start = perf_counter()

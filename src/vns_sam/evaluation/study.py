@@ -60,6 +60,7 @@ class Measure:
     metrics: tuple[str, ...] = ("iou", "biou")
     resize: Resize = "fit"
     instances: bool = False
+    second_look: bool = False
     seed: int = 0
     limit: Annotated[int, Field(gt=0)] | None = None
     groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -192,6 +193,7 @@ def run_study(study: Study, *, device: str = "cpu", workers: int = 1, progress: 
         metrics=measure.metrics,
         resize=measure.resize,
         instances=measure.instances,
+        second_look=measure.second_look,
         seed=measure.seed,
         limit=measure.limit,
         groups=measure.groups,

@@ -14,9 +14,10 @@ from vns_sam.evaluation.frames import Resize
 from vns_sam.evaluation.protocol import Protocol, parse_protocols
 from vns_sam.evaluation.report import ModelResult, Report
 from vns_sam.evaluation.rows import RowStore, Shard
-from vns_sam.evaluation.runner import Clock, Outcome, Settings, evaluate, fingerprint, scored_pairs
+from vns_sam.evaluation.runner import Clock, Outcome, Settings, evaluate, scored_pairs
 from vns_sam.images.write import check_writable, write_json, write_text
 from vns_sam.metrics.scoring import parse_metrics
+from vns_sam.sam.checkpoints import model_digest
 from vns_sam.sam.promptable import PromptableNetwork
 
 REPORT = "report"
@@ -94,7 +95,7 @@ class Run:
     clock: Clock = field(default_factory=Clock)
 
     def __post_init__(self) -> None:
-        self.weights = fingerprint(self.model)
+        self.weights = model_digest(self.model)
         if self.out is not None:
             check_writable(self.out / f"{REPORT}.json")
         self.store = self._store()
@@ -144,6 +145,7 @@ class Run:
             "resize": settings.resize,
             "seed": self.suite.seed,
             "instances": settings.instances,
+            "second_look": settings.second_look,
         }
         return RowStore(None if self.out is None else self.out / ROWS, self.label, identity, self.shard)
 
@@ -155,6 +157,7 @@ def make_suite(
     metrics: Sequence[str] = ("iou", "biou"),
     resize: Resize = "fit",
     instances: bool = False,
+    second_look: bool = False,
     seed: int = 0,
     limit: int | None = None,
     groups: Mapping[str, Sequence[str]] | None = None,
@@ -168,6 +171,7 @@ def make_suite(
         metrics: See ``vns_sam.metrics.scoring.METRICS``.
         resize: "fit" keeps the aspect, "square" squashes to 1024 x 1024 as the authors do.
         instances: Whether each object of ``masks_instance/`` is asked for by itself.
+        second_look: Whether small objects are asked about once more in a cut-out.
         seed: Of the prompts.
         limit: Pictures of each set at most.
         groups: Means over some sets, by name.
@@ -192,7 +196,7 @@ def make_suite(
         missing: dict[str, str] = {}
         pairs += scored_pairs(folder, None if strict else missing)[:limit]
         broken |= {f"{name}/{stem}": reason for stem, reason in missing.items()}
-    settings = Settings(parse_metrics(metrics), resize, instances)
+    settings = Settings(parse_metrics(metrics), resize, instances, second_look)
     return Suite(pairs, parse_protocols(prompts, seed), settings, seed, groups or {}, broken)
 
 

@@ -18,6 +18,7 @@ from vns_sam.images.write import check_writable, write_image, write_json
 from vns_sam.inference.formats import SUFFIX, Format, merge_coco, write_prediction
 from vns_sam.inference.predictor import Predictor
 from vns_sam.prompts.validate import make_prompts
+from vns_sam.sam.checkpoints import model_digest
 
 logger = logging.getLogger(__name__)
 
@@ -94,12 +95,13 @@ def segment_folder(predictor: Predictor, run: FolderRun) -> Iterator[Outcome]:
     check_writable(manifest)
     run.out.mkdir(parents=True, exist_ok=True)
     done = _read_manifest(manifest)
+    asked_of = [model_digest(predictor.model), predictor.second_look]
     outcomes = []
     with manifest.open("a", encoding="utf-8") as lines:
         if lines.tell():
             lines.write("\n")  # a killed run may have left half a line
         for name, prompts in run.prompts.items():
-            key = _key(predictor.model.name, run, prompts)
+            key = _key(asked_of, run, prompts)
             if _is_done(done.get(name), key, run.out):
                 outcome = Outcome(name, key, tuple(done[name]["outputs"]), skipped=True)
             else:
@@ -138,8 +140,8 @@ def _segment(predictor: Predictor, run: FolderRun, name: str, key: str) -> Outco
     )
 
 
-def _key(model: str, run: FolderRun, prompts: Mapping[str, Any]) -> str:
-    asked = json.dumps([model, run.kind, run.overlay, prompts], sort_keys=True)
+def _key(asked_of: list[Any], run: FolderRun, prompts: Mapping[str, Any]) -> str:
+    asked = json.dumps([asked_of, run.kind, run.overlay, prompts], sort_keys=True)
     return hashlib.sha256(asked.encode()).hexdigest()[:16]
 
 

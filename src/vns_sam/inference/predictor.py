@@ -10,6 +10,7 @@ import torch
 from vns_sam.errors import UsageError
 from vns_sam.images.geometry import maps_to_original
 from vns_sam.images.read import ImageLike, read_image
+from vns_sam.inference.second_look import look_again
 from vns_sam.prompts.validate import make_prompts
 from vns_sam.types import Geometry, ImageFeatures, Prediction, PromptableModel, Prompts
 
@@ -24,13 +25,20 @@ class Predictor:
     >>> predictor.set_image("frog.jpg")  # doctest: +SKIP
     >>> predictor.predict(boxes=[[12, 30, 210, 180]]).masks  # doctest: +SKIP
 
+    Args:
+        model: What encodes and decodes.
+        second_look: Whether small objects are asked about once more in a cut-out of their surroundings, see
+            :mod:`vns_sam.inference.second_look`; each then costs an encoding of its own.
+
     Attributes:
         model: What encodes and decodes.
         image: (H, W, 3) uint8 RGB, the picture that is set, or None.
+        second_look: See above.
     """
 
-    def __init__(self, model: PromptableModel) -> None:
+    def __init__(self, model: PromptableModel, *, second_look: bool = False) -> None:
         self.model = model
+        self.second_look = second_look
         self.image: np.ndarray | None = None
         self._features: ImageFeatures | None = None
 
@@ -81,6 +89,8 @@ class Predictor:
         edges = None
         if output.edge_logits is not None:
             edges = _at_original_size(output.edge_logits, geometry, probability=True)
+        if self.second_look and self.image is not None:
+            look_again(self.model, self.image, prompts, logits, edges)
         masks = logits > 0
         return Prediction(masks, logits, output.scores.float().cpu().numpy(), edges, mask_boxes(masks))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -122,3 +123,13 @@ def read_checkpoint(folder: str | Path, model_type: str) -> tuple[dict[str, Any]
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} is damaged ({error})", hint="download or copy it again") from None
     return values, {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
+
+
+def model_digest(model: object) -> str:
+    """A digest of a model's weights; of its name, where it is no PyTorch module and so has none."""
+    digest = hashlib.sha256(str(getattr(model, "name", "")).encode())
+    if isinstance(model, nn.Module):
+        for name, value in sorted(model.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,115 @@
+"""The second look: where it looks, what it asks there, and how the answers are put together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+from fakes import FakeModel
+from workshop import narrow_sam
+
+from vns_sam.inference.predictor import Predictor
+from vns_sam.inference.second_look import Crop, look_again, move_into, plan_crops, wants_second_look
+from vns_sam.types import DecoderOutput, ImageFeatures, Prompts
+
+HEIGHT, WIDTH = 300, 400
+
+
+def box(*corners: float) -> Prompts:
+    return Prompts(boxes=np.array([corners], np.float32))
+
+
+def nothing(count: int = 1) -> np.ndarray:
+    return np.zeros((count, HEIGHT, WIDTH), bool)
+
+
+def picture() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+
+
+def test_crops_are_squares_around_boxes_cut_at_the_rim() -> None:
+    assert list(plan_crops(box(200, 100, 240, 120), nothing())) == [Crop(0, 190, 80, 251, 141)]
+    assert list(plan_crops(box(0, 0, 40, 40), nothing())) == [Crop(0, 0, 0, 51, 51)]
+
+
+def test_small_objects_get_a_crop_of_some_size_and_large_ones_none() -> None:
+    (crop,) = plan_crops(box(200, 100, 200, 100), nothing())
+    assert crop.x1 - crop.x0 >= 32
+    assert not list(plan_crops(box(50, 10, 350, 290), nothing()))
+
+
+def test_without_a_box_the_mask_and_the_clicks_tell_where() -> None:
+    found = nothing()
+    found[0, 100:121, 200:241] = True
+    points, labels = np.array([[[260, 110], [20, 20]]], np.float32), np.array([[1, 0]])
+    (crop,) = plan_crops(Prompts(points=points, labels=labels), found)
+    assert (crop.x0 + crop.x1) // 2 == pytest.approx(230, abs=1)
+    assert crop.x0 <= 200 < 260 < crop.x1
+    assert not list(plan_crops(Prompts(points=points, labels=labels), nothing()))
+
+
+def test_prompts_move_into_their_crop() -> None:
+    crop = Crop(1, 100, 50, 200, 120)
+    prompts = Prompts(
+        boxes=np.array([[0, 0, 9, 9], [110, 60, 250, 90]], np.float32),
+        points=np.array([[[0, 0], [0, 0]], [[150, 60], [20, 60]]], np.float32),
+        labels=np.array([[1, 1], [1, 0]]),
+        masks=np.stack([np.zeros((HEIGHT, WIDTH)), np.arange(HEIGHT * WIDTH).reshape(HEIGHT, WIDTH)]),
+    )
+    moved = move_into(prompts, crop)
+    assert moved.boxes is not None
+    assert moved.points is not None
+    assert moved.labels is not None
+    assert moved.masks is not None
+    assert moved.boxes.tolist() == [[10, 10, 99, 40]]
+    assert moved.points[0, 0].tolist() == [50, 10]
+    assert moved.labels.tolist() == [[1, -1]]
+    assert moved.masks.shape == (1, 70, 100)
+    assert moved.masks[0, 0, 0] == 50 * WIDTH + 100
+
+
+class Constant(FakeModel):
+    """Answers 1 everywhere, whatever it is asked."""
+
+    def decode(self, features: ImageFeatures, prompts: Sequence[Prompts], image_index: Sequence[int]) -> DecoderOutput:
+        return DecoderOutput(torch.ones(len(prompts), 1, 16, 16), torch.ones(len(prompts)), None)
+
+
+def test_answers_are_averaged_inside_the_crop_only() -> None:
+    logits = np.full((2, HEIGHT, WIDTH), -4.0, np.float32)
+    prompts = Prompts(boxes=np.array([[200, 100, 240, 120], [50, 10, 350, 290]], np.float32))
+    model = Constant()
+    look_again(model, picture(), prompts, logits)
+    inside = np.zeros((HEIGHT, WIDTH), bool)
+    inside[80:141, 190:251] = True
+    assert np.allclose(logits[0][inside], -1.5)
+    assert np.all(logits[0][~inside] == -4)
+    assert np.all(logits[1] == -4)
+    assert model.encoded == [(61, 61, 3)]
+
+
+def test_objects_do_not_depend_on_their_company() -> None:
+    predictor = Predictor(narrow_sam(), second_look=True)
+    predictor.set_image(picture())
+    boxes = [[10 + 30 * k, 40, 40 + 30 * k, 80] for k in range(7)]
+    together = predictor.predict(boxes=boxes).logits
+    alone = np.concatenate([predictor.predict(boxes=[given]).logits for given in boxes])
+    assert np.abs(together - alone).max() < 1e-4
+
+
+def test_a_second_look_changes_small_objects_and_leaves_large_ones() -> None:
+    model = narrow_sam()
+    once, twice = Predictor(model), Predictor(model, second_look=True)
+    for predictor in (once, twice):
+        predictor.set_image(picture())
+    small, large = [[10, 10, 50, 50]], [[10, 10, 390, 290]]
+    assert not np.allclose(once.predict(boxes=small).logits, twice.predict(boxes=small).logits)
+    assert np.array_equal(once.predict(boxes=large).logits, twice.predict(boxes=large).logits)
+
+
+def test_small_models_want_it_by_default() -> None:
+    model = narrow_sam()
+    assert wants_second_look(model, None)
+    assert not wants_second_look(model, asked=False)

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 
-HASH_BITS = 64
 MAX_DISTANCE = 10
 """Bits in which the hashes of candidates differ at most."""
 
@@ -98,15 +97,15 @@ def candidates(table: np.ndarray, *, flips: bool = False) -> Iterator[tuple[int,
         orientation where there are several.
     """
     ways = len(ORIENTATIONS) if flips else 1
+    upright = np.ascontiguousarray(table[:, 0])
     for start in range(0, len(table), _CHUNK):
-        rows = table[start : start + _CHUNK, :ways]
-        distances = np.full((len(rows), len(table)), HASH_BITS, np.uint8)
-        closest = np.zeros(distances.shape, np.uint8)
+        rows, others = table[start : start + _CHUNK, :ways], upright[start:]
+        closest: dict[tuple[int, int], tuple[int, int]] = {}
         for way in range(ways):
-            found = np.bitwise_count(rows[:, way, None] ^ table[None, :, 0])
-            better = found < distances
-            distances[better], closest[better] = found[better], way
-        for row, second in np.argwhere(distances <= MAX_DISTANCE).tolist():
-            first = start + row
-            if first < second:
-                yield first, second, int(closest[row, second])
+            distances = np.bitwise_count(rows[:, way, None] ^ others)
+            for row, column in np.argwhere(distances <= MAX_DISTANCE).tolist():
+                if row < column:
+                    found = int(distances[row, column]), way
+                    closest[row, column] = min(found, closest.get((row, column), found))
+        for (row, column), (_, way) in sorted(closest.items()):
+            yield start + row, start + column, way

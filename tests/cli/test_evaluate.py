@@ -100,6 +100,16 @@ def test_differences_of_two_models(shop: Path, tmp_path: Path, capsys: pytest.Ca
     assert "| box | disks | 3 | iou | " in capsys.readouterr().out
 
 
+def test_any_list_of_a_set_can_be_followed(shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    disks = write_disks(tmp_path / "disks", 3)
+    (disks / "ns.txt").write_text("000\n002\n")
+    command = ["evaluate", str(shop / "narrow"), "--workers", "0", "--quiet", "--data"]
+    assert main([*command, str(disks), f"{disks}@ns", "--group", "hard=disks@ns"]) == 0
+    assert "| model | disks (3) | disks@ns (2) | hard |" in capsys.readouterr().out
+    assert main([*command, f"{disks}@s"]) == 3
+    assert "s.txt" in capsys.readouterr().err
+
+
 def test_limit_holds_for_each_set(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["evaluate", str(shop / "narrow"), "--data", str(shop / "sets"), "--limit", "1", "--quiet"]
     assert main([*command, "--group", "mine=more", "--workers", "0"]) == 0

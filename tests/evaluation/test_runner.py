@@ -193,5 +193,5 @@ def test_a_broken_test_list_does_not_score_the_training_pictures(tmp_path: Path)
     with pytest.raises(DataError, match="'009'"):
         scored_pairs(folder)
     broken: dict[str, str] = {}
-    assert [pair.stem for pair in scored_pairs(folder, broken)] == ["002"]
+    assert [pair.stem for pair in scored_pairs(folder, broken=broken)] == ["002"]
     assert list(broken) == ["009"]

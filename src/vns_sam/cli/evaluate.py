@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="DIR",
-        help="sets (folders of images/ and masks/; test.txt is followed), or folders of sets",
+        help="sets (folders of images/ and masks/; test.txt is followed, SET@LIST follows another), or folders of sets",
     )
     parser.add_argument(
         "--prompt",

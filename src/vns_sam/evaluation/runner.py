@@ -66,18 +66,21 @@ class Outcome:
     error: str = ""
 
 
-def scored_pairs(folder: str | Path, broken: dict[str, str] | None = None) -> list[Pair]:
-    """The pairs of a set that are scored: its ``test.txt``, or all where it has none.
+def scored_pairs(folder: str | Path, split: str | None = None, broken: dict[str, str] | None = None) -> list[Pair]:
+    """The pairs of a set that are scored.
 
     Args:
         folder: The set.
+        split: The list to follow, "ns" reads ``ns.txt``; by default ``test.txt``, or all pictures where it has none.
         broken: Receives pictures without mask, masks without picture and listed names without either, by name with
             the reason; without it they are errors.
 
     Raises:
-        DataError: The set is missing or empty, or ``broken`` is not given and something is missing.
+        DataError: The set or list is missing or empty, or ``broken`` is not given and something is missing.
     """
-    return find_pairs(folder, "test" if (Path(folder) / "test.txt").is_file() else None, broken=broken)
+    if split is None and (Path(folder) / "test.txt").is_file():
+        split = "test"
+    return find_pairs(folder, split, broken=broken)
 
 
 def evaluate(

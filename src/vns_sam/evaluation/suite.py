@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -166,7 +166,7 @@ def make_suite(
     """Opens the sets and judges every name before anything is measured.
 
     Args:
-        folders: Sets, or folders of sets.
+        folders: Sets, or folders of sets; ``data/coco@ns`` is the part of a set that ``ns.txt`` lists.
         prompts: See :func:`vns_sam.evaluation.protocol.parse_protocols`.
         metrics: See ``vns_sam.metrics.scoring.METRICS``.
         resize: "fit" keeps the aspect, "square" squashes to 1024 x 1024 as the authors do.
@@ -181,8 +181,8 @@ def make_suite(
         UsageError: A prompt, metric or set of a group is unknown, or two sets share a name.
         DataError: A set is missing or empty, or ``strict`` and broken.
     """
-    sets = [folder for given in folders for folder in find_sets(Path(given))]
-    names = [folder.resolve().name for folder in sets]
+    sets = [chosen for given in folders for chosen in _choose(str(given))]
+    names = [chosen.name for chosen in sets]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
         raise UsageError(f"two sets are called '{twice}'", hint="the folder's name is the name of the set")
@@ -192,20 +192,38 @@ def make_suite(
                 raise UsageError(f"group '{group}' names the set '{member}', which is not measured", hint="--data")
     pairs: list[Pair] = []
     broken: dict[str, str] = {}
-    for folder, name in zip(sets, names, strict=True):
+    for chosen in sets:
         missing: dict[str, str] = {}
-        pairs += scored_pairs(folder, None if strict else missing)[:limit]
-        broken |= {f"{name}/{stem}": reason for stem, reason in missing.items()}
+        found = scored_pairs(chosen.folder, chosen.split, None if strict else missing)[:limit]
+        pairs += [replace(pair, dataset=chosen.name) for pair in found]
+        broken |= {f"{chosen.name}/{stem}": reason for stem, reason in missing.items()}
     settings = Settings(parse_metrics(metrics), resize, instances, second_look)
     return Suite(pairs, parse_protocols(prompts, seed), settings, seed, groups or {}, broken)
 
 
-def find_sets(folder: Path) -> list[Path]:
-    """The folder itself, or the sets in it where it is a folder of sets."""
+@dataclass(frozen=True)
+class _Chosen:
+    """A set, and the list of it that is followed."""
+
+    folder: Path
+    split: str | None
+
+    @property
+    def name(self) -> str:
+        name = self.folder.resolve().name
+        return name if self.split is None else f"{name}@{self.split}"
+
+
+def _choose(text: str) -> list[_Chosen]:
+    """The set, or the sets in a folder of sets; ``SET@LIST`` follows a list where no folder is called so."""
+    path, mark, split = text.rpartition("@")
+    listed = bool(mark) and not Path(text).exists()
+    folder = Path(path if listed else text)
     if (folder / "images").is_dir() or not folder.is_dir():
-        return [folder]
-    inside = sorted(path for path in folder.iterdir() if (path / "images").is_dir() and (path / "masks").is_dir())
-    return inside or [folder]
+        inside = []
+    else:
+        inside = sorted(path for path in folder.iterdir() if (path / "images").is_dir() and (path / "masks").is_dir())
+    return [_Chosen(each, split if listed else None) for each in inside or [folder]]
 
 
 def write_report(report: Report, folder: Path) -> list[Path]:

@@ -9,7 +9,8 @@ from fakes import FakeModel
 from PIL import Image
 
 from vns_sam.errors import DataError
-from vns_sam.inference.folder import MANIFEST, FolderRun, find_images, segment_folder
+from vns_sam.images.read import find_images
+from vns_sam.inference.folder import MANIFEST, FolderRun, segment_folder
 from vns_sam.inference.predictor import Predictor
 
 BOX = {"boxes": [[2, 2, 20, 20]]}

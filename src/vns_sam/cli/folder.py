@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from vns_sam.errors import DataError, UsageError
+from vns_sam.images.read import find_images
 from vns_sam.images.write import check_writable
-from vns_sam.inference.folder import MANIFEST, FolderRun, Outcome, find_images, segment_folder
+from vns_sam.inference.folder import MANIFEST, FolderRun, Outcome, segment_folder
 from vns_sam.prompts.files import PromptTable
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +18,7 @@ from vns_sam.data.annotations import Annotated, Polygons, RunLengths, find_annot
 from vns_sam.errors import DataError
 from vns_sam.images.read import read_image
 from vns_sam.images.segments import decode_rle, fill_polygon, number_objects
-from vns_sam.images.write import atomic_path, write_json, write_mask, write_text
+from vns_sam.images.write import atomic_path, link_or_copy, write_json, write_mask, write_text
 
 MARKER = "imported.json"
 """File in an imported set that names where it came from."""
@@ -136,7 +135,7 @@ def _write(annotated: Annotated, out: Path, problems: list[str]) -> int:
     if not masks:
         raise DataError(f"{annotated.image}: none of its objects can be drawn")
     ids = number_objects(masks, height, width)
-    _link(annotated.image, out / "images" / f"{annotated.stem}{annotated.image.suffix}")
+    link_or_copy(annotated.image, out / "images" / f"{annotated.stem}{annotated.image.suffix}")
     write_mask(out / "masks" / f"{annotated.stem}.png", ids > 0)
     with atomic_path(out / "masks_instance" / f"{annotated.stem}.png") as part:
         Image.fromarray(ids if len(masks) > np.iinfo(np.uint8).max else ids.astype(np.uint8)).save(part, "PNG")
@@ -152,11 +151,3 @@ def _draw(shape: Polygons | RunLengths, height: int, width: int, *, fractions: b
     scale = np.array([width, height]) if fractions else 1.0
     drawn = [fill_polygon(polygon * scale, height, width) for polygon in shape]
     return np.logical_or.reduce(drawn)
-
-
-def _link(source: Path, target: Path) -> None:
-    with atomic_path(target) as part:
-        try:
-            os.link(source, part)
-        except OSError:  # another file system, or one without links
-            shutil.copyfile(source, part)

@@ -60,6 +60,19 @@ def read_image(image: ImageLike) -> np.ndarray:
     raise DataError(f"an image must be a path, a PIL image or a numpy array, got {type(image).__name__}")
 
 
+def find_images(folder: Path) -> list[str]:
+    """Paths of all pictures below a folder, relative to it, sorted; hidden files are left out.
+
+    Raises:
+        DataError: There is none.
+    """
+    found = (path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in EXTENSIONS)
+    names = sorted(str(path) for path in found if not any(part.startswith(".") for part in path.parts))
+    if not names:
+        raise DataError(f"no picture in {folder}", hint=f"expected files ending in {' '.join(sorted(EXTENSIONS))}")
+    return names
+
+
 def _read_file(path: Path) -> np.ndarray:
     _check_file(path)
     with warnings.catch_warnings():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -84,6 +85,19 @@ def write_text(path: str | Path, text: str) -> None:
     """
     with atomic_path(path) as part:
         part.write_text(text, encoding="utf-8")
+
+
+def link_or_copy(source: str | Path, target: str | Path) -> None:
+    """Makes ``target`` the same file as ``source`` by a hard link, or a copy where links cannot be made.
+
+    Raises:
+        DataError: The source cannot be read, or the place cannot be written.
+    """
+    with atomic_path(target) as part:
+        try:
+            os.link(source, part)
+        except OSError:  # another file system, or one without links
+            shutil.copyfile(source, part)
 
 
 def write_json(path: str | Path, value: Any) -> None:

@@ -13,7 +13,6 @@ from typing import Any
 
 from vns_sam.errors import DataError
 from vns_sam.images.overlay import draw_overlay
-from vns_sam.images.read import EXTENSIONS
 from vns_sam.images.write import check_writable, write_image, write_json
 from vns_sam.inference.formats import SUFFIX, Format, merge_coco, write_prediction
 from vns_sam.inference.predictor import Predictor
@@ -66,19 +65,6 @@ class Outcome:
     seconds: float = 0.0
     error: str = ""
     skipped: bool = False
-
-
-def find_images(folder: Path) -> list[str]:
-    """Paths of all pictures below a folder, relative to it, sorted; hidden files are left out.
-
-    Raises:
-        DataError: There is none.
-    """
-    found = (path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in EXTENSIONS)
-    names = sorted(str(path) for path in found if not any(part.startswith(".") for part in path.parts))
-    if not names:
-        raise DataError(f"no picture in {folder}", hint=f"expected files ending in {' '.join(sorted(EXTENSIONS))}")
-    return names
 
 
 def segment_folder(predictor: Predictor, run: FolderRun) -> Iterator[Outcome]:

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 import torch
 from fakes import SIDE, FakeModel
-from workshop import write_disks
+from workshop import narrow_sam, write_disks
 
 from vns_sam.data.pairs import Pair, find_pairs
 from vns_sam.errors import DataError
 from vns_sam.evaluation.protocol import Protocol, parse_protocols
 from vns_sam.evaluation.rows import Row, RowStore
 from vns_sam.evaluation.runner import Clock, Settings, evaluate, scored_pairs
+from vns_sam.evaluation.suite import make_suite
 from vns_sam.types import DecoderOutput, ImageFeatures, Prompts
 
 
@@ -113,6 +114,25 @@ def test_each_instance_is_asked_for_by_itself(tmp_path: Path) -> None:
     rows = score(FakeModel(), find_pairs(folder), settings=Settings(instances=True))
     assert [row.key.target for row in rows] == ["1", "2"]
     assert min(row.scores.values["iou"] for row in rows) > 0.8
+
+
+def test_average_precision_of_objects(tmp_path: Path) -> None:
+    pytest.importorskip("faster_coco_eval")
+    folder = write_disks(tmp_path / "disks", 1)
+    ids = np.zeros((48, 64), np.uint8)
+    ids[5:20, 5:20], ids[25:40, 30:50] = 1, 2
+    (folder / "masks_instance").mkdir()
+    cv2.imwrite(str(folder / "masks_instance" / "000.png"), ids)
+    suite = make_suite([folder], ["box"], metrics=["iou", "ap"], instances=True)
+    run = suite.run(narrow_sam(), "narrow", tmp_path / "out")
+    list(run)
+    again = suite.run(narrow_sam(), "narrow", tmp_path / "out").result()
+    assert again.means() == run.result().means()
+    assert set(again.means()["box"]["disks"]) == {"iou", "ap", "ap50", "ap75", "count"}
+    perfect = [
+        replace(row, detection=replace(row.detection, found=row.detection.truth)) for row in again.rows if row.detection
+    ]
+    assert replace(again, rows=perfect).means()["box"]["disks"]["ap"] == pytest.approx(1)
 
 
 def test_order_of_the_pictures_does_not_matter(disks: Path) -> None:

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from statistics import fmean, stdev
 from typing import Any
 
-from vns_sam.evaluation.rows import Row
+from vns_sam.evaluation.rows import Detection, Row
+from vns_sam.metrics.detection import average_precision
 from vns_sam.metrics.scoring import summarise
 
-PAIRED = (("iou", "biou"), ("mean_e", "weighted_f"), ("noc85", "noc90"), ("ap", "ap50"))
+PAIRED = (("iou", "biou"), ("mean_e", "weighted_f"), ("noc85", "noc90"), ("ap", "ap50", "ap75"))
 """Metrics that share a cell, as in the paper's tables."""
 DECIMALS = {"noc85": 2, "noc90": 2}
 
@@ -145,9 +146,17 @@ def group_mean(row: Mapping[str, Means], sets: Sequence[str]) -> Means | None:
 
 
 def _means(rows: Sequence[Row]) -> Means:
-    """Means of a set, those of the numbers of clicks too."""
+    """Means of a set, those of the numbers of clicks too, and its average precision."""
     clicks = {name: fmean(row.scores.values[name] for row in rows) for name in rows[0].scores.values if "noc" in name}
-    return {**clicks, **summarise(row.scores for row in rows)}
+    pictures: dict[str, list[Detection]] = {}
+    for row in rows:
+        if row.detection is not None:
+            pictures.setdefault(row.key.stem, []).append(row.detection)
+    precision = {}
+    if pictures:
+        found = [[(d.found, d.score) for d in objects] for objects in pictures.values()]
+        precision = average_precision(found, [[d.truth for d in objects] for objects in pictures.values()])
+    return {**clicks, **summarise(row.scores for row in rows), **precision}
 
 
 def _columns(found: Sequence[str]) -> list[tuple[str, ...]]:

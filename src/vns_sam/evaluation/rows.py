@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -29,6 +29,20 @@ class Key(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Detection:
+    """What average precision is taken of, which no mean over objects gives.
+
+    Attributes:
+        score: Predicted IoU.
+        found, truth: Masks as COCO's run-length codes.
+    """
+
+    score: float
+    found: Mapping[str, Any]
+    truth: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Row:
     """One scored object.
 
@@ -37,23 +51,27 @@ class Row:
         scores: Of the mask that came back.
         decode: Seconds spent on prompting the model.
         metrics: Seconds spent on scoring, in whichever process.
+        detection: Where average precision is asked for.
     """
 
     key: Key
     scores: ImageScores
     decode: float = 0.0
     metrics: float = 0.0
+    detection: Detection | None = None
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready form."""
         seconds = {"decode": round(self.decode, 5), "metrics": round(self.metrics, 5)}
-        return {**self.key._asdict(), "scores": self.scores.to_json(), "seconds": seconds}
+        line = {**self.key._asdict(), "scores": self.scores.to_json(), "seconds": seconds}
+        return line if self.detection is None else {**line, "detection": asdict(self.detection)}
 
     @classmethod
     def from_json(cls, line: Mapping[str, Any]) -> Row:
         """Reads :meth:`to_json`'s form."""
         key = Key(*(line[name] for name in Key._fields))
-        return cls(key, ImageScores.from_json(line["scores"]), **line["seconds"])
+        detection = Detection(**line["detection"]) if "detection" in line else None
+        return cls(key, ImageScores.from_json(line["scores"]), **line["seconds"], detection=detection)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,10 +14,11 @@ from vns_sam.data.pairs import Pair, check_same_size, find_pairs, read_instances
 from vns_sam.errors import DataError
 from vns_sam.evaluation.frames import Frame, Resize, frame
 from vns_sam.evaluation.protocol import Protocol, draw_prompt
-from vns_sam.evaluation.rows import Key, Row, RowStore
+from vns_sam.evaluation.rows import Detection, Key, Row, RowStore
 from vns_sam.images.geometry import maps_to_original
 from vns_sam.images.read import read_image
 from vns_sam.inference.second_look import look_again
+from vns_sam.metrics.detection import encode_mask
 from vns_sam.metrics.iou import iou
 from vns_sam.metrics.scoring import ImageScores, Scorer, saliency_map
 from vns_sam.prompts.clicks import next_click
@@ -38,12 +39,14 @@ class Settings:
         resize: "fit" keeps the aspect, "square" is the authors' way.
         instances: Whether each object of ``masks_instance/`` is asked for by itself, where a set has that folder.
         second_look: Whether small objects are asked about once more in a cut-out; not for clicks.
+        precision: Whether masks are kept for average precision, in which objects compete by predicted IoU.
     """
 
     metrics: tuple[str, ...] = MASK_METRICS
     resize: Resize = "fit"
     instances: bool = False
     second_look: bool = False
+    precision: bool = False
 
 
 @dataclass
@@ -113,13 +116,14 @@ def evaluate(
         DataError: ``strict``, and a picture or mask cannot be read, they differ in size, or a mask is empty.
     """
     clock = clock or Clock()
-    seconds: dict[Key, tuple[float, dict[str, float]]] = {}
+    asked: dict[Key, _Asked] = {}
 
     def keep(finished: Iterator[tuple[Key, ImageScores, float]]) -> None:
         for key, scores, spent in finished:
-            decode, extra = seconds.pop(key)
+            about = asked.pop(key)
             clock.metrics += spent
-            store.add(Row(key, ImageScores({**scores.values, **extra}, scores.curves), decode, spent))
+            values = {**scores.values, **about.clicks}
+            store.add(Row(key, ImageScores(values, scores.curves), about.seconds, spent, about.detection))
 
     with Scorer(settings.metrics, workers) as scorer:
         for pair in pairs:
@@ -130,7 +134,7 @@ def evaluate(
                     outcome = Outcome(pair, done_before=True)
                 else:
                     for answer in _ask(model, todo, settings, clock):
-                        seconds[answer.key] = answer.seconds, answer.extra
+                        asked[answer.key] = answer.about(settings)
                         start = perf_counter()
                         scorer.submit(answer.key, answer.found, _map(answer.logits, settings), answer.truth)
                         clock.wait += perf_counter() - start
@@ -154,18 +158,35 @@ class _Todo:
     asked: list[tuple[Key, Protocol, Prompts, np.ndarray, np.ndarray]]
 
 
+class _Asked(NamedTuple):
+    """What is known of an answer before it is scored."""
+
+    seconds: float
+    clicks: dict[str, float]
+    detection: Detection | None
+
+
 @dataclass(frozen=True)
 class _Answer:
+    """Logits (H, W) at the original size, the true mask, the predicted IoU, and numbers of clicks."""
+
     key: Key
     logits: np.ndarray
     truth: np.ndarray
+    score: float
     seconds: float
-    extra: dict[str, float]
+    clicks: dict[str, float]
 
     @property
     def found(self) -> np.ndarray:
         mask: np.ndarray = self.logits > 0
         return mask
+
+    def about(self, settings: Settings) -> _Asked:
+        detection = None
+        if settings.precision:
+            detection = Detection(self.score, encode_mask(self.found), encode_mask(self.truth))
+        return _Asked(self.seconds, self.clicks, detection)
 
 
 def _open(pair: Pair, protocols: Sequence[Protocol], settings: Settings, store: RowStore, clock: Clock) -> _Todo | None:
@@ -211,52 +232,54 @@ def _ask(model: PromptableModel, todo: _Todo, settings: Settings, clock: Clock) 
     if at_once:
         start = perf_counter()
         prompts = [prompts for _, _, prompts, _, _ in at_once]
-        logits = model.decode(features, prompts, [0] * len(prompts)).mask_logits
+        output = model.decode(features, prompts, [0] * len(prompts))
+        scores = output.scores.tolist()
         shared = (perf_counter() - start) / len(at_once)
-        for (key, _, given, _, truth), row in zip(at_once, logits, strict=True):
+        for (key, _, given, _, truth), row, score in zip(at_once, output.mask_logits, scores, strict=True):
             start = perf_counter()
             found = todo.frame.masks_back(row[None], features).cpu().numpy()
             if settings.second_look:
                 look_again(model, todo.frame.image, given, found)
             spent = shared + perf_counter() - start
             clock.decode += spent
-            yield _Answer(key, found[0], truth, spent, {})
+            yield _Answer(key, found[0], truth, score, spent, {})
     for key, protocol, _, inside, truth in todo.asked:
         if protocol.kind == "clicks":
             start = perf_counter()
-            found, extra = _click(model, features, todo.frame, inside, protocol.count)
+            found, score, clicks = _click(model, features, todo.frame, inside, protocol.count)
             clock.decode += perf_counter() - start
-            yield _Answer(key, found, truth, perf_counter() - start, extra)
+            yield _Answer(key, found, truth, score, perf_counter() - start, clicks)
 
 
 def _click(
     model: PromptableModel, features: ImageFeatures, view: Frame, truth: np.ndarray, limit: int
-) -> tuple[np.ndarray, dict[str, float]]:
+) -> tuple[np.ndarray, float, dict[str, float]]:
     """Corrects a mask click by click until its IoU reaches the highest of ``NOC`` or the limit.
 
     Returns:
-        The last logits (H, W) at the original size, and the number of clicks for each IoU; the limit where it is
-        not reached.
+        The last logits (H, W) at the original size, their predicted IoU, and the number of clicks for each IoU; the
+        limit where it is not reached.
     """
     found = np.zeros_like(truth)
     clicks: list[Any] = []
     reached = dict.fromkeys(NOC, limit)
-    logits = None
+    output = None
     while len(clicks) < limit and (click := next_click(found, truth)):
         clicks.append(click)
         points = np.array([[(c.x, c.y) for c in clicks]], np.float32)
         labels = np.array([[c.label for c in clicks]])
-        logits = model.decode(features, [Prompts(points=points, labels=labels)], [0]).mask_logits
-        found = (maps_to_original(logits.float(), features.geometry[0])[0] > 0).cpu().numpy()
+        output = model.decode(features, [Prompts(points=points, labels=labels)], [0])
+        found = (maps_to_original(output.mask_logits.float(), features.geometry[0])[0] > 0).cpu().numpy()
         score = iou(found, truth)
         for target in NOC:
             if score >= target:
                 reached[target] = min(reached[target], len(clicks))
         if score >= max(NOC):
             break
-    if logits is None:
+    if output is None:
         raise DataError("the true mask is empty, there is nothing to click on")
-    return view.masks_back(logits, features)[0].cpu().numpy(), {f"noc{t * 100:.0f}": n for t, n in reached.items()}
+    logits = view.masks_back(output.mask_logits, features)[0].cpu().numpy()
+    return logits, float(output.scores[0]), {f"noc{t * 100:.0f}": n for t, n in reached.items()}
 
 
 def _map(logits: np.ndarray, settings: Settings) -> np.ndarray | None:

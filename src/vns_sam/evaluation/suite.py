@@ -22,6 +22,8 @@ from vns_sam.sam.promptable import PromptableNetwork
 
 REPORT = "report"
 ROWS = "rows"
+PRECISION = "ap"
+"""The metric that is taken of all objects of a set together."""
 
 
 @dataclass(frozen=True)
@@ -146,6 +148,7 @@ class Run:
             "seed": self.suite.seed,
             "instances": settings.instances,
             "second_look": settings.second_look,
+            "precision": settings.precision,
         }
         return RowStore(None if self.out is None else self.out / ROWS, self.label, identity, self.shard)
 
@@ -168,7 +171,7 @@ def make_suite(
     Args:
         folders: Sets, or folders of sets; ``data/coco@ns`` is the part of a set that ``ns.txt`` lists.
         prompts: See :func:`vns_sam.evaluation.protocol.parse_protocols`.
-        metrics: See ``vns_sam.metrics.scoring.METRICS``.
+        metrics: See ``vns_sam.metrics.scoring.METRICS``; "ap" adds average precision.
         resize: "fit" keeps the aspect, "square" squashes to 1024 x 1024 as the authors do.
         instances: Whether each object of ``masks_instance/`` is asked for by itself.
         second_look: Whether small objects are asked about once more in a cut-out.
@@ -197,7 +200,8 @@ def make_suite(
         found = scored_pairs(chosen.folder, chosen.split, None if strict else missing)[:limit]
         pairs += [replace(pair, dataset=chosen.name) for pair in found]
         broken |= {f"{chosen.name}/{stem}": reason for stem, reason in missing.items()}
-    settings = Settings(parse_metrics(metrics), resize, instances, second_look)
+    scored = parse_metrics(name for name in metrics if name != PRECISION)
+    settings = Settings(scored, resize, instances, second_look, PRECISION in metrics)
     return Suite(pairs, parse_protocols(prompts, seed), settings, seed, groups or {}, broken)
 
 

@@ -11,7 +11,7 @@ from torch import nn
 from workshop import NARROW, narrow_sam
 
 from vns_sam.errors import CheckpointError
-from vns_sam.sam.tiny import PromptMixer, TinyEncoder
+from vns_sam.sam.tiny import ConvBn, PromptMixer, TinyEncoder
 from vns_sam.types import PromptBatch
 
 # Every block of EfficientNet-Lite0 as (kernel, stride, expansion, input channels, output channels).
@@ -134,6 +134,25 @@ def drawn(height: int = 16, width: int = 24, **prompt: torch.Tensor) -> torch.Te
     """One prompt drawn for an input of four times the size."""
     batch = replace(PromptBatch(torch.tensor([0])), **{key: value[None] for key, value in prompt.items()})
     return PromptMixer(32, 1).draw(batch, height, width)[0]
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "groups", "linear"), [(1, 1, 1, True), (5, 2, 6, False), (3, 1, 6, False)]
+)
+def test_a_folded_norm_computes_and_teaches_the_same(kernel: int, stride: int, groups: int, linear: bool) -> None:
+    torch.manual_seed(0)
+    layer = ConvBn(6, 12, kernel, stride, groups, linear=linear).eval()
+    pad, conv, norm, act = layer
+    for value in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
+        nn.init.uniform_(value, 0.5, 1.5)
+    x = torch.randn(2, 6, 8, 8)
+    weights = list(layer.parameters())
+    found, expected = layer(x), act(norm(conv(pad(x))))
+    torch.testing.assert_close(found, expected)
+    gradients = [torch.autograd.grad(y.square().sum(), weights) for y in (found, expected)]
+    for one, two in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-3)
+    assert torch.equal(layer.train()(x), act(norm(conv(pad(x)))))
 
 
 def test_box_is_filled_and_has_a_bump_in_its_middle() -> None:

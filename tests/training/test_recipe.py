@@ -62,6 +62,17 @@ def test_files_that_hold_no_mapping_are_refused(tmp_path: Path, text: str) -> No
         load_recipe(tmp_path / "r.yaml")
 
 
+def test_a_recipe_has_the_fields_of_its_base_less_its_own(recipe_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "middle.yaml").write_text(f"base: {recipe_file}\nsteps: 7\nseed: 3\n")
+    (tmp_path / "deep" / "own.yaml").write_text("base: ../middle.yaml\nseed: 5\nout: elsewhere\n")
+    own, base = load_recipe(tmp_path / "deep" / "own.yaml"), load_recipe(recipe_file)
+    assert own == replace(base, steps=7, seed=5, out=Path("elsewhere"))
+    (tmp_path / "middle.yaml").write_text("base: deep/own.yaml\n")
+    with pytest.raises(UsageError, match="is its own base"):
+        load_recipe(tmp_path / "middle.yaml")
+
+
 def test_missing_recipe_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no recipe at"):
         load_recipe(tmp_path / "none.yaml")

@@ -3,6 +3,7 @@
 vns-sam data list                     the sets that the field trains and measures on, and how to get them
 vns-sam data build vns-seg ...        the training set and the tests of VNS-SAM from the archives as downloaded
 vns-sam data check DIR                a doctor for a set
+vns-sam data import SRC --out DIR     COCO or YOLO annotations as a set
 vns-sam data score DIR                how little the objects of a set stand out
 """
 

@@ -19,11 +19,29 @@ Checked = TypeVar("Checked")
 def read_values(path: str | Path, what: str = "recipe") -> dict[str, Any]:
     """Reads a file's fields without judging them.
 
+    A file may name another one as ``base``, by its path from there: it then has that one's fields, less those that it
+    gives itself.
+
     Raises:
-        UsageError: The file is missing or no YAML mapping.
+        UsageError: A file is missing, no YAML mapping, or its own base.
     """
+    values: dict[str, Any] = {}
+    seen: list[Path] = []
+    at: Path | None = Path(path)
+    while at is not None:
+        if at.resolve() in seen:
+            raise UsageError(f"{at} is its own base", hint="remove one 'base'")
+        seen.append(at.resolve())
+        found = _read_mapping(at, what)
+        base = found.pop("base", None)
+        values = {**found, **values}
+        at = None if base is None else at.parent / str(base)
+    return values
+
+
+def _read_mapping(path: Path, what: str) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UsageError(f"no {what} at {path}", hint="see recipes/ for the ones that come with vns-sam") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

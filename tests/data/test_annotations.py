@@ -12,7 +12,7 @@ from frogs import HEIGHT, WIDTH, picture
 from PIL import Image
 
 from vns_sam.data.annotations import find_annotated, find_coco, find_yolo
-from vns_sam.data.doctor import check
+from vns_sam.data.doctor.check import check
 from vns_sam.data.importing import Import, convert
 from vns_sam.data.pairs import find_pairs, read_instances, read_mask
 from vns_sam.errors import DataError

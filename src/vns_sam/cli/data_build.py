@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 from vns_sam.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from vns_sam.data.build import BuildReport
-    from vns_sam.data.catalog import Benchmark
+    from vns_sam.data.sets.build import BuildReport
+    from vns_sam.data.sets.catalog import Benchmark
 
 MAX_WORKERS = 4
 SHOWN = 5
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the action."""
-    from vns_sam.data.catalog import find_benchmark
+    from vns_sam.data.sets.catalog import find_benchmark
 
     benchmark = find_benchmark(args.benchmark)
     if any(args.out.resolve() == raw.resolve() for raw in args.raw):
@@ -56,7 +56,7 @@ def _build(benchmark: Benchmark, args: argparse.Namespace) -> BuildReport:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from vns_sam.data.build import build_benchmark
+    from vns_sam.data.sets.build import build_benchmark
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True, disable=args.quiet) as bar:
@@ -71,7 +71,7 @@ def _build(benchmark: Benchmark, args: argparse.Namespace) -> BuildReport:
 
 def _print(report: BuildReport, out: Path) -> None:
     """The table on stdout, what to mend on stderr."""
-    from vns_sam.data.catalog import catalog
+    from vns_sam.data.sets.catalog import catalog
 
     rows = [("set", "split", "found", "expected", "from")]
     for split in report.splits:

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 from vns_sam.errors import DataError
 
 if TYPE_CHECKING:
-    from vns_sam.data.doctor import Report
-    from vns_sam.data.findings import Finding
+    from vns_sam.data.doctor.check import Report
+    from vns_sam.data.doctor.findings import Finding
 
 EXAMPLES = 5
 
@@ -40,9 +40,9 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.progress import Progress
 
-    from vns_sam.data.doctor import check, find_sets
-    from vns_sam.data.findings import Severity
-    from vns_sam.data.repair import repair
+    from vns_sam.data.doctor.check import check, find_sets
+    from vns_sam.data.doctor.findings import Severity
+    from vns_sam.data.doctor.repair import repair
     from vns_sam.images.write import check_writable, write_json
 
     if args.report:
@@ -89,7 +89,7 @@ def _print_sets(report: Report) -> None:
 
 def _print_findings(findings: list[Finding], *, fix: bool) -> None:
     """Findings by code, the first few of each by name."""
-    from vns_sam.data.findings import KINDS
+    from vns_sam.data.doctor.findings import KINDS
 
     for code, (severity, meaning) in KINDS.items():
         found = [finding for finding in findings if finding.code == code]

@@ -21,7 +21,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _list() -> int:
-    from vns_sam.data.catalog import catalog
+    from vns_sam.data.sets.catalog import catalog
 
     rows = [("name", "domain", "pictures", "role", "licence", "home")]
     for facts in catalog().values():
@@ -33,7 +33,7 @@ def _list() -> int:
 
 
 def _tell(name: str) -> int:
-    from vns_sam.data.catalog import find_set
+    from vns_sam.data.sets.catalog import find_set
 
     facts = find_set(name)
     print(f"{facts.name}: {facts.title}")

@@ -14,10 +14,10 @@ import pytest
 from PIL import Image
 from raw_trees import CAMO, KVASIR, pack_tar, pack_zip, write_object, write_pairs, write_picture
 
-from vns_sam.data import assemble as assembling
-from vns_sam.data.build import BuildReport, SplitReport, build_benchmark
-from vns_sam.data.catalog import Benchmark, find_benchmark
 from vns_sam.data.pairs import find_pairs, read_mask
+from vns_sam.data.sets import assemble as assembling
+from vns_sam.data.sets.build import BuildReport, SplitReport, build_benchmark
+from vns_sam.data.sets.catalog import Benchmark, find_benchmark
 from vns_sam.errors import DataError
 
 SMALL = Benchmark("small", "camouflage", {"camo": {"train": 2, "test": 1}, "nc4k": {"test": 2}})

@@ -12,9 +12,9 @@ import pytest
 from frogs import HEIGHT, WIDTH, picture, write_set
 from PIL import Image
 
-from vns_sam.data.doctor import check
+from vns_sam.data.doctor.check import check
+from vns_sam.data.doctor.repair import Action, repair
 from vns_sam.data.pairs import read_mask
-from vns_sam.data.repair import Action, repair
 
 
 def mend(root: Path) -> list[Action]:

@@ -21,8 +21,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from vns_sam.data.doctor import Progress
-from vns_sam.data.findings import Finding
+from vns_sam.data.doctor.check import Progress
+from vns_sam.data.doctor.findings import Finding
 from vns_sam.data.pairs import list_stems, read_mask
 from vns_sam.errors import DataError
 from vns_sam.images.read import EXTENSIONS, read_image

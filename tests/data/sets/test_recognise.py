@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from raw_trees import CAMO, COD10K, KVASIR, pack_zip, write_object, write_pairs, write_picture
 
-from vns_sam.data import recognise as module
-from vns_sam.data.archives import open_raw
-from vns_sam.data.coco_masks import Annotated, draw_objects
-from vns_sam.data.recognise import UNSPLIT, Recognition, recognise
+from vns_sam.data.sets import recognise as module
+from vns_sam.data.sets.archives import open_raw
+from vns_sam.data.sets.coco_masks import Annotated, draw_objects
+from vns_sam.data.sets.recognise import UNSPLIT, Recognition, recognise
 
 
 def look(root: Path) -> Recognition:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from frogs import picture
 
-from vns_sam.data.hashing import (
+from vns_sam.data.doctor.hashing import (
     MAX_DISTANCE,
     MIN_CORRELATION,
     ORIENTATIONS,

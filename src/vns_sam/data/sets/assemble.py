@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from vns_sam.data.archives import Member
-from vns_sam.data.coco_masks import Annotated, draw_objects
-from vns_sam.data.layouts import Found
 from vns_sam.data.pairs import read_mask
+from vns_sam.data.sets.archives import Member
+from vns_sam.data.sets.coco_masks import Annotated, draw_objects
+from vns_sam.data.sets.layouts import Found
 from vns_sam.errors import DataError
 from vns_sam.images.read import EXTENSIONS, read_image
 from vns_sam.images.write import atomic_path

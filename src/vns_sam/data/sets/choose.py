@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from vns_sam.data.catalog import Benchmark, catalog
-from vns_sam.data.layouts import Found
-from vns_sam.data.recognise import UNSPLIT, Part
+from vns_sam.data.sets.catalog import Benchmark, catalog
+from vns_sam.data.sets.layouts import Found
+from vns_sam.data.sets.recognise import UNSPLIT, Part
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from vns_sam.data.archives import Member, TarTree, Tree, open_raw
-from vns_sam.data.assemble import Assembled, assemble, is_done
-from vns_sam.data.catalog import Benchmark, catalog
-from vns_sam.data.choose import Choice, choose
-from vns_sam.data.layouts import Found
-from vns_sam.data.recognise import UNSPLIT, recognise
+from vns_sam.data.sets.archives import Member, TarTree, Tree, open_raw
+from vns_sam.data.sets.assemble import Assembled, assemble, is_done
+from vns_sam.data.sets.catalog import Benchmark, catalog
+from vns_sam.data.sets.choose import Choice, choose
+from vns_sam.data.sets.layouts import Found
+from vns_sam.data.sets.recognise import UNSPLIT, recognise
 from vns_sam.errors import DataError
 from vns_sam.images.write import check_writable, write_json, write_text
 

@@ -129,7 +129,7 @@ def normalise(name: str) -> str:
 
 @lru_cache(maxsize=1)
 def _load() -> tuple[Mapping[str, SetFacts], Mapping[str, Benchmark]]:
-    text = files("vns_sam.data").joinpath("catalog.yaml").read_text(encoding="utf-8")
+    text = files("vns_sam.data.sets").joinpath("catalog.yaml").read_text(encoding="utf-8")
     raw = yaml.safe_load(text)
     sets = {name: _facts(name, fields) for name, fields in raw["sets"].items()}
     built = {

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from vns_sam.data.archives import ARCHIVES, Member, Tree
-from vns_sam.data.catalog import SetFacts, catalog, normalise
-from vns_sam.data.coco_masks import read_annotations
-from vns_sam.data.layouts import Candidate, Folder, Found, find_candidates, split_word
+from vns_sam.data.sets.archives import ARCHIVES, Member, Tree
+from vns_sam.data.sets.catalog import SetFacts, catalog, normalise
+from vns_sam.data.sets.coco_masks import read_annotations
+from vns_sam.data.sets.layouts import Candidate, Folder, Found, find_candidates, split_word
 from vns_sam.errors import DataError
 from vns_sam.images.read import EXTENSIONS
 

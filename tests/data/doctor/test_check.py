@@ -12,9 +12,9 @@ import pytest
 from frogs import HEIGHT, WIDTH, picture, write_set
 from PIL import Image
 
-from vns_sam.data.alignment import find_misfit
-from vns_sam.data.doctor import Report, check, find_sets
-from vns_sam.data.findings import KINDS, Severity
+from vns_sam.data.doctor.alignment import find_misfit
+from vns_sam.data.doctor.check import Report, check, find_sets
+from vns_sam.data.doctor.findings import KINDS, Severity
 from vns_sam.errors import DataError
 
 

@@ -17,8 +17,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from vns_sam.data.archives import Member
-from vns_sam.data.coco_masks import Annotated
+from vns_sam.data.sets.archives import Member
+from vns_sam.data.sets.coco_masks import Annotated
 from vns_sam.images.read import EXTENSIONS
 
 IMAGE_WORDS = frozenset({"im", "img", "imgs", "image", "images", "original", "jpegimages"})

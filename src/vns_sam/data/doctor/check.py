@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 
 import cv2
 
-from vns_sam.data.duplicates import Picture, exact_duplicates, near_candidates, near_duplicates
-from vns_sam.data.examine import Examination, Files, examine, read_thumbnail
-from vns_sam.data.findings import KINDS, Finding, Severity
+from vns_sam.data.doctor.duplicates import Picture, exact_duplicates, near_candidates, near_duplicates
+from vns_sam.data.doctor.examine import Examination, Files, examine, read_thumbnail
+from vns_sam.data.doctor.findings import KINDS, Finding, Severity
 from vns_sam.data.pairs import LAYOUT_HINT, list_stems
 from vns_sam.errors import DataError
 from vns_sam.images.read import EXTENSIONS

@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from vns_sam.data.alignment import find_misfit
-from vns_sam.data.findings import Finding
-from vns_sam.data.hashing import hashes, thumbnail
+from vns_sam.data.doctor.alignment import find_misfit
+from vns_sam.data.doctor.findings import Finding
+from vns_sam.data.doctor.hashing import hashes, thumbnail
 from vns_sam.data.pairs import MASK_THRESHOLD, read_mask
 from vns_sam.errors import DataError
 from vns_sam.images.read import read_image
@@ -53,7 +53,7 @@ class Examination:
         findings: What is wrong with its files.
         digest: SHA-256 of the picture's bytes, or "" without a readable picture.
         mask_digest: SHA-256 of the mask as it is read, or "".
-        hashes: (8,) uint64 of :func:`vns_sam.data.hashing.hashes`, or None.
+        hashes: (8,) uint64 of :func:`vns_sam.data.doctor.hashing.hashes`, or None.
     """
 
     findings: tuple[Finding, ...]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from vns_sam.data.catalog import benchmarks, catalog, find_benchmark, find_set
+from vns_sam.data.sets.catalog import benchmarks, catalog, find_benchmark, find_set
 from vns_sam.errors import UsageError
 
 
@@ -68,7 +68,7 @@ def test_an_unknown_benchmark_gets_the_known() -> None:
 
 
 def test_the_page_about_the_sets_has_every_fact() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "datasets.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[3] / "docs" / "datasets.md").read_text(encoding="utf-8")
     for facts in catalog().values():
         row = next(line for line in page.splitlines() if line.startswith(f"| `{facts.name}` | {facts.title} |"))
         assert ", ".join(f"{split} {count}" for split, count in facts.counts.items()) in row

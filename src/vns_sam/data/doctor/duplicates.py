@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vns_sam.data.findings import KINDS, Finding
-from vns_sam.data.hashing import MIN_CORRELATION, ORIENTATIONS, candidates, correlation, oriented
+from vns_sam.data.doctor.findings import KINDS, Finding
+from vns_sam.data.doctor.hashing import MIN_CORRELATION, ORIENTATIONS, candidates, correlation, oriented
 
 _SEVEREST = {code: rank for rank, code in enumerate(KINDS)}
 
@@ -23,7 +23,7 @@ class Picture:
         dataset: Folder of its set.
         path: Its file.
         split: ``train``, ``val`` or ``test``, or "" when it is in no list.
-        digest, mask_digest, hashes: As in :class:`vns_sam.data.examine.Examination`.
+        digest, mask_digest, hashes: As in :class:`vns_sam.data.doctor.examine.Examination`.
     """
 
     dataset: str

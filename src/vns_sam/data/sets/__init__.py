@@ -1,0 +1,1 @@
+"""The sets of the field: what they are, and how they are built from what was downloaded."""

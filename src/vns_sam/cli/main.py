@@ -22,7 +22,7 @@ from vns_sam.errors import UsageError, VnsSamError
 VERBS = {
     "demo": "segment a bundled picture with the bundled model, offline",
     "segment": "masks for a picture or a folder, from boxes or clicks",
-    "models": "list the models, convert the authors' checkpoints",
+    "models": "list the models, tell their cost, convert the authors' checkpoints",
     "train": "train from a recipe; continues a run that was stopped",
     "study": "train and measure every row of a table",
     "data": "list, build, check, import and score data sets",

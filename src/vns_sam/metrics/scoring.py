@@ -10,19 +10,21 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 
 from vns_sam.errors import DataError, UsageError
+from vns_sam.metrics.hce import hce
 from vns_sam.metrics.iou import boundary_iou, iou
 from vns_sam.metrics.maps import CURVE_LENGTH, MAP_METRICS, check_library, map_scores, saliency_map
 from vns_sam.metrics.workers import process_pool, worker_died
 
 __all__ = ["METRICS", "ImageScores", "Scorer", "parse_metrics", "saliency_map", "score_image", "summarise"]
 
-METRICS = ("iou", "biou", *MAP_METRICS)
+METRICS = ("iou", "biou", *MAP_METRICS, "hce")
 """Every metric, in the order of tables."""
 
 _QUEUED_PER_WORKER = 4
@@ -77,7 +79,11 @@ def parse_metrics(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def score_image(
-    found: np.ndarray, probability: np.ndarray | None, truth: np.ndarray, metrics: Sequence[str]
+    found: np.ndarray,
+    probability: np.ndarray | None,
+    truth: np.ndarray,
+    metrics: Sequence[str],
+    skeletons: Path | None = None,
 ) -> ImageScores:
     """Scores one prediction.
 
@@ -87,10 +93,11 @@ def score_image(
             None stands for ``found`` as a map of 0 and 255.
         truth: The true mask, (H, W) bool.
         metrics: Some of :data:`METRICS`.
+        skeletons: Folder that keeps the skeletons of true masks, which only HCE needs; None keeps none.
 
     Raises:
         UsageError: A metric is unknown.
-        DataError: Sizes or types differ from the above, or there is no pixel.
+        DataError: Sizes or types differ from the above, there is no pixel, or the folder cannot be written.
         MissingExtraError: A metric needs PySODMetrics, which is not installed.
     """
     metrics = parse_metrics(metrics)
@@ -100,11 +107,13 @@ def score_image(
         values["iou"] = iou(found, truth)
     if "biou" in metrics:
         values["biou"] = boundary_iou(found, truth)
+    if probability is None:
+        probability = found.astype(np.uint8) * 255
+    if "hce" in metrics:
+        values["hce"] = hce(probability, truth, skeletons)
     of_map = [name for name in metrics if name in MAP_METRICS]
     if not of_map:
         return ImageScores(values)
-    if probability is None:
-        probability = found.astype(np.uint8) * 255
     map_values, curves = map_scores(probability, truth, of_map)
     return ImageScores(values | map_values, curves)
 
@@ -147,18 +156,20 @@ class Scorer:
     Args:
         metrics: Some of :data:`METRICS`.
         workers: Processes; 0 scores in the caller.
+        skeletons: As for :func:`score_image`.
 
     Raises:
         UsageError: A metric is unknown, or ``workers`` is negative.
         MissingExtraError: A metric needs PySODMetrics, which is not installed.
     """
 
-    def __init__(self, metrics: Sequence[str], workers: int) -> None:
+    def __init__(self, metrics: Sequence[str], workers: int, skeletons: Path | None = None) -> None:
         if workers < 0:
             raise UsageError(f"expected 0 or more processes, found {workers}")
         self.metrics = parse_metrics(metrics)
         if set(self.metrics) & set(MAP_METRICS):
             check_library()
+        self._skeletons = skeletons
         self._workers = workers
         self._pool: ProcessPoolExecutor | None = process_pool(workers) if workers else None
         self._pending: deque[tuple[Any, Future[tuple[ImageScores, float]]]] = deque()
@@ -180,7 +191,7 @@ class Scorer:
             VnsSamError: The processes have died.
         """
         _check(found, probability, truth)
-        job = (found, probability, truth, self.metrics)
+        job = (found, probability, truth, self.metrics, self._skeletons)
         if self._pool is None:
             future: Future[tuple[ImageScores, float]] = Future()
             future.set_result(_timed(*job))
@@ -227,10 +238,14 @@ def _read_curve(text: str) -> np.ndarray:
 
 
 def _timed(
-    found: np.ndarray, probability: np.ndarray | None, truth: np.ndarray, metrics: Sequence[str]
+    found: np.ndarray,
+    probability: np.ndarray | None,
+    truth: np.ndarray,
+    metrics: Sequence[str],
+    skeletons: Path | None,
 ) -> tuple[ImageScores, float]:
     start = time.perf_counter()
-    scores = score_image(found, probability, truth, metrics)
+    scores = score_image(found, probability, truth, metrics, skeletons)
     return scores, time.perf_counter() - start
 
 

@@ -21,9 +21,10 @@ from vns_sam.sam.vit import vit_config
 from vns_sam.training.loop import train
 from vns_sam.training.recipe import Recipe, Tune, load_recipe
 from vns_sam.training.state import load_state
-from vns_sam.training.tasks import build_task
+from vns_sam.training.tasks import base, build_task
+from vns_sam.training.tasks.base import add_correction
 from vns_sam.training.tasks.tune import tuned_parts
-from vns_sam.types import Prompts
+from vns_sam.types import PromptBatch, Prompts
 from vns_sam.vns.model import VnsSamModel
 
 
@@ -169,3 +170,39 @@ def test_the_sam_task_takes_a_tiny_sam_only(vns_recipe: Recipe, tmp_path: Path) 
     SamModel(vit_config("vit_test", image_size=64)).save_pretrained(tmp_path / "vit")
     with pytest.raises(UsageError, match="trains a tiny SAM"):
         build_task(replace(vns_recipe, task="sam", init=str(tmp_path / "vit")))
+
+
+def test_corrections_click_on_what_is_wrong() -> None:
+    target = torch.zeros(2, 32, 32, dtype=torch.bool)
+    target[:, 8:16, 8:24] = True
+    found = target.clone()
+    found[0, 8:16, 8:20] = False
+    found[1, 20:30, 2:30] = True
+    boxes = torch.tensor([[8.0, 8, 23, 15], [8, 8, 23, 15]])
+    once = add_correction(PromptBatch(torch.tensor([0, 1]), boxes), found, target)
+    assert once.points is not None
+    assert once.labels is not None
+    assert once.labels.tolist() == [[1], [0]]
+    x, y = once.points[:, 0].long().T
+    assert (found[[0, 1], y, x] != target[[0, 1], y, x]).all()
+    again = add_correction(once, target, target)
+    assert again.points is not None
+    assert again.labels is not None
+    assert again.points.shape == (2, 2, 2)
+    assert again.labels[:, 1].tolist() == [1, 1]
+    assert torch.equal(again.points[:, :1], once.points)
+
+
+@pytest.mark.parametrize("task", ["sam", "vns-sam", "hq-sam", "sam-tune"])
+def test_training_asks_for_corrections(vns_recipe: Recipe, task: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def counted(prompts: PromptBatch, found: torch.Tensor, target: torch.Tensor) -> PromptBatch:
+        asked.append(len(found))
+        return add_correction(prompts, found, target)
+
+    monkeypatch.setattr(base, "add_correction", counted)
+    data = replace(vns_recipe.data, corrections=1.0)
+    train(replace(vns_recipe, task=task, data=data, vns=vns_recipe.vns if task == "vns-sam" else None, workers=0))
+    assert len(asked) >= 2
+    assert set(asked) == {vns_recipe.batch_size}

@@ -6,11 +6,12 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from zlib import crc32
 
 import cv2
 import numpy as np
+from pydantic import Field
 from torch.utils.data import Dataset
 
 from vns_sam.data.defects import scar
@@ -19,7 +20,7 @@ from vns_sam.data.pairs import Pair, check_same_size, find_pairs, read_instances
 from vns_sam.data.scenes import Scene, camouflage, darken, paste, recolour, view
 from vns_sam.errors import DataError
 from vns_sam.images.read import read_image
-from vns_sam.prompts.slots import draw_prompt, plan_slots
+from vns_sam.prompts.slots import PROMPT_SLOTS, draw_prompt, plan_slots
 
 HELD_OUT = 20
 """One pair in so many is kept out of training, to choose the best checkpoint by."""
@@ -53,6 +54,7 @@ class TrainingData:
         plain: Sets that stay as they are, never camouflaged, darkened or damaged (already hard enough).
         sizes: Sides of the square views in pixels; each step draws one.
         prompts: Prompts for each picture, 1 to 3. Fewer leave time for more pictures.
+        corrections: Share of the prompts that are followed by 1 to 4 clicks on what the model gets wrong.
         cache_side: Pictures are kept in memory with their longer side reduced to this.
         cache_mib: Memory for them in each worker; the one that was not used for longest makes room.
     """
@@ -63,6 +65,7 @@ class TrainingData:
     plain: tuple[str, ...] = ()
     sizes: tuple[int, ...] = (512,)
     prompts: Literal[1, 2, 3] = 3
+    corrections: Annotated[float, Field(ge=0, le=1)] = 0.0
     cache_side: int = 512
     cache_mib: int = 2048
 
@@ -112,11 +115,13 @@ class TrainingSet(Dataset[dict[str, np.ndarray]]):
         return self.length
 
     def __getitem__(self, position: int) -> dict[str, np.ndarray]:
-        """One sample: ``image`` (3, S, S) uint8 and for each prompt slot k ``k.target`` (S, S) bool and prompts."""
+        """One sample: ``image`` (3, S, S) uint8 and for each prompt slot k ``k.target`` (S, S) bool and prompts, and
+        ``k.corrections``, the number of clicks that are to follow.
+        """
         step = position // self.step_size
         step_rng = np.random.default_rng([self.seed, step])
         side = int(step_rng.choice(self.data.sizes))
-        slots = plan_slots(step_rng, self.data.prompts)
+        slots, corrections = plan_slots(step_rng, self.data.prompts), self._plan_corrections(step)
         rng = np.random.default_rng([self.seed, step, position])
         scene = self._sample_scene(side, rng)
         sample: dict[str, np.ndarray] = {"image": np.ascontiguousarray(scene.image.transpose(2, 0, 1))}
@@ -129,7 +134,14 @@ class TrainingSet(Dataset[dict[str, np.ndarray]]):
             if self.edges:
                 sample[f"{k}.edge"] = edge_target(mask, thickness=1)
             sample |= {f"{k}.{key}": value for key, value in draw_prompt(mask, slot, rng).items()}
+            if corrections[k]:
+                sample[f"{k}.corrections"] = np.array(corrections[k])
         return sample
+
+    def _plan_corrections(self, step: int) -> list[int]:
+        """Clicks that follow the prompt of each slot, the same for all samples of a step."""
+        rng = np.random.default_rng([self.seed, step, self.length])  # of its own: other streams stay as they are
+        return [int(rng.integers(1, 5)) if rng.random() < self.data.corrections else 0 for _ in range(PROMPT_SLOTS)]
 
     def _sample_scene(self, side: int, rng: np.random.Generator) -> Scene:
         """A recoloured view whose object 0 is in sight and large enough to prompt."""

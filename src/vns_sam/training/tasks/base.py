@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from vns_sam.prompts.clicks import Click, next_click
 from vns_sam.sam.promptable import PromptableNetwork
 from vns_sam.training.recipe import Recipe
-from vns_sam.types import PromptBatch
+from vns_sam.types import ImageFeatures, PromptBatch
 
 
 class Task(nn.Module):
@@ -37,11 +40,17 @@ class Task(nn.Module):
         raise NotImplementedError
 
 
-def prompt_slots(batch: dict[str, torch.Tensor]) -> Iterator[tuple[PromptBatch, torch.Tensor]]:
-    """Each prompt slot of a batch of pictures: one prompt for each picture, and targets (I, S, S) bool."""
+def prompt_slots(
+    batch: dict[str, torch.Tensor], model: PromptableNetwork, features: ImageFeatures
+) -> Iterator[tuple[PromptBatch, torch.Tensor]]:
+    """Each prompt slot of a batch of pictures: one prompt for each picture, and targets (I, S, S) bool.
+
+    Where the batch asks for corrections, clicks follow each prompt, one after the other, each in the middle of the
+    largest region that the model still gets wrong.
+    """
     index = torch.arange(len(batch["image"]), device=batch["image"].device)
     for k in range(sum(key.endswith(".target") for key in batch)):
-        mask = batch.get(f"{k}.mask")
+        mask, target = batch.get(f"{k}.mask"), batch[f"{k}.target"]
         prompts = PromptBatch(
             index,
             batch.get(f"{k}.box"),
@@ -49,7 +58,26 @@ def prompt_slots(batch: dict[str, torch.Tensor]) -> Iterator[tuple[PromptBatch, 
             batch.get(f"{k}.labels"),
             None if mask is None else mask[:, None],
         )
-        yield prompts, batch[f"{k}.target"]
+        for _ in range(int(batch[f"{k}.corrections"][0]) if f"{k}.corrections" in batch else 0):
+            with torch.no_grad():
+                logits = model.decode_batch(features, prompts).mask_logits
+            prompts = add_correction(prompts, enlarge(logits, target)[:, 0] > 0, target)
+        yield prompts, target
+
+
+def add_correction(prompts: PromptBatch, found: torch.Tensor, target: torch.Tensor) -> PromptBatch:
+    """Adds to each prompt a click where the mask found (P, S, S) differs most from the target (P, S, S); where nothing
+    is wrong, one in the middle of the object.
+    """
+    clicks = []
+    for mask, truth in zip(found.cpu().numpy(), target.cpu().numpy(), strict=True):
+        click = next_click(mask, truth) or next_click(np.zeros_like(truth), truth)
+        clicks.append(click or Click(0, 0, 0))
+    points = torch.tensor([[[c.x, c.y]] for c in clicks], dtype=torch.float32, device=target.device)
+    labels = torch.tensor([[c.label] for c in clicks], device=target.device)
+    if prompts.points is not None and prompts.labels is not None:
+        points, labels = torch.cat([prompts.points, points], 1), torch.cat([prompts.labels, labels], 1)
+    return replace(prompts, points=points, labels=labels)
 
 
 def quarter(target: torch.Tensor) -> torch.Tensor:

@@ -54,7 +54,7 @@ class VnsTask(FrozenSamTask):
         """Means over the prompt slots of the terms of :func:`vns_sam.vns.losses.vns_loss`, at half the view's size."""
         features = self.model.encode_pixels(self.model.preprocessing.normalise(batch["image"].float()))
         slots = []
-        for k, (prompts, target) in enumerate(prompt_slots(batch)):
+        for k, (prompts, target) in enumerate(prompt_slots(batch, self.model, features)):
             maps = self.model.decode_levels(features, prompts)
             slots.append(vns_loss(maps, half(target), half(batch[f"{k}.edge"]), self.bce))
         return mean_terms(slots)
@@ -74,7 +74,7 @@ class HqTask(FrozenSamTask):
         """Mean over the prompt slots of the structure loss of the HQ token's mask, at half the view's size."""
         features = self.model.encode_pixels(self.model.preprocessing.normalise(batch["image"].float()))
         slots = []
-        for prompts, target in prompt_slots(batch):
+        for prompts, target in prompt_slots(batch, self.model, features):
             label = half(target)
             logits = enlarge(self.model.decode_maps(features, prompts).hq_mask_logits, label)
             slots.append({"mask": structure_loss(logits, label, self.bce)})

@@ -51,7 +51,7 @@ class SamTask(Task):
         features = self.model.encode_pixels(self.model.preprocessing.normalise(batch["image"].float()))
         slots = [
             sam_loss(*self.model.decode_all(features, prompts), quarter(target))
-            for prompts, target in prompt_slots(batch)
+            for prompts, target in prompt_slots(batch, self.model, features)
         ]
         return mean_terms(slots)
 

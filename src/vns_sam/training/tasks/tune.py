@@ -52,7 +52,7 @@ class SamTuneTask(Task):
         """Mean over the prompt slots of the structure loss of SAM's single mask, at half the view's size."""
         features = self.model.encode_pixels(self.model.preprocessing.normalise(batch["image"].float()))
         slots = []
-        for prompts, target in prompt_slots(batch):
+        for prompts, target in prompt_slots(batch, self.model, features):
             label = half(target)
             logits = enlarge(self.model.decode_batch(features, prompts).mask_logits, label)
             slots.append({"mask": structure_loss(logits, label, self.bce)})

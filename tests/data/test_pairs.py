@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vns_sam.data.pairs import find_pairs, read_instances, read_mask
+from vns_sam.data.pairs import find_pairs, has_split, is_set, read_instances, read_mask
 from vns_sam.errors import DataError
 
 TRUTH = np.array([[0, 1, 1], [0, 0, 1]], bool)
@@ -65,6 +65,30 @@ def test_broken_pairs_are_gathered_where_asked_for(root: Path) -> None:
     assert list(broken) == ["absent", "a"]
     assert "picture in" in broken["absent"]
     assert "mask in" in broken["a"]
+
+
+@pytest.mark.parametrize("names", [("im", "gt"), ("images", "masks_max255")])
+def test_sets_with_other_folder_names(root: Path, names: tuple[str, str]) -> None:
+    stems = [pair.stem for pair in find_pairs(root)]
+    for old, new in zip(("images", "masks"), names, strict=True):
+        (root / old).rename(root / new)
+    assert is_set(root)
+    assert [pair.stem for pair in find_pairs(root)] == stems
+    assert {pair.mask.parent.name for pair in find_pairs(root)} == {names[1]}
+
+
+def test_splits_in_folders_or_a_folder_of_lists(root: Path) -> None:
+    first = find_pairs(root)[0].stem
+    assert not has_split(root, "te1")
+    (root / "list").mkdir()
+    (root / "list" / "te1.txt").write_text(first)
+    assert has_split(root, "te1")
+    assert [pair.stem for pair in find_pairs(root, "te1")] == [first]
+    for name in ("images", "masks"):
+        (root / name).rename(root / f"{name}_te2")
+    assert has_split(root, "te2")
+    assert not has_split(root, "te1")
+    assert first in [pair.stem for pair in find_pairs(root, "te2")]
 
 
 def test_a_set_without_its_folders_is_refused(tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def test_regions_that_one_click_mends_and_outlines() -> None:
     assert correction_effort(object_ & ~hole, object_) == Effort(0, 0, 0, 1)
     assert correction_effort(object_, object_ & ~hole).extra_points >= 4  # a filled hole is drawn anew
     assert correction_effort(object_, object_ | stain).lacking_points >= 4
-    assert correction_effort(object_, object_ | speck) == Effort(0, 0, 1, 0)  # the one pixel of its skeleton
+    assert correction_effort(object_, object_ | speck) == Effort(0, 0, 2, 0)  # the two pixels of its skeleton
 
 
 def test_a_missing_half_is_cut_by_its_edge() -> None:

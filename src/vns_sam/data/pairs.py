@@ -7,11 +7,14 @@
     <root>/masks_instance/<stem>.png  optional: an id for each object, 0 is background
     <root>/masks_ignore/<stem>.png    optional: gray > 127 where nothing is scored
     <root>/train.txt, test.txt, ...   optional: one stem on each line
+
+Sets that come with other names of the two folders are read as they are, see :data:`FOLDERS`.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +26,9 @@ from vns_sam.images.read import EXTENSIONS
 
 MASK_THRESHOLD = 127
 """A pixel is object where its gray value is above this."""
+
+FOLDERS = (("images", "masks"), ("im", "gt"), ("images", "masks_max255"))
+"""Folders of pictures and masks: the house's names, DIS5K's, and those of HRSOD in HQSeg-44K."""
 
 LAYOUT_HINT = "a data set is a folder with images/<stem>.jpg and masks/<stem>.png; see docs/data.md"
 
@@ -55,7 +61,8 @@ def find_pairs(
 
     Args:
         root: Folder in the layout of this module.
-        split: Name of the list to follow, ``"train"`` reads ``<root>/train.txt``; None takes every picture.
+        split: Name of the list to follow: ``"train"`` reads ``<root>/train.txt`` or ``<root>/list/train.txt``, or
+            takes all of ``<root>/images_train``; None takes every picture.
         broken: Takes the stems that lack a picture or a mask, each with one line that says so; they are left out
             of the result. None makes them errors.
 
@@ -69,18 +76,33 @@ def find_pairs(
     root = Path(root)
     if not root.is_dir():
         raise DataError(f"expected a data set folder at {root}, found no folder there", hint=LAYOUT_HINT)
-    images = _files_by_stem(root / "images")
-    masks = _files_by_stem(root / "masks")
+    own = (f"images_{split}", f"masks_{split}")
+    if split is not None and is_set(root, (own,)):
+        folders, split = (root / own[0], root / own[1]), None
+    else:
+        folders = _set_folders(root)
+    images, masks = map(_files_by_stem, folders)
     stems = sorted(images) if split is None else _read_split(root, split)
     if not stems:
-        where = root / "images" if split is None else root / f"{split}.txt"
+        where = folders[0] if split is None else root / f"{split}.txt"
         raise DataError(f"expected at least one picture, found none in {where}", hint=LAYOUT_HINT)
-    stems = _present(stems, images, f"picture in {root / 'images'}", broken)
-    stems = _present(stems, masks, f"mask in {root / 'masks'}", broken)
+    for files, kind, folder in zip((images, masks), ("picture", "mask"), folders, strict=True):
+        stems = _present(stems, files, f"{kind} in {folder}", broken)
     instances = _files_by_stem(root / "masks_instance", optional=True)
     ignored = _files_by_stem(root / "masks_ignore", optional=True)
     name = root.resolve().name
     return [Pair(s, images[s], masks[s], instances.get(s), ignored.get(s), name) for s in stems]
+
+
+def is_set(folder: Path, names: Sequence[tuple[str, str]] = FOLDERS) -> bool:
+    """Whether a folder holds pictures and masks in two folders of such names."""
+    return any((folder / images).is_dir() and (folder / masks).is_dir() for images, masks in names)
+
+
+def has_split(folder: Path, split: str) -> bool:
+    """Whether a set has a split that :func:`find_pairs` can follow."""
+    listed = any((folder / place / f"{split}.txt").is_file() for place in ("", "list"))
+    return (listed and is_set(folder)) or is_set(folder, ((f"images_{split}", f"masks_{split}"),))
 
 
 def read_mask(path: str | os.PathLike[str]) -> np.ndarray:
@@ -147,6 +169,12 @@ def _read_values(path: Path, *, allow_colour: bool = True) -> tuple[np.ndarray, 
     return values, False
 
 
+def _set_folders(root: Path) -> tuple[Path, Path]:
+    """The folders of a set's pictures and masks: the first of :data:`FOLDERS` that are there, else the house's."""
+    images, masks = next((names for names in FOLDERS if is_set(root, (names,))), FOLDERS[0])
+    return root / images, root / masks
+
+
 def _has_gray_palette(file: Image.Image) -> bool:
     palette = np.asarray(file.getpalette("RGB"), dtype=np.uint8).reshape(-1, 3)
     return bool(np.all(palette == palette[:, :1]))
@@ -172,6 +200,9 @@ def _files_by_stem(folder: Path, *, optional: bool = False) -> dict[str, Path]:
 
 def _read_split(root: Path, split: str) -> list[str]:
     path = root / f"{split}.txt"
+    inside = root / "list" / f"{split}.txt"
+    if not path.is_file() and inside.is_file():  # as ThinObject-5K has it
+        return list_stems(inside)
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in root.glob("*.txt"))) or "none"
         raise DataError(

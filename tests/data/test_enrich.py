@@ -1,0 +1,168 @@
+"""Enrichment of masks: the released code's components, and a set that is written, resumed and mended."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vns_sam.data import enrich
+from vns_sam.data.enrich import MANIFEST, Component, enrich_set, split_mask
+from vns_sam.data.pairs import find_pairs, read_mask
+from vns_sam.errors import DataError, UsageError
+from vns_sam.images.write import write_mask
+
+CASES = (
+    "a_two_big_one_small",
+    "b_diagonal_touch",
+    "c_single_plus_speck",
+    "d_thin_line",
+    "e_all_too_small",
+    "f_exactly_at_threshold",
+)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_recorded_cases(fixtures_dir: Path, case: str) -> None:
+    folder = fixtures_dir / "dis" / "enrich"
+    expected = json.loads((folder / "expected.json").read_text())["cases"][case]
+    found = split_mask(read_mask(folder / f"{case}.png"))
+    told = [{"suffix": f"_comp_{c.id}", "area": c.area, "box_xyxy_inclusive": list(c.box)} for c, _ in found]
+    assert told == expected
+    assert len(list(folder.glob(f"{case}_comp_*.png"))) == len(found)
+    for component, mask in found:
+        written = np.asarray(Image.open(folder / f"{case}_comp_{component.id}.png"))
+        np.testing.assert_array_equal(written, mask * np.uint8(255))
+
+
+def bar(*columns: int, size: tuple[int, int] = (20, 50)) -> np.ndarray:
+    """A mask of bars of four rows at some columns."""
+    mask = np.zeros(size, bool)
+    for column in columns:
+        mask[5:9, column] = True
+    return mask
+
+
+@pytest.mark.parametrize("width", [25, 50, 75, 175, 250, 875])
+def test_equality_is_kept_whatever_the_rounding(width: int) -> None:
+    mask = np.zeros((10, width), bool)
+    mask[0, : width // 25] = True
+    assert [component.area for component, _ in split_mask(mask)] == [width // 25]
+    mask[0, width // 25 - 1] = False
+    assert split_mask(mask) == []
+
+
+def test_ids_keep_their_gaps_and_the_whole_comes_last() -> None:
+    mask = bar(3, 10, 30)
+    mask[5:8, 10] = False  # one pixel is left, 0.1 %
+    found = split_mask(mask)
+    assert [component.id for component, _ in found] == [1, 2, 0]
+    assert found[1][0] == Component(2, 4, (30, 5, 30, 8))
+    assert found[2][0].area == 9
+    np.testing.assert_array_equal(found[2][1], mask)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """A set of four pictures as DIS5K has them: two parts, one part, specks only, two parts."""
+    masks = {"a": bar(3, 30), "b": bar(7), "c": bar(), "d": bar(0, 49)}
+    masks["c"][0, 0] = True
+    for stem, mask in masks.items():
+        write_mask(tmp_path / "set" / "gt" / f"{stem}.png", mask)
+        path = tmp_path / "set" / "im" / f"{stem}.jpg"
+        path.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (50, 20), "blue").save(path)
+    return tmp_path / "set"
+
+
+def run(source: Path, out: Path, **options: object) -> dict[str, enrich.Outcome]:
+    return {outcome.stem: outcome for outcome, _ in enrich_set(source, out, **options)}  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_set_is_written(source: Path, tmp_path: Path, workers: int) -> None:
+    out = tmp_path / "out"
+    outcomes = run(source, out, workers=workers)
+    assert {stem: outcome.samples for stem, outcome in outcomes.items()} == {
+        "a": ["a_comp_1", "a_comp_2", "a_comp_0"],
+        "b": ["b_comp_1"],
+        "c": [],
+        "d": ["d_comp_1", "d_comp_2", "d_comp_0"],
+    }
+    pairs = find_pairs(out)
+    assert [pair.stem for pair in pairs] == sorted(name for outcome in outcomes.values() for name in outcome.samples)
+    masks = {pair.stem: read_mask(pair.mask) for pair in pairs}
+    np.testing.assert_array_equal(masks["a_comp_2"], bar(30))
+    np.testing.assert_array_equal(masks["a_comp_0"], bar(3, 30))
+    assert (out / "images" / "a_comp_2.jpg").samefile(source / "im" / "a.jpg")
+    lines = [json.loads(line) for line in (out / MANIFEST).read_text().splitlines()]
+    assert [line["stem"] for line in lines] == ["a", "b", "c", "d"]
+    assert lines[1]["components"] == [{"id": 1, "area": 4, "box": [7, 5, 7, 8]}]
+
+
+def test_a_stopped_run_goes_on(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "out"
+    whole = run(source, tmp_path / "whole")
+    stopped = enrich_set(source, out)
+    assert [next(stopped)[0].stem for _ in range(2)] == ["a", "b"]
+    stopped.close()
+    with (out / MANIFEST).open("a") as file:
+        file.write('{"stem": "c", "ke')
+    (out / "masks" / "a_comp_2.png").unlink()
+    outcomes = run(source, out)
+    assert [outcome.skipped for outcome in outcomes.values()] == [False, True, False, False]
+    assert (out / MANIFEST).read_text() == (tmp_path / "whole" / MANIFEST).read_text()
+    assert [outcome.samples for outcome in outcomes.values()] == [outcome.samples for outcome in whole.values()]
+    monkeypatch.setattr(enrich, "split_mask", None)
+    assert all(outcome.skipped for outcome in run(source, out).values())
+
+
+def test_a_changed_mask_is_done_again(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(source, out)
+    write_mask(source / "gt" / "a.png", bar(12))
+    outcomes = run(source, out)
+    assert [stem for stem, outcome in outcomes.items() if not outcome.skipped] == ["a"]
+    assert sorted(path.name for path in (out / "masks").glob("a_*")) == ["a_comp_1.png"]
+    assert sorted(path.name for path in (out / "images").glob("a_*")) == ["a_comp_1.jpg"]
+
+
+def test_bad_pairs_are_told_and_left_out(source: Path, tmp_path: Path) -> None:
+    (source / "gt" / "a.png").write_bytes(b"no picture")
+    write_mask(source / "gt" / "b.png", bar(7, size=(20, 40)))
+    (source / "gt" / "d.png").unlink()
+    errors = {stem: outcome.error for stem, outcome in run(source, tmp_path / "out").items() if outcome.error}
+    assert list(errors) == ["d", "a", "b"]
+    assert "expected a mask in" in errors["d"]
+    assert "expected a mask picture" in errors["a"]
+    assert "mask is 40 x 20, its picture 50 x 20" in errors["b"]
+    with pytest.raises(DataError, match="expected a mask"):
+        run(source, tmp_path / "strict", strict=True)
+
+
+def test_lists_are_followed_and_written(source: Path, tmp_path: Path) -> None:
+    (source / "train.txt").write_text("d\nb.jpg\n")
+    run(source, tmp_path / "out", split="train")
+    assert (tmp_path / "out" / "train.txt").read_text().split() == ["d_comp_1", "d_comp_2", "d_comp_0", "b_comp_1"]
+    assert [pair.stem for pair in find_pairs(tmp_path / "out", "train")][-1] == "b_comp_1"
+
+
+def test_ignored_pixels_come_along(source: Path, tmp_path: Path) -> None:
+    write_mask(source / "masks_ignore" / "a.png", bar(20))
+    run(source, tmp_path / "out")
+    ignore = {pair.stem: pair.ignore for pair in find_pairs(tmp_path / "out")}
+    assert ignore["b_comp_1"] is None
+    assert ignore["a_comp_0"] is not None
+    assert read_mask(ignore["a_comp_0"]).sum() == 4
+
+
+def test_places_that_are_refused(source: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="outside of"):
+        run(source, source / "enriched")
+    with pytest.raises(DataError, match="expected a new folder"):
+        run(source, source.parent)
+    with pytest.raises(DataError, match="expected a data set folder"):
+        run(tmp_path / "nowhere", tmp_path / "out")

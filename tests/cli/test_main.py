@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from vns_sam.cli import main as module
 from vns_sam.cli.main import VERBS, main
@@ -105,3 +106,10 @@ def test_overrides_of_a_recipe() -> None:
     for wrong in (["--steps"], ["steps", "3"], ["--steps.more", "3"]):
         with pytest.raises(UsageError):
             apply_overrides({"steps": 5}, wrong)
+
+
+def test_hq_sam_needs_no_conversion(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save({"mask_decoder.compress_vit_feat.0.weight": torch.zeros(1)}, tmp_path / "sam_hq_vit_b.pth")
+    assert main(["models", "convert", str(tmp_path / "sam_hq_vit_b.pth"), "--out", str(tmp_path / "out")]) == 2
+    assert "is an HQ-SAM file, which is used as it is" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -96,11 +96,16 @@ def _cost_row(found: Cost) -> tuple[str, ...]:
 def _convert(args: argparse.Namespace) -> int:
     if args.out.exists() and not args.out.is_dir():
         raise DataError(f"cannot write {args.out}: it is a file, expected a folder")
+    from vns_sam.hq.published import holds_hq
     from vns_sam.sam.meta import read_tensors
     from vns_sam.sam.zoo import convert_meta
     from vns_sam.vns.official import convert_decoder, holds_decoder
 
     tensors = read_tensors(args.checkpoint)
+    if holds_hq(tensors) and not holds_decoder(tensors):
+        raise UsageError(
+            f"{args.checkpoint} is an HQ-SAM file, which is used as it is", hint=f"--model {args.checkpoint}"
+        )
     if holds_decoder(tensors):
         report = convert_decoder(tensors, args.checkpoint, args.out, args.base)
     else:

@@ -126,12 +126,36 @@ class ImageFeatures:
         geometry: One entry for each picture.
         mined: Maps that a method derives from the levels once for each picture, VNS-SAM's mask feature
             (I, 32, 4g, 4g) and edge feature (I, 256, g, g); empty elsewhere.
+        pictures: The pictures themselves, each (H, W, 3) uint8 RGB, where a model looks at them again for each
+            prompt (DIS-SAM); empty elsewhere.
     """
 
     embedding: torch.Tensor
     levels: tuple[torch.Tensor, ...]
     geometry: tuple[Geometry, ...]
     mined: tuple[torch.Tensor, ...] = ()
+    pictures: tuple[np.ndarray, ...] = ()
+
+
+@dataclass(frozen=True)
+class Matte:
+    """A dense answer to one prompt, at the size of its picture.
+
+    Attributes:
+        alpha: (H, W) float32 in [0, 1].
+        threshold: A pixel is object where its alpha is above this.
+    """
+
+    alpha: np.ndarray
+    threshold: float = 0.5
+
+    @property
+    def logits(self) -> np.ndarray:
+        """(H, W) float32, object where > 0; within 14 of 0."""
+        clipped = self.alpha.clip(1e-6, 1 - 1e-6)
+        odds = np.divide(clipped, 1 - clipped, out=clipped)
+        odds *= np.float32((1 - self.threshold) / self.threshold)
+        return np.log(odds, out=odds)
 
 
 @dataclass(frozen=True)
@@ -142,11 +166,13 @@ class DecoderOutput:
         mask_logits: (P, 1, 4g, 4g), object where > 0.
         scores: (P,) predicted IoU, 0 to 1 on a calibrated model.
         edge_logits: (P, 1, 4g, 4g) or None where the model has no edge head.
+        mattes: P answers at the size of their pictures, finer than ``mask_logits``, or None where the model has none.
     """
 
     mask_logits: torch.Tensor
     scores: torch.Tensor
     edge_logits: torch.Tensor | None = None
+    mattes: tuple[Matte, ...] | None = None
 
 
 @dataclass
@@ -159,6 +185,7 @@ class Prediction:
         scores: (P,) float32 predicted IoU.
         edges: (P, H, W) float32 edge probability, or None.
         boxes: (P, 4) XYXY around each mask (exclusive right and bottom), zeros where a mask is empty.
+        alpha: (P, H, W) float32 in [0, 1], how much of a pixel is object, or None where the model has no such map.
     """
 
     masks: np.ndarray
@@ -166,6 +193,7 @@ class Prediction:
     scores: np.ndarray
     edges: np.ndarray | None
     boxes: np.ndarray
+    alpha: np.ndarray | None = None
 
 
 @runtime_checkable

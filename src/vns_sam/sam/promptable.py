@@ -70,6 +70,13 @@ class PromptableNetwork(nn.Module, ABC):
     def decode_batch(self, features: ImageFeatures, batch: PromptBatch) -> DecoderOutput:
         """Decodes one batch of prompts of one kind; differentiable."""
 
+    def decode_all(self, features: ImageFeatures, batch: PromptBatch) -> tuple[torch.Tensor, torch.Tensor]:
+        """All M masks (P, M, 4g, 4g) and their predicted IoU (P, M), the single-mask output first; a SAM has four,
+        other models have that one.
+        """
+        output = self.decode_batch(features, batch)
+        return output.mask_logits, output.scores[:, None]
+
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
@@ -99,11 +106,9 @@ class PromptableNetwork(nn.Module, ABC):
         """
         parts: list[DecoderOutput] = []
         order: list[int] = []
-        for rows, batch in batch_prompts(prompts, image_index, features.geometry, 4 * self.grid):
-            for start in range(0, len(rows), self.chunk):
-                part = slice(start, start + self.chunk)
-                parts.append(self.decode_batch(features, _take(batch, part).to(self.device)))
-                order.extend(rows[part])
+        for rows, batch in self._chunks(features, prompts, image_index):
+            parts.append(self.decode_batch(features, batch))
+            order.extend(rows)
         back = torch.from_numpy(np.argsort(order)).to(self.device)
         edges = [part.edge_logits for part in parts if part.edge_logits is not None]
         return DecoderOutput(
@@ -111,6 +116,32 @@ class PromptableNetwork(nn.Module, ABC):
             torch.cat([part.scores for part in parts])[back],
             torch.cat(edges)[back] if edges else None,
         )
+
+    @torch.inference_mode()
+    def decode_candidates(
+        self, features: ImageFeatures, prompts: Sequence[Prompts], image_index: Sequence[int]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Like :meth:`decode`, with all masks that the model has for each prompt.
+
+        Returns:
+            Logits (P, M, 4g, 4g) and predicted IoU (P, M), see :meth:`decode_all`.
+        """
+        parts: list[tuple[torch.Tensor, torch.Tensor]] = []
+        order: list[int] = []
+        for rows, batch in self._chunks(features, prompts, image_index):
+            parts.append(self.decode_all(features, batch))
+            order.extend(rows)
+        back = torch.from_numpy(np.argsort(order)).to(self.device)
+        return torch.cat([masks for masks, _ in parts])[back], torch.cat([scores for _, scores in parts])[back]
+
+    def _chunks(
+        self, features: ImageFeatures, prompts: Sequence[Prompts], image_index: Sequence[int]
+    ) -> Iterator[tuple[list[int], PromptBatch]]:
+        """Row numbers and prompts of one kind, at most ``chunk`` of them, on the model's device."""
+        for rows, batch in batch_prompts(prompts, image_index, features.geometry, 4 * self.grid):
+            for start in range(0, len(rows), self.chunk):
+                part = slice(start, start + self.chunk)
+                yield rows[part], _take(batch, part).to(self.device)
 
 
 def batch_prompts(

@@ -1,0 +1,248 @@
+"""DIS-SAM: a promptable model finds the object, IS-Net draws it to the pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from vns_sam.dis.channels import LARGEST_SIDE, box_channel, colour_channels, mask_channel, reduced
+from vns_sam.dis.config import MODEL_TYPE, Choice, DisSamConfig
+from vns_sam.dis.isnet import IsNet
+from vns_sam.dis.mattes import stretch, threshold, to_picture
+from vns_sam.dis.windows import Fusion, Window, boundary_windows, surroundings, uncertainty, whole
+from vns_sam.errors import PromptError
+from vns_sam.images.geometry import maps_to_original
+from vns_sam.sam.checkpoints import load_weights, read_checkpoint, write_checkpoint
+from vns_sam.sam.promptable import PromptableNetwork
+from vns_sam.types import DecoderOutput, Geometry, ImageFeatures, Matte, PromptableModel, Prompts
+
+MOST_WINDOWS = 16
+"""Of a second look at one object."""
+LEAST_GAIN = 1.25
+"""A second look must enlarge the picture by this factor against the first, else it shows nothing new."""
+
+
+class DisSamModel(nn.Module):
+    """Any promptable model, and an IS-Net that refines its masks; itself a promptable model.
+
+    The first stage encodes a picture once. For each prompt its mask and its box join the picture as channels four and
+    five, and IS-Net answers with an alpha map at the picture's size.
+
+    Args:
+        config: What defines the second stage.
+        first: The first stage.
+        network: IS-Net; a fresh one by default.
+
+    Attributes:
+        name: What users call the model.
+        second_look: Whether IS-Net looks again, at windows of a finer scale along uncertain boundaries.
+    """
+
+    def __init__(self, config: DisSamConfig, first: PromptableModel, network: IsNet | None = None) -> None:
+        super().__init__()
+        self.config = config
+        self.name = config.name
+        self.first = first
+        self.network = network or IsNet(5, config.width)
+        self.second_look = False
+
+    def with_first(self, first: PromptableModel) -> DisSamModel:
+        """The same refinement, weights shared, after another first stage."""
+        model = DisSamModel(replace(self.config, base=first.name), first, self.network)
+        model.name = f"{first.name}+{self.name}"
+        return model.train(self.training)
+
+    @property
+    def device(self) -> torch.device:
+        """Where IS-Net's weights are."""
+        return next(self.network.parameters()).device
+
+    def train(self, mode: bool = True) -> Self:
+        """Switches the mode of IS-Net; the first stage stays in eval mode."""
+        super().train(mode)
+        if isinstance(self.first, nn.Module):
+            self.first.eval()
+        return self
+
+    def encode(self, images: Sequence[np.ndarray]) -> ImageFeatures:
+        """Encodes I pictures, each (H, W, 3) uint8 RGB, with the first stage, and keeps them for the second."""
+        return replace(self.first.encode(images), pictures=tuple(images))
+
+    def decode(self, features: ImageFeatures, prompts: Sequence[Prompts], image_index: Sequence[int]) -> DecoderOutput:
+        """Decodes ``prompts[k]`` on image ``image_index[k]``, then refines each mask.
+
+        Returns:
+            The refined answers as mattes, and once more as ``mask_logits`` in the first stage's square. Scores are
+            the first stage's.
+
+        Raises:
+            PromptError: As the first stage; or the features are not of this model.
+        """
+        if not features.pictures:
+            raise PromptError("features without pictures cannot be refined", hint="use this model's own encode")
+        coarse, scores = coarse_logits(self.first, features, prompts, image_index, self.config.choice)
+        mattes: list[Matte] = []
+        maps = []
+        for given, image in zip(prompts, image_index, strict=True):
+            picture, geometry = features.pictures[image], features.geometry[image]
+            for row in range(len(given)):
+                mask = _mask_of(coarse[len(mattes)], geometry)
+                box = None if given.boxes is None else given.boxes[row]
+                mattes.append(self.refine(picture, mask, box))
+                maps.append(_to_square(mattes[-1], geometry))
+        return DecoderOutput(torch.stack(maps).to(coarse.device), scores, mattes=tuple(mattes))
+
+    @torch.inference_mode()
+    def refine(self, image: np.ndarray, mask: np.ndarray, box: np.ndarray | None = None) -> Matte:
+        """Refines one coarse mask.
+
+        Args:
+            image: (H, W, 3) uint8 RGB; above 4096 pixels a side it is worked on reduced, so that memory stays bounded.
+            mask: (h, w) bool, at the picture's size or at that of its reduced form.
+            box: X0 Y0 X1 Y1 in pixels of the picture; the mask's own when omitted.
+
+        Returns:
+            Alpha at the picture's size; all 0 where there is neither mask nor box. With a box and an empty mask,
+            IS-Net has the box alone to go by.
+
+        Raises:
+            PromptError: The mask has another size.
+        """
+        height, width = image.shape[:2]
+        small = reduced(image)
+        if mask.shape == (height, width):
+            mask = reduced(mask.astype(np.uint8) * 255) > 127
+        if mask.shape != small.shape[:2]:
+            raise PromptError(
+                f"expected a coarse mask of {width} x {height} pixels as its picture, found {mask.shape[::-1]}",
+                hint="resize the mask to the picture",
+            )
+        scale = np.array([small.shape[1] / width, small.shape[0] / height] * 2, np.float32)
+        place = extent(mask) if box is None else np.asarray(box, np.float32) * scale
+        if place is None:
+            return Matte(np.zeros((height, width), np.float32))
+        alpha = self._refine_reduced(small, mask, place)
+        if self.config.stretch:
+            alpha = stretch(alpha)
+        if alpha.shape != (height, width):
+            alpha = to_picture(torch.from_numpy(alpha)[None, None], height, width)
+        return Matte(alpha, threshold(alpha, self.config.cut))
+
+    def _refine_reduced(self, image: np.ndarray, mask: np.ndarray, box: np.ndarray) -> np.ndarray:
+        """Alpha (H, W) of a picture of bounded size."""
+        height, width = mask.shape
+        alpha = np.zeros((height, width), np.float32)
+        window = whole(height, width)
+        if self.config.margin is not None:
+            window = surroundings(_hull(box, extent(mask)), self.config.margin, height, width)
+        alpha[window.index] = self._look(image, mask, box, window)
+        side = int(self.config.image_size / LEAST_GAIN)
+        if not self.second_look or max(window.shape) <= side:
+            return alpha
+        doubt = uncertainty(alpha, mask, max(8, round(0.03 * max(window.shape))))
+        side = max(side, max(window.shape) // 4)
+        fusion = Fusion(alpha, doubt)
+        found = alpha > 0.5
+        for part in boundary_windows(doubt, side, MOST_WINDOWS):
+            fusion.add(part, self._look(image, found, box, part))
+        return fusion.finish()
+
+    def _look(self, image: np.ndarray, mask: np.ndarray, box: np.ndarray, window: Window) -> np.ndarray:
+        """IS-Net's answer (h, w) for one window."""
+        size, smooth = self.config.image_size, self.config.antialias
+        height, width = window.shape
+        colours = colour_channels(image[window.index], size, antialias=smooth)
+        empty = torch.zeros(1, size, size)
+        coarse = mask_channel(mask[window.index], size, antialias=smooth) if self.config.mask_channel else empty
+        drawn = box_channel(window.move(box), height, width, size) if self.config.box_channel else empty
+        channels = torch.cat([colours, coarse, drawn])[None].to(self.device)
+        return to_picture(self.network.mask_logits(channels).sigmoid(), height, width)
+
+    def save_pretrained(self, folder: str | Path, *, dtype: torch.dtype = torch.float32) -> None:
+        """Writes ``config.json`` and ``model.safetensors`` with IS-Net; the first stage is named, not copied."""
+        write_checkpoint(folder, self.config.to_dict(), self.network.state_dict(), dtype)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, first: PromptableModel | None = None) -> Self:
+        """Reads a folder of :meth:`save_pretrained`; weights become float32.
+
+        Args:
+            folder: The folder.
+            first: The first stage; found by the name in the config when omitted, which must then be a SAM.
+                ``load_model`` finds every model.
+
+        Raises:
+            CheckpointError: The folder is missing or damaged, or its first stage is not at hand.
+        """
+        values, state = read_checkpoint(folder, MODEL_TYPE)
+        config = DisSamConfig.from_dict(values)
+        if first is None:
+            from vns_sam.sam.zoo import load_sam
+
+            first = load_sam(config.base)
+        network = IsNet(5, config.width)
+        load_weights(network, state, folder)
+        return cls(config, first, network).eval()
+
+
+def coarse_logits(
+    first: PromptableModel,
+    features: ImageFeatures,
+    prompts: Sequence[Prompts],
+    image_index: Sequence[int],
+    choice: Choice,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The first stage's mask for each prompt, (P, 1, h, h) logits, and its predicted IoU (P,).
+
+    "first" is what the authors take: the first of the three masks of SAM's multi-mask output, whatever their scores.
+    """
+    if choice == "single" or not isinstance(first, PromptableNetwork):
+        output = first.decode(features, prompts, image_index)
+        return output.mask_logits, output.scores
+    masks, scores = first.decode_candidates(features, prompts, image_index)
+    if choice == "best-iou":
+        best = scores.argmax(1)
+    else:
+        best = torch.full_like(scores[:, 0], min(1, masks.shape[1] - 1), dtype=torch.long)
+    rows = torch.arange(len(best), device=best.device)
+    return masks[rows, best][:, None], scores[rows, best]
+
+
+def extent(mask: np.ndarray) -> np.ndarray | None:
+    """The box X0 Y0 X1 Y1 around a mask (H, W), ends exclusive; None around an empty one."""
+    columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
+    if len(rows) == 0:
+        return None
+    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], np.float32)
+
+
+def _hull(box: np.ndarray, other: np.ndarray | None) -> np.ndarray:
+    if other is None:
+        return box
+    return np.concatenate([np.minimum(box[:2], other[:2]), np.maximum(box[2:], other[2:])])
+
+
+def _mask_of(logits: torch.Tensor, geometry: Geometry) -> np.ndarray:
+    """The coarse mask (h, w) bool of one prompt, at the size that its picture is worked on."""
+    scale = min(1.0, LARGEST_SIDE / max(geometry.height, geometry.width))
+    small = replace(
+        geometry, height=max(1, round(geometry.height * scale)), width=max(1, round(geometry.width * scale))
+    )
+    mask: np.ndarray = (maps_to_original(logits[None].float(), small)[0] > 0).cpu().numpy()
+    return mask
+
+
+def _to_square(matte: Matte, geometry: Geometry) -> torch.Tensor:
+    """A matte's logits (1, S, S) in the padded square of the first stage."""
+    logits = torch.from_numpy(matte.logits)[None, None]
+    size = (geometry.fitted_height, geometry.fitted_width)
+    fitted = F.interpolate(logits, size, mode="bilinear", align_corners=False)
+    pad = (0, geometry.side - geometry.fitted_width, 0, geometry.side - geometry.fitted_height)
+    return F.pad(fitted, pad, value=float(logits.min()))[0]

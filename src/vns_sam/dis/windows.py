@@ -1,0 +1,139 @@
+"""Which parts of a picture IS-Net looks at, and how the answers become one map.
+
+Windows are (top, bottom, left, right) in pixels of the picture, ends exclusive.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+UNCERTAIN = (0.05, 0.95)
+"""Alpha between these is uncertain."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """A part of a picture.
+
+    Attributes:
+        top, bottom: Rows, the end exclusive.
+        left, right: Columns, the end exclusive.
+    """
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+    @property
+    def index(self) -> tuple[slice, slice]:
+        """The pixels, as an index of (H, W)."""
+        return slice(self.top, self.bottom), slice(self.left, self.right)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.bottom - self.top, self.right - self.left
+
+    def move(self, box: np.ndarray) -> np.ndarray:
+        """A box X0 Y0 X1 Y1 of the picture in the window's own pixels, clipped to it."""
+        moved = box - np.array([self.left, self.top, self.left, self.top], np.float32)
+        return moved.clip(0, np.array([self.shape[1], self.shape[0]] * 2, np.float32))
+
+
+def whole(height: int, width: int) -> Window:
+    """The whole picture."""
+    return Window(0, height, 0, width)
+
+
+def surroundings(box: np.ndarray, margin: float, height: int, width: int) -> Window:
+    """A box X0 Y0 X1 Y1 with ``margin`` times its longer side around it, cut at the rim of the picture."""
+    x0, y0, x1, y1 = (float(v) for v in box)
+    room = margin * max(x1 - x0, y1 - y0, 16.0)
+    top, left = max(0, math.floor(y0 - room)), max(0, math.floor(x0 - room))
+    bottom, right = min(height, math.ceil(y1 + room)), min(width, math.ceil(x1 + room))
+    return Window(min(top, height - 1), max(bottom, top + 1), min(left, width - 1), max(right, left + 1))
+
+
+def uncertainty(alpha: np.ndarray, coarse: np.ndarray, reach: int) -> np.ndarray:
+    """Where a closer look may change the first one.
+
+    Args:
+        alpha: (H, W) float32, the first look.
+        coarse: (H, W) bool, the mask that it refined.
+        reach: Pixels.
+
+    Returns:
+        (H, W) float32: 1 within half of ``reach`` of the mask's rim, of alpha that is neither high nor low, and of
+        pixels where the first look contradicts the coarse mask, falling to 0 at ``reach``.
+    """
+    mask = alpha > 0.5
+    kernel = np.ones((3, 3), np.uint8)
+    rim = cv2.dilate(mask.astype(np.uint8), kernel) != cv2.erode(mask.astype(np.uint8), kernel)
+    seeds = rim | ((alpha > UNCERTAIN[0]) & (alpha < UNCERTAIN[1])) | (mask != coarse)
+    if not seeds.any():
+        return np.zeros(alpha.shape, np.float32)
+    distance: np.ndarray = cv2.distanceTransform((~seeds).astype(np.uint8), cv2.DIST_L2, 3)
+    return np.clip(2 - 2 * distance / reach, 0, 1).astype(np.float32)
+
+
+def boundary_windows(doubt: np.ndarray, side: int, limit: int) -> list[Window]:
+    """Overlapping square windows over what is uncertain.
+
+    Args:
+        doubt: (H, W), above 0 where a closer look may help.
+        side: Of the windows in pixels, smaller at a picture that is smaller; neighbours share half of it.
+        limit: Windows at most; those with most doubt are taken.
+    """
+    found = [(float(doubt[window.index].sum()), window) for window in _grid(doubt.shape, side)]
+    ranked = sorted((pair for pair in found if pair[0] > 0), key=lambda pair: -pair[0])
+    return [window for _, window in ranked[:limit]]
+
+
+def _grid(shape: tuple[int, ...], side: int) -> Iterator[Window]:
+    """Windows at half-side steps that cover (H, W); the last ones are moved in."""
+    starts = []
+    for length in shape:
+        extent = min(side, length)
+        count = 1 + math.ceil(2 * (length - extent) / extent)
+        starts.append([(round(s), round(s) + extent) for s in np.linspace(0, length - extent, count)])
+    for top, bottom in starts[0]:
+        for left, right in starts[1]:
+            yield Window(top, bottom, left, right)
+
+
+class Fusion:
+    """Weighted mean of overlapping answers; a window counts less towards its rim.
+
+    Args:
+        alpha: (H, W) float32, the first look; it is changed by :meth:`finish`.
+        doubt: (H, W) in [0, 1], how much of a closer look to take.
+    """
+
+    def __init__(self, alpha: np.ndarray, doubt: np.ndarray) -> None:
+        self.alpha, self.doubt = alpha, doubt
+        self._sum, self._weight = np.zeros_like(alpha), np.zeros_like(alpha)
+
+    def add(self, window: Window, closer: np.ndarray) -> None:
+        """Takes in the answer (h, w) in [0, 1] of one window."""
+        height, width = window.shape
+        weight = np.outer(_bell(height), _bell(width))
+        self._sum[window.index] += closer * weight
+        self._weight[window.index] += weight
+
+    def finish(self) -> np.ndarray:
+        """The map after all windows: the closer look where it was taken and the first one was in doubt."""
+        seen = self._weight > 0
+        share = self.doubt[seen] * np.minimum(1, self._weight[seen] / 0.25)
+        self.alpha[seen] += share * (self._sum[seen] / self._weight[seen] - self.alpha[seen])
+        return self.alpha
+
+
+def _bell(length: int) -> np.ndarray:
+    """A Hann window that does not reach 0, (length,) float32."""
+    return (0.001 + np.sin(np.pi * (np.arange(length) + 0.5) / length) ** 2).astype(np.float32)

@@ -1,0 +1,92 @@
+"""The five channels: as the release's loader and demo make them, and at the limits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from vns_sam.dis import IsNet
+from vns_sam.dis.channels import box_channel, colour_channels, mask_channel, reduced, released_sample
+from vns_sam.dis.mattes import stretch, threshold, to_picture
+from vns_sam.errors import DataError
+
+
+@pytest.fixture(scope="module")
+def recorded(fixtures_dir: Path) -> dict[str, torch.Tensor]:
+    return load_file(fixtures_dir / "dis" / "preproc" / "fixture_preproc.safetensors")
+
+
+def read(fixtures_dir: Path, name: str) -> np.ndarray:
+    with Image.open(fixtures_dir / "dis" / "preproc" / f"{name}.png") as image:
+        return np.asarray(image.convert("RGB" if name.endswith("im") else "L"))
+
+
+@pytest.mark.parametrize("sample", ["s0", "s1"])
+def test_training_samples_equal_the_release(sample: str, recorded: dict[str, torch.Tensor], fixtures_dir: Path) -> None:
+    pictures = [read(fixtures_dir, f"{sample}_{name}") for name in ("im", "gt", "mask")]
+    channels, label = released_sample(*pictures, size=96)
+    torch.testing.assert_close(channels, recorded[f"{sample}_image5"], rtol=0, atol=1e-6)
+    torch.testing.assert_close(label, recorded[f"{sample}_label"], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("sample", ["s0", "s1"])
+def test_inference_equals_the_release(
+    sample: str, recorded: dict[str, torch.Tensor], fixtures_dir: Path, isnet: IsNet
+) -> None:
+    image, mask = read(fixtures_dir, f"{sample}_im"), read(fixtures_dir, f"{sample}_mask") > 0
+    box = recorded[f"demo_{sample}_box_xyxy"].numpy()
+    height, width = mask.shape
+    drawn = box_channel(box, height, width, 128)
+    channels = torch.cat([colour_channels(image, 128), mask_channel(mask, 128), drawn])[None]
+    torch.testing.assert_close(channels, recorded[f"demo_{sample}_x"], rtol=0, atol=1e-6)
+    with torch.no_grad():
+        probability = isnet.mask_logits(channels).sigmoid()
+    torch.testing.assert_close(probability, recorded[f"demo_{sample}_d1"], rtol=0, atol=1e-5)
+    alpha = stretch(to_picture(probability, height, width))
+    np.testing.assert_allclose(alpha, recorded[f"demo_{sample}_minmax"].numpy(), atol=1e-4)
+    found, expected = alpha > threshold(alpha, "otsu"), recorded[f"demo_{sample}_otsu"].numpy() > 0
+    assert (found != expected).mean() < 1e-3
+
+
+def test_an_empty_truth_makes_no_sample() -> None:
+    nothing = np.zeros((8, 8), np.uint8)
+    with pytest.raises(DataError, match="expected an object"):
+        released_sample(np.zeros((8, 8, 3), np.uint8), nothing, nothing, 16)
+
+
+@pytest.mark.parametrize("box", [(3, 5, 4, 6), (0, 0, 1, 1), (999, 699, 1000, 700), (500.4, 300.2, 500.6, 300.9)])
+def test_a_box_of_one_pixel_is_still_seen(box: tuple[float, ...]) -> None:
+    channel = box_channel(np.array(box), 700, 1000, 64)
+    assert channel.sum() == 1
+    row, column = torch.nonzero(channel[0])[0].tolist()
+    assert (row, column) == (int((box[1] + box[3]) / 2 * 64 / 700), int((box[0] + box[2]) / 2 * 64 / 1000))
+
+
+def test_a_box_is_drawn_half_open() -> None:
+    channel = box_channel(np.array([2, 1, 5, 3]), 8, 8, 8)[0]
+    assert torch.nonzero(channel.any(1))[:, 0].tolist() == [1, 2]
+    assert torch.nonzero(channel.any(0))[:, 0].tolist() == [2, 3, 4]
+
+
+def test_ranges() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (30, 50, 3), dtype=np.uint8)
+    colours = colour_channels(image, 20, antialias=True)
+    assert colours.shape == (3, 20, 20)
+    assert colours.abs().max() <= 0.5
+    assert set(mask_channel(np.ones((30, 50), bool), 20).unique().tolist()) == {1.0}
+
+
+def test_large_pictures_are_reduced() -> None:
+    assert reduced(np.zeros((10, 5000, 3), np.uint8)).shape == (8, 4096, 3)
+    small = np.zeros((10, 4096), np.uint8)
+    assert reduced(small) is small
+
+
+def test_stretch_leaves_a_constant_map() -> None:
+    assert stretch(np.full((2, 2), 0.3, np.float32)).tolist() == [[np.float32(0.3)] * 2] * 2
+    assert stretch(np.array([[0.2, 0.6]], np.float32)).tolist() == [[0, 1]]

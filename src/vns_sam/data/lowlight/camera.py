@@ -18,10 +18,10 @@ from scipy.special import ndtr
 from vns_sam.data.lowlight.darkener import Darkened, generator_for
 from vns_sam.data.lowlight.luminance import PAPER_DARKNESS
 
-SPREAD = 0.5
+SPREAD = 0.4
 """Standard deviation of the luminance between pictures, in powers of two."""
 
-SHOT = (3e-5, 6e-4)
+SHOT = (1e-5, 4e-4)
 """Least and greatest variance of the shot noise per unit of light; a full sensor is 1."""
 
 TINT = 1.25

@@ -1,0 +1,132 @@
+"""Makes an annotated set, or any folder of pictures, dark. Masks and lists are kept.
+
+vns-sam data darken data/leaves --out data/leaves_dark
+vns-sam data darken data/leaves --out data/leaves_dusk --strength 0.5 --seed 3
+vns-sam data darken photos/ --out photos_dark --method cyclegan --weights latest_net_G_A.pth
+
+OUT gets manifest.jsonl (a line for each picture: what was drawn, luminance before and after) and contact_sheet.jpg.
+Started again, a stopped run goes on. Pictures that cannot be read are told and left out. See docs/low-light.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vns_sam.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from vns_sam.data.lowlight.darkener import Darkener
+    from vns_sam.data.lowlight.folder import DarkenRun, Outcome
+
+SHEET = "contact_sheet.jpg"
+SHOWN = 6
+"""Pictures on the contact sheet."""
+
+GAIN = 6
+"""Of the third row of the contact sheet, which shows what the dark hides."""
+
+MAX_STRENGTH = {"camera": 2.0, "cyclegan": 1.0}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the action."""
+    parser.add_argument(
+        "source", type=Path, metavar="SRC", help="a set with images/ and masks/, or a folder of pictures"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DST", help="a new folder, or one to go on with")
+    parser.add_argument("--method", choices=sorted(MAX_STRENGTH), default="camera", help="how (camera)")
+    parser.add_argument(
+        "--strength", type=float, default=1.0, help="1 is the paper's darkness, 0.5 half of its stops (1)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of what the camera draws (0)")
+    parser.add_argument("--weights", type=Path, metavar="PATH", help="a CycleGAN's generator: netG_A.pth or a folder")
+    parser.add_argument("--device", default="cpu", help="where the generator runs (cpu)")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes of the camera (all cores)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the action."""
+    _check(args)
+    from vns_sam.data.lowlight.folder import plan_run
+    from vns_sam.data.lowlight.luminance import pooled
+
+    plan = plan_run(args.source, args.out)
+    outcomes = _work(_darkener(args), plan, args)
+    done = [outcome for outcome in outcomes if not outcome.error]
+    failed = len(outcomes) - len(done)
+    if not done:
+        raise DataError(f"none of {failed} pictures could be darkened", hint="see the lines above")
+    _write_sheet(args.out / SHEET, plan, done)
+    before, after = (pooled([getattr(o, when) for o in done]) for when in ("before", "after"))
+    print(f"luminance before: {before.mean:.2f}, sd {before.sd:.2f}; after: {after.mean:.2f}, sd {after.sd:.2f}")
+    earlier = sum(outcome.skipped for outcome in done)
+    print(f"{args.out}: {len(done) - earlier} done, {earlier} done before, {failed} failed")
+    return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    most = MAX_STRENGTH[args.method]
+    if not 0 <= args.strength <= most:
+        raise UsageError(f"expected --strength from 0 to {most:g} with --method {args.method}, found {args.strength}")
+    if args.workers < 0:
+        raise UsageError(f"expected --workers of 0 or more, found {args.workers}")
+    if args.method == "cyclegan" and args.weights is None:
+        hint = "--weights latest_net_G_A.pth, or train one: recipes/cyclegan_lol.yaml"
+        raise UsageError("--method cyclegan needs a generator", hint=hint)
+    if args.method == "camera" and args.weights is not None:
+        raise UsageError("--weights goes with --method cyclegan", hint="--method cyclegan")
+
+
+def _darkener(args: argparse.Namespace) -> Darkener:
+    if args.method == "camera":
+        from vns_sam.data.lowlight.camera import CameraDarkener
+
+        return CameraDarkener(args.seed, args.strength)
+    from vns_sam.inference.load import check_device
+    from vns_sam.lowlight.darken import CycleGanDarkener
+    from vns_sam.lowlight.model import load_generator
+
+    return CycleGanDarkener(load_generator(args.weights).to(check_device(args.device)), args.strength)
+
+
+def _work(darkener: Darkener, plan: DarkenRun, args: argparse.Namespace) -> list[Outcome]:
+    """Darkens all pictures, with a bar on stderr."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from vns_sam.data.lowlight.folder import darken_folder
+
+    workers = min(args.workers, len(plan.names)) if args.method == "camera" else 0  # torch uses all cores by itself
+    outcomes = []
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=args.quiet) as bar:
+        results = darken_folder(darkener, plan, workers=workers)
+        for outcome in bar.track(results, total=len(plan.names), description="darkening"):
+            if outcome.error:
+                print(f"failed: {outcome.error}", file=sys.stderr)
+            outcomes.append(outcome)
+    return outcomes
+
+
+def _write_sheet(path: Path, plan: DarkenRun, done: Sequence[Outcome]) -> None:
+    """Draws some pictures before and after, and after with the light turned up."""
+    from zlib import crc32
+
+    import numpy as np
+
+    from vns_sam.evaluation.figures import Tile, grid
+    from vns_sam.images.read import read_image
+    from vns_sam.images.write import write_image
+
+    rows: tuple[list[Tile], ...] = ([], [], [])
+    for outcome in sorted(done, key=lambda outcome: crc32(outcome.source.encode()))[:SHOWN]:
+        bright, dark = read_image(plan.source / outcome.source), read_image(plan.out / outcome.image)
+        rows[0].append(Tile(bright, Path(outcome.source).name))
+        rows[1].append(Tile(dark, f"luminance {outcome.after.mean:.1f}" if outcome.after else ""))
+        rows[2].append(Tile((np.minimum(dark, 255 // GAIN) * GAIN).astype(np.uint8), f"{GAIN} times brighter"))
+    write_image(path, grid(rows))

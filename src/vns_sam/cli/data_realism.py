@@ -1,0 +1,68 @@
+"""How much darkened pictures are like real dark ones: luminance and a kernel distance (KID) of features.
+
+vns-sam data realism data/night --synthetic data/leaves_dark data/leaves_gan --source data/leaves
+vns-sam data realism data/lowlight --real-below 25 --synthetic data/leaves_dark --source data/leaves --out realism.json
+
+The lower the distance from the real pictures, the better. Features are those of the bundled sam-tiny.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vns_sam.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the action."""
+    parser.add_argument("real", type=Path, metavar="REAL", help="real dark pictures: a set, or a folder of pictures")
+    parser.add_argument("--synthetic", type=Path, nargs="+", required=True, metavar="DIR", help="darkened pictures")
+    parser.add_argument("--source", type=Path, metavar="DIR", help="what they were made from, for comparison")
+    parser.add_argument("--real-below", type=float, default=256.0, metavar="L", help="take real pictures darker than L")
+    parser.add_argument("--limit", type=int, metavar="N", help="take at most N pictures of each set")
+    parser.add_argument("--seed", type=int, default=0, help="of the random halves (0)")
+    parser.add_argument("--device", default="cpu", help="where features are computed (cpu)")
+    parser.add_argument("--out", type=Path, metavar="FILE.json", help="the report")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the action."""
+    if args.limit is not None and args.limit < 1:
+        raise UsageError(f"expected --limit of 1 or more, found {args.limit}")
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from vns_sam.evaluation.realism import compare, gather, to_json, to_markdown
+    from vns_sam.images.write import check_writable, write_json
+    from vns_sam.inference.load import load_model
+
+    if args.out:
+        check_writable(args.out)
+    model = load_model("sam-tiny", args.device)
+    folders = [*([args.source] if args.source else []), *args.synthetic, args.real]
+    sets = []
+    with Progress(console=Console(stderr=True), transient=True, disable=args.quiet) as bar:
+        for folder in folders:
+            below = args.real_below if folder is args.real else 256.0
+            show = partial(_show, bar, bar.add_task(str(folder)))
+            told = gather(str(folder), folder, model, below=below, limit=args.limit, progress=show)
+            sets.append(told)
+            for line in told.broken:
+                print(f"skipped: {line}", file=sys.stderr)
+    rows = compare(sets[-1], sets[:-1], seed=args.seed)
+    print(to_markdown(rows), end="")
+    if args.out:
+        write_json(args.out, to_json(rows))
+        print(f"\n{args.out}")
+    return 0
+
+
+def _show(bar: Progress, task: TaskID, done: int, total: int) -> None:
+    bar.update(task, completed=done, total=total)

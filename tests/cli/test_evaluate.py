@@ -116,12 +116,32 @@ def test_limit_holds_for_each_set(shop: Path, capsys: pytest.CaptureFixture[str]
     assert "| model | disks (1) | more (1) | mine |" in capsys.readouterr().out
 
 
+def test_a_named_suite_finds_its_sets(shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("DIS-VD", "DIS-TE1"):
+        folder = write_disks(tmp_path / "DIS5K" / name, 2)
+        (folder / "images").rename(folder / "im")
+        (folder / "masks").rename(folder / "gt")
+    command = ["evaluate", str(shop / "narrow"), "--suite", "dis5k", "--data", str(tmp_path), "--workers", "0"]
+    assert main([*command, "--quiet", "--metrics", "hce", "iou", "--out", str(tmp_path / "out"), "--figures", "1"]) == 0
+    printed = capsys.readouterr()
+    assert "| set | model | hce | iou |" in printed.out
+    assert printed.out.count("| DIS-VD (2) |") == 1
+    assert printed.err.count("not found: ") == 6
+    assert "not found: DIS-TE2. Download DIS5K" in printed.err
+    assert main([*command, "--out", str(tmp_path / "other"), "--figures", "1"]) == 2
+    assert "figures are sorted by IoU" in capsys.readouterr().err
+    assert main([*command, "--strict", "--quiet"]) == 3
+    assert "expected the set DIS-TE2 and 5 more below" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("model", "data", "options", "code", "says"),
     [
         ("narrow", "sets", ["--prompt", "scribble"], 2, "unknown prompt 'scribble'"),
         ("narrow", "sets", ["--metrics", "iuo"], 2, "unknown metric 'iuo'"),
         ("narrow", "sets", ["--group", "unseen=nc4k"], 2, "names the set 'nc4k'"),
+        ("narrow", "sets", ["--suite", "dis5"], 2, "did you mean dis5k"),
+        ("narrow", "sets", ["--suite", "dis5k"], 3, "expected the set DIS-VD and 7 more below"),
         ("narrow", "sets", ["--group", "unseen"], 2, "expects NAME=SET,SET"),
         ("narrow", "sets", ["--figures", "3"], 2, "--out"),
         ("narrow", "nowhere", [], 3, "expected a data set folder"),

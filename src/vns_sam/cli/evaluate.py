@@ -2,6 +2,7 @@
 
 vns-sam evaluate vns-sam-tiny --data data/camo data/kvasir_seg
 vns-sam evaluate sam-tiny vns-sam-tiny --data data --prompt box noise-box points --out report --figures 8
+vns-sam evaluate dis-sam-tiny --suite dis5k --data DIS5K --out report
 vns-sam evaluate --compare report/report.json:sam-tiny report/report.json:vns-sam-tiny
 
 Started again with the same --out it goes on where it stopped. Several processes share the pictures:
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from vns_sam.evaluation.suite import Suite
 
 ALL = 1 << 30
+METRICS = ("iou", "biou")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,16 +37,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="sets (folders of images/ and masks/; test.txt is followed, SET@LIST follows another), or folders of sets",
     )
     parser.add_argument(
+        "--suite",
+        metavar="NAME",
+        help="sets, prompts, metrics and table of a paper: dis5k, zero-shot or vns-seg; --data tells where they lie",
+    )
+    parser.add_argument(
         "--prompt",
         nargs="+",
-        default=["box"],
         help="any of box (default), noise-box, points (ten), points:N, points:1-10, mask, image, clicks (20), clicks:N",
     )
-    parser.add_argument("--metrics", nargs="+", default=["iou", "biou"], metavar="NAME", help="see docs/metrics.md")
+    parser.add_argument("--metrics", nargs="+", metavar="NAME", help="iou biou (default); see docs/metrics.md")
     parser.add_argument(
         "--resize",
         choices=("fit", "square"),
-        default="fit",
         help="keep the aspect (default), or squash to 1024 x 1024 as the authors do",
     )
     parser.add_argument("--instances", action="store_true", help="ask for each object of masks_instance/ by itself")
@@ -70,23 +76,11 @@ def run(args: argparse.Namespace) -> int:
     if args.figures and not args.out:
         raise UsageError("--figures needs a folder to write to", hint="--out report")
     from vns_sam.cli.processes import Processes
-    from vns_sam.evaluation.suite import make_suite
     from vns_sam.inference.load import check_model_name
 
     for name in args.models:
         check_model_name(name)
-    suite = make_suite(
-        args.data,
-        args.prompt,
-        metrics=args.metrics,
-        resize=args.resize,
-        instances=args.instances,
-        second_look=args.second_look,
-        seed=args.seed,
-        limit=args.limit,
-        groups=dict(_group(text) for text in args.group),
-        strict=args.strict,
-    )
+    suite = _suite(args)
     for name, reason in suite.broken.items():
         print(f"skipped: {name}: {reason}", file=sys.stderr)
     processes = Processes.of_this_run()
@@ -96,6 +90,37 @@ def run(args: argparse.Namespace) -> int:
     if processes.wait_for_all():
         _report(results, suite, args)
     return 0
+
+
+def _suite(args: argparse.Namespace) -> Suite:
+    """What is measured: the sets given, or those of a named suite; options go before what the suite has."""
+    from vns_sam.evaluation.suite import make_suite
+    from vns_sam.evaluation.suites import NamedSuite, find_suite, locate
+
+    folders = args.data
+    groups: dict[str, Sequence[str]] = dict(_group(text) for text in args.group)
+    named = find_suite(args.suite) if args.suite else NamedSuite("", {}, METRICS)
+    if args.suite:
+        located = locate(named, args.data, strict=args.strict)
+        folders, groups = located.folders, {**located.groups, **groups}
+        for name, get in located.missing.items():
+            print(f"not found: {name}. {get}", file=sys.stderr)
+    metrics = args.metrics or named.metrics
+    if args.figures and "iou" not in metrics:
+        raise UsageError("figures are sorted by IoU, which is not measured", hint=f"--metrics iou {' '.join(metrics)}")
+    return make_suite(
+        folders,
+        args.prompt or named.prompts,
+        metrics=metrics,
+        resize=args.resize or named.resize,
+        instances=args.instances,
+        second_look=args.second_look,
+        seed=args.seed,
+        limit=args.limit,
+        groups=groups,
+        columns=metrics if named.by_metric else (),
+        strict=args.strict,
+    )
 
 
 def _measure(name: str, suite: Suite, args: argparse.Namespace, processes: Any) -> Any:
@@ -138,7 +163,7 @@ def _compare(args: argparse.Namespace) -> int:
     from vns_sam.evaluation.compare import compare, read_rows, to_markdown
 
     (first, before), (second, after) = (read_rows(source) for source in args.compare)
-    differences = compare(before, after, args.metrics, args.seed)
+    differences = compare(before, after, args.metrics or METRICS, args.seed)
     if first == second:
         first, second = args.compare
     print(to_markdown(differences, first, second), end="")

@@ -15,7 +15,7 @@ from vns_sam.metrics.scoring import summarise
 
 PAIRED = (("iou", "biou"), ("mean_e", "weighted_f"), ("noc85", "noc90"), ("ap", "ap50", "ap75"))
 """Metrics that share a cell, as in the paper's tables."""
-DECIMALS = {"noc85": 2, "noc90": 2}
+DECIMALS = {"noc85": 2, "noc90": 2, "hce": 1}
 
 Means = dict[str, float]
 
@@ -62,14 +62,20 @@ class Report:
         settings: What the numbers depend on: metrics, resize, seed, instances, version.
         models: In the order given.
         groups: Sets whose unweighted mean is shown, by name; all together are the mean where there is no group.
+        columns: Metrics in the order of the columns of one table with a line for each set and model, as DIS-SAM's
+            tables; without them each metric has a table with a column for each set.
     """
 
     settings: Mapping[str, Any]
     models: Sequence[ModelResult]
     groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    columns: Sequence[str] = ()
 
     def to_markdown(self) -> str:
-        """For each prompt and pair of metrics a table: a line for each model, a column for each set."""
+        """For each prompt and pair of metrics a table: a line for each model, a column for each set.
+
+        With ``columns`` it is one table for each prompt, see there.
+        """
         lines: dict[str, list[ModelResult]] = {}
         for result in self.models:
             lines.setdefault(result.line or result.label, []).append(result)
@@ -79,8 +85,11 @@ class Report:
         for prompt in _unique(prompt for by_prompt in everything for prompt in by_prompt):
             sets = [by_prompt.get(prompt, {}) for by_prompt in everything]
             names = _unique(name for row in sets for name in row)
+            rows = {name: [by_prompt.get(prompt, {}) for by_prompt in results] for name, results in means.items()}
+            if self.columns:
+                tables.append(self._table_by_metric(prompt, names, rows))
+                continue
             for metrics in _columns(_unique(metric for row in sets for values in row.values() for metric in values)):
-                rows = {name: [by_prompt.get(prompt, {}) for by_prompt in results] for name, results in means.items()}
                 tables.append(self._table(f"**{prompt}**: {' / '.join(metrics)}", metrics, names, rows, lines))
         return "\n".join(tables)
 
@@ -93,8 +102,7 @@ class Report:
         lines: Mapping[str, Sequence[ModelResult]],
     ) -> str:
         groups = self.groups or ({"mean": sets} if len(sets) > 1 else {})
-        measured = [row for results in rows.values() for row in results]
-        counts = {name: max(row[name]["count"] for row in measured if name in row) for name in sets}
+        counts = _counts(rows, sets)
         sizes = any(result.trained is not None for result in self.models)
         heads = ["model", *(["trained"] if sizes else []), *(f"{name} ({counts[name]:.0f})" for name in sets), *groups]
         text = [title, "", f"| {' | '.join(heads)} |", "|---|" + "--:|" * (len(heads) - 1)]
@@ -103,6 +111,23 @@ class Report:
             cells += [_cell([row.get(name) for row in results], metrics) for name in sets]
             cells += [_cell([group_mean(row, names) for row in results], metrics) for names in groups.values()]
             text.append(f"| {' | '.join(cells)} |")
+        return "\n".join(text) + "\n"
+
+    def _table_by_metric(
+        self, prompt: str, sets: Sequence[str], rows: Mapping[str, Sequence[Mapping[str, Means]]]
+    ) -> str:
+        """A line for each set and model; a group stands behind the last of its sets."""
+        text = [f"**{prompt}**", "", f"| set | model | {' | '.join(self.columns)} |"]
+        text.append("|---|---|" + "--:|" * len(self.columns))
+        counts = _counts(rows, sets)
+        groups = {name: members for name, members in self.groups.items() if set(members) <= set(sets)}
+        parts = {name: (name,) for name in sets} | groups
+        for shown in sorted(parts, key=lambda name: max(map(sets.index, parts[name]))):
+            count = sum(counts[name] for name in parts[shown])
+            for line, results in rows.items():
+                means = [group_mean(row, parts[shown]) for row in results]
+                cells = [f"{shown} ({count:.0f})", line, *(_cell(means, (metric,)) for metric in self.columns)]
+                text.append(f"| {' | '.join(cells)} |")
         return "\n".join(text) + "\n"
 
     def to_csv(self) -> str:
@@ -143,6 +168,12 @@ def group_mean(row: Mapping[str, Means], sets: Sequence[str]) -> Means | None:
         return None
     shared = [metric for metric in row[sets[0]] if all(metric in row[name] for name in sets)]
     return {metric: fmean(row[name][metric] for name in sets) for metric in shared}
+
+
+def _counts(rows: Mapping[str, Sequence[Mapping[str, Means]]], sets: Sequence[str]) -> dict[str, float]:
+    """Objects of each set, in the model that has most of them."""
+    measured = [row for results in rows.values() for row in results]
+    return {name: max(row[name]["count"] for row in measured if name in row) for name in sets}
 
 
 def _means(rows: Sequence[Row]) -> Means:

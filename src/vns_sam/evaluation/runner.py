@@ -96,6 +96,7 @@ def evaluate(
     workers: int = 0,
     strict: bool = False,
     clock: Clock | None = None,
+    skeletons: Path | None = None,
 ) -> Iterator[Outcome]:
     """Scores a model; rows go to the store, pictures whose rows are there already are passed over.
 
@@ -108,6 +109,7 @@ def evaluate(
         workers: Processes that score beside this one; 0 scores here.
         strict: Whether a broken pair ends the run.
         clock: Receives the time split.
+        skeletons: Folder that keeps the skeletons of true masks, which only HCE needs; None keeps none.
 
     Yields:
         One outcome for each pair, in order.
@@ -125,7 +127,7 @@ def evaluate(
             values = {**scores.values, **about.clicks}
             store.add(Row(key, ImageScores(values, scores.curves), about.seconds, spent, about.detection))
 
-    with Scorer(settings.metrics, workers) as scorer:
+    with Scorer(settings.metrics, workers, skeletons) as scorer:
         for pair in pairs:
             outcome = Outcome(pair)
             try:

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from vns_sam.data.pairs import Pair
+from vns_sam.data.pairs import Pair, is_set
 from vns_sam.errors import DataError, UsageError
 from vns_sam.evaluation.frames import Resize
 from vns_sam.evaluation.protocol import Protocol, parse_protocols
@@ -22,6 +22,7 @@ from vns_sam.sam.promptable import PromptableNetwork
 
 REPORT = "report"
 ROWS = "rows"
+SKELETONS = "skeletons"
 PRECISION = "ap"
 """The metric that is taken of all objects of a set together."""
 
@@ -36,6 +37,7 @@ class Suite:
         settings: What is scored.
         seed: Of the prompts.
         groups: Means over some sets, by name.
+        columns: See :class:`vns_sam.evaluation.report.Report`.
         broken: Pairs that cannot even be opened, as set/stem with the reason.
     """
 
@@ -44,6 +46,7 @@ class Suite:
     settings: Settings
     seed: int = 0
     groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    columns: Sequence[str] = ()
     broken: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -80,7 +83,7 @@ class Suite:
     def report(self, runs: Sequence[Run]) -> Report:
         """Gathers finished runs; rows that other processes wrote are read in."""
         settings = {**asdict(self.settings), "seed": self.seed, "version": version("vns-sam")}
-        return Report(settings, [run.result() for run in runs], self.groups)
+        return Report(settings, [run.result() for run in runs], self.groups, self.columns)
 
 
 @dataclass
@@ -118,6 +121,7 @@ class Run:
             workers=self.workers,
             strict=self.strict,
             clock=self.clock,
+            skeletons=None if self.out is None else self.out / SKELETONS,
         )
 
     def result(self) -> ModelResult:
@@ -154,7 +158,7 @@ class Run:
 
 
 def make_suite(
-    folders: Sequence[str | Path],
+    folders: Sequence[str | Path] | Mapping[str, str],
     prompts: Sequence[str],
     *,
     metrics: Sequence[str] = ("iou", "biou"),
@@ -164,12 +168,14 @@ def make_suite(
     seed: int = 0,
     limit: int | None = None,
     groups: Mapping[str, Sequence[str]] | None = None,
+    columns: Sequence[str] = (),
     strict: bool = False,
 ) -> Suite:
     """Opens the sets and judges every name before anything is measured.
 
     Args:
-        folders: Sets, or folders of sets; ``data/coco@ns`` is the part of a set that ``ns.txt`` lists.
+        folders: Sets, or folders of sets; ``data/coco@ns`` is the part of a set that ``ns.txt`` lists. A mapping gives
+            sets by the name that the report calls them.
         prompts: See :func:`vns_sam.evaluation.protocol.parse_protocols`.
         metrics: See ``vns_sam.metrics.scoring.METRICS``; "ap" adds average precision.
         resize: "fit" keeps the aspect, "square" squashes to 1024 x 1024 as the authors do.
@@ -178,13 +184,17 @@ def make_suite(
         seed: Of the prompts.
         limit: Pictures of each set at most.
         groups: Means over some sets, by name.
+        columns: See :class:`vns_sam.evaluation.report.Report`.
         strict: Whether a picture without mask, or the reverse, is an error; else it counts as skipped.
 
     Raises:
         UsageError: A prompt, metric or set of a group is unknown, or two sets share a name.
         DataError: A set is missing or empty, or ``strict`` and broken.
     """
-    sets = [chosen for given in folders for chosen in _choose(str(given))]
+    if isinstance(folders, Mapping):
+        sets = [replace(_choose(given)[0], called=name) for name, given in folders.items()]
+    else:
+        sets = [chosen for given in folders for chosen in _choose(str(given))]
     names = [chosen.name for chosen in sets]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
@@ -202,18 +212,21 @@ def make_suite(
         broken |= {f"{chosen.name}/{stem}": reason for stem, reason in missing.items()}
     scored = parse_metrics(name for name in metrics if name != PRECISION)
     settings = Settings(scored, resize, instances, second_look, PRECISION in metrics)
-    return Suite(pairs, parse_protocols(prompts, seed), settings, seed, groups or {}, broken)
+    return Suite(pairs, parse_protocols(prompts, seed), settings, seed, groups or {}, columns, broken)
 
 
 @dataclass(frozen=True)
 class _Chosen:
-    """A set, and the list of it that is followed."""
+    """A set, the list of it that is followed, and what the report calls it if not by both."""
 
     folder: Path
     split: str | None
+    called: str = ""
 
     @property
     def name(self) -> str:
+        if self.called:
+            return self.called
         name = self.folder.resolve().name
         return name if self.split is None else f"{name}@{self.split}"
 
@@ -223,10 +236,10 @@ def _choose(text: str) -> list[_Chosen]:
     path, mark, split = text.rpartition("@")
     listed = bool(mark) and not Path(text).exists()
     folder = Path(path if listed else text)
-    if (folder / "images").is_dir() or not folder.is_dir():
+    if (folder / "images").is_dir() or is_set(folder) or not folder.is_dir():
         inside = []
     else:
-        inside = sorted(path for path in folder.iterdir() if (path / "images").is_dir() and (path / "masks").is_dir())
+        inside = sorted(path for path in folder.iterdir() if is_set(path))
     return [_Chosen(each, split if listed else None) for each in inside or [folder]]
 
 

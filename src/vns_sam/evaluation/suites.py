@@ -1,0 +1,166 @@
+"""Evaluations by name: which sets, prompts and metrics make a table of the papers, and where the sets lie."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from types import MappingProxyType
+
+from vns_sam.data.pairs import has_split, is_set
+from vns_sam.data.sets.catalog import find_set, normalise
+from vns_sam.errors import DataError, UsageError
+from vns_sam.evaluation.frames import Resize
+
+DEPTH = 2
+"""How many folders below a root a set may lie: ``root/DIS5K/DIS-VD``."""
+
+
+@dataclass(frozen=True)
+class NamedSuite:
+    """One table of a paper.
+
+    Attributes:
+        title: What it is.
+        sets: By the name in the table, where the set may lie: names of folders, each with ``@`` and a list of it where
+            the set is a part of the folder. Case, hyphens and the like do not matter.
+        metrics: What is measured.
+        prompts: How the models are asked.
+        groups: Means over some sets, by name.
+        resize: See :class:`vns_sam.evaluation.runner.Settings`.
+        by_metric: Whether the table has a column for each metric and lines for sets, instead of columns for sets.
+    """
+
+    title: str
+    sets: Mapping[str, Sequence[str]]
+    metrics: Sequence[str]
+    prompts: Sequence[str] = ("box",)
+    groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    resize: Resize = "fit"
+    by_metric: bool = False
+
+
+@dataclass(frozen=True)
+class Located:
+    """A suite as far as its sets were found.
+
+    Attributes:
+        folders: By the name in the table, the folder, with ``@`` and a list where one is followed.
+        groups: Those whose sets are all there.
+        missing: Names in the table of the sets that were not found, with how to get them.
+    """
+
+    folders: Mapping[str, str]
+    groups: Mapping[str, Sequence[str]]
+    missing: Mapping[str, str]
+
+
+_DIS = ("max_f", "weighted_f", "mae", "s", "mean_e", "hce")
+_TE = tuple(f"DIS-TE{i}" for i in range(1, 5))
+_DIS5K = {
+    "DIS-VD": ("DIS-VD", "DIS5K-VD", "dis5k@val"),
+    **{name: (name, f"DIS5K-TE{i}", f"dis5k@te{i}") for i, name in enumerate(_TE, start=1)},
+}
+_ZERO_SHOT = {
+    "COIFT": ("coift@test", "COIFT"),
+    "HRSOD": ("hrsod@test", "HRSOD"),
+    "ThinObject5K": ("ThinObject5K-TE", "thinobject5k@test", "thinobject5k"),
+}
+_SEEN = ("camo", "cod10k", "kvasir_seg", "cvc_clinicdb", "dis_dark", "thin_dark")
+_UNSEEN = ("nc4k", "cvc_colondb", "etis", "cds2k")
+
+SUITES: Mapping[str, NamedSuite] = MappingProxyType(
+    {
+        "dis5k": NamedSuite(
+            "DIS-SAM, Tables I and II: DIS5K, then the sets that it was not trained on",
+            {**_DIS5K, **_ZERO_SHOT},
+            _DIS,
+            groups={"DIS-TE (all)": _TE, "DIS-VD and zero-shot": ("DIS-VD", *_ZERO_SHOT)},
+            by_metric=True,
+        ),
+        "zero-shot": NamedSuite(
+            "DIS-SAM, Table II: COIFT, HRSOD and ThinObject-5K",
+            _ZERO_SHOT,
+            _DIS,
+            groups={"mean": tuple(_ZERO_SHOT)},
+            by_metric=True,
+        ),
+        "vns-seg": NamedSuite(
+            "VNS-SAM: the seen and unseen tests of VNS-SEG, but for LIS, which is measured by objects",
+            {name: (f"{name}@test", name) for name in (*_SEEN, *_UNSEEN)},
+            ("iou", "biou", "mean_e", "weighted_f"),
+            prompts=("box", "noise-box", "points"),
+            groups={"seen": _SEEN, "unseen": _UNSEEN},
+            resize="square",
+        ),
+    }
+)
+"""All suites by name."""
+
+
+def find_suite(name: str) -> NamedSuite:
+    """A suite by name.
+
+    Raises:
+        UsageError: There is none of that name.
+    """
+    if name not in SUITES:
+        near = get_close_matches(name, SUITES, 1)
+        hint = f"did you mean {near[0]}?" if near else f"one of {', '.join(SUITES)}"
+        raise UsageError(f"unknown suite '{name}'", hint=hint)
+    return SUITES[name]
+
+
+def locate(suite: NamedSuite, roots: Sequence[str | Path], *, strict: bool = False) -> Located:
+    """Looks for the sets of a suite.
+
+    Args:
+        suite: The suite.
+        roots: Folders that are one of the sets or hold some, at most two levels below.
+        strict: Whether all sets must be there.
+
+    Raises:
+        DataError: A root is no folder, none of the sets is there, or one is missing and ``strict``.
+    """
+    below: dict[str, list[Path]] = {}
+    for root in map(Path, roots):
+        if not root.is_dir():
+            raise DataError(f"expected a folder of sets at {root}, found no folder there", hint="--data DIR")
+        for folder in _folders(root, DEPTH):
+            below.setdefault(normalise(folder.name or folder.resolve().name), []).append(folder)
+    found = {name: _find(places, below) for name, places in suite.sets.items()}
+    folders = {name: place for name, place in found.items() if place}
+    missing = {name: find_set(_catalog_name(suite.sets[name])).get for name in found if name not in folders}
+    if not folders or (strict and missing):
+        name, get = next(iter(missing.items()))
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        where = ", ".join(map(str, roots))
+        raise DataError(f"expected the set {name}{more} below {where}, found none", hint=get)
+    groups = {name: members for name, members in suite.groups.items() if set(members) <= set(folders)}
+    return Located(folders, groups, missing)
+
+
+def _folders(root: Path, depth: int) -> list[Path]:
+    """A folder and those below it, nearest first; what lies in a set is not looked at."""
+    found = [root]
+    if depth and not is_set(root):
+        inside = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+        below = [_folders(path, depth - 1) for path in inside]
+        found += [path for paths in below for path in paths[:1]] + [path for paths in below for path in paths[1:]]
+    return found
+
+
+def _find(places: Sequence[str], below: Mapping[str, Sequence[Path]]) -> str:
+    """The first place that holds a set, or ""."""
+    for place in places:
+        name, _, split = place.partition("@")
+        for folder in below.get(normalise(name), ()):
+            if has_split(folder, split) if split else is_set(folder):
+                return f"{folder}@{split}" if split else str(folder)
+    return ""
+
+
+def _catalog_name(places: Sequence[str]) -> str:
+    """Name of the set in the catalog: that of the last place, whose folder is as ``vns-sam data`` names it."""
+    return places[-1].partition("@")[0]

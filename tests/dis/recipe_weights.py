@@ -1,4 +1,4 @@
-"""Weights that need no file: each tensor is drawn from a legacy stream, which NumPy keeps frozen, seeded by its name."""
+"""Weights without a file: each tensor is drawn from a legacy stream, which NumPy keeps frozen, seeded by its name."""
 
 from __future__ import annotations
 

@@ -25,5 +25,5 @@ def run(args: argparse.Namespace) -> int:
     """Runs the verb."""
     from vns_sam.cli.single import run_single
 
-    args.image, args.format, args.overlay = ASSETS / "demo.jpg", "png", True
+    args.image, args.format, args.overlay, args.alpha = ASSETS / "demo.jpg", "png", True, False
     return run_single(args, json.loads((ASSETS / "demo.json").read_text(encoding="utf-8")))

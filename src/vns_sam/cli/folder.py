@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from vns_sam.cli.segment import build_predictor
 from vns_sam.errors import DataError, UsageError
 from vns_sam.images.read import find_images
 from vns_sam.images.write import check_writable
@@ -26,12 +27,7 @@ def run_folder(args: argparse.Namespace, given: dict[str, Any], table: PromptTab
     prompts = table if table is not None else dict.fromkeys(find_images(args.image), given)
     check_writable(out / MANIFEST)
 
-    from vns_sam.inference.load import load_model
-    from vns_sam.inference.predictor import Predictor
-    from vns_sam.inference.second_look import wants_second_look
-
-    model = load_model(args.model, args.device)
-    predictor = Predictor(model, second_look=wants_second_look(model, args.second_look))
+    predictor = build_predictor(args)
     run = FolderRun(args.image, out, prompts, args.format, bool(args.overlay))
     done, skipped, failed = _work(predictor, run, quiet=args.quiet)
     print(f"{out}: {done} done, {skipped} done before, {failed} failed")

@@ -3,6 +3,7 @@
   vns-sam segment frog.jpg --box 12 30 210 180                      one object, by its box
   vns-sam segment frog.jpg --point 120 90 --point 20 20 --label 0   one object, by clicks
   vns-sam segment frog.jpg --box 12 30 90 80 --box 100 20 210 180   two objects
+  vns-sam segment bike.jpg --box 12 30 210 180 --refine dis-sam-tiny --alpha    a mask to the pixel, and its alpha map
   vns-sam segment photos/ --prompts boxes.csv --out masks/          many pictures
 
 Coordinates are pixels of the picture, from its top left corner; boxes are X0 Y0 X1 Y1. All --point belong to
@@ -25,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 from vns_sam.errors import DataError, UsageError
 
 if TYPE_CHECKING:
+    from vns_sam.inference.predictor import Predictor
     from vns_sam.prompts.files import PromptTable
 
 DEFAULT_MODEL = "vns-sam-tiny"
@@ -68,6 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--label", type=int, action=_Label, dest="labels", help="of the --point before it: 1 or 0")
     parser.add_argument("--prompts", type=Path, metavar="FILE", help="prompts by picture, .json or .csv")
     parser.add_argument("--format", choices=("png", "coco", "yolo", "geojson", "svg"), default="png")
+    parser.add_argument("--alpha", action="store_true", help="also write the alpha map of a DIS-SAM, for one picture")
     parser.add_argument("--overlay", action=argparse.BooleanOptionalAction, help="default: for one picture only")
     add_model_arguments(parser)
     parser.add_argument("--out", type=Path, metavar="PATH", help="a file, or a folder when it has no suffix")
@@ -77,11 +80,25 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Options shared with ``demo``."""
     parser.add_argument("--model", default=DEFAULT_MODEL, help="see: vns-sam models list (default: %(default)s)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, mps (default: %(default)s)")
+    parser.add_argument("--refine", metavar="MODEL", help="a DIS-SAM that redraws the masks, such as dis-sam-tiny")
     parser.add_argument(
         "--second-look",
         action=argparse.BooleanOptionalAction,
-        help="ask about small objects once more in a cut-out; default: for models with an input below 1024 pixels",
+        help="ask about small objects once more in a cut-out; default: for models with an input below 1024 pixels; "
+        "a DIS-SAM looks again along uncertain boundaries",
     )
+
+
+def build_predictor(args: argparse.Namespace) -> Predictor:
+    """The predictor that the options of :func:`add_model_arguments` ask for."""
+    from vns_sam.inference.load import load_model, refine_with
+    from vns_sam.inference.predictor import Predictor
+    from vns_sam.inference.second_look import wants_second_look
+
+    model = load_model(args.model, args.device)
+    if args.refine is not None:
+        model = refine_with(model, args.refine)
+    return Predictor(model, second_look=wants_second_look(model, args.second_look))
 
 
 def run(args: argparse.Namespace) -> int:
@@ -97,6 +114,8 @@ def run(args: argparse.Namespace) -> int:
     elif not given:
         raise UsageError("no prompt: say which object is meant", hint=EXAMPLE)
     if args.image.is_dir():
+        if args.alpha:
+            raise UsageError("--alpha works for one picture, not for a folder", hint="leave it out")
         from vns_sam.cli.folder import run_folder
 
         return run_folder(args, given, table)

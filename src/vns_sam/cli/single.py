@@ -7,11 +7,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+from vns_sam.cli.segment import build_predictor
 from vns_sam.errors import DataError, UsageError
 from vns_sam.images.overlay import draw_overlay
 from vns_sam.images.read import read_image
 from vns_sam.images.write import check_writable, write_image
-from vns_sam.inference.formats import SUFFIX, Format, output_paths, write_prediction
+from vns_sam.inference.formats import SUFFIX, Format, output_paths, write_alpha, write_prediction
 from vns_sam.prompts.validate import make_prompts
 from vns_sam.types import Prediction
 
@@ -22,21 +23,19 @@ def run_single(args: argparse.Namespace, given: dict[str, Any]) -> int:
     prompts = make_prompts(*image.shape[:2], **given)
     mask_path, overlay_path = result_paths(args.image, args.out, args.format)
     outputs = output_paths(mask_path, args.format, len(prompts))
+    alpha_path = mask_path.with_name(f"{args.image.stem if args.out is None else mask_path.stem}_alpha.png")
     overlay = args.overlay is not False
     for path in [*outputs, *([overlay_path] if overlay else [])]:
         _check_output(path, args.image)
 
-    from vns_sam.inference.load import load_model
-    from vns_sam.inference.predictor import Predictor
-    from vns_sam.inference.second_look import wants_second_look
-
-    model = load_model(args.model, args.device)
-    predictor = Predictor(model, second_look=wants_second_look(model, args.second_look))
+    predictor = build_predictor(args)
     start = time.perf_counter()
     predictor.set_image(image)
     prediction = predictor.predict_prompts(prompts)
     seconds = time.perf_counter() - start
     write_prediction(mask_path, prediction, args.format, image_name=args.image.name)
+    if args.alpha:
+        outputs = [*outputs, *write_alpha(alpha_path, prediction)]
     if overlay:
         write_image(overlay_path, draw_overlay(image, prediction.masks, prompts))
     _summarise(prediction, outputs, overlay_path if overlay else None, seconds, quiet=args.quiet)

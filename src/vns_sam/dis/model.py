@@ -17,11 +17,11 @@ from vns_sam.dis.config import MODEL_TYPE, Choice, DisSamConfig
 from vns_sam.dis.isnet import IsNet
 from vns_sam.dis.mattes import stretch, threshold, to_picture
 from vns_sam.dis.windows import Fusion, Window, boundary_windows, surroundings, uncertainty, whole
-from vns_sam.errors import PromptError
+from vns_sam.errors import PromptError, UsageError
 from vns_sam.images.geometry import maps_to_original
 from vns_sam.sam.checkpoints import load_weights, read_checkpoint, write_checkpoint
 from vns_sam.sam.promptable import PromptableNetwork
-from vns_sam.types import DecoderOutput, Geometry, ImageFeatures, Matte, PromptableModel, Prompts
+from vns_sam.types import DecoderOutput, Geometry, ImageFeatures, Matte, PromptableModel, PromptBatch, Prompts
 
 MOST_WINDOWS = 16
 """Of a second look at one object."""
@@ -29,7 +29,7 @@ LEAST_GAIN = 1.25
 """A second look must enlarge the picture by this factor against the first, else it shows nothing new."""
 
 
-class DisSamModel(nn.Module):
+class DisSamModel(PromptableNetwork):
     """Any promptable model, and an IS-Net that refines its masks; itself a promptable model.
 
     The first stage encodes a picture once. For each prompt its mask and its box join the picture as channels four and
@@ -50,6 +50,8 @@ class DisSamModel(nn.Module):
         self.config = config
         self.name = config.name
         self.first = first
+        if isinstance(first, PromptableNetwork):
+            self.preprocessing = first.preprocessing
         self.network = network or IsNet(5, config.width)
         self.second_look = False
 
@@ -70,6 +72,19 @@ class DisSamModel(nn.Module):
         if isinstance(self.first, nn.Module):
             self.first.eval()
         return self
+
+    def encode_pixels(self, pixels: torch.Tensor) -> ImageFeatures:
+        """The first stage's; the second needs the pictures, see :meth:`encode`."""
+        return self._first_network().encode_pixels(pixels)
+
+    def decode_batch(self, features: ImageFeatures, batch: PromptBatch) -> DecoderOutput:
+        """The first stage's; the second needs the pictures, see :meth:`decode`."""
+        return self._first_network().decode_batch(features, batch)
+
+    def _first_network(self) -> PromptableNetwork:
+        if not isinstance(self.first, PromptableNetwork):
+            raise UsageError(f"the first stage '{self.first.name}' is no network that takes tensors")
+        return self.first
 
     def encode(self, images: Sequence[np.ndarray]) -> ImageFeatures:
         """Encodes I pictures, each (H, W, 3) uint8 RGB, with the first stage, and keeps them for the second."""
@@ -241,8 +256,7 @@ def _mask_of(logits: torch.Tensor, geometry: Geometry) -> np.ndarray:
 
 def _to_square(matte: Matte, geometry: Geometry) -> torch.Tensor:
     """A matte's logits (1, S, S) in the padded square of the first stage."""
-    logits = torch.from_numpy(matte.logits)[None, None]
-    size = (geometry.fitted_height, geometry.fitted_width)
-    fitted = F.interpolate(logits, size, mode="bilinear", align_corners=False)
+    alpha = to_picture(torch.from_numpy(matte.alpha)[None, None], geometry.fitted_height, geometry.fitted_width)
+    logits = torch.from_numpy(Matte(alpha, matte.threshold).logits)
     pad = (0, geometry.side - geometry.fitted_width, 0, geometry.side - geometry.fitted_height)
-    return F.pad(fitted, pad, value=float(logits.min()))[0]
+    return F.pad(logits, pad, value=float(logits.min()))[None]

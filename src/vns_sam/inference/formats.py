@@ -9,9 +9,10 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from vns_sam.errors import UsageError
 from vns_sam.images.overlay import colour_of
 from vns_sam.images.segments import encode_rle
-from vns_sam.images.write import write_json, write_mask, write_text
+from vns_sam.images.write import write_image, write_json, write_mask, write_text
 from vns_sam.inference.polygons import Ring, join_rings, trace
 from vns_sam.types import Prediction
 
@@ -35,6 +36,21 @@ def output_paths(path: Path, kind: Format, objects: int) -> list[Path]:
     if kind != "png" or objects == 1:
         return [path]
     return [path.with_name(f"{path.stem}_{index}{path.suffix}") for index in range(objects)]
+
+
+def write_alpha(path: Path, prediction: Prediction) -> list[Path]:
+    """Writes the alpha map of each object as a grey PNG, several as :func:`output_paths` names them.
+
+    Raises:
+        UsageError: The model has no alpha map.
+        DataError: The place cannot be written.
+    """
+    if prediction.alpha is None:
+        raise UsageError("this model gives masks without alpha", hint="add --refine dis-sam-tiny")
+    paths = output_paths(path, "png", len(prediction.alpha))
+    for file, alpha in zip(paths, prediction.alpha, strict=True):
+        write_image(file, (alpha * 255).astype(np.uint8))
+    return paths
 
 
 def write_prediction(path: Path, prediction: Prediction, kind: Format, *, image_name: str) -> list[Path]:

@@ -9,6 +9,10 @@ from pathlib import Path
 
 import torch
 
+from vns_sam.dis import official
+from vns_sam.dis.config import MODEL_TYPE as DIS_SAM
+from vns_sam.dis.config import DisSamConfig
+from vns_sam.dis.model import DisSamModel
 from vns_sam.errors import CheckpointError, UsageError
 from vns_sam.hq import published
 from vns_sam.hq.model import HqSamModel
@@ -17,7 +21,7 @@ from vns_sam.sam.checkpoints import CONFIG, WEIGHTS, read_config
 from vns_sam.sam.meta import build_meta, read_tensors
 from vns_sam.sam.promptable import PromptableNetwork
 
-BUNDLED = ("vns-sam-tiny", "sam-tiny")
+BUNDLED = ("vns-sam-tiny", "sam-tiny", "dis-sam-tiny")
 """Models inside the package, the default first; they need no network."""
 
 HUB = {**zoo.HUB, **published.HUB}
@@ -28,9 +32,9 @@ def load_model(name: str | os.PathLike[str], device: str | torch.device = "cpu")
     """Loads a promptable model, ready to predict.
 
     Args:
-        name: "vns-sam-tiny" or "sam-tiny" (bundled), "vit_b", "vit_l" or "vit_h" (SAM), "hq_vit_b", "hq_vit_l" or
-            "hq_vit_h" (HQ-SAM), a folder written by ``save_pretrained`` or by transformers, a ``.pth`` file of SAM's
-            or HQ-SAM's authors, or a hub id such as "facebook/sam-vit-base".
+        name: "vns-sam-tiny", "sam-tiny" or "dis-sam-tiny" (bundled), "vit_b", "vit_l" or "vit_h" (SAM), "hq_vit_b",
+            "hq_vit_l" or "hq_vit_h" (HQ-SAM), a folder written by ``save_pretrained`` or by transformers, a ``.pth``
+            file of SAM's, HQ-SAM's or DIS-SAM's authors, or a hub id such as "facebook/sam-vit-base".
         device: Where to put it: "cpu", "cuda", "cuda:1", "mps".
 
     Raises:
@@ -99,24 +103,65 @@ def _from_folder(folder: Path, origin: str) -> PromptableNetwork:
         return VnsSamModel.from_pretrained(folder)
     if kind == "hq-sam":
         return HqSamModel.from_pretrained(folder)
+    if kind == DIS_SAM:
+        return DisSamModel.from_pretrained(folder, _first_stage(folder))
     if kind == "sam_hq":
         return published.load_hf(folder, origin)
     if kind == "sam":
         return zoo.load_sam(folder)
-    raise CheckpointError(f"{folder} holds a '{kind}' model, expected 'sam', 'vns-sam' or 'hq-sam'")
+    raise CheckpointError(f"{folder} holds a '{kind}' model, expected 'sam', 'vns-sam', 'hq-sam' or 'dis-sam'")
+
+
+def _first_stage(folder: Path) -> PromptableNetwork:
+    """The model that a DIS-SAM's folder names as its first stage."""
+    base = DisSamConfig.from_dict(read_config(folder)).base
+    check_model_name(base)
+    first = _load(base)
+    if isinstance(first, DisSamModel):
+        raise CheckpointError(f"the first stage of {folder}, '{base}', is a DIS-SAM itself", hint="name what is below")
+    return first
+
+
+def refine_with(first: PromptableNetwork, name: str | os.PathLike[str]) -> DisSamModel:
+    """Puts a DIS-SAM's second stage after a model, on its device.
+
+    Args:
+        first: Any model but a DIS-SAM.
+        name: A DIS-SAM as :func:`load_model` takes it; its own first stage is not loaded. Or a file of IS-Net's
+            authors, which knows no prompt.
+
+    Raises:
+        UsageError: The name is no model's, or ``first`` is refined already.
+        CheckpointError: The weights are missing, damaged or no DIS-SAM's.
+    """
+    check_model_name(name)
+    if isinstance(first, DisSamModel):
+        raise UsageError(f"'{first.name}' refines its masks itself", hint="name a model that does not")
+    if name in HUB:
+        raise UsageError(f"expected a DIS-SAM to refine with, '{name}' is none", hint="dis-sam-tiny, a folder or file")
+    path = zoo.BUNDLED / name if os.fspath(name) in BUNDLED else Path(name)
+    if path.is_file():
+        network = official.load_isnet(read_tensors(path), path, inflate=True)
+        refiner = DisSamModel(DisSamConfig(first.name, path.stem), first, network)
+    else:
+        folder = path if path.is_dir() else zoo.download(os.fspath(name))
+        refiner = DisSamModel.from_pretrained(folder, first)
+    return refiner.with_first(first).to(first.device).eval()
 
 
 def _from_file(path: Path) -> PromptableNetwork:
     tensors = read_tensors(path)
+    if official.holds_isnet(tensors):
+        network = official.load_isnet(tensors, path, inflate=True)
+        return DisSamModel(DisSamConfig(official.FIRST_STAGE), _load(official.FIRST_STAGE), network)
     return published.load_authors(tensors, path) if published.holds_hq(tensors) else build_meta(tensors, path)[0]
 
 
 def catalog() -> Iterator[zoo.CatalogRow]:
     """All models that have a name, the bundled ones first."""
-    default = BUNDLED[0]
-    path = zoo.BUNDLED / default / WEIGHTS
-    if path.is_file():
-        size = path.stat().st_size / 2**20
-        yield zoo.CatalogRow(default, zoo.count_parameters(path), size, "bundled", True)
+    for name in BUNDLED:
+        path = zoo.BUNDLED / name / WEIGHTS
+        if path.is_file() and name != zoo.BUNDLED_SAM:
+            yield zoo.CatalogRow(name, zoo.count_parameters(path), path.stat().st_size / 2**20, "bundled", True)
     yield from zoo.catalog()
     yield from zoo.hub_rows(published.HUB)

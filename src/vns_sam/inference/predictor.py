@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
+from vns_sam.dis.model import DisSamModel
 from vns_sam.errors import UsageError
 from vns_sam.images.geometry import maps_to_original
 from vns_sam.images.read import ImageLike, read_image
 from vns_sam.inference.second_look import look_again
 from vns_sam.prompts.validate import make_prompts
-from vns_sam.types import Geometry, ImageFeatures, Prediction, PromptableModel, Prompts
+from vns_sam.types import Geometry, ImageFeatures, Matte, Prediction, PromptableModel, Prompts
 
 PIXELS_AT_ONCE = 1 << 24
 """Pixels of maps that are brought to full size together: 64 MiB of float32 for each step."""
@@ -28,7 +30,8 @@ class Predictor:
     Args:
         model: What encodes and decodes.
         second_look: Whether small objects are asked about once more in a cut-out of their surroundings, see
-            :mod:`vns_sam.inference.second_look`; each then costs an encoding of its own.
+            :mod:`vns_sam.inference.second_look`; each then costs an encoding of its own. A DIS-SAM looks again
+            along uncertain boundaries instead.
 
     Attributes:
         model: What encodes and decodes.
@@ -39,6 +42,8 @@ class Predictor:
     def __init__(self, model: PromptableModel, *, second_look: bool = False) -> None:
         self.model = model
         self.second_look = second_look
+        if isinstance(model, DisSamModel):
+            model.second_look = second_look
         self.image: np.ndarray | None = None
         self._features: ImageFeatures | None = None
 
@@ -85,6 +90,8 @@ class Predictor:
         features = self._encoded()
         geometry = features.geometry[0]
         output = self.model.decode(features, [prompts], [0])
+        if output.mattes is not None:
+            return _refined(output.mattes, output.scores)
         logits = _at_original_size(output.mask_logits, geometry)
         edges = None
         if output.edge_logits is not None:
@@ -98,6 +105,16 @@ class Predictor:
         if self._features is None:
             raise UsageError("predict was called before an image was set", hint="call set_image(path) first")
         return self._features
+
+
+def _refined(mattes: Sequence[Matte], scores: torch.Tensor) -> Prediction:
+    """The prediction of a model that answers at the picture's own size."""
+    alpha = np.stack([matte.alpha for matte in mattes])
+    logits = np.empty_like(alpha)
+    for row, matte in zip(logits, mattes, strict=True):
+        row[:] = matte.logits
+    masks = logits > 0
+    return Prediction(masks, logits, scores.float().cpu().numpy(), None, mask_boxes(masks), alpha)
 
 
 def mask_boxes(masks: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vns_sam.dis.model import DisSamModel
 from vns_sam.images.geometry import maps_to_original
 from vns_sam.sam.promptable import PromptableNetwork
 from vns_sam.types import PADDING_LABEL, PromptableModel, Prompts
@@ -44,9 +45,12 @@ class Crop:
 
 
 def wants_second_look(model: PromptableModel, asked: bool | None) -> bool:
-    """What was asked for, or by default whether the model is known to have a small input."""
-    small = isinstance(model, PromptableNetwork) and model.preprocessing.image_size < WANTED_BELOW
-    return small if asked is None else asked
+    """What was asked for, or by default whether the model is known to have a small input and does not refine."""
+    if asked is not None:
+        return asked
+    if isinstance(model, DisSamModel) or not isinstance(model, PromptableNetwork):
+        return False
+    return model.preprocessing.image_size < WANTED_BELOW
 
 
 def look_again(

@@ -62,7 +62,7 @@ def test_report(tmp_path: Path) -> None:
     (folders["dark"] / "bad.png").write_bytes(b"")
     told = []
     sets = {
-        name: gather(name, folder, model, below=18 if name == "real" else 256, progress=lambda *a: told.append(a))
+        name: gather(name, folder, model, below=17 if name == "real" else 256, progress=lambda *a: told.append(a))
         for name, folder in folders.items()
     }
     rows = compare(sets["real"], [sets["day"], sets["dark"]])

@@ -25,25 +25,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Runs the verb."""
     from vns_sam.training.fields import read_values
-    from vns_sam.training.recipe import parse_recipe
+    from vns_sam.training.gan_recipe import GanRecipe
+    from vns_sam.training.runs import parse_any, start
 
     values = apply_overrides(read_values(args.recipe), args.overrides)
-    recipe = parse_recipe(values, str(args.recipe))
+    recipe = parse_any(values, str(args.recipe))
+    if isinstance(recipe, GanRecipe) and os.environ.get("WORLD_SIZE", "1") != "1":
+        raise UsageError("a CycleGAN trains in one process", hint=f"vns-sam train {args.recipe}")
 
     from rich.console import Console
     from rich.progress import Progress
 
-    from vns_sam.training.loop import train
-
     first = os.environ.get("RANK", "0") == "0"  # torchrun runs this in every process
     with Progress(console=Console(stderr=True), disable=args.quiet or not first) as bar:
-        task = bar.add_task("training", total=recipe.steps)
+        task = bar.add_task("training", total=None)
 
         def tell(done: int, total: int, latest: dict[str, float]) -> None:
             shown = "  ".join(f"{name} {value:.4g}" for name, value in latest.items())
             bar.update(task, completed=done, total=total, description=shown or "training")
 
-        scores = train(recipe, tell)
+        scores = start(recipe, tell)
     if not first:
         return 0
     print(recipe.out / "model")

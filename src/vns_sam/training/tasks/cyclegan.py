@@ -1,0 +1,90 @@
+"""CycleGAN: two generators and two discriminators, which are optimised in turns and not by one sum of losses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from vns_sam.lowlight import losses
+from vns_sam.lowlight.discriminator import PatchDiscriminator
+from vns_sam.lowlight.generator import GeneratorConfig, ResnetGenerator, init_weights
+from vns_sam.lowlight.model import save_generator
+from vns_sam.training.gan_recipe import GanRecipe
+
+
+@dataclass(frozen=True)
+class Made:
+    """What the generators make of a batch, each (B, 3, S, S) in [-1, 1].
+
+    Attributes:
+        dark: Of the bright pictures.
+        bright: Of the dark pictures.
+        bright_again: Of ``dark``.
+        dark_again: Of ``bright``.
+    """
+
+    dark: torch.Tensor
+    bright: torch.Tensor
+    bright_again: torch.Tensor
+    dark_again: torch.Tensor
+
+
+class CycleGanTask(nn.Module):
+    """The four networks and their losses (Zhu et al. 2017, equations 1 to 3, and section 5.2 for the identity).
+
+    Attributes:
+        darken, brighten: The generators.
+        judge_dark, judge_bright: The discriminators of dark and of bright pictures.
+    """
+
+    def __init__(self, recipe: GanRecipe) -> None:
+        super().__init__()
+        config = GeneratorConfig(recipe.ngf, recipe.blocks)
+        self.darken, self.brighten = ResnetGenerator(config), ResnetGenerator(config)
+        self.judge_dark, self.judge_bright = PatchDiscriminator(recipe.ndf), PatchDiscriminator(recipe.ndf)
+        self.cycle, self.identity = recipe.cycle, recipe.cycle * recipe.identity
+        init_weights(self)
+
+    @property
+    def generators(self) -> nn.ModuleList:
+        """Both generators."""
+        return nn.ModuleList([self.darken, self.brighten])
+
+    @property
+    def judges(self) -> nn.ModuleList:
+        """Both discriminators."""
+        return nn.ModuleList([self.judge_dark, self.judge_bright])
+
+    def make(self, bright: torch.Tensor, dark: torch.Tensor) -> Made:
+        """Translates a batch, (B, 3, S, S) each in [-1, 1], there and back."""
+        made_dark, made_bright = self.darken(bright), self.brighten(dark)
+        return Made(made_dark, made_bright, self.brighten(made_dark), self.darken(made_bright))
+
+    def generator_losses(self, bright: torch.Tensor, dark: torch.Tensor, made: Made) -> dict[str, torch.Tensor]:
+        """Weighted losses of both generators; their sum is what is minimised."""
+        terms = {
+            "gan_dark": losses.adversarial(self.judge_dark(made.dark), real=True),
+            "gan_bright": losses.adversarial(self.judge_bright(made.bright), real=True),
+            "cycle_bright": self.cycle * losses.cycle(made.bright_again, bright),
+            "cycle_dark": self.cycle * losses.cycle(made.dark_again, dark),
+        }
+        if self.identity:
+            terms["identity_dark"] = self.identity * losses.identity(self.darken(dark), dark)
+            terms["identity_bright"] = self.identity * losses.identity(self.brighten(bright), bright)
+        return terms
+
+    def judge_losses(
+        self, bright: torch.Tensor, dark: torch.Tensor, made_bright: torch.Tensor, made_dark: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        """Losses of both discriminators; made pictures come without a graph."""
+        return {
+            "judge_dark": losses.discriminator(self.judge_dark(dark), self.judge_dark(made_dark)),
+            "judge_bright": losses.discriminator(self.judge_bright(bright), self.judge_bright(made_bright)),
+        }
+
+    def export(self, folder: Path) -> None:
+        """Writes the generator that darkens, as users load it."""
+        save_generator(self.darken, folder)

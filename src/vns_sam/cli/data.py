@@ -4,6 +4,9 @@ vns-sam data list                     the sets that the field trains and measure
 vns-sam data build vns-seg ...        the training set and the tests of VNS-SAM from the archives as downloaded
 vns-sam data check DIR                a doctor for a set
 vns-sam data import SRC --out DIR     COCO or YOLO annotations as a set
+vns-sam data enrich SRC --out DIR     parts of masks as training samples of their own
+vns-sam data darken SRC --out DIR     the same set at night
+vns-sam data realism REAL              how much darkened pictures are like real ones
 vns-sam data score DIR                how little the objects of a set stand out
 """
 
@@ -17,6 +20,9 @@ ACTIONS = {
     "build": "assemble a benchmark from archives and folders as downloaded",
     "check": "find and repair what is wrong with a set",
     "import": "turn COCO or YOLO annotations into a set",
+    "enrich": "each large part of a mask as a training sample of its own",
+    "darken": "the same set at night, masks kept",
+    "realism": "how much darkened pictures are like real dark ones",
     "score": "the VNS-score of every picture of a set",
 }
 

@@ -32,7 +32,8 @@ def test_mask_and_alpha(model: list[str], capsys: pytest.CaptureFixture[str]) ->
     assert "bike_mask.png\nbike_alpha.png\nbike_overlay.png\n" in capsys.readouterr().out
     with Image.open("bike_mask.png") as mask, Image.open("bike_alpha.png") as alpha:
         assert alpha.mode == "L"
-        assert ((np.asarray(alpha) > 127) == (np.asarray(mask) > 0)).all()
+        assert (np.asarray(mask)[np.asarray(alpha) > 127] == 255).all()
+        assert (np.asarray(mask)[np.asarray(alpha) < 127] == 0).all()
 
 
 @pytest.mark.parametrize(

@@ -18,14 +18,13 @@ import torch
 import yaml
 from torch.utils.data import DataLoader
 
-from vns_sam.data.training_set import TrainingSet, collate
+from vns_sam.data.training_set import collate
 from vns_sam.errors import MissingExtraError, UsageError
 from vns_sam.training.ema import Ema
 from vns_sam.training.recipe import Optim, Recipe, dump_recipe, parse_recipe
 from vns_sam.training.state import load_state, save_state
 from vns_sam.training.tasks import Task, build_task
 from vns_sam.training.tracking import Tracker
-from vns_sam.training.validation import Validator
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +58,7 @@ def train(recipe: Recipe, progress: Progress = lambda done, total, values: None)
     optimizer = _optimizer(task, recipe)
     state = _resume(recipe, task, optimizer) or {"step": 0, "best": -1.0}
     step, best = int(state["step"]), float(state["best"])
-    loader = _loader(recipe, step, accelerator.process_index, accelerator.num_processes)
+    loader = _loader(recipe, task, step, accelerator.process_index, accelerator.num_processes)
     model, optimizer = accelerator.prepare(task.to(accelerator.device), optimizer)
     if "scaler" in state and accelerator.scaler is not None:
         accelerator.scaler.load_state_dict(state["scaler"])
@@ -68,7 +67,7 @@ def train(recipe: Recipe, progress: Progress = lambda done, total, values: None)
     if main:
         recipe.out.mkdir(parents=True, exist_ok=True)
         (recipe.out / "recipe.yaml").write_text(dump_recipe(recipe))
-    validator = Validator(recipe.data, recipe.validation) if main else None
+    validator = task.validator(recipe) if main else None
     tracker = Tracker(recipe.out, step, tensorboard=recipe.tensorboard) if main else None
     if validator and step == 0:
         validator(task.model, limit=2)  # a broken validation set fails now, not after an hour
@@ -141,12 +140,11 @@ def _set_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
         group["lr"] = group["peak"] * factor
 
 
-def _loader(recipe: Recipe, done: int, rank: int, processes: int) -> DataLoader[Any]:
+def _loader(recipe: Recipe, task: Task, done: int, rank: int, processes: int) -> DataLoader[Any]:
     """Batches of this process from step ``done`` on."""
     step_size = recipe.batch_size * recipe.accumulate * processes
     length = recipe.steps * step_size
-    edges = recipe.task == "vns-sam"
-    dataset = TrainingSet(recipe.data, length=length, step_size=step_size, seed=recipe.seed, edges=edges)
+    dataset = task.samples(recipe, length=length, step_size=step_size)
     starts = range(done * step_size + rank * recipe.batch_size, length, processes * recipe.batch_size)
     batches = [list(range(start, start + recipe.batch_size)) for start in starts]
     return DataLoader(

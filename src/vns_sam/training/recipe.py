@@ -53,22 +53,56 @@ class Validation:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class Dis:
+    """What the tasks "gt-encoder" and "dis-sam" have of their own."""
+
+    model: dict[str, Any] = field(default_factory=dict)
+    """Fields of ``DisSamConfig``; ``base`` is the first stage, sam-tiny without it."""
+    preset: Literal["paper", "released"] = "paper"
+    """"paper": flips left to right, norms of convolutions in the orthogonality loss, ground-truth encoder in eval
+    mode. "released": what the authors' code does."""
+    stages: tuple[str, ...] = ()
+    """Models whose masks are refined in training; the first stage alone when empty."""
+    encoder: Path | None = None
+    """Trained ground-truth encoder; None trains one first, into ``out/gt_encoder``."""
+    encoder_steps: Positive = 1000
+    """Optimiser steps of that training."""
+    encoder_lr: float = 1e-4
+    """Its peak learning rate."""
+    cache: Path | None = None
+    """Folder of coarse masks and synthetic pictures, ``out/cache`` without it."""
+    thin: Annotated[int, Field(ge=0)] = 0
+    """Synthetic pictures of thin structures, laid over the pictures of the sets."""
+    thin_weight: Annotated[float, Field(gt=0)] = 1.0
+    """How often they are drawn, relative to ``data.sets``."""
+    views: Literal["whole", "object"] = "whole"
+    """What a sample shows: the whole picture, as published, or one object's surroundings, some of them in part."""
+    colour: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of samples in other colours."""
+    drop: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of samples without a coarse mask."""
+
+
+@dataclass(frozen=True, config=_STRICT)
 class Recipe:
     """One training run."""
 
-    task: Literal["sam", "vns-sam", "hq-sam", "sam-tune"]
+    task: Literal["sam", "vns-sam", "hq-sam", "sam-tune", "gt-encoder", "dis-sam"]
     """"sam" trains a tiny SAM from scratch, "vns-sam" and "hq-sam" a method's modules on a frozen SAM, "sam-tune" a
-    part of a SAM itself."""
+    part of a SAM itself, "gt-encoder" and "dis-sam" the two networks of DIS-SAM's second stage."""
     data: TrainingData
     out: Path
     """Folder of the run: log, checkpoints, and the trained model under ``model/``."""
     init: str | None = None
     """What to start from, a name, folder or hub id. "sam": the folder to continue from, or None for ImageNet weights;
-    "vns-sam", "hq-sam": the frozen SAM, or a trained model of the task to continue; "sam-tune": the SAM."""
+    "vns-sam", "hq-sam": the frozen SAM, or a trained model of the task to continue; "sam-tune": the SAM; "dis-sam": a
+    DIS-SAM's folder or an IS-Net's file to continue, or None for a fresh IS-Net."""
     vns: dict[str, Any] | None = None
     """Fields of ``VnsSamConfig`` for the task "vns-sam"; the rest follows what the run starts from."""
     hq: dict[str, Any] | None = None
     """Fields of ``HqSamConfig`` for the task "hq-sam"; the rest follows what the run starts from."""
+    dis: Dis | None = None
+    """Of the tasks "gt-encoder" and "dis-sam"."""
     tune: Tune = "decoder"
     """What the task "sam-tune" trains: the mask tokens' MLPs, the mask decoder, or the image encoder too."""
     bce: Literal["mean", "weighted"] = "weighted"
@@ -110,7 +144,7 @@ def load_recipe(path: str | Path) -> Recipe:
 
 def parse_recipe(values: dict[str, Any], source: str) -> Recipe:
     """Checks a recipe's fields; see :func:`load_recipe`."""
-    parts = (Recipe, TrainingData, SceneMix, Optim, Validation)
+    parts = (Recipe, TrainingData, SceneMix, Dis, Optim, Validation)
     return check_fields(_ADAPTER, values, source, parts, "see docs/training.md")
 
 

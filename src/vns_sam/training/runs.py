@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from vns_sam.training.chain import train_all
 from vns_sam.training.fields import read_values
 from vns_sam.training.gan_recipe import GanRecipe, parse_gan_recipe
-from vns_sam.training.loop import Progress, train
+from vns_sam.training.loop import Progress
 from vns_sam.training.recipe import Recipe, parse_recipe
 
 AnyRecipe = Recipe | GanRecipe
@@ -26,7 +27,7 @@ def load_any(path: str | Path) -> AnyRecipe:
 def start(recipe: AnyRecipe, progress: Progress) -> dict[str, float]:
     """Runs or continues it; see :func:`vns_sam.training.loop.train` and :func:`vns_sam.training.gan.train_gan`."""
     if isinstance(recipe, Recipe):
-        return train(recipe, progress)
+        return train_all(recipe, progress)
     from vns_sam.training.gan import train_gan
 
     return train_gan(recipe, progress)

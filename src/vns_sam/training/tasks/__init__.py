@@ -6,13 +6,21 @@ from __future__ import annotations
 
 from vns_sam.training.recipe import Recipe
 from vns_sam.training.tasks.base import Task
+from vns_sam.training.tasks.dis import DisTask, GtEncoderTask
 from vns_sam.training.tasks.frozen import HqTask, VnsTask
 from vns_sam.training.tasks.scratch import SamTask
 from vns_sam.training.tasks.tune import SamTuneTask
 
 __all__ = ["Task", "build_task"]
 
-_TASKS: dict[str, type[Task]] = {"sam": SamTask, "vns-sam": VnsTask, "hq-sam": HqTask, "sam-tune": SamTuneTask}
+_TASKS: dict[str, type[Task]] = {
+    "sam": SamTask,
+    "vns-sam": VnsTask,
+    "hq-sam": HqTask,
+    "sam-tune": SamTuneTask,
+    "gt-encoder": GtEncoderTask,
+    "dis-sam": DisTask,
+}
 
 
 def build_task(recipe: Recipe) -> Task:

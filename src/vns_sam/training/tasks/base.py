@@ -5,17 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from vns_sam.data.training_set import TrainingSet
+from vns_sam.dis.isnet import GtEncoder
 from vns_sam.prompts.clicks import Click, next_click
 from vns_sam.sam.promptable import PromptableNetwork
 from vns_sam.training.recipe import Recipe
+from vns_sam.training.validation import Validator
 from vns_sam.types import ImageFeatures, PromptBatch
+
+
+class Validate(Protocol):
+    """Scores a model by set, with their ``mean``; ``limit`` pictures of each set at most."""
+
+    def __call__(self, model: Any, limit: int | None = None) -> dict[str, float]:
+        """Runs the validation."""
 
 
 class Task(nn.Module):
@@ -25,7 +35,19 @@ class Task(nn.Module):
         model: What is validated and saved.
     """
 
-    model: PromptableNetwork
+    model: PromptableNetwork | GtEncoder
+
+    def samples(self, recipe: Recipe, *, length: int, step_size: int) -> TrainingSet:
+        """The run's samples by position.
+
+        Raises:
+            DataError: A set is missing or empty.
+        """
+        return TrainingSet(recipe.data, length=length, step_size=step_size, seed=recipe.seed)
+
+    def validator(self, recipe: Recipe) -> Validate:
+        """What scores the model on held-out pictures."""
+        return Validator(recipe.data, recipe.validation)
 
     def groups(self, recipe: Recipe) -> list[dict[str, Any]]:
         """Parameter groups, each with its ``peak`` learning rate."""

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import torch
 
+from vns_sam.data.training_set import TrainingSet
 from vns_sam.errors import UsageError
 from vns_sam.hq.config import HqSamConfig
 from vns_sam.hq.model import HqSamModel
@@ -49,6 +50,10 @@ class VnsTask(FrozenSamTask):
         super().__init__()
         self.model = _begin(VnsSamModel, VnsSamConfig, recipe.init or "sam-tiny", recipe.vns or {})
         self.bce = recipe.bce
+
+    def samples(self, recipe: Recipe, *, length: int, step_size: int) -> TrainingSet:
+        """Samples with edges."""
+        return TrainingSet(recipe.data, length=length, step_size=step_size, seed=recipe.seed, edges=True)
 
     def forward(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Means over the prompt slots of the terms of :func:`vns_sam.vns.losses.vns_loss`, at half the view's size."""

@@ -1,0 +1,186 @@
+"""The tasks "gt-encoder" and "dis-sam": the two networks of DIS-SAM's second stage (sections III-C and III-D)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vns_sam.data.thin import write_thin_set
+from vns_sam.data.training_set import split_pairs
+from vns_sam.dis.config import DisSamConfig
+from vns_sam.dis.isnet import GtEncoder, IsNet
+from vns_sam.dis.losses import dis_loss, ortho_loss
+from vns_sam.dis.model import DisSamModel
+from vns_sam.dis.official import load_isnet
+from vns_sam.errors import UsageError
+from vns_sam.inference.load import load_model
+from vns_sam.sam.checkpoints import load_weights, read_checkpoint, write_checkpoint
+from vns_sam.sam.meta import read_tensors
+from vns_sam.sam.promptable import PromptableNetwork
+from vns_sam.training.coarse import CoarseCache, fingerprint
+from vns_sam.training.recipe import Dis, Recipe
+from vns_sam.training.refinement import THIN, RefinementSet, RefinementValidator, all_pairs, held_out
+from vns_sam.training.tasks.base import Task, Validate
+
+GT_ENCODER = "gt-encoder"
+"""Model type of a saved ground-truth encoder."""
+BASE = "sam-tiny"
+
+
+class RefinementTask(Task):
+    """Base of the two: the same samples, the same orthogonality loss, everything trained."""
+
+    model: DisSamModel | GtEncoder
+
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__()
+        self.dis = recipe.dis or Dis()
+        self.cache: CoarseCache | None = None
+
+    def samples(self, recipe: Recipe, *, length: int, step_size: int) -> RefinementSet:
+        """Pictures, coarse masks and boxes; synthetic pictures are written before the first sample is asked for."""
+        thin = make_thin(recipe)
+        return RefinementSet(
+            recipe.data, self.dis, self.cache, thin, length=length, step_size=step_size, seed=recipe.seed
+        )
+
+    def validator(self, recipe: Recipe) -> Validate:
+        """Mean of IoU and boundary IoU on held-out pictures."""
+        held = held_out(recipe.data, make_thin(recipe))
+        return RefinementValidator(self.samples(recipe, length=1, step_size=1), held, recipe.validation.limit)
+
+    def groups(self, recipe: Recipe) -> list[dict[str, Any]]:
+        """One group."""
+        return [{"params": [p for p in self.model.parameters() if p.requires_grad], "peak": recipe.optim.lr}]
+
+
+class GtEncoderTask(RefinementTask):
+    """Trains the ground-truth encoder to give masks back."""
+
+    model: GtEncoder
+
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__(recipe)
+        self.config = make_config(self.dis)
+        self.model = GtEncoder(self.config.width).train()
+
+    def forward(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Terms of :func:`vns_sam.dis.losses.dis_loss` without features, and ``ortho``."""
+        label = batch["label"].float() / 255
+        terms = dis_loss(self.model.side_logits(self.model.features(label), label), label)
+        return {**terms, "ortho": ortho_loss(self.model.named_parameters(), self.dis.preset)}
+
+    def trained_state(self) -> dict[str, torch.Tensor]:
+        """The whole network."""
+        return self.model.state_dict()
+
+    def export(self, folder: Path) -> None:
+        """Writes a folder for :func:`load_gt_encoder`."""
+        config = {"model_type": GT_ENCODER, "width": self.config.width}
+        write_checkpoint(folder, config, self.model.state_dict(), torch.float32)
+
+
+class DisTask(RefinementTask):
+    """Trains IS-Net on the coarse masks of frozen first stages."""
+
+    model: DisSamModel
+
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__(recipe)
+        if self.dis.encoder is None:
+            raise UsageError(
+                "the task 'dis-sam' needs 'dis.encoder', a trained ground-truth encoder",
+                hint="start it with vns-sam train, which trains one first",
+            )
+        config = make_config(self.dis)
+        first = load_model(config.base).requires_grad_(False)
+        self.model = DisSamModel(config, first, _begin(recipe.init, config)).train()
+        self.encoder = load_gt_encoder(self.dis.encoder, config.width)
+        self.encoder.train(self.dis.preset == "released")
+        self._prepare_coarse(recipe, first)
+
+    def _prepare_coarse(self, recipe: Recipe, first: PromptableNetwork) -> None:
+        """Makes the coarse masks that are not there yet; several processes make the same files."""
+        choice, side = self.model.config.choice, recipe.data.cache_side
+        names = self.dis.stages or (self.model.config.base,)
+        stages = [first if name == self.model.config.base else load_model(name) for name in names]
+        self.cache = CoarseCache(cache_folder(recipe) / "coarse", side, [fingerprint(m, choice) for m in stages])
+        samples = self.samples(recipe, length=1, step_size=1)
+        pairs = all_pairs(samples, held_out(recipe.data, make_thin(recipe)))
+        self.cache.fill(stages, pairs, samples.read_plain, choice)
+
+    def forward(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Terms of :func:`vns_sam.dis.losses.dis_loss`, and ``ortho``."""
+        label = batch["label"].float() / 255
+        shift = label.new_tensor([0.5, 0.5, 0.5, 0, 0])[:, None, None]
+        channels = batch["input"].float() / 255 - shift
+        network = self.model.network
+        features = network.features(channels)
+        with torch.no_grad():
+            wanted = self.encoder.features(label)
+        terms = dis_loss(network.side_logits(features, label), label, features, wanted)
+        return {**terms, "ortho": ortho_loss(network.named_parameters(), self.dis.preset)}
+
+    def trained_state(self) -> dict[str, torch.Tensor]:
+        """IS-Net, by the model's names."""
+        return {f"network.{name}": value for name, value in self.model.network.state_dict().items()}
+
+    def export(self, folder: Path) -> None:
+        """Writes a folder for ``load_model``, in half precision; it names the first stage."""
+        self.model.save_pretrained(folder, dtype=torch.float16)
+
+
+def make_config(dis: Dis) -> DisSamConfig:
+    """The model's configuration that a recipe asks for.
+
+    Raises:
+        UsageError: A field does not exist or has a value that is not allowed.
+    """
+    return DisSamConfig.make(**{"base": BASE, **dis.model})
+
+
+def cache_folder(recipe: Recipe) -> Path:
+    """Where coarse masks and synthetic pictures are kept."""
+    given = None if recipe.dis is None else recipe.dis.cache
+    return recipe.out / "cache" if given is None else given
+
+
+def make_thin(recipe: Recipe) -> Path | None:
+    """Writes the synthetic pictures that are missing; the folder that holds the set, or None without any.
+
+    They are laid over pictures that training uses; each depends on the seed and its number alone.
+    """
+    if recipe.dis is None or recipe.dis.thin == 0:
+        return None
+    folder = cache_folder(recipe)
+    pictures = [pair.image for name in recipe.data.sets for pair in split_pairs(recipe.data.root, name)[0]]
+    write_thin_set(folder / THIN, pictures, recipe.dis.thin, side=recipe.data.cache_side, seed=recipe.seed)
+    return folder
+
+
+def load_gt_encoder(folder: Path, width: float) -> GtEncoder:
+    """Reads a ground-truth encoder, frozen: a folder that the task "gt-encoder" wrote, or a file of tensors.
+
+    Raises:
+        CheckpointError: It is missing, damaged or of another width.
+    """
+    state = read_checkpoint(folder, GT_ENCODER)[1] if folder.is_dir() else read_tensors(folder)
+    encoder = GtEncoder(width)
+    load_weights(encoder, state, folder)
+    return encoder.requires_grad_(False).eval()
+
+
+def _begin(init: str | None, config: DisSamConfig) -> IsNet | None:
+    """The IS-Net to continue, or None for a fresh one."""
+    if init is None:
+        return None
+    if Path(init).is_file():
+        return load_isnet(read_tensors(init), init, inflate=True).train()
+    model = load_model(init)
+    if not isinstance(model, DisSamModel) or model.config.width != config.width:
+        raise UsageError(
+            f"expected a DIS-SAM of width {config.width:g} as 'init', '{init}' is none", hint="see dis.model.width"
+        )
+    return model.network.train()

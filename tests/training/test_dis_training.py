@@ -1,0 +1,152 @@
+"""DIS-SAM's training: one recipe from nothing to a model, resumed, with a cache that knows what is stale."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+from workshop import narrow_sam
+
+from vns_sam.data.scenes import Scene
+from vns_sam.data.training_set import split_pairs
+from vns_sam.dis.model import DisSamModel
+from vns_sam.errors import DataError, UsageError
+from vns_sam.inference.load import load_model
+from vns_sam.training.chain import train_all
+from vns_sam.training.coarse import CoarseCache, fingerprint
+from vns_sam.training.loop import train
+from vns_sam.training.recipe import Dis, Recipe, load_recipe
+from vns_sam.training.refinement import flip
+from vns_sam.training.tasks import build_task
+from vns_sam.training.tracking import read_log
+
+
+@pytest.fixture
+def recipe(recipe_file: Path, workshop: Path) -> Recipe:
+    values = yaml.safe_load(recipe_file.read_text())
+    values |= {"task": "dis-sam", "steps": 4, "accumulate": 1, "init": None, "checkpoint_every": 2}
+    values["dis"] = {
+        "model": {"base": str(workshop / "init"), "width": 0.1, "image_size": 64, "choice": "single"},
+        "encoder_steps": 2,
+        "views": "object",
+        "thin": 3,
+    }
+    values["data"]["cache_side"] = 64
+    recipe_file.write_text(yaml.safe_dump(values))
+    return load_recipe(recipe_file)
+
+
+def test_one_recipe_trains_both_networks(recipe: Recipe) -> None:
+    scores = train_all(recipe)
+    assert set(scores) - {"thin"} == {"disks", "mean"}
+    (line,) = [line for line in read_log(recipe.out) if line["step"] == 4 and "loss" in line]
+    assert {"mask", "sides", "features", "ortho"} <= set(line)
+    (line,) = [line for line in read_log(recipe.out / "gt_encoder") if line["step"] == 2 and "loss" in line]
+    assert {"mask", "sides", "ortho"} <= set(line)
+    model = load_model(recipe.out / "model")
+    assert isinstance(model, DisSamModel)
+    assert (model.config.width, model.first.name) == (0.1, "narrow")
+    first = load_file(Path(model.config.base) / "model.safetensors")
+    assert all(torch.equal(value, first[key]) for key, value in model.first.state_dict().items())
+    assert len(list((recipe.out / "cache" / "thin" / "images").iterdir())) == 3
+    assert train_all(recipe) == {}  # both runs are done
+
+
+def test_a_stopped_run_continues_to_the_same_weights(recipe: Recipe) -> None:
+    shared = replace(recipe.dis or Dis(), cache=recipe.out.parent / "cache", thin=0)
+    recipe = replace(recipe, dis=shared)
+
+    class Stop(Exception):
+        pass
+
+    def stop(done: int, total: int, values: dict[str, float]) -> None:
+        if (done, total) == (3, 4):
+            raise Stop
+
+    with pytest.raises(Stop):
+        train_all(recipe, stop)
+    train_all(recipe)
+    straight = replace(recipe, out=recipe.out.parent / "straight")
+    train_all(straight)
+    resumed, expected = (load_file(r.out / "model" / "model.safetensors") for r in (recipe, straight))
+    assert all(torch.equal(resumed[key], expected[key]) for key in expected)
+
+
+def test_the_encoder_is_frozen_and_in_the_presets_mode(recipe: Recipe) -> None:
+    train(replace(recipe, task="gt-encoder", out=recipe.out / "encoder", steps=1))
+    for preset, mode in (("paper", False), ("released", True)):
+        dis = replace(recipe.dis or Dis(), encoder=recipe.out / "encoder" / "model", preset=preset, thin=0)
+        task = build_task(replace(recipe, dis=dis))
+        assert task.encoder.training is mode
+        assert not any(p.requires_grad for p in task.encoder.parameters())
+        trained = {id(p) for group in task.groups(recipe) for p in group["params"]}
+        assert trained == {id(p) for p in task.model.network.parameters()}
+
+
+def test_the_loss_falls(recipe: Recipe) -> None:
+    recipe = replace(recipe, task="gt-encoder", steps=25, optim=replace(recipe.optim, lr=3e-3), log_every=5)
+    train(replace(recipe, dis=replace(recipe.dis or Dis(), thin=0)))
+    log = [line for line in read_log(recipe.out) if "loss" in line]
+    assert log[-1]["mask"] < 0.8 * log[0]["mask"]
+
+
+def test_a_run_without_an_encoder_says_how(recipe: Recipe) -> None:
+    with pytest.raises(UsageError, match=r"needs 'dis\.encoder'"):
+        train(recipe)
+
+
+def test_samples_are_a_function_of_their_position(recipe: Recipe) -> None:
+    dis = replace(recipe.dis or Dis(), drop=0.0, thin=0)
+    task = build_task(replace(recipe, task="gt-encoder", dis=dis))
+    samples = task.samples(recipe, length=40, step_size=2)
+    one, again = samples[7], samples[7]
+    assert all(np.array_equal(one[key], again[key]) for key in one)
+    for position in range(12):
+        sample = samples[position]
+        assert (sample["input"].shape, sample["label"].shape) == ((5, 64, 64), (1, 64, 64))
+        assert sample["input"].dtype == sample["label"].dtype == np.uint8
+        assert set(np.unique(sample["input"][4])) <= {0, 255}
+        covered = sample["label"][0] > 127
+        assert covered.any()
+        assert (sample["input"][4] > 0)[covered].mean() > 0.9
+
+
+def test_flips_of_the_presets() -> None:
+    values = np.arange(4, dtype=np.uint8).reshape(2, 2, 1)
+    rng = np.random.default_rng(0)
+    seen = {
+        preset: {flip(values, Dis(preset=preset), rng).tobytes() for _ in range(60)} for preset in ("paper", "released")
+    }
+    ways = [values, values[:, ::-1], values[::-1], values[::-1, ::-1]]
+    assert seen["paper"] == {way.tobytes() for way in ways[:2]}
+    assert seen["released"] == {way.tobytes() for way in ways}
+
+
+def test_coarse_masks_are_made_once_and_never_stale(
+    workshop: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pairs = split_pairs(workshop / "data", "disks")[0][:3]
+    image = np.zeros((32, 32, 3), np.uint8)
+    scene = Scene(image, np.stack([cv2.circle(image[..., 0].copy(), (16, 16), 8, 1, -1) > 0] * 2))
+    models = [narrow_sam(0), narrow_sam(1)]
+    prints = [fingerprint(model, "single") for model in models]
+    assert prints[0] != prints[1] != fingerprint(models[1], "first")
+    cache = CoarseCache(tmp_path / "c", 32, prints)
+    with pytest.raises(DataError, match="no usable coarse mask"):
+        cache.read(pairs[0], 0)
+    assert cache.fill(models, pairs, lambda pair: scene, "single") == 6
+    assert cache.fill(models, pairs, lambda pair: scene, "single") == 0
+    assert cache.read(pairs[2], 1).shape == (2, 32, 32)
+    changed = tmp_path / "changed.png"
+    changed.write_bytes(pairs[0].mask.read_bytes() + b"x")
+    moved = [replace(pairs[0], mask=changed), *pairs[1:]]
+    with caplog.at_level(logging.INFO):
+        assert cache.fill(models, moved, lambda pair: scene, "single") == 2
+    assert "4 coarse masks at hand, 2 to make, 2 stale" in caplog.text

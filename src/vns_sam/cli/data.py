@@ -6,7 +6,7 @@ vns-sam data check DIR                a doctor for a set
 vns-sam data import SRC --out DIR     COCO or YOLO annotations as a set
 vns-sam data enrich SRC --out DIR     parts of masks as training samples of their own
 vns-sam data darken SRC --out DIR     the same set at night
-vns-sam data realism REAL              how much darkened pictures are like real ones
+vns-sam data realism REAL             how much darkened pictures are like real ones
 vns-sam data score DIR                how little the objects of a set stand out
 """
 

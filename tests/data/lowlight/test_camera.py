@@ -96,6 +96,13 @@ def test_name_and_seed_decide() -> None:
     assert generator_for(0, "frog").integers(1 << 30) == 977150418
 
 
+def test_large_pictures_are_exposed_in_strips_that_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = scene(0)
+    whole = CameraDarkener()(image, "a").image
+    monkeypatch.setattr("vns_sam.data.lowlight.camera.STRIP", 7 * 64 + 3)
+    assert np.array_equal(CameraDarkener()(image, "a").image, whole)
+
+
 def test_the_file_is_the_jpeg_that_was_drawn() -> None:
     dark = CameraDarkener()(scene(0), "a")
     file = Image.open(io.BytesIO(dark.encode()))

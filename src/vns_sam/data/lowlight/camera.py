@@ -32,6 +32,9 @@ QUALITY = (70, 95)
 DARKEST = -14.0
 """Stops beyond which nothing but noise is left."""
 
+STRIP = 2**18
+"""Pixels exposed at a time, which bounds memory; the noise does not depend on it."""
+
 _SOLVED_SIDE = 128
 _WEIGHTS = np.array([0.299, 0.587, 0.114], np.float32)
 
@@ -135,6 +138,14 @@ def draw_shot(image: np.ndarray, rng: np.random.Generator, strength: float = 1.0
 
 def take(image: np.ndarray, shot: Shot, rng: np.random.Generator) -> np.ndarray:
     """Takes a picture (H, W, 3) uint8 RGB once more, as ``shot`` says; the JPEG is left to whoever stores it."""
+    taken = np.empty_like(image)
+    rows = max(1, STRIP // image.shape[1])
+    for top in range(0, len(image), rows):
+        taken[top : top + rows] = _expose(image[top : top + rows], shot, rng)
+    return taken
+
+
+def _expose(image: np.ndarray, shot: Shot, rng: np.random.Generator) -> np.ndarray:
     light = to_linear(image)
     light *= shot.gains
     noise = rng.standard_normal(light.shape, dtype=np.float32)

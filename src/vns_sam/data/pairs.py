@@ -80,7 +80,7 @@ def find_pairs(
     if split is not None and is_set(root, (own,)):
         folders, split = (root / own[0], root / own[1]), None
     else:
-        folders = _set_folders(root)
+        folders = set_folders(root)
     images, masks = map(_files_by_stem, folders)
     stems = sorted(images) if split is None else _read_split(root, split)
     if not stems:
@@ -169,10 +169,16 @@ def _read_values(path: Path, *, allow_colour: bool = True) -> tuple[np.ndarray, 
     return values, False
 
 
-def _set_folders(root: Path) -> tuple[Path, Path]:
+def set_folders(root: Path) -> tuple[Path, Path]:
     """The folders of a set's pictures and masks: the first of :data:`FOLDERS` that are there, else the house's."""
     images, masks = next((names for names in FOLDERS if is_set(root, (names,))), FOLDERS[0])
     return root / images, root / masks
+
+
+def picture_folder(root: Path) -> Path:
+    """Where to look for pictures: in a set its folder of them, with or without masks beside it; else ``root``."""
+    images = set_folders(root)[0]
+    return images if images.is_dir() else root
 
 
 def _has_gray_palette(file: Image.Image) -> bool:

@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 
 from vns_sam.data.lowlight.luminance import Luminance, measure, pooled
+from vns_sam.data.pairs import picture_folder
 from vns_sam.errors import DataError
 from vns_sam.images.read import find_images, read_image
 from vns_sam.sam.promptable import PromptableNetwork
@@ -93,7 +94,7 @@ def gather(
 
     Args:
         name: What the report calls it.
-        folder: A set with ``images/``, or a folder of pictures.
+        folder: A set, see :mod:`vns_sam.data.pairs`, or a folder of pictures.
         model: Whose features are taken.
         below: Pictures of this mean luminance and more are left out.
         limit: Pictures taken at most, spread evenly over the names.
@@ -102,7 +103,7 @@ def gather(
     Raises:
         DataError: There is no picture, or too few are left.
     """
-    place = folder / "images" if (folder / "images").is_dir() else folder
+    place = picture_folder(folder)
     names = find_images(place)
     if limit is not None and len(names) > limit:
         names = [names[k * len(names) // limit] for k in range(limit)]

@@ -118,12 +118,26 @@ def test_a_plain_folder_keeps_its_order(tmp_path: Path) -> None:
     assert "was there before, trip/b.jpg" in outcomes[2].error
 
 
+def test_a_set_with_the_folders_of_dis5k(disks: Path, tmp_path: Path) -> None:
+    (disks / "images").rename(disks / "im")
+    (disks / "masks").rename(disks / "gt")
+    (disks / "list").mkdir()
+    (disks / "train.txt").rename(disks / "list" / "train.txt")
+    outcomes = darken(disks, tmp_path / "dark")
+    assert [outcome.source for outcome in outcomes] == [f"im/00{i}.png" for i in range(6)]
+    assert read_mask(find_pairs(tmp_path / "dark", "train")[2].mask).any()
+
+
 def test_wrong_places_are_refused(disks: Path, tmp_path: Path) -> None:
     for out in (disks, disks / "dark"):
         with pytest.raises(UsageError, match="outside of"):
             plan_run(disks, out)
     with pytest.raises(DataError, match="expected a new folder"):
         plan_run(disks, write_disks(tmp_path / "other", 1))
+    (disks / "masks").rename(disks / "masks_train")
+    (disks / "images").rename(disks / "images_train")
+    with pytest.raises(DataError, match="expected pictures only"):
+        plan_run(disks, tmp_path / "dark")
     with pytest.raises(DataError, match="found no folder there"):
         plan_run(tmp_path / "nothing", tmp_path / "dark")
 

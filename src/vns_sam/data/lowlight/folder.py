@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
@@ -15,6 +16,7 @@ from typing import Any
 
 from vns_sam.data.lowlight.darkener import Darkener
 from vns_sam.data.lowlight.luminance import Luminance, measure
+from vns_sam.data.pairs import picture_folder, set_folders
 from vns_sam.errors import DataError, UsageError
 from vns_sam.images.read import find_images, read_image
 from vns_sam.images.write import atomic_path, check_writable, link_or_copy, write_text
@@ -23,9 +25,10 @@ from vns_sam.metrics.workers import process_pool, worker_died
 logger = logging.getLogger(__name__)
 
 MANIFEST = "manifest.jsonl"
-IMAGES = "images"
-MASKS = ("masks", "masks_instance", "masks_ignore")
-"""Folders of a set whose files go with the pictures."""
+MORE_MASKS = ("masks_instance", "masks_ignore")
+"""Folders of a set, beside the one of its masks, whose files go with the pictures."""
+
+_MASKS = re.compile(r"gts?|masks?([_-].*)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class DarkenRun:
     """What to make dark.
 
     Attributes:
-        source: A set with ``images/``, or a folder of pictures in any order.
+        source: A set, see :mod:`vns_sam.data.pairs`, or a folder of pictures in any order.
         out: Where the result goes, laid out as the source is.
         names: The pictures, relative to ``source``.
     """
@@ -41,11 +44,6 @@ class DarkenRun:
     source: Path
     out: Path
     names: tuple[str, ...]
-
-    @property
-    def is_set(self) -> bool:
-        """Whether the source has the layout of a set, see :mod:`vns_sam.data.pairs`."""
-        return (self.source / IMAGES).is_dir()
 
 
 @dataclass(frozen=True)
@@ -81,7 +79,8 @@ def plan_run(source: Path, out: Path) -> DarkenRun:
 
     Raises:
         UsageError: The output is the source or lies inside it.
-        DataError: There is no picture, or the output holds something else than an earlier run of this command.
+        DataError: There is no picture; the source has masks but not as a set has them, so that they would be made
+            dark, too; or the output holds something else than an earlier run of this command.
     """
     if not source.is_dir():
         raise DataError(f"expected a set or a folder of pictures at {source}, found no folder there")
@@ -90,7 +89,11 @@ def plan_run(source: Path, out: Path) -> DarkenRun:
     check_writable(out / MANIFEST)
     if out.is_dir() and any(out.iterdir()) and not (out / MANIFEST).is_file():
         raise DataError(f"expected a new folder at {out}, found other files", hint="choose another with --out")
-    folder = source / IMAGES if (source / IMAGES).is_dir() else source
+    folder = picture_folder(source)
+    masks = [path for path in folder.rglob("*") if path.is_dir() and _MASKS.fullmatch(path.name)]
+    if masks:
+        hint = "a set has its pictures in images/ and its masks in masks/"
+        raise DataError(f"expected pictures only in {folder}, found the folder {masks[0]}", hint=hint)
     names = [(folder / name).relative_to(source).as_posix() for name in find_images(folder)]
     return DarkenRun(source, out, tuple(names))
 
@@ -127,7 +130,7 @@ def darken_folder(darkener: Darkener, run: DarkenRun, *, workers: int = 0) -> It
             outcomes.append(outcome)
             yield outcome
     write_text(manifest, "".join(_line(outcome) for outcome in outcomes if not outcome.error))
-    if run.is_set:
+    if picture_folder(run.source) != run.source:
         _copy_rest(run, outcomes)
 
 
@@ -218,11 +221,11 @@ def _copy_rest(run: DarkenRun, outcomes: Sequence[Outcome]) -> None:
     """Puts the masks of the finished pictures, and the lists without the failed ones, beside the pictures."""
     done = {Path(outcome.source).stem for outcome in outcomes if not outcome.error}
     failed = {Path(outcome.source).stem for outcome in outcomes if outcome.error} - done
-    for folder in MASKS:
+    for folder in (set_folders(run.source)[1].name, *MORE_MASKS):
         for path in sorted((run.source / folder).glob("*")):
             if path.is_file() and path.stem in done:
                 link_or_copy(path, run.out / folder / path.name)
-    for path in sorted(run.source.glob("*.txt")):
+    for path in sorted([*run.source.glob("*.txt"), *run.source.glob("list/*.txt")]):
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
         kept = [line for line in lines if not {line.strip(), Path(line.strip()).stem} & failed]
-        write_text(run.out / path.name, "".join(f"{line}\n" for line in kept))
+        write_text(run.out / path.relative_to(run.source), "".join(f"{line}\n" for line in kept))

@@ -14,6 +14,7 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from vns_sam.data.lowlight.luminance import measure
+from vns_sam.data.pairs import picture_folder
 from vns_sam.errors import DataError
 from vns_sam.images.read import find_images, read_image
 
@@ -55,7 +56,7 @@ def find_domain(folder: Path, names: frozenset[str]) -> list[Path]:
     """Pictures of one domain.
 
     Where folders called one of ``names`` are found, their pictures are taken and no other, those of tests left out;
-    else those in ``images/``, else all.
+    else those of a set, else all.
 
     Raises:
         DataError: There is no such folder, or no picture in it.
@@ -64,7 +65,7 @@ def find_domain(folder: Path, names: frozenset[str]) -> list[Path]:
         raise DataError(f"expected a folder of pictures at {folder}, found none", hint="see docs/low-light.md")
     inside = sorted(path for path in folder.rglob("*") if path.is_dir() and path.name.lower() in names)
     kept = [path for path in inside if not _is_test(path.relative_to(folder))]
-    places = kept or inside or ([folder / "images"] if (folder / "images").is_dir() else [folder])
+    places = kept or inside or [picture_folder(folder)]
     return [place / name for place in places for name in find_images(place)]
 
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from vns_sam.images.geometry import maps_to_original
-from vns_sam.types import ImageFeatures
+from vns_sam.types import DecoderOutput, ImageFeatures
 
 Resize = Literal["fit", "square"]
 SQUARE_SIDE = 1024
@@ -41,6 +41,16 @@ class Frame:
         if self.resize == "fit":
             return maps_to_original(logits.float(), features.geometry[0])
         return F.interpolate(logits.float(), self.size, mode="bilinear", align_corners=False)[:, 0]
+
+    def answer(self, output: DecoderOutput, row: int, features: ImageFeatures) -> np.ndarray:
+        """Logits (1, H, W) of one prompt at the original size, from its matte where the model gives one."""
+        if output.mattes is None:
+            return self.masks_back(output.mask_logits[row : row + 1], features).cpu().numpy()
+        logits = output.mattes[row].logits[None]
+        if self.resize == "square":
+            enlarged = F.interpolate(torch.from_numpy(logits)[None], self.size, mode="bilinear", align_corners=False)
+            logits = enlarged[0].numpy()
+        return logits
 
 
 def frame(image: np.ndarray, resize: Resize) -> Frame:

@@ -113,8 +113,11 @@ def _case(
     for run in runs:
         features = run.model.encode([framed.image])
         output = run.model.decode(features, [prompt], [0])
-        logits = maps_to_original(output.mask_logits.float(), features.geometry[0]).cpu().numpy()
-        if suite.settings.second_look:
+        if output.mattes is not None:
+            logits = output.mattes[0].logits[None]
+        else:
+            logits = maps_to_original(output.mask_logits.float(), features.geometry[0]).cpu().numpy()
+        if suite.settings.second_look and output.mattes is None:
             look_again(run.model, framed.image, prompt, logits)
         found[run.label] = logits[0] > 0
         if output.edge_logits is not None:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vns_sam.data.pairs import Pair, check_same_size, find_pairs, read_instances, read_mask
+from vns_sam.dis.model import DisSamModel
 from vns_sam.errors import DataError
 from vns_sam.evaluation.frames import Frame, Resize, frame
 from vns_sam.evaluation.protocol import Protocol, draw_prompt
@@ -38,7 +39,8 @@ class Settings:
         metrics: See ``vns_sam.metrics.scoring.METRICS``.
         resize: "fit" keeps the aspect, "square" is the authors' way.
         instances: Whether each object of ``masks_instance/`` is asked for by itself, where a set has that folder.
-        second_look: Whether small objects are asked about once more in a cut-out; not for clicks.
+        second_look: Whether small objects are asked about once more in a cut-out; not for clicks. A DIS-SAM looks
+            again along uncertain boundaries instead.
         precision: Whether masks are kept for average precision, in which objects compete by predicted IoU.
     """
 
@@ -118,6 +120,8 @@ def evaluate(
         DataError: ``strict``, and a picture or mask cannot be read, they differ in size, or a mask is empty.
     """
     clock = clock or Clock()
+    if isinstance(model, DisSamModel):
+        model.second_look = settings.second_look
     asked: dict[Key, _Asked] = {}
 
     def keep(finished: Iterator[tuple[Key, ImageScores, float]]) -> None:
@@ -237,10 +241,10 @@ def _ask(model: PromptableModel, todo: _Todo, settings: Settings, clock: Clock) 
         output = model.decode(features, prompts, [0] * len(prompts))
         scores = output.scores.tolist()
         shared = (perf_counter() - start) / len(at_once)
-        for (key, _, given, _, truth), row, score in zip(at_once, output.mask_logits, scores, strict=True):
+        for row, ((key, _, given, _, truth), score) in enumerate(zip(at_once, scores, strict=True)):
             start = perf_counter()
-            found = todo.frame.masks_back(row[None], features).cpu().numpy()
-            if settings.second_look:
+            found = todo.frame.answer(output, row, features)
+            if settings.second_look and output.mattes is None:
                 look_again(model, todo.frame.image, given, found)
             spent = shared + perf_counter() - start
             clock.decode += spent

@@ -88,7 +88,7 @@ def test_published_recipe() -> None:
 
 
 def test_a_run_leaves_its_files_and_its_generator_darkens(recipe_file: Path) -> None:
-    recipe = replace(load(recipe_file), epochs=30, checkpoint_every=200, log_every=16, lr=2e-3)
+    recipe = replace(load(recipe_file), epochs=30, checkpoint_every=200, log_every=8, lr=2e-3)
     told = []
     losses = train_gan(recipe, lambda done, total, values: told.append((done, total)))
     assert told[-1] == (64, 64)
@@ -108,18 +108,18 @@ def test_a_run_leaves_its_files_and_its_generator_darkens(recipe_file: Path) -> 
 
 
 def test_killed_run_continues_to_the_same_weights(recipe_file: Path) -> None:
-    recipe = replace(load(recipe_file), epochs=20)
-    recipe_file.write_text(recipe_file.read_text().replace("\nepochs: 2", "\nepochs: 20"))
+    recipe = replace(load(recipe_file), epochs=10)
+    recipe_file.write_text(recipe_file.read_text().replace("\nepochs: 2", "\nepochs: 10"))
     (recipe_file.parent / "run.py").write_text(RUN)
     command = [sys.executable, str(recipe_file.parent / "run.py"), str(recipe_file)]
     process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline and not any(line["step"] >= 4 for line in read_log(recipe.out)):
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
     stopped = torch.load(recipe.out / "last.pt", weights_only=True)
-    assert 0 < stopped["step"] < 44
+    assert 0 < stopped["step"] < 24
     assert len(stopped["pools"]["dark"]) == 3
     subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True)
     threads = torch.get_num_threads()

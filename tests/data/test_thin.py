@@ -60,3 +60,5 @@ def test_a_set_is_written_once_and_the_same_again(tmp_path: Path) -> None:
     write_thin_set(tmp_path / "thin", [source], 3, side=128, seed=1)
     assert pairs[0].mask.stat().st_mtime_ns == before
     np.testing.assert_array_equal(read_mask(pairs[1].mask), first[1])
+    write_thin_set(tmp_path / "thin", [source], 3, side=128, seed=2)
+    assert not np.array_equal(read_mask(pairs[0].mask), first[0])

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
+from zlib import crc32
 
 import cv2
 import numpy as np
 
 from vns_sam.data.scenes import Scene
 from vns_sam.images.read import read_image
-from vns_sam.images.write import atomic_path, write_image, write_mask
+from vns_sam.images.write import write_image, write_mask, write_text
 
 Draw = Callable[[np.ndarray, float, np.random.Generator], None]
 """Draws white on a canvas (S, S) uint8, with lines of about so many pixels."""
@@ -53,7 +54,8 @@ def lay_thin(image: np.ndarray, filling: np.ndarray, rng: np.random.Generator) -
 
 
 def write_thin_set(folder: Path, pictures: Sequence[Path], count: int, *, side: int, seed: int) -> Path:
-    """Writes a data set of thin structures, ``images/`` and ``masks/``; what is there already stays.
+    """Writes a data set of thin structures, ``images/`` and ``masks/``; what is there already stays, unless it was made
+    of other pictures, another side or another seed.
 
     Args:
         folder: Where to.
@@ -65,10 +67,14 @@ def write_thin_set(folder: Path, pictures: Sequence[Path], count: int, *, side: 
     Raises:
         DataError: A picture cannot be read, or the folder cannot be written.
     """
+    names = "\n".join(str(path) for path in pictures)
+    origin = f"thin structures over {len(pictures)} pictures, side {side}, seed {seed}, {crc32(names.encode()):08x}\n"
+    note = folder / "README.txt"
+    same = note.is_file() and note.read_text(encoding="utf-8") == origin
     for number in range(count):
         stem = f"thin_{number:05d}"
         mask_path, image_path = folder / "masks" / f"{stem}.png", folder / "images" / f"{stem}.jpg"
-        if mask_path.is_file() and image_path.is_file():
+        if same and mask_path.is_file() and image_path.is_file():
             continue
         rng = np.random.default_rng([seed, number])
         scene = None
@@ -77,8 +83,7 @@ def write_thin_set(folder: Path, pictures: Sequence[Path], count: int, *, side: 
             scene = lay_thin(ground, filling, rng)
         write_image(image_path, scene.image)
         write_mask(mask_path, scene.masks[0])
-    with atomic_path(folder / "README.txt") as part:
-        part.write_text(f"{count} thin structures laid over {len(pictures)} pictures, seed {seed}\n", encoding="utf-8")
+    write_text(note, origin)
     return folder
 
 

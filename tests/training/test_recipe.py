@@ -11,10 +11,12 @@ import yaml
 
 from vns_sam.data.training_set import SceneMix, TrainingData
 from vns_sam.errors import UsageError
+from vns_sam.training.fields import read_values
 from vns_sam.training.recipe import Dis, Optim, Recipe, Validation, dump_recipe, load_recipe, parse_recipe
 
 DOCS = Path(__file__).parents[2] / "docs" / "training.md"
-RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
+SHIPPED = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
+RECIPES = [path for path in SHIPPED if read_values(path)["task"] != "cyclegan"]
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)

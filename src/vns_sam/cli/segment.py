@@ -3,7 +3,7 @@
   vns-sam segment frog.jpg --box 12 30 210 180                      one object, by its box
   vns-sam segment frog.jpg --point 120 90 --point 20 20 --label 0   one object, by clicks
   vns-sam segment frog.jpg --box 12 30 90 80 --box 100 20 210 180   two objects
-  vns-sam segment bike.jpg --box 12 30 210 180 --refine dis-sam-tiny --alpha    a mask to the pixel, and its alpha map
+  vns-sam segment bike.jpg --box 12 30 210 180 --refine dis_sam.pth --alpha    a mask to the pixel, its alpha map
   vns-sam segment photos/ --prompts boxes.csv --out masks/          many pictures
 
 Coordinates are pixels of the picture, from its top left corner; boxes are X0 Y0 X1 Y1. All --point belong to
@@ -80,7 +80,9 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Options shared with ``demo``."""
     parser.add_argument("--model", default=DEFAULT_MODEL, help="see: vns-sam models list (default: %(default)s)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, mps (default: %(default)s)")
-    parser.add_argument("--refine", metavar="MODEL", help="a DIS-SAM that redraws the masks, such as dis-sam-tiny")
+    parser.add_argument(
+        "--refine", metavar="MODEL", help="a DIS-SAM that redraws the masks, such as runs/dis_sam_tiny/model"
+    )
     parser.add_argument(
         "--second-look",
         action=argparse.BooleanOptionalAction,

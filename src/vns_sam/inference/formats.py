@@ -46,7 +46,7 @@ def write_alpha(path: Path, prediction: Prediction) -> list[Path]:
         DataError: The place cannot be written.
     """
     if prediction.alpha is None:
-        raise UsageError("this model gives masks without alpha", hint="add --refine dis-sam-tiny")
+        raise UsageError("this model gives masks without alpha", hint="add --refine runs/dis_sam_tiny/model")
     paths = output_paths(path, "png", len(prediction.alpha))
     for file, alpha in zip(paths, prediction.alpha, strict=True):
         write_image(file, (alpha * 255).astype(np.uint8))

@@ -21,7 +21,7 @@ from vns_sam.sam.checkpoints import CONFIG, WEIGHTS, read_config
 from vns_sam.sam.meta import build_meta, read_tensors
 from vns_sam.sam.promptable import PromptableNetwork
 
-BUNDLED = ("vns-sam-tiny", "sam-tiny", "dis-sam-tiny")
+BUNDLED = ("vns-sam-tiny", "sam-tiny")
 """Models inside the package, the default first; they need no network."""
 
 HUB = {**zoo.HUB, **published.HUB}
@@ -32,7 +32,7 @@ def load_model(name: str | os.PathLike[str], device: str | torch.device = "cpu")
     """Loads a promptable model, ready to predict.
 
     Args:
-        name: "vns-sam-tiny", "sam-tiny" or "dis-sam-tiny" (bundled), "vit_b", "vit_l" or "vit_h" (SAM), "hq_vit_b",
+        name: "vns-sam-tiny" or "sam-tiny" (bundled), "vit_b", "vit_l" or "vit_h" (SAM), "hq_vit_b",
             "hq_vit_l" or "hq_vit_h" (HQ-SAM), a folder written by ``save_pretrained`` or by transformers, a ``.pth``
             file of SAM's, HQ-SAM's or DIS-SAM's authors, or a hub id such as "facebook/sam-vit-base".
         device: Where to put it: "cpu", "cuda", "cuda:1", "mps".
@@ -138,7 +138,7 @@ def refine_with(first: PromptableNetwork, name: str | os.PathLike[str]) -> DisSa
     if isinstance(first, DisSamModel):
         raise UsageError(f"'{first.name}' refines its masks itself", hint="name a model that does not")
     if name in HUB:
-        raise UsageError(f"expected a DIS-SAM to refine with, '{name}' is none", hint="dis-sam-tiny, a folder or file")
+        raise UsageError(f"expected a DIS-SAM to refine with, '{name}' is none", hint="a folder or file of one")
     path = zoo.BUNDLED / name if os.fspath(name) in BUNDLED else Path(name)
     if path.is_file():
         network = official.load_isnet(read_tensors(path), path, inflate=True)

@@ -1,0 +1,138 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vns_sam.data.sparse import SparseLabels, inside_boxes, rasterise, read_label_map, write_boxes, write_points
+from vns_sam.errors import DataError
+
+SHAPE = (6, 8)
+
+
+def label_map(path: Path, values: object = None) -> Path:
+    codes = np.zeros(SHAPE, np.uint8)
+    codes[2, 1:4], codes[5, :] = 1, 2
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(codes if values is None else np.asarray(values, np.uint8)).save(path)
+    return path
+
+
+def test_reads_codes_as_they_are(tmp_path: Path) -> None:
+    codes = read_label_map(label_map(tmp_path / "a.png"), SHAPE)
+    assert codes.dtype == np.uint8
+    assert [(codes == code).sum() for code in (0, 1, 2)] == [37, 3, 8]
+
+
+def test_a_palette_holds_codes_by_index(tmp_path: Path) -> None:
+    picture = Image.fromarray(np.eye(4, dtype=np.uint8) * 2).convert("L")
+    picture = picture.convert("P")
+    picture.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255])
+    picture.save(tmp_path / "a.png")
+    assert set(np.unique(read_label_map(tmp_path / "a.png"))) <= {0, 1, 2}
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (np.full(SHAPE, 255), "found 255"),
+        (np.zeros((8, 6)), "8 x 6 pixels at .*, found 6 x 8"),
+        (np.arange(48).reshape(SHAPE), r"found 0, 1, 2, 3, 4, 5, \.\.\."),
+        (np.stack([np.eye(6, 8), np.zeros(SHAPE), np.zeros(SHAPE)], -1), "found colours"),
+    ],
+)
+def test_a_wrong_map_is_told_by_name(tmp_path: Path, values: np.ndarray, said: str) -> None:
+    path = label_map(tmp_path / "frog.png", values)
+    with pytest.raises(DataError, match=said) as caught:
+        read_label_map(path, SHAPE)
+    assert "frog.png" in caught.value.message
+
+
+def test_no_map_and_no_picture(tmp_path: Path) -> None:
+    (tmp_path / "b.png").write_text("no picture")
+    for name, said in (("a.png", "no file"), ("b.png", "no picture")):
+        with pytest.raises(DataError, match=said):
+            read_label_map(tmp_path / name)
+
+
+def test_points_become_pixels() -> None:
+    label = rasterise(SHAPE, "t", points=[[1, 2], [6.9, 0.2]], labels=[1, 2])
+    assert label.kind == "point"
+    assert label.codes[2, 1] == 1
+    assert label.codes[0, 6] == 2
+    assert (label.codes > 0).sum() == 2
+
+
+def test_outside_of_widened_boxes_is_background() -> None:
+    label = rasterise((100, 100), "t", boxes=[[40, 40, 60, 60]])
+    assert label.kind == "box"
+    assert (label.codes == 0).sum() == 22 * 22
+    assert label.codes[39, 39] == 0
+    assert label.codes[38, 50] == 2
+
+
+def test_boxes_may_reach_over_the_rim() -> None:
+    assert inside_boxes(np.array([[-4.0, 3, 2, 99]]), SHAPE, 0.5).sum() == 5 * 6
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"points": [[1, 1], [1.4, 1.2]], "labels": [1, 0]}, "pixel 1 1 is marked as object and as background"),
+        ({"points": [[7, 5]], "boxes": [[0, 0, 2, 2]]}, "pixel 7 5 is marked as object and as background"),
+        ({"points": [[8, 1]]}, "outside the image"),
+        ({"points": [[1, 1]], "labels": [3]}, "label must be"),
+        ({"boxes": [[3, 3, 1, 1]]}, "reversed"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(given: dict[str, object], said: str) -> None:
+    with pytest.raises(DataError, match=said) as caught:
+        rasterise(SHAPE, "table.csv, frog", **given)
+    assert caught.value.message.startswith("table.csv, frog: ")
+
+
+def test_a_folder_of_maps(tmp_path: Path) -> None:
+    label_map(tmp_path / "pond" / "frog.png")
+    label_map(tmp_path / "toad.png", np.full(SHAPE, 2))
+    labels = SparseLabels(tmp_path)
+    assert labels.read("pond/frog.jpg", SHAPE).kind == "scribble"
+    with pytest.raises(DataError, match=r"toad\.png: expected at least one mark on the object"):
+        labels.read("toad.jpg", SHAPE)
+    with pytest.raises(DataError, match=r"label map for newt\.jpg"):
+        labels.read("newt.jpg", SHAPE)
+    before = labels.digest("pond/frog.jpg")
+    label_map(tmp_path / "pond" / "frog.png", np.ones(SHAPE))
+    assert labels.digest("pond/frog.jpg") != before
+
+
+def test_points_there_and_back(tmp_path: Path) -> None:
+    (tmp_path / "points.csv").write_text(write_points({"frog.jpg": [(1, 2, 1), (7, 5, 0)], "toad": [(0, 0, 1)]}))
+    labels = SparseLabels(tmp_path)
+    assert labels.read("frog.jpg", SHAPE).codes[5, 7] == 2
+    assert labels.read("toad.png", SHAPE).codes[0, 0] == 1
+    with pytest.raises(DataError, match=r"label for newt\.jpg"):
+        labels.digest("newt.jpg")
+
+
+def test_boxes_there_and_back(tmp_path: Path) -> None:
+    (tmp_path / "boxes.csv").write_text(write_boxes({"frog.jpg": [(1, 1, 3, 4), (5, 0, 8, 2.5)]}))
+    boxes = SparseLabels(tmp_path / "boxes.csv").read("frog.jpg", SHAPE).boxes
+    assert boxes.tolist() == [[1, 1, 3, 4], [5, 0, 8, 2.5]]
+
+
+def test_json_is_that_of_prompts(tmp_path: Path) -> None:
+    (tmp_path / "points.json").write_text(json.dumps({"frog.jpg": {"points": [[[1, 2]], [[3, 3]]]}}))
+    assert (SparseLabels(tmp_path).read("frog.jpg", SHAPE).codes == 1).sum() == 2
+
+
+def test_background_alone_marks_no_object(tmp_path: Path) -> None:
+    (tmp_path / "points.csv").write_text("name,x,y,label\nfrog,1,1,2\n")
+    with pytest.raises(DataError, match="at least one mark on the object"):
+        SparseLabels(tmp_path).read("frog.jpg", SHAPE)
+
+
+def test_a_broken_line_is_told_by_number(tmp_path: Path) -> None:
+    (tmp_path / "points.csv").write_text("name,x,y,label\nfrog,1,1,1\nfrog,1,one,1\n")
+    with pytest.raises(DataError, match="line 3"):
+        SparseLabels(tmp_path)

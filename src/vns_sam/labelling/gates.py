@@ -1,0 +1,85 @@
+"""Which views to believe: an answer must agree with what the annotator said and have a possible size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from vns_sam.data.sparse import BACKGROUND, OBJECT, SparseLabel, inside_boxes
+from vns_sam.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How one answer agrees with the label.
+
+    Attributes:
+        recall: Share of marked object pixels that are found; 1 where none is marked.
+        violation: Share of marked background pixels that are taken for object; 0 where none is marked.
+        area: Share of the picture that is found.
+        gap: The largest distance between a side of a box and the answer in it, in parts of the box; 0 without boxes.
+    """
+
+    recall: float
+    violation: float
+    area: float
+    gap: float
+
+
+@dataclass(frozen=True)
+class Gates:
+    """Limits that a view's answer must keep; one that does not is left out of the fusion.
+
+    Attributes:
+        recall: At least this share of the marked object.
+        violation: At most this share of the marked background.
+        area_min: At least this share of the picture.
+        area_max: At most this share of the picture.
+        gap: The answer must come this near to all four sides of each box.
+
+    Raises:
+        UsageError: A limit is outside [0, 1].
+    """
+
+    recall: float = 0.8
+    violation: float = 0.1
+    area_min: float = 0.001
+    area_max: float = 0.5
+    gap: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not 0 <= value <= 1:
+                raise UsageError(f"expected the gate '{name}' from 0 to 1, found {value:g}")
+
+    def passes(self, found: Agreement) -> bool:
+        """Whether an answer is believed; a value on a limit passes."""
+        return (
+            found.recall >= self.recall
+            and found.violation <= self.violation
+            and self.area_min <= found.area <= self.area_max
+            and found.gap <= self.gap
+        )
+
+
+def agreement(mask: np.ndarray, label: SparseLabel) -> Agreement:
+    """Compares an answer (H, W) bool with the label of its picture."""
+    marked, outside = label.codes == OBJECT, label.codes == BACKGROUND
+    return Agreement(
+        recall=float(mask[marked].mean()) if marked.any() else 1.0,
+        violation=float(mask[outside].mean()) if outside.any() else 0.0,
+        area=float(mask.mean()),
+        gap=max((_gap(mask, box) for box in label.boxes), default=0.0),
+    )
+
+
+def _gap(mask: np.ndarray, box: np.ndarray) -> float:
+    """How far the part of a mask in a box (4,) XYXY stays away from the box's sides; 1 where there is no such part."""
+    part = mask & inside_boxes(box[None], mask.shape)
+    if not part.any():
+        return 1.0
+    xs, ys = np.flatnonzero(part.any(axis=0)), np.flatnonzero(part.any(axis=1))
+    x0, y0, x1, y1 = (float(side) for side in box)
+    gaps = ((xs[0] - x0) / (x1 - x0), (x1 - xs[-1] - 1) / (x1 - x0), (ys[0] - y0) / (y1 - y0))
+    return float(max(0.0, *gaps, (y1 - ys[-1] - 1) / (y1 - y0)))

@@ -1,0 +1,51 @@
+import numpy as np
+import pytest
+
+from vns_sam.data.sparse import SparseLabel, rasterise
+from vns_sam.errors import UsageError
+from vns_sam.labelling.gates import Agreement, Gates, agreement
+
+
+def test_agreement_with_strokes() -> None:
+    codes = np.zeros((10, 10), np.uint8)
+    codes[2, :5], codes[8, :] = 1, 2
+    mask = np.zeros((10, 10), bool)
+    mask[2, 1:5], mask[8, 0] = True, True
+    assert agreement(mask, SparseLabel("scribble", codes)) == Agreement(0.8, 0.1, 0.05, 0.0)
+
+
+def test_nothing_marked_is_nothing_against_it() -> None:
+    found = agreement(np.zeros((4, 4), bool), SparseLabel("point", np.zeros((4, 4), np.uint8)))
+    assert (found.recall, found.violation) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "gap"),
+    [((20, 60), (20, 60), 0.0), ((24, 60), (20, 60), 0.1), ((20, 60), (20, 40), 0.5), ((0, 5), (0, 5), 1.0)],
+)
+def test_an_answer_should_fill_its_box(rows: tuple[int, int], columns: tuple[int, int], gap: float) -> None:
+    mask = np.zeros((80, 80), bool)
+    mask[slice(*rows), slice(*columns)] = True
+    found = agreement(mask, rasterise((80, 80), "t", boxes=[[20, 20, 60, 60]]))
+    assert found.gap == pytest.approx(gap)
+
+
+@pytest.mark.parametrize(
+    ("change", "passes"),
+    [
+        ({}, True),
+        ({"recall": 0.79}, False),
+        ({"violation": 0.11}, False),
+        ({"area": 0.0009}, False),
+        ({"area": 0.501}, False),
+        ({"gap": 0.11}, False),
+    ],
+)
+def test_each_gate_can_close_and_its_limit_passes(change: dict[str, float], passes: bool) -> None:
+    on_the_limits = {"recall": 0.8, "violation": 0.1, "area": 0.5, "gap": 0.1}
+    assert Gates().passes(Agreement(**{**on_the_limits, **change})) is passes
+
+
+def test_a_gate_out_of_range() -> None:
+    with pytest.raises(UsageError, match="'recall'"):
+        Gates(recall=80)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -23,3 +25,13 @@ def fixtures_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no parity fixtures at {folder}; name their folder in VNS_SAM_FIXTURES")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _loggers() -> Iterator[None]:
+    """Undoes what the command line does to the package's logger, so that a later test can listen to it."""
+    ours = logging.getLogger("vns_sam")
+    before = list(ours.handlers), ours.propagate, ours.level
+    yield
+    ours.handlers, ours.propagate = before[0], before[1]
+    ours.setLevel(before[2])

@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 
 from vns_sam.images.geometry import maps_to_original
@@ -89,6 +90,14 @@ class View:
         turned = replace(self, scale=1.0).size(height, width)
         logits = maps_to_original(maps.float(), replace(geometry, height=turned[0], width=turned[1])).cpu().numpy()
         return np.stack([self.turn_back(one) for one in logits])
+
+    def full_size_back(self, values: np.ndarray, height: int, width: int) -> np.ndarray:
+        """Brings values (H', W') of this view, at its own size, to the picture (H, W): bilinear, then turned back."""
+        turned = replace(self, scale=1.0).size(height, width)
+        if values.shape != turned:
+            fitted = torch.from_numpy(np.ascontiguousarray(values))[None, None]
+            values = F.interpolate(fitted, turned, mode="bilinear", align_corners=False)[0, 0].numpy()
+        return self.turn_back(values).copy()
 
     def _move(self, places: np.ndarray, height: int, width: int) -> np.ndarray:
         """Mirrors and turns continuous places (..., 2) XY of the scaled picture; its corner is 0 0."""

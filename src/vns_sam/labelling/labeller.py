@@ -1,0 +1,155 @@
+"""From one picture and its sparse label to one fused map: ask a model in every view and join the believed answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from vns_sam.data.sparse import BACKGROUND, BOX_ROOM, OBJECT, SparseLabel, inside_boxes
+from vns_sam.errors import UsageError
+from vns_sam.labelling.fusion import Fuse, fuse
+from vns_sam.labelling.gates import Agreement, Gates, agreement
+from vns_sam.labelling.points import Sampler, prompts_from
+from vns_sam.labelling.views import Preset, View, usable, views
+from vns_sam.types import DecoderOutput, ImageFeatures, PromptableModel, Prompts
+
+
+@dataclass(frozen=True)
+class LabelSettings:
+    """What a fused map depends on beside model, picture and label.
+
+    Attributes:
+        views: See :func:`vns_sam.labelling.views.views`.
+        fuse: "vote" or "prob", see :func:`vns_sam.labelling.fusion.fuse`.
+        points: At most so many points on the object, and so many on the background.
+        sampler: How points are chosen on strokes.
+        gates: Which views are believed; None believes all.
+        clamp: Whether marked pixels are set to what the annotator said.
+        seed: Of the random sampler.
+
+    Raises:
+        UsageError: There is no point to ask with.
+    """
+
+    views: Preset = "ws12"
+    fuse: Fuse = "vote"
+    points: int = 10
+    sampler: Sampler = "fps"
+    gates: Gates | None = field(default_factory=Gates)
+    clamp: bool = True
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.points < 1:
+            raise UsageError(f"expected at least 1 point, found {self.points}")
+
+    def as_dict(self) -> dict[str, Any]:
+        """The settings as JSON can hold them."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one view said.
+
+    Attributes:
+        view: The view.
+        agreement: How it agrees with the label.
+        score: The model's own estimate of its IoU, the mean over boxes.
+        believed: Whether it passed the gates.
+    """
+
+    view: View
+    agreement: Agreement
+    score: float
+    believed: bool
+
+
+@dataclass(frozen=True)
+class FusedLabel:
+    """The result for one picture.
+
+    Attributes:
+        fused: (H, W) float32 in [0, 1], the joined answers of the believed views; of all views where none is believed.
+        prompts: What was asked, in pixels of the picture.
+        answers: One for each view.
+    """
+
+    fused: np.ndarray
+    prompts: Prompts
+    answers: tuple[Answer, ...]
+
+    @property
+    def believed(self) -> int:
+        """How many views passed the gates."""
+        return sum(answer.believed for answer in self.answers)
+
+    @property
+    def levels(self) -> int:
+        """How many views were joined: votes are multiples of one in so many."""
+        return self.believed or len(self.answers)
+
+
+def label_picture(
+    model: PromptableModel, image: np.ndarray, label: SparseLabel, settings: LabelSettings, *, batch: int = 4
+) -> FusedLabel:
+    """Asks a model about one picture in all views and joins the answers.
+
+    Args:
+        model: Any promptable model.
+        image: (H, W, 3) uint8 RGB.
+        label: Its sparse label, of the same size.
+        settings: How.
+        batch: Views encoded at once.
+
+    Raises:
+        DataError: The label marks no object.
+    """
+    prompts = prompts_from(label, settings.points, np.random.default_rng(settings.seed), settings.sampler)
+    room = inside_boxes(label.boxes, image.shape[:2], BOX_ROOM) if len(label.boxes) else None
+    answers, maps = [], []
+    for view, logits, score in _ask(model, image, prompts, usable(views(settings.views), *image.shape[:2]), batch):
+        if room is not None:
+            logits[~room] = np.minimum(logits[~room], -_SURE)
+        found = agreement(logits > 0, label)
+        answers.append(Answer(view, found, score, settings.gates is None or settings.gates.passes(found)))
+        maps.append(logits)
+    kept = [one for one, answer in zip(maps, answers, strict=True) if answer.believed]
+    fused = fuse(kept or maps, settings.fuse)
+    if settings.clamp:
+        fused[label.codes == OBJECT] = 1
+        fused[label.codes == BACKGROUND] = 0
+    return FusedLabel(fused, prompts, tuple(answers))
+
+
+_SURE = 20.0
+"""Logit of what cannot be object: its probability is 2e-9."""
+
+
+def _ask(
+    model: PromptableModel, image: np.ndarray, prompts: Prompts, some: Sequence[View], batch: int
+) -> Iterator[tuple[View, np.ndarray, float]]:
+    """Logits (H, W) of each view in the picture's place, the union over boxes, and the mean score."""
+    height, width = image.shape[:2]
+    for start in range(0, len(some), batch):
+        asked = some[start : start + batch]
+        features = model.encode([view.image(image) for view in asked])
+        output = model.decode(features, [v.prompts(prompts, height, width) for v in asked], list(range(len(asked))))
+        rows = len(prompts)
+        for k, view in enumerate(asked):
+            part = slice(k * rows, (k + 1) * rows)
+            logits = _logits_back(output, part, view, features, k, (height, width)).max(axis=0)
+            yield view, logits, float(output.scores[part].float().mean())
+
+
+def _logits_back(
+    output: DecoderOutput, part: slice, view: View, features: ImageFeatures, index: int, shape: tuple[int, int]
+) -> np.ndarray:
+    """Logits (P, H, W) of one view; a matte, where the model has one, is finer than its raw map."""
+    geometry = features.geometry[index]
+    if output.mattes is None:
+        return view.logits_back(output.mask_logits[part], geometry, *shape)
+    return np.stack([view.full_size_back(matte.logits, *shape) for matte in output.mattes[part]])

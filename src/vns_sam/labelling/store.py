@@ -1,0 +1,185 @@
+"""Fused maps on disk: for each picture one 8-bit PNG and one line of JSON.
+
+::
+
+    <root>/maps/<name>.png   the fused map times 255
+    <root>/labels.jsonl      what was asked, what each view said, and how uncertain the map is
+
+Weights and the choice of pictures are made from these when they are read, so limits change without a model.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from vns_sam.errors import DataError
+from vns_sam.images.write import write_image, write_text
+from vns_sam.labelling.fusion import HIGH, Selection, Uncertainty, measure, pixel_weights
+
+LINES = "labels.jsonl"
+MAPS = "maps"
+
+
+@dataclass(frozen=True)
+class Record:
+    """One line of the store.
+
+    Attributes:
+        image: Path of the picture relative to its folder.
+        key: Digest of what was asked.
+        map: The PNG, relative to the store.
+        height, width: Of picture and map, in pixels.
+        kind: Of the sparse label.
+        levels: How many views were joined.
+        vote: Whether the map holds votes, multiples of 1 / levels.
+        views: How many views were asked.
+        believed: How many of them passed the gates.
+        absolute, relative, relative_to_all: How uncertain the map is, at an entropy of 0.9; None is endless.
+        area: Share of the picture that is object.
+        score: Mean of the model's own estimates of its IoU.
+        prompts: Points, labels and boxes that were asked with.
+        answers: For each view its name, agreement, score, and whether it was believed.
+        model: Name and digest of the model.
+        settings: How it was asked.
+        seconds: For reading, asking and joining.
+    """
+
+    image: str
+    key: str
+    map: str
+    height: int
+    width: int
+    kind: str
+    levels: int
+    vote: bool
+    views: int
+    believed: int
+    absolute: float
+    relative: float | None
+    relative_to_all: float | None
+    area: float
+    score: float
+    prompts: dict[str, Any] = field(default_factory=dict)
+    answers: list[dict[str, Any]] = field(default_factory=list)
+    model: list[str] = field(default_factory=list)
+    settings: dict[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    @property
+    def uncertainty(self) -> Uncertainty:
+        """Of the map, at an entropy of 0.9."""
+        relative, to_all = (float("inf") if v is None else v for v in (self.relative, self.relative_to_all))
+        return Uncertainty(self.absolute, relative, to_all)
+
+    def is_kept(self, selection: Selection) -> bool:
+        """Whether a selection keeps the picture."""
+        return selection.keeps(self.uncertainty, self.believed / self.views)
+
+    def line(self) -> str:
+        """The record as a line of JSON."""
+        return json.dumps(asdict(self), allow_nan=False) + "\n"
+
+
+class LabelStore:
+    """Reads what a labelling run has written.
+
+    Args:
+        root: Folder of the store.
+        records: Its lines by picture; read from ``labels.jsonl`` when omitted.
+
+    Raises:
+        DataError: There is no store at ``root``.
+    """
+
+    def __init__(self, root: Path, records: dict[str, Record] | None = None) -> None:
+        if records is None and not (root / LINES).is_file():
+            raise DataError(f"expected pseudo-labels at {root}, found no {LINES} there", hint="vns-sam pseudo-label")
+        self.root = root
+        self.records = read_records(root / LINES) if records is None else records
+
+    def kept(self, selection: Selection) -> list[Record]:
+        """The records that a selection keeps, in order."""
+        return [record for record in self.records.values() if record.is_kept(selection)]
+
+    def fused(self, record: Record) -> np.ndarray:
+        """The fused map (H, W) float32 in [0, 1]; votes are exact.
+
+        Raises:
+            DataError: The map is missing, damaged, or of another size.
+        """
+        path = self.root / record.map
+        try:
+            with Image.open(path) as file:
+                bytes_ = np.asarray(file)
+        except (OSError, SyntaxError, ValueError) as error:
+            raise DataError(f"expected a fused map at {path}: {error}", hint="label that picture again") from None
+        if bytes_.shape != (record.height, record.width):
+            found = " x ".join(map(str, bytes_.shape[::-1]))
+            raise DataError(f"expected a map of {record.width} x {record.height} at {path}, found {found}")
+        return decode_map(bytes_, record.levels if record.vote else None)
+
+    def training_target(self, record: Record) -> tuple[np.ndarray, np.ndarray]:
+        """Target M and weight W = 1 - E of each pixel, both (H, W) float32 in [0, 1]."""
+        fused = self.fused(record)
+        return fused, pixel_weights(fused)
+
+
+def encode_map(fused: np.ndarray) -> np.ndarray:
+    """A fused map in bytes, (H, W) uint8."""
+    return np.round(np.asarray(fused, np.float64) * 255).astype(np.uint8)
+
+
+def decode_map(bytes_: np.ndarray, levels: int | None) -> np.ndarray:
+    """The fused map from its bytes; of votes with ``levels`` voters the exact fractions, up to 255 of them."""
+    share = bytes_.astype(np.float64) / 255
+    if levels is not None:
+        share = np.round(share * levels) / levels
+    return share.astype(np.float32)
+
+
+def map_path(image: str) -> str:
+    """Where the map of a picture is, relative to the store; the picture's ending stays in the name, since two pictures
+    may share their stem.
+    """
+    return str(PurePosixPath(MAPS) / f"{PurePosixPath(image)}.png")
+
+
+def write_map(root: Path, image: str, fused: np.ndarray, levels: int | None) -> tuple[str, Uncertainty]:
+    """Writes the map of a picture and measures it as it will be read.
+
+    Raises:
+        DataError: The place cannot be written.
+    """
+    bytes_ = encode_map(fused)
+    path = map_path(image)
+    write_image(root / path, bytes_)
+    return path, measure(decode_map(bytes_, levels), HIGH)
+
+
+def read_records(path: Path) -> dict[str, Record]:
+    """The lines of a store by picture, the last one of each; a line that was cut off is passed over."""
+    return {record.image: record for record in _lines(path)}
+
+
+def write_records(path: Path, records: list[Record]) -> None:
+    """Writes all lines at once, none twice.
+
+    Raises:
+        DataError: The place cannot be written.
+    """
+    write_text(path, "".join(record.line() for record in records))
+
+
+def _lines(path: Path) -> Iterator[Record]:
+    for text in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+        try:
+            yield Record(**json.loads(text))
+        except (ValueError, TypeError):
+            continue

@@ -1,0 +1,101 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from labelling_colours import ColourModel, frog_strokes, write_pond
+from PIL import Image
+
+from vns_sam.errors import DataError, UsageError
+from vns_sam.labelling.folder import label_folder, plan_run
+from vns_sam.labelling.fusion import Selection
+from vns_sam.labelling.labeller import LabelSettings
+from vns_sam.labelling.store import LINES, LabelStore
+
+
+def test_each_picture_is_a_map_and_a_line(tmp_path: Path) -> None:
+    images, labels = write_pond(tmp_path)
+    outcomes = list(label_folder(ColourModel(), plan_run(images, labels, tmp_path / "out")))
+    assert [o.image for o in outcomes] == ["eel.png", "frog.png", "newt.png"]
+    store = LabelStore(tmp_path / "out")
+    assert len(store.kept(Selection())) == 3
+    record = store.records["frog.png"]
+    assert (record.levels, record.kind, len(record.answers)) == (12, "scribble", 12)
+    assert record.area == pytest.approx(640 / 3072, abs=0.01)
+    assert record.prompts["labels"] == [[1] * 10 + [0] * 10]
+
+
+def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
+    images, labels = write_pond(tmp_path)
+    run = plan_run(images, labels, tmp_path / "out")
+    steps = label_folder(ColourModel(), run)
+    next(steps)
+    steps.close()
+    with (run.out / LINES).open("a") as lines:
+        lines.write('{"image": "frog.png", "ke')
+    model = ColourModel()
+    assert [o.skipped for o in label_folder(model, run)] == [True, False, False]
+    assert model.encoded == 24
+    whole = plan_run(images, labels, tmp_path / "whole")
+    list(label_folder(ColourModel(), whole))
+    one, other = ([replace(r, seconds=0) for r in LabelStore(out).records.values()] for out in (run.out, whole.out))
+    assert one == other
+
+
+def test_what_has_changed_is_asked_again(tmp_path: Path) -> None:
+    images, labels = write_pond(tmp_path)
+    run = plan_run(images, labels, tmp_path / "out")
+    list(label_folder(ColourModel(), run))
+    codes = frog_strokes()
+    codes[0, 0] = 2
+    Image.fromarray(codes).save(labels / "frog.png")
+    (run.out / "maps" / "newt.png.png").unlink()
+    assert [o.skipped for o in label_folder(ColourModel(), run)] == [True, False, False]
+    assert not any(o.skipped for o in label_folder(ColourModel(), replace(run, settings=LabelSettings(points=3))))
+
+
+def test_bad_input_is_told_by_name_and_nothing_else_is_lost(tmp_path: Path) -> None:
+    names = [f"{name}.png" for name in ("blank", "broken", "codes", "frog", "missing", "size")]
+    images, labels = write_pond(tmp_path, names)
+    Image.fromarray(np.zeros((48, 64), np.uint8)).save(labels / "blank.png")
+    (images / "images" / "broken.png").write_bytes(b"no picture")
+    Image.fromarray(np.full((48, 64), 255, np.uint8)).save(labels / "codes.png")
+    (labels / "missing.png").unlink()
+    Image.fromarray(np.ones((10, 10), np.uint8)).save(labels / "size.png")
+    outcomes = {o.image: o for o in label_folder(ColourModel(), plan_run(images, labels, tmp_path / "out"))}
+    said = {"blank": "mark on the object", "broken": "not a picture", "codes": "found 255", "missing": "found none"}
+    for stem, reason in {**said, "size": "found 10 x 10"}.items():
+        assert stem in outcomes[f"{stem}.png"].error
+        assert reason in outcomes[f"{stem}.png"].error
+    assert list(LabelStore(tmp_path / "out").records) == ["frog.png"]
+
+
+def test_contradicting_points_are_told(tmp_path: Path) -> None:
+    images, _ = write_pond(tmp_path)
+    table = tmp_path / "points.csv"
+    table.write_text("name,x,y,label\neel,20,25,1\nfrog,9,9,1\nfrog,9,9,2\nnewt,20,25,1\n")
+    outcomes = list(label_folder(ColourModel(), plan_run(images, table, tmp_path / "out")))
+    assert [bool(o.error) for o in outcomes] == [False, True, False]
+    assert "frog.png: the pixel 9 9 is marked as object and as background" in outcomes[1].error
+
+
+def test_a_split_leaves_the_others_as_they_were(tmp_path: Path) -> None:
+    images, labels = write_pond(tmp_path)
+    list(label_folder(ColourModel(), plan_run(images, labels, tmp_path / "out")))
+    (images / "train.txt").write_text("frog\n")
+    outcomes = list(label_folder(ColourModel(), plan_run(images, labels, tmp_path / "out", split="train")))
+    assert [(o.image, o.skipped) for o in outcomes] == [("frog.png", True)]
+    assert len(LabelStore(tmp_path / "out").records) == 3
+    with pytest.raises(DataError, match=r"val\.txt"):
+        plan_run(images, labels, tmp_path / "out", split="val")
+
+
+def test_wrong_places(tmp_path: Path) -> None:
+    images, labels = write_pond(tmp_path)
+    for place in (images, images / "images", labels):
+        with pytest.raises(UsageError, match="beside"):
+            plan_run(images, labels, place)
+    with pytest.raises(DataError, match="other files"):
+        plan_run(images, labels, images / "masks")
+    with pytest.raises(DataError, match="no folder"):
+        plan_run(images / "none", labels, tmp_path / "out")

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from vns_sam.vns.losses import Bce, dice_loss, structure_loss
+from vns_sam.sam.losses import Bce
+from vns_sam.vns.losses import dice_loss, structure_loss
 
 
 def naive_structure(logits: np.ndarray, target: np.ndarray, bce: Bce) -> float:

@@ -68,6 +68,10 @@ def test_too_few_believed_views() -> None:
     assert not Selection().keeps(sure, views=5 / 12)
 
 
+def test_an_infinite_limit_judges_nothing() -> None:
+    assert Selection(relative=float("inf")).keeps(Uncertainty(0, float("inf"), float("inf")))
+
+
 @pytest.mark.parametrize("wrong", [{"absolute": 1.1}, {"relative": -1.0}, {"relative": float("nan")}, {"views": 2.0}])
 def test_limits_out_of_range(wrong: dict[str, float]) -> None:
     with pytest.raises(UsageError, match=next(iter(wrong))):

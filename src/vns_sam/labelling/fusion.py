@@ -43,7 +43,7 @@ class Selection:
 
     Attributes:
         absolute: U_a must be below this.
-        relative: U_r must be below this.
+        relative: U_r must be below this; an infinite limit judges nothing.
         denominator: "object" counts certain object pixels, "all" every certain pixel. With "all", U_a below 0.1 means
             U_r below 0.112, so a limit of 0.5 never acts; "object" is the reading in which small objects are judged.
         views: At least this share of the views must have passed the gates.
@@ -72,7 +72,8 @@ class Selection:
             views: Share of its views that passed the gates.
         """
         relative = uncertainty.relative if self.denominator == "object" else uncertainty.relative_to_all
-        return uncertainty.absolute < self.absolute and relative < self.relative and views >= self.views
+        small_enough = relative < self.relative or self.relative == float("inf")
+        return uncertainty.absolute < self.absolute and small_enough and views >= self.views
 
 
 def fuse(logits: Sequence[np.ndarray], how: Fuse = "vote") -> np.ndarray:

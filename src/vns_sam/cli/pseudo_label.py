@@ -1,0 +1,145 @@
+"""Makes pseudo-labels from strokes, points or boxes: any promptable model is asked in twelve views of each picture.
+
+vns-sam pseudo-label data/frogs --labels labels/frogs --out pseudo/frogs
+vns-sam pseudo-label data/frogs --labels labels/frogs --out pseudo/frogs --audit --truth data/frogs
+vns-sam pseudo-label photos --labels points.csv --model vit_b --device cuda --out pseudo/photos
+
+OUT gets a map for each picture, labels.jsonl, and kept.txt with the pictures that are sure enough. Started again, a
+stopped run goes on, and other limits of the choice need no model's work. See docs/ws-sam-labels.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vns_sam.errors import DataError
+
+if TYPE_CHECKING:
+    from vns_sam.labelling.audit import Audit
+    from vns_sam.labelling.folder import LabelRun, Outcome
+    from vns_sam.labelling.fusion import Denominator, Selection
+    from vns_sam.labelling.store import LabelStore
+
+KEPT = "kept.txt"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the verb."""
+    parser.add_argument("images", type=Path, metavar="IMAGES", help="a folder of pictures, or a set with images/")
+    parser.add_argument("--labels", type=Path, required=True, metavar="DIR", help="label maps, or a table")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder, or one to go on with")
+    parser.add_argument("--split", metavar="NAME", help="only the pictures in IMAGES/NAME.txt")
+    parser.add_argument("--model", default="vns-sam-tiny", help="who is asked (vns-sam-tiny); see: vns-sam models list")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, ... (cpu)")
+    asking = parser.add_argument_group("asking")
+    asking.add_argument("--views", choices=("none", "flip", "d4", "ws12", "full24"), default="ws12", help="(ws12)")
+    asking.add_argument("--fuse", choices=("vote", "prob"), default="vote", help="votes or mean probability (vote)")
+    asking.add_argument("--points", type=int, default=10, metavar="N", help="on object and background each (10)")
+    asking.add_argument("--sampler", choices=("fps", "grid", "random"), default="fps", help="points on strokes (fps)")
+    asking.add_argument("--no-gates", action="store_true", help="believe every view")
+    asking.add_argument("--no-clamp", action="store_true", help="leave marked pixels as the model sees them")
+    asking.add_argument("--seed", type=int, default=0, help="of the random sampler (0)")
+    choice = parser.add_argument_group("choice of pictures")
+    choice.add_argument("--absolute", type=float, default=0.1, metavar="U", help="uncertain share of a picture (0.1)")
+    choice.add_argument("--relative", type=float, default=0.5, metavar="U", help="uncertain to certain pixels (0.5)")
+    choice.add_argument("--denominator", choices=("object", "all"), default="object", help="of --relative (object)")
+    choice.add_argument("--min-views", type=float, default=0.5, metavar="SHARE", help="believed views (0.5)")
+    parser.add_argument("--audit", action="store_true", help="tell how good they are, with pictures in OUT/audit")
+    parser.add_argument(
+        "--truth", type=Path, metavar="DIR", help="true masks for the audit: a set or a folder of masks"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the verb."""
+    from vns_sam.images.write import write_text
+    from vns_sam.labelling.folder import plan_run
+    from vns_sam.labelling.fusion import Selection
+    from vns_sam.labelling.gates import Gates
+    from vns_sam.labelling.labeller import LabelSettings
+    from vns_sam.labelling.store import LabelStore
+
+    selection = Selection(args.absolute, args.relative, args.denominator, args.min_views)
+    settings = LabelSettings(
+        views=args.views,
+        fuse=args.fuse,
+        points=args.points,
+        sampler=args.sampler,
+        gates=None if args.no_gates else Gates(),
+        clamp=not args.no_clamp,
+        seed=args.seed,
+    )
+    plan = plan_run(args.images, args.labels, args.out, settings, args.split)
+    outcomes = _work(plan, args)
+    failed, earlier = sum(bool(o.error) for o in outcomes), sum(o.skipped for o in outcomes)
+    if failed == len(outcomes):
+        raise DataError(f"none of {failed} pictures could be labelled", hint="see the lines above")
+    store = LabelStore(args.out)
+    kept = [record.image for record in store.kept(selection)]
+    write_text(args.out / KEPT, "".join(f"{name}\n" for name in kept))
+    print(f"{args.out}: {len(outcomes) - failed - earlier} done, {earlier} done before, {failed} failed")
+    print(f"kept {len(kept)} of {len(store.records)} ({len(kept) / len(store.records):.1%}): {args.out / KEPT}")
+    if args.audit or args.truth:
+        _audit(store, selection, plan, args.truth)
+    return 0
+
+
+def _work(plan: LabelRun, args: argparse.Namespace) -> list[Outcome]:
+    """Labels all pictures, with a bar on stderr."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from vns_sam.inference.load import load_model
+    from vns_sam.labelling.folder import label_folder
+
+    model = load_model(args.model, args.device)
+    outcomes = []
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=args.quiet) as bar:
+        for outcome in bar.track(label_folder(model, plan), total=len(plan.names), description="labelling"):
+            if outcome.error:
+                print(f"failed: {outcome.error}", file=sys.stderr)
+            outcomes.append(outcome)
+    return outcomes
+
+
+def _audit(store: LabelStore, selection: Selection, plan: LabelRun, truth: Path | None) -> None:
+    from vns_sam.labelling.audit import ORDERS, area_under, audit, risk_coverage
+    from vns_sam.labelling.figures import write_figures
+
+    found = audit(store, selection, truth)
+    for problem in found.problems:
+        print(f"not scored: {problem}", file=sys.stderr)
+    _print_choices(selection, found)
+    if found.scored:
+        areas = [f"{order} {area_under(risk_coverage(found.rows, order)):.4f}" for order in ORDERS]
+        print(f"area under risk-coverage, 0 best: {', '.join(areas)}")
+    for path in write_figures(found, store, selection, plan.folder):
+        print(path)
+
+
+def _print_choices(selection: Selection, found: Audit) -> None:
+    """What the given limits keep, and what each limit alone and the other denominator would."""
+    from vns_sam.labelling.audit import Audited, mean_iou
+
+    off = replace(selection, absolute=1.0, relative=float("inf"), views=0.0)
+    other: Denominator = "all" if selection.denominator == "object" else "object"
+    choices = {
+        "everything": off,
+        "believed views alone": replace(off, views=selection.views),
+        "absolute alone": replace(off, absolute=selection.absolute),
+        "relative alone": replace(off, relative=selection.relative),
+        f"denominator {other}": replace(selection, denominator=other),
+        "as chosen": selection,
+    }
+    print(f"{'choice':<22}{'kept':>8}{'IoU kept':>10}{'IoU rest':>10}")
+    for name, one in choices.items():
+        rows: tuple[list[Audited], list[Audited]] = ([], [])
+        for row in found.rows:
+            rows[0 if name == "everything" or row.record.is_kept(one) else 1].append(row)
+        scores = ["-" if (score := mean_iou(some)) is None else f"{score:.4f}" for some in rows]
+        print(f"{name:<22}{len(rows[0]) / len(found.rows):>8.1%}{scores[0]:>10}{scores[1]:>10}")

@@ -1,0 +1,64 @@
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vns_sam.cli import pseudo_label
+from vns_sam.errors import DataError, UsageError
+
+
+@pytest.fixture
+def pond(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    mask = np.zeros((60, 80), np.uint8)
+    mask[15:45, 20:60] = 255
+    codes = np.zeros((60, 80), np.uint8)
+    codes[30, 25:55], codes[5, 10:70] = 1, 2
+    for folder in ("images", "masks", "labels"):
+        (tmp_path / folder).mkdir()
+    for stem in ("eel", "frog"):
+        noise = rng.integers(0, 20, (60, 80, 3))
+        Image.fromarray((noise + mask[..., None] // 2 + 40).astype(np.uint8)).save(tmp_path / f"images/{stem}.png")
+        Image.fromarray(mask).save(tmp_path / f"masks/{stem}.png")
+        Image.fromarray(codes).save(tmp_path / f"labels/{stem}.png")
+    return tmp_path
+
+
+def label(root: Path, *more: str) -> int:
+    parser = argparse.ArgumentParser()
+    pseudo_label.add_arguments(parser)
+    given = [str(root), "--labels", str(root / "labels"), "--out", str(root / "out"), "--model", "sam-tiny"]
+    args = parser.parse_args([*given, "--views", "flip", *more])
+    args.quiet = True
+    return pseudo_label.run(args)
+
+
+def test_from_labels_to_an_audit(pond: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (pond / "labels" / "eel.png").unlink()
+    assert label(pond, "--audit", "--truth", str(pond)) == 0
+    out, err = capsys.readouterr()
+    assert "1 done, 0 done before, 1 failed" in out
+    assert "failed: expected a label map for eel.png" in err
+    assert "as chosen" in out
+    assert (pond / "out" / "audit" / "risk_coverage.png").is_file()
+    assert label(pond, "--absolute", "0") == 0
+    out, _ = capsys.readouterr()
+    assert "0 done, 1 done before, 1 failed" in out
+    assert "kept 0 of 1 (0.0%)" in out
+    assert (pond / "out" / "kept.txt").read_text() == ""
+
+
+def test_nothing_could_be_labelled(pond: Path) -> None:
+    for path in (pond / "labels").iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(DataError, match="none of 2 pictures"):
+        label(pond)
+
+
+@pytest.mark.parametrize("wrong", [("--absolute", "2"), ("--points", "0"), ("--min-views", "-1")])
+def test_wrong_limits_are_told_before_the_work(pond: Path, wrong: tuple[str, str]) -> None:
+    with pytest.raises(UsageError):
+        label(pond, *wrong)
+    assert not (pond / "out").exists()

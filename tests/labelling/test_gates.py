@@ -3,7 +3,7 @@ import pytest
 
 from vns_sam.data.sparse import SparseLabel, rasterise
 from vns_sam.errors import UsageError
-from vns_sam.labelling.gates import Agreement, Gates, agreement
+from vns_sam.labelling.gates import Agreement, Gates, agreement, marked_parts
 
 
 def test_agreement_with_strokes() -> None:
@@ -49,3 +49,19 @@ def test_each_gate_can_close_and_its_limit_passes(change: dict[str, float], pass
 def test_a_gate_out_of_range() -> None:
     with pytest.raises(UsageError, match="'recall'"):
         Gates(recall=80)
+
+
+def test_parts_without_a_mark_are_dropped() -> None:
+    mask = np.zeros((10, 10), bool)
+    mask[1:4, 1:4], mask[4, 4], mask[6:9, 6:9] = True, True, True
+    codes = np.zeros((10, 10), np.uint8)
+    codes[2, 2], codes[0, 9] = 1, 1
+    kept = marked_parts(mask, SparseLabel("scribble", codes))
+    assert kept.sum() == 10
+    assert kept[4, 4]
+    assert not kept[6:, 6:].any()
+
+
+def test_without_a_mark_all_parts_stay() -> None:
+    mask = np.eye(4, dtype=bool)
+    assert marked_parts(mask, SparseLabel("box", np.full((4, 4), 2, np.uint8))) is mask

@@ -67,6 +67,16 @@ def test_marks_are_what_the_annotator_said() -> None:
     assert label_picture(ColourModel(), IMAGE, label, open_).fused[46, :5].max() < 1
 
 
+@pytest.mark.parametrize("fuse", ["vote", "prob"])
+def test_look_alikes_without_a_mark_are_dropped(fuse: str) -> None:
+    image = IMAGE.copy()
+    image[5:15, 48:60] = 200
+    found = label_picture(ColourModel(), image, STROKES, LabelSettings(fuse=fuse))
+    assert found.fused[5:15, 48:60].max() < 0.01
+    whole = label_picture(ColourModel(), image, STROKES, LabelSettings(fuse=fuse, marked_only=False))
+    assert whole.fused[8:12, 52:56].min() > 0.9
+
+
 def test_batches_do_not_change_the_answer() -> None:
     one, all_ = (label_picture(ColourModel(), IMAGE, STROKES, LabelSettings(), batch=n).fused for n in (1, 12))
     assert (one == all_).all()

@@ -41,6 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     asking.add_argument("--points", type=int, default=10, metavar="N", help="on object and background each (10)")
     asking.add_argument("--sampler", choices=("fps", "grid", "random"), default="fps", help="points on strokes (fps)")
     asking.add_argument("--no-gates", action="store_true", help="believe every view")
+    asking.add_argument(
+        "--all-parts", action="store_true", help="keep parts of an answer that no mark on the object hits"
+    )
     asking.add_argument("--no-clamp", action="store_true", help="leave marked pixels as the model sees them")
     asking.add_argument("--seed", type=int, default=0, help="of the random sampler (0)")
     choice = parser.add_argument_group("choice of pictures")
@@ -70,6 +73,7 @@ def run(args: argparse.Namespace) -> int:
         points=args.points,
         sampler=args.sampler,
         gates=None if args.no_gates else Gates(),
+        marked_only=not args.all_parts,
         clamp=not args.no_clamp,
         seed=args.seed,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from vns_sam.data.sparse import BACKGROUND, OBJECT, SparseLabel, inside_boxes
@@ -61,6 +62,16 @@ class Gates:
             and self.area_min <= found.area <= self.area_max
             and found.gap <= self.gap
         )
+
+
+def marked_parts(mask: np.ndarray, label: SparseLabel) -> np.ndarray:
+    """The 8-connected parts of an answer (H, W) bool that hold a mark on the object; all where nothing is marked."""
+    marked = label.codes == OBJECT
+    if not marked.any():
+        return mask
+    parts = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)[1]
+    kept: np.ndarray = mask & np.isin(parts, np.unique(parts[marked & mask]))
+    return kept
 
 
 def agreement(mask: np.ndarray, label: SparseLabel) -> Agreement:

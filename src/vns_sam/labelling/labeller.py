@@ -11,7 +11,7 @@ import numpy as np
 from vns_sam.data.sparse import BACKGROUND, BOX_ROOM, OBJECT, SparseLabel, inside_boxes
 from vns_sam.errors import UsageError
 from vns_sam.labelling.fusion import Fuse, fuse
-from vns_sam.labelling.gates import Agreement, Gates, agreement
+from vns_sam.labelling.gates import Agreement, Gates, agreement, marked_parts
 from vns_sam.labelling.points import Sampler, prompts_from
 from vns_sam.labelling.views import Preset, View, usable, views
 from vns_sam.types import DecoderOutput, ImageFeatures, PromptableModel, Prompts
@@ -27,6 +27,7 @@ class LabelSettings:
         points: At most so many points on the object, and so many on the background.
         sampler: How points are chosen on strokes.
         gates: Which views are believed; None believes all.
+        marked_only: Whether parts of an answer that hold no mark on the object are dropped.
         clamp: Whether marked pixels are set to what the annotator said.
         seed: Of the random sampler.
 
@@ -39,6 +40,7 @@ class LabelSettings:
     points: int = 10
     sampler: Sampler = "fps"
     gates: Gates | None = field(default_factory=Gates)
+    marked_only: bool = True
     clamp: bool = True
     seed: int = 0
 
@@ -114,6 +116,8 @@ def label_picture(
     for view, logits, score in _ask(model, image, prompts, usable(views(settings.views), *image.shape[:2]), batch):
         if room is not None:
             logits[~room] = np.minimum(logits[~room], -_SURE)
+        if settings.marked_only:
+            logits[(logits > 0) & ~marked_parts(logits > 0, label)] = -_SURE
         found = agreement(logits > 0, label)
         answers.append(Answer(view, found, score, settings.gates is None or settings.gates.passes(found)))
         maps.append(logits)

@@ -60,7 +60,6 @@ class Prototypes(nn.Module):
         given = self.feature_norm(features)
         keys, values = self.key(given), self.value(given)
         prototypes = self.initial.weight.expand(len(features), -1, -1)
-        shares = torch.empty(0)
         for _ in range(self.iterations):
             queries = self.query(self.prototype_norm(prototypes))
             shares = (queries @ keys.transpose(1, 2) * keys.shape[-1] ** -0.5).softmax(1)

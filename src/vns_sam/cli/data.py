@@ -4,6 +4,7 @@ vns-sam data list                     the sets that the field trains and measure
 vns-sam data build vns-seg ...        the training set and the tests of VNS-SAM from the archives as downloaded
 vns-sam data check DIR                a doctor for a set
 vns-sam data import SRC --out DIR     COCO or YOLO annotations as a set
+vns-sam data scribble SRC --out DIR   strokes, points or boxes simulated from masks
 vns-sam data enrich SRC --out DIR     parts of masks as training samples of their own
 vns-sam data scribble SRC --out DIR   strokes, points or boxes in place of masks
 vns-sam data darken SRC --out DIR     the same set at night
@@ -21,6 +22,7 @@ ACTIONS = {
     "build": "assemble a benchmark from archives and folders as downloaded",
     "check": "find and repair what is wrong with a set",
     "import": "turn COCO or YOLO annotations into a set",
+    "scribble": "strokes, points or boxes as a person would draw them, from masks",
     "enrich": "each large part of a mask as a training sample of its own",
     "scribble": "strokes, points or boxes that a person would draw instead of the masks",
     "darken": "the same set at night, masks kept",

@@ -23,6 +23,7 @@ VERBS = {
     "demo": "segment a bundled picture with the bundled model, offline",
     "segment": "masks for a picture or a folder, from boxes or clicks",
     "models": "list the models, tell their cost, convert the authors' checkpoints",
+    "pseudo-label": "masks to learn from, out of scribbles, points or boxes",
     "train": "train from a recipe; continues a run that was stopped",
     "study": "train and measure every row of a table",
     "data": "list, build, check, import and score data sets",
@@ -77,7 +78,7 @@ def _dispatch(arguments: list[str], *, quiet: bool) -> int:
         near = get_close_matches(verb, VERBS, 1)
         kind = "option" if verb.startswith("-") else "command"
         raise UsageError(f"unknown {kind} '{verb}'", hint=f"vns-sam {near[0]}" if near else "vns-sam --help")
-    module = import_module(f"vns_sam.cli.{verb}")
+    module = import_module(f"vns_sam.cli.{verb.replace('-', '_')}")
     parser = Parser(
         prog=f"vns-sam {verb}",
         description=module.__doc__,

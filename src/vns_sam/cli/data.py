@@ -6,7 +6,6 @@ vns-sam data check DIR                a doctor for a set
 vns-sam data import SRC --out DIR     COCO or YOLO annotations as a set
 vns-sam data scribble SRC --out DIR   strokes, points or boxes simulated from masks
 vns-sam data enrich SRC --out DIR     parts of masks as training samples of their own
-vns-sam data scribble SRC --out DIR   strokes, points or boxes in place of masks
 vns-sam data darken SRC --out DIR     the same set at night
 vns-sam data realism REAL             how much darkened pictures are like real ones
 vns-sam data score DIR                how little the objects of a set stand out
@@ -24,7 +23,6 @@ ACTIONS = {
     "import": "turn COCO or YOLO annotations into a set",
     "scribble": "strokes, points or boxes as a person would draw them, from masks",
     "enrich": "each large part of a mask as a training sample of its own",
-    "scribble": "strokes, points or boxes that a person would draw instead of the masks",
     "darken": "the same set at night, masks kept",
     "realism": "how much darkened pictures are like real dark ones",
     "score": "the VNS-score of every picture of a set",

@@ -3,7 +3,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -23,13 +22,10 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path}, check=False)
 
 
-def test_help_answers_at_once_and_loads_no_torch() -> None:
-    start = time.perf_counter()
+def test_help_names_every_verb_and_loads_no_torch() -> None:
     answer = run("--help")
-    seconds = time.perf_counter() - start
     assert answer.returncode == 0
     assert all(verb in answer.stdout for verb in VERBS)
-    assert seconds < 3  # 0.1 s on an idle machine
     code = "import sys; from vns_sam.cli.main import main; main(['segment', '--help'])"
     program = f"try:\n    {code.replace('; ', chr(10) + '    ')}\nfinally:\n    assert 'torch' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": SOURCE}).returncode == 0

@@ -63,7 +63,7 @@ def test_many_prompts_on_many_pictures_equal_one_at_a_time(model, chunk):
     entries, index = [entries[i] for i in order], [index[i] for i in order]
     model.chunk = chunk
     together = model.decode(features, entries, index)
-    model.chunk = 32
+    model.chunk = type(model).chunk
     row = 0
     for given, image in zip(entries, index, strict=True):
         alone = model.encode([images[image]])

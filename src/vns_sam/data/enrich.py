@@ -21,6 +21,7 @@ from scipy import ndimage
 
 from vns_sam.data.pairs import Pair, check_same_size, find_pairs, read_mask
 from vns_sam.errors import DataError, UsageError
+from vns_sam.images.lines import read_lines
 from vns_sam.images.read import read_image
 from vns_sam.images.write import check_writable, link_or_copy, write_mask, write_text
 from vns_sam.metrics.workers import process_pool, worker_died
@@ -204,9 +205,8 @@ def _line(outcome: Outcome) -> str:
 def _read_manifest(path: Path) -> dict[str, Outcome]:
     """Pictures done by earlier runs; a line that was cut off is passed over."""
     done = {}
-    for text in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+    for values in read_lines(path):
         try:
-            values = json.loads(text)
             components = tuple(Component(c["id"], c["area"], tuple(c["box"])) for c in values.pop("components"))
             outcome = Outcome(**values, components=components)
         except (ValueError, TypeError, KeyError):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 from zlib import crc32
 
 from vns_sam.errors import DataError, UsageError
+from vns_sam.images.lines import read_lines
 from vns_sam.metrics.scoring import ImageScores
 
 
@@ -147,7 +148,7 @@ class RowStore:
         self._file.flush()
 
     def _read(self, path: Path) -> None:
-        for line in _lines(path):
+        for line in read_lines(path):
             if "label" in line:
                 _check_identity(path, line, {"label": self.label, **self.identity})
             elif "skipped" in line:
@@ -155,16 +156,6 @@ class RowStore:
             else:
                 row = Row.from_json(line)
                 self.rows[row.key] = row
-
-
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The lines of a file; one that was cut off is passed over."""
-    for text in path.read_text(encoding="utf-8").splitlines():
-        try:
-            line = json.loads(text)
-        except ValueError:
-            continue
-        yield line
 
 
 def _check_identity(path: Path, found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:

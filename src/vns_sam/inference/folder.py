@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from vns_sam.errors import DataError
+from vns_sam.images.lines import read_lines
 from vns_sam.images.overlay import draw_overlay
 from vns_sam.images.write import check_writable, write_image, write_json
 from vns_sam.inference.formats import SUFFIX, Format, merge_coco, write_prediction
@@ -137,12 +138,4 @@ def _is_done(line: Mapping[str, Any] | None, key: str, out: Path) -> bool:
 
 def _read_manifest(path: Path) -> dict[str, dict[str, Any]]:
     """Lines of earlier runs by picture; a line that was cut off is passed over."""
-    lines: dict[str, dict[str, Any]] = {}
-    if path.is_file():
-        for text in path.read_text(encoding="utf-8").splitlines():
-            try:
-                line = json.loads(text)
-            except ValueError:
-                continue
-            lines[line["image"]] = line
-    return lines
+    return {line["image"]: line for line in read_lines(path)}

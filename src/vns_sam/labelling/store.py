@@ -20,6 +20,7 @@ import numpy as np
 from PIL import Image
 
 from vns_sam.errors import DataError
+from vns_sam.images.lines import read_lines
 from vns_sam.images.write import write_image, write_text
 from vns_sam.labelling.fusion import HIGH, Selection, Uncertainty, measure, pixel_weights
 
@@ -178,8 +179,8 @@ def write_records(path: Path, records: list[Record]) -> None:
 
 
 def _lines(path: Path) -> Iterator[Record]:
-    for text in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+    for values in read_lines(path):
         try:
-            yield Record(**json.loads(text))
+            yield Record(**values)
         except (ValueError, TypeError):
             continue

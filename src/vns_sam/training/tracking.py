@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vns_sam.errors import MissingExtraError
+from vns_sam.images.lines import read_lines
 
 LOG = "log.jsonl"
 
@@ -46,13 +47,4 @@ class Tracker:
 
 def read_log(folder: Path) -> list[dict[str, float]]:
     """Lines of a run's log; a line cut short by a kill is left out."""
-    path = folder / LOG
-    if not path.exists():
-        return []
-    lines = []
-    for text in path.read_text().splitlines():
-        try:
-            lines.append(json.loads(text))
-        except ValueError:
-            continue
-    return lines
+    return list(read_lines(folder / LOG))

@@ -18,6 +18,7 @@ from vns_sam.data.lowlight.darkener import Darkener
 from vns_sam.data.lowlight.luminance import Luminance, measure
 from vns_sam.data.pairs import picture_folder, set_folders
 from vns_sam.errors import DataError, UsageError
+from vns_sam.images.lines import read_lines
 from vns_sam.images.read import find_images, read_image
 from vns_sam.images.write import atomic_path, check_writable, link_or_copy, write_text
 from vns_sam.metrics.workers import process_pool, worker_died
@@ -200,9 +201,8 @@ def _line(outcome: Outcome) -> str:
 def _read_manifest(path: Path) -> dict[str, Outcome]:
     """Pictures done by earlier runs; a line that was cut off is passed over."""
     done = {}
-    for text in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+    for values in read_lines(path):
         try:
-            values = json.loads(text)
             lights = {name: Luminance(**values[name]) for name in ("before", "after")}
             outcome = Outcome(**{**values, **lights})
         except (ValueError, TypeError, KeyError):

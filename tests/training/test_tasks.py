@@ -138,6 +138,16 @@ def test_a_continued_model_may_get_another_name_but_no_other_shape(vns_recipe: R
         build_task(replace(again, vns={"inner_channels": 16}))
 
 
+def test_a_continued_model_may_get_an_adapter_that_changes_nothing_yet(vns_recipe: Recipe, tmp_path: Path) -> None:
+    train(vns_recipe)
+    trained = vns_recipe.out / "model"
+    task = build_task(replace(vns_recipe, init=str(trained), vns={"adapter": True}, out=tmp_path / "more"))
+    assert any(key.startswith("adapter.") for key in task.trained_state())
+    pixels = torch.randn(1, 3, 64, 64)
+    begun, given = task.model.eval().encode_pixels(pixels), load_model(trained).encode_pixels(pixels)
+    assert torch.equal(begun.embedding, given.embedding)
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [

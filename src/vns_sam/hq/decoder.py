@@ -6,12 +6,12 @@ Ke et al. 2023, section 3.2. Shapes: I images, P prompts, N prompt tokens, d SAM
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
 
 import torch
 from torch import nn
 
 from vns_sam.hq.config import HqSamConfig
+from vns_sam.sam.frozen import AroundSamDecoder
 from vns_sam.sam.mask_decoder import FeedForward, LayerNorm2d, SamMaskDecoder
 
 
@@ -30,7 +30,7 @@ class HqDecoderOutput:
     iou_scores: torch.Tensor
 
 
-class HqMaskDecoder(nn.Module):
+class HqMaskDecoder(AroundSamDecoder):
     """SAM's decoder and HQ-SAM's trainable modules around it. Built with random weights; SAM's part is frozen.
 
     Attributes:
@@ -58,16 +58,6 @@ class HqMaskDecoder(nn.Module):
             nn.GELU(),
             nn.Conv2d(2 * masks, masks, 3, padding=1),
         )
-
-    def train(self, mode: bool = True) -> Self:
-        """Switches the new modules between training and evaluation; SAM's part stays in evaluation."""
-        super().train(mode)
-        self.sam.eval()
-        return self
-
-    def trainable_state_dict(self) -> dict[str, torch.Tensor]:
-        """Everything but SAM's part."""
-        return {key: value for key, value in self.state_dict().items() if not key.startswith("sam.")}
 
     def fuse(self, image_embeddings: torch.Tensor, early: torch.Tensor) -> torch.Tensor:
         """The prompt-independent part of the global-local feature, once for each image.

@@ -7,18 +7,17 @@ from pathlib import Path
 from typing import Self
 
 import torch
-from torch import nn
 
 from vns_sam.errors import CheckpointError
 from vns_sam.hq.config import MODEL_TYPE, HqSamConfig
 from vns_sam.hq.decoder import HqDecoderOutput, HqMaskDecoder
 from vns_sam.sam.checkpoints import load_weights, read_checkpoint, write_checkpoint
+from vns_sam.sam.frozen import FrozenSamNetwork
 from vns_sam.sam.model import SamModel
-from vns_sam.sam.promptable import PromptableNetwork
 from vns_sam.types import DecoderOutput, ImageFeatures, PromptBatch
 
 
-class HqSamModel(PromptableNetwork):
+class HqSamModel(FrozenSamNetwork):
     """A SAM, taken over and frozen, with HQ-SAM's decoder.
 
     The SAM is not copied: it must not be used beside this model as a plain one, whose coarse masks may enter it
@@ -44,23 +43,13 @@ class HqSamModel(PromptableNetwork):
                 hint="load them on the SAM they were trained on",
             )
         self.name = self.config.name
-        self.preprocessing = sam.preprocessing
-        self.sam = sam.requires_grad_(False)
+        self.take_over(sam, decoder, self.config.mask_prompt)
         self.decoder = decoder
-        self.decoder.sam = self.sam.mask_decoder
-        if self.config.mask_prompt is not None:
-            self.sam.prompt_encoder.mask_prompt = self.config.mask_prompt
 
     @classmethod
     def from_sam(cls, sam: SamModel, config: HqSamConfig | None = None) -> Self:
         """Puts a fresh decoder, PyTorch's initial values, on a SAM; the config follows the SAM by default."""
         return cls(sam, HqMaskDecoder(config or HqSamConfig.for_sam(sam.config)))
-
-    def train(self, mode: bool = True) -> Self:
-        """Switches the mode of what is trained; the frozen SAM stays in eval mode."""
-        super().train(mode)
-        self.sam.eval()
-        return self
 
     def encode_pixels(self, pixels: torch.Tensor) -> ImageFeatures:
         """Encodes normalised pixels (I, 3, S, S) and fuses first and last map; SAM's encoder gets no gradient."""
@@ -82,10 +71,6 @@ class HqSamModel(PromptableNetwork):
         if not self.config.hq_token_only:
             mask = mask + maps.sam_masks[:, :1]
         return DecoderOutput(mask, maps.iou_scores[:, 0])
-
-    def trainable_parameters(self) -> list[nn.Parameter]:
-        """What training changes: the decoder without SAM's part."""
-        return [parameter for parameter in self.parameters() if parameter.requires_grad]
 
     def trainable_state_dict(self) -> dict[str, torch.Tensor]:
         """Every tensor that training changes, by this model's names: they begin with "decoder."."""

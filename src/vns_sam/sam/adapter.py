@@ -61,8 +61,9 @@ class VitAdapter(nn.Module):
 
 
 class TinyAdapter(nn.Module):
-    """Prompts for the outputs of the tiny encoder's stages, from stride 4 on. The stages differ in width, so each
-    has a last layer of its own.
+    """Prompts for the outputs of the tiny encoder's stages, from stride 4 on. Convolutional stages hand on no tokens
+    that a shared cue could steer, so a prompt is made of the cue and of the stage's own output, mixed over 3 x 3 cells
+    in a narrow layer. The stages differ in width, so each has its own.
 
     Args:
         channels: Channels of each stage's output.
@@ -71,18 +72,19 @@ class TinyAdapter(nn.Module):
         width: The adapter's width r.
     """
 
-    def __init__(self, channels: tuple[int, ...], stem: int = 32, first: int = 1, width: int = 16) -> None:
+    def __init__(self, channels: tuple[int, ...], stem: int = 32, first: int = 1, width: int = 64) -> None:
         super().__init__()
         self.first = first
         self.patches = nn.Conv2d(3, width, 4, 4)
         self.embed = nn.Conv2d(stem, width, 1)
-        self.mix = nn.ModuleList(nn.Conv2d(width, width, 1) for _ in channels[first:])
+        self.down = nn.ModuleList(nn.Conv2d(wide, width, 1) for wide in channels[first:])
+        self.mix = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1, groups=width) for _ in channels[first:])
         ups = [nn.Conv2d(width, wide, 1) for wide in channels[first:]]
         _silence(*ups)
         self.up = nn.ModuleList(ups)
 
     def cue(self, pixels: torch.Tensor, stem: torch.Tensor) -> torch.Tensor:
-        """What all prompts are made of, (I, r, S / 4, S' / 4), from pixels (I, 3, S, S') and the stem's output."""
+        """What all prompts share, (I, r, S / 4, S' / 4), from pixels (I, 3, S, S') and the stem's output."""
         return self.patches(high_frequencies(pixels)) + self.embed(F.avg_pool2d(stem, 2))
 
     def add(self, output: torch.Tensor, cue: torch.Tensor, stage: int) -> torch.Tensor:
@@ -91,7 +93,7 @@ class TinyAdapter(nn.Module):
             return output
         place = stage - self.first
         pooled = F.avg_pool2d(cue, cue.shape[-1] // output.shape[-1])
-        return output + self.up[place](F.gelu(self.mix[place](pooled)))
+        return output + self.up[place](F.gelu(self.mix[place](pooled + self.down[place](output))))
 
 
 EncoderAdapter = VitAdapter | TinyAdapter

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from vns_sam.sam.frozen import AroundSamDecoder
 from vns_sam.sam.mask_decoder import Attention, FeedForward, SamMaskDecoder
 from vns_sam.types import DecoderOutput
 from vns_sam.vns import heads
@@ -67,7 +68,7 @@ class _Level(NamedTuple):
     keys: torch.Tensor
 
 
-class VnsMaskDecoder(nn.Module):
+class VnsMaskDecoder(AroundSamDecoder):
     """SAM's decoder and VNS-SAM's trainable modules around it. Built with random weights; SAM's part is frozen.
 
     A module that the configuration's switches leave out is None.
@@ -115,16 +116,6 @@ class VnsMaskDecoder(nn.Module):
         sizes = (hidden, config.head_channels, switches.fusion_convs)
         self.dense_head, self.fusion = heads.supplementary_layers(*sizes, wanted=switches.mask_layer == "mpl")
         self.edge_dense_head, self.edge_fusion = heads.supplementary_layers(*sizes, wanted=edge_mpl)
-
-    def train(self, mode: bool = True) -> Self:
-        """Switches the new modules between training and evaluation; SAM's part stays in evaluation."""
-        super().train(mode)
-        self.sam.eval()
-        return self
-
-    def trainable_state_dict(self) -> dict[str, torch.Tensor]:
-        """Everything but SAM's part: the trained weights and the running statistics of the batch norms."""
-        return {key: value for key, value in self.state_dict().items() if not key.startswith("sam.")}
 
     def mine(self, levels: Sequence[torch.Tensor]) -> Mined:
         """Runs NSFM once for each image: levels 4 x (I, g, g', C_k), shallow to deep.

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Self
 
 import torch
-from torch import nn
 
 from vns_sam.sam.checkpoints import load_weights, read_checkpoint, write_checkpoint
+from vns_sam.sam.frozen import FrozenSamNetwork
 from vns_sam.sam.model import SamModel, build_adapter
-from vns_sam.sam.promptable import PromptableNetwork
 from vns_sam.types import DecoderOutput, ImageFeatures, PromptBatch
 from vns_sam.vns.config import MODEL_TYPE, VnsSamConfig, check_backbone
 from vns_sam.vns.decoder import VnsDecoderOutput, VnsMaskDecoder
@@ -21,7 +20,7 @@ CHUNK_BYTES = 2**30
 """Memory for the prompts that are decoded at once."""
 
 
-class VnsSamModel(PromptableNetwork):
+class VnsSamModel(FrozenSamNetwork):
     """A SAM, taken over and frozen, with VNS-SAM's decoder.
 
     The SAM is not copied: it must not be used beside this model as a plain one, whose coarse masks may enter it
@@ -41,25 +40,15 @@ class VnsSamModel(PromptableNetwork):
         check_backbone(decoder.config.level_channels, sam.config.level_channels, decoder.config.name)
         self.config = decoder.config
         self.name = decoder.config.name
-        self.preprocessing = sam.preprocessing
-        self.sam = sam.requires_grad_(False)
+        self.take_over(sam, decoder, self.config.mask_prompt)
         self.decoder = decoder
-        self.decoder.sam = self.sam.mask_decoder
         self.adapter = build_adapter(sam.config) if self.config.adapter else None
         self.chunk = max(1, min(self.chunk, CHUNK_BYTES // self._bytes_of_one_prompt()))
-        if self.config.mask_prompt is not None:
-            self.sam.prompt_encoder.mask_prompt = self.config.mask_prompt
 
     @classmethod
     def from_sam(cls, sam: SamModel, config: VnsSamConfig | None = None) -> Self:
         """Puts a fresh decoder, PyTorch's initial values, on a SAM; the config follows the SAM by default."""
         return cls(sam, VnsMaskDecoder(config or VnsSamConfig.for_sam(sam.config)))
-
-    def train(self, mode: bool = True) -> Self:
-        """Switches the mode of what is trained; the frozen SAM stays in eval mode."""
-        super().train(mode)
-        self.sam.eval()
-        return self
 
     def encode_pixels(self, pixels: torch.Tensor) -> ImageFeatures:
         """Encodes normalised pixels (I, 3, S, S) and mines the levels; no gradient reaches SAM's weights."""
@@ -84,10 +73,6 @@ class VnsSamModel(PromptableNetwork):
         """SAM's sparse and dense prompt and its positional encoding."""
         grid = (features.embedding.shape[-2], features.embedding.shape[-1])
         return *self.sam.embed_prompts(features, batch), self.sam.image_pe(grid)
-
-    def trainable_parameters(self) -> list[nn.Parameter]:
-        """What training changes: the decoder without SAM's part, and the adapter."""
-        return [parameter for parameter in self.parameters() if parameter.requires_grad]
 
     def trainable_state_dict(self) -> dict[str, torch.Tensor]:
         """Every tensor that training changes, running statistics included, by this model's names: they begin with
@@ -126,18 +111,6 @@ class VnsSamModel(PromptableNetwork):
         if model.adapter is not None:
             load_weights(model.adapter, {key.removeprefix("adapter."): adapted[key] for key in adapted}, folder)
         return model.eval()
-
-    def push_to_hub(self, repo: str, *, private: bool = False) -> str:
-        """Uploads :meth:`save_pretrained`'s folder to the Hugging Face hub; returns the address of the commit."""
-        from tempfile import TemporaryDirectory
-
-        from huggingface_hub import HfApi
-
-        api = HfApi()
-        api.create_repo(repo, private=private, exist_ok=True)
-        with TemporaryDirectory() as folder:
-            self.save_pretrained(folder)
-            return str(api.upload_folder(repo_id=repo, folder_path=folder, commit_message="Upload VNS-SAM"))
 
 
 GROUPS = {

@@ -105,7 +105,8 @@ def _begin(kind: type[Method], config: Any, init: str, changes: dict[str, Any]) 
     elif isinstance(given, kind):
         trained = given.state_dict()
         model = kind.from_sam(given.sam, config.for_sam(given.sam.config, **{**vars(given.config), **changes}))
-        load_weights(model, trained, init)
+        adapter = {key: value for key, value in model.state_dict().items() if key.startswith("adapter.")}
+        load_weights(model, {**adapter, **trained}, init)  # a new adapter changes nothing until it is trained
     else:
         raise UsageError(
             f"expected a SAM or a trained {kind.__name__} as 'init', '{init}' is a {type(given).__name__}",

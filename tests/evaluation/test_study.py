@@ -62,11 +62,21 @@ def test_rows_are_trained_and_measured(values: dict[str, Any], tmp_path: Path) -
     assert not list((tmp_path / "runs").glob("*/last.pt"))
 
 
+def test_a_row_may_stand_on_a_run_of_its_own(values: dict[str, Any], tmp_path: Path) -> None:
+    model = {"base": str(tmp_path / "narrow"), "width": 0.1, "image_size": 64, "choice": "single"}
+    values["change"] |= {"task": "dis-sam", "init": None, "vns": None, "dis": {"model": model, "encoder_steps": 1}}
+    values["rows"] = [{"name": "box and mask"}, {"name": "mask", "change": {"dis.model.box_channel": False}}]
+    values["measure"] |= {"prompts": ["box"], "limit": 1}
+    report = run_study(parse_study(values, "s"), workers=0)
+    assert [result.trained for result in report.models] == [report.models[0].trained] * 2
+    assert len(list((tmp_path / "runs").glob("dis-sam-*/gt_encoder/model/model.safetensors"))) == 2
+
+
 def test_a_stopped_study_goes_on(values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = run_study(parse_study(values, "s"), workers=0).to_markdown()
     (rows,) = (tmp_path / "out" / "rows").glob("full*")
     rows.write_text("\n".join(rows.read_text().splitlines()[:4]))
-    monkeypatch.setattr(module, "train", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(module, "train_all", lambda *_: pytest.fail("trained again"))
     assert run_study(parse_study(values, "s"), workers=0).to_markdown() == whole
 
 

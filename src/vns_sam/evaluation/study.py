@@ -21,8 +21,8 @@ from vns_sam.evaluation.report import ModelResult, Report
 from vns_sam.evaluation.suite import make_suite, write_report
 from vns_sam.images.write import write_json, write_text
 from vns_sam.inference.load import check_model_name, load_model
+from vns_sam.training.chain import own_recipe, train_all
 from vns_sam.training.fields import check_fields, read_values, set_field
-from vns_sam.training.loop import train
 from vns_sam.training.recipe import Recipe, dump_recipe, parse_recipe
 from vns_sam.training.state import LAST
 from vns_sam.training.tasks import build_task
@@ -220,8 +220,8 @@ def _train(trial: Trial, tell: Callable[[int, int], None]) -> int | None:
         return None
     finished = trial.recipe.out / FINISHED
     if not finished.is_file():
-        train(trial.recipe, lambda done, total, _: tell(done, total))
-        groups = build_task(trial.recipe).groups(trial.recipe)
+        train_all(trial.recipe, lambda done, total, _: tell(done, total))
+        groups = build_task(own_recipe(trial.recipe)).groups(trial.recipe)
         write_json(finished, {"trained_parameters": sum(p.numel() for group in groups for p in group["params"])})
     return int(json.loads(finished.read_text())["trained_parameters"])
 

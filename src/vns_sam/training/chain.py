@@ -18,11 +18,18 @@ def train_all(recipe: Recipe, progress: Progress = lambda done, total, values: N
     Returns:
         Validation scores of the recipe's own last step.
     """
-    if recipe.task == "dis-sam" and (recipe.dis is None or recipe.dis.encoder is None):
-        dis = replace(recipe.dis or Dis(), cache=cache_folder(recipe))
-        train(encoder_recipe(replace(recipe, dis=dis)), progress)
-        recipe = replace(recipe, dis=replace(dis, encoder=recipe.out / ENCODER / "model"))
-    return train(recipe, progress)
+    own = own_recipe(recipe)
+    if own != recipe:
+        train(encoder_recipe(own), progress)
+    return train(own, progress)
+
+
+def own_recipe(recipe: Recipe) -> Recipe:
+    """A recipe as its own run sees it: what is trained before it is named."""
+    if recipe.task != "dis-sam" or (recipe.dis is not None and recipe.dis.encoder is not None):
+        return recipe
+    dis = replace(recipe.dis or Dis(), cache=cache_folder(recipe), encoder=recipe.out / ENCODER / "model")
+    return replace(recipe, dis=dis)
 
 
 def encoder_recipe(recipe: Recipe) -> Recipe:
@@ -30,5 +37,12 @@ def encoder_recipe(recipe: Recipe) -> Recipe:
     dis = recipe.dis or Dis()
     optim = replace(recipe.optim, lr=dis.encoder_lr, warmup=min(recipe.optim.warmup, dis.encoder_steps // 10))
     return replace(
-        recipe, task="gt-encoder", out=recipe.out / ENCODER, init=None, steps=dis.encoder_steps, optim=optim, ema=0.0
+        recipe,
+        task="gt-encoder",
+        out=recipe.out / ENCODER,
+        init=None,
+        steps=dis.encoder_steps,
+        optim=optim,
+        ema=0.0,
+        dis=replace(dis, encoder=None),
     )

@@ -3,6 +3,7 @@
 vns-sam evaluate vns-sam-tiny --data data/camo data/kvasir_seg
 vns-sam evaluate sam-tiny vns-sam-tiny --data data --prompt box noise-box points --out report --figures 8
 vns-sam evaluate runs/dis_sam_tiny/model --suite dis5k --data DIS5K --out report
+vns-sam evaluate runs/ws_sam_tiny/model --data data/camo      a WS-SAM, which takes no prompt
 vns-sam evaluate --compare report/report.json:sam-tiny report/report.json:vns-sam-tiny
 
 Started again with the same --out it goes on where it stopped. Several processes share the pictures:
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 ALL = 1 << 30
 METRICS = ("iou", "biou")
+UNPROMPTED = ("image",)
+UNPROMPTED_METRICS = ("mae", "max_f", "mean_f", "adaptive_f", "weighted_f", "mean_e", "s", "iou")
+"""Columns of the tables of camouflaged object detection, and IoU."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -99,7 +103,9 @@ def _suite(args: argparse.Namespace) -> Suite:
 
     folders = args.data
     groups: dict[str, Sequence[str]] = dict(_group(text) for text in args.group)
-    named = find_suite(args.suite) if args.suite else NamedSuite("", {}, METRICS)
+    unprompted = _unprompted(args)
+    plain = NamedSuite("", {}, UNPROMPTED_METRICS, by_metric=True) if unprompted else NamedSuite("", {}, METRICS)
+    named = find_suite(args.suite) if args.suite else plain
     if args.suite:
         located = locate(named, args.data, strict=args.strict)
         folders, groups = located.folders, {**located.groups, **groups}
@@ -110,7 +116,7 @@ def _suite(args: argparse.Namespace) -> Suite:
         raise UsageError("figures are sorted by IoU, which is not measured", hint=f"--metrics iou {' '.join(metrics)}")
     return make_suite(
         folders,
-        args.prompt or named.prompts,
+        UNPROMPTED if unprompted else args.prompt or named.prompts,
         metrics=metrics,
         resize=args.resize or named.resize,
         instances=args.instances,
@@ -121,6 +127,24 @@ def _suite(args: argparse.Namespace) -> Suite:
         columns=metrics if named.by_metric else (),
         strict=args.strict,
     )
+
+
+def _unprompted(args: argparse.Namespace) -> bool:
+    """Whether the models take no prompt; then the whole picture is the only question.
+
+    Raises:
+        UsageError: Some do and some do not, or something else is asked for.
+    """
+    from vns_sam.inference.load import takes_prompts
+
+    without = [name for name in args.models if not takes_prompts(name)]
+    if not without:
+        return False
+    if args.prompt != [*UNPROMPTED] and (args.prompt or len(without) < len(args.models)):
+        raise UsageError(f"'{without[0]}' takes no prompt", hint="--prompt image asks all models for the whole picture")
+    if args.instances or args.second_look:
+        raise UsageError(f"'{without[0]}' cannot be asked about one object", hint="leave the option out")
+    return True
 
 
 def _measure(name: str, suite: Suite, args: argparse.Namespace, processes: Any) -> Any:

@@ -5,6 +5,7 @@
   vns-sam segment frog.jpg --box 12 30 90 80 --box 100 20 210 180   two objects
   vns-sam segment bike.jpg --box 12 30 210 180 --refine dis_sam.pth --alpha    a mask to the pixel, its alpha map
   vns-sam segment photos/ --prompts boxes.csv --out masks/          many pictures
+  vns-sam segment frog.jpg --model runs/ws_sam_tiny/model           all that a WS-SAM finds, without a prompt
 
 Coordinates are pixels of the picture, from its top left corner; boxes are X0 Y0 X1 Y1. All --point belong to
 one object; with one --box they refine that box. The prompts file is CSV, one box a line: name,x0,y0,x1,y1;
@@ -113,8 +114,7 @@ def run(args: argparse.Namespace) -> int:
         if given:
             raise UsageError("--prompts cannot be combined with --box or --point", hint="give one of them")
         table = read_prompt_file(args.prompts)
-    elif not given:
-        raise UsageError("no prompt: say which object is meant", hint=EXAMPLE)
+    _check_prompted(args, prompted=bool(given) or table is not None)
     if args.image.is_dir():
         if args.alpha:
             raise UsageError("--alpha works for one picture, not for a folder", hint="leave it out")
@@ -124,6 +124,17 @@ def run(args: argparse.Namespace) -> int:
     from vns_sam.cli.single import run_single
 
     return run_single(args, given if table is None else _entry(table, args))
+
+
+def _check_prompted(args: argparse.Namespace, *, prompted: bool) -> None:
+    """Judges, before a model is loaded, whether it wants a prompt."""
+    from vns_sam.inference.load import takes_prompts
+
+    wanted = takes_prompts(args.model)
+    if wanted and not prompted:
+        raise UsageError("no prompt: say which object is meant", hint=EXAMPLE)
+    if prompted and not wanted:
+        raise UsageError(f"'{args.model}' takes no prompt: it finds what there is", hint="leave the prompt out")
 
 
 def prompts_from(args: argparse.Namespace) -> dict[str, Any]:

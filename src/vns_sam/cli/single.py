@@ -18,11 +18,11 @@ from vns_sam.types import Prediction
 
 
 def run_single(args: argparse.Namespace, given: dict[str, Any]) -> int:
-    """Segments ``args.image``; see ``vns-sam segment --help``."""
+    """Segments ``args.image``; see ``vns-sam segment --help``. Nothing is given for a model that takes no prompt."""
     image = read_image(args.image)
-    prompts = make_prompts(*image.shape[:2], **given)
+    prompts = make_prompts(*image.shape[:2], **given) if given else None
     mask_path, overlay_path = result_paths(args.image, args.out, args.format)
-    outputs = output_paths(mask_path, args.format, len(prompts))
+    outputs = output_paths(mask_path, args.format, len(prompts) if prompts else 1)
     alpha_path = mask_path.with_name(f"{args.image.stem if args.out is None else mask_path.stem}_alpha.png")
     overlay = args.overlay is not False
     for path in [*outputs, *([overlay_path] if overlay else [])]:
@@ -31,7 +31,7 @@ def run_single(args: argparse.Namespace, given: dict[str, Any]) -> int:
     predictor = build_predictor(args)
     start = time.perf_counter()
     predictor.set_image(image)
-    prediction = predictor.predict_prompts(prompts)
+    prediction = predictor.predict_prompts(prompts) if prompts else predictor.predict()
     seconds = time.perf_counter() - start
     write_prediction(mask_path, prediction, args.format, image_name=args.image.name)
     if args.alpha:

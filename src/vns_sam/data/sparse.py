@@ -154,6 +154,12 @@ class SparseLabels:
         if self._table is not None and table is not None:
             self.path = table
 
+    def __contains__(self, name: str) -> bool:
+        """Whether picture ``name`` has a label; whether it can be used shows when it is read."""
+        if self._table is None:
+            return (self.path / name).with_suffix(".png").is_file()
+        return name in self._table or str(Path(name).with_suffix("")) in self._table
+
     def digest(self, name: str) -> str:
         """A digest of the label of picture ``name`` as it is now.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from torch.utils.data import Dataset
 
 from vns_sam.data.defects import scar
 from vns_sam.data.edges import edge_target
+from vns_sam.data.memory import Memory
 from vns_sam.data.pairs import Pair, check_same_size, find_pairs, read_instances, read_mask
 from vns_sam.data.scenes import Scene, camouflage, darken, paste, recolour, view
 from vns_sam.errors import DataError
@@ -107,8 +107,7 @@ class TrainingSet(Dataset[dict[str, np.ndarray]]):
         self.pairs = {name: split_pairs(data.root, name)[0] for name in self.names}
         weights = np.array([data.sets[name] for name in self.names], dtype=float)
         self.weights = weights / weights.sum()
-        self._scenes: OrderedDict[Pair, Scene] = OrderedDict()
-        self._cached = 0
+        self._scenes: Memory[Pair, Scene] = Memory(self._read_scene, _size, data.cache_mib * 2**20)
 
     def __len__(self) -> int:
         """Number of samples."""
@@ -170,22 +169,11 @@ class TrainingSet(Dataset[dict[str, np.ndarray]]):
         """A view of a random picture with its random object first."""
         name = self.names[int(rng.choice(len(self.names), p=self.weights))]
         pairs = self.pairs[name]
-        scene = self._scene(pairs[int(rng.integers(len(pairs)))])
+        scene = self._scenes[pairs[int(rng.integers(len(pairs)))]]
         target = int(rng.integers(len(scene.masks)))
         others = rng.permutation(len(scene.masks))[:4]
         order = [target, *(int(i) for i in others if i != target)]
         return view(Scene(scene.image, scene.masks[order]), 0, side, rng), name
-
-    def _scene(self, pair: Pair) -> Scene:
-        """A pair, from memory if it is still there."""
-        if pair in self._scenes:
-            self._scenes.move_to_end(pair)
-            return self._scenes[pair]
-        scene = self._scenes[pair] = self._read_scene(pair)
-        self._cached += _size(scene)
-        while self._cached > self.data.cache_mib * 2**20 and len(self._scenes) > 1:
-            self._cached -= _size(self._scenes.popitem(last=False)[1])
-        return scene
 
     def _read_scene(self, pair: Pair) -> Scene:
         """Reads a pair, reduced to ``cache_side``; objects too small to prompt are left out."""

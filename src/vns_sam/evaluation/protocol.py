@@ -20,6 +20,7 @@ import torch.nn.functional as F
 
 from vns_sam.errors import DataError, UsageError
 from vns_sam.prompts.simulate import box_from_mask, noise_box, noise_mask, random_points
+from vns_sam.prompts.validate import whole_picture
 from vns_sam.types import Prompts
 
 Kind = Literal["box", "noise-box", "points", "mask", "image", "clicks"]
@@ -92,7 +93,7 @@ def draw_prompt(truth: np.ndarray, protocol: Protocol, key: str) -> Prompts:
     """
     height, width = truth.shape
     if protocol.kind == "image":
-        return Prompts(boxes=np.array([[0, 0, width - 1, height - 1]], np.float32))
+        return whole_picture(height, width)
     if not truth.any():
         raise DataError(f"{key}: the true mask is empty, no prompt can be drawn")
     mask = torch.from_numpy(truth)

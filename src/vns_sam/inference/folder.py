@@ -33,7 +33,7 @@ class FolderRun:
     Attributes:
         folder: Where the pictures are.
         out: Where results and the manifest go; results of ``a/b.jpg`` are ``a/b_mask.*``.
-        prompts: By picture, its path relative to ``folder``.
+        prompts: By picture, its path relative to ``folder``; empty for a model that takes none.
         kind: The format of the results.
         overlay: Whether to write ``a/b_overlay.jpg`` as well.
     """
@@ -107,8 +107,9 @@ def _segment(predictor: Predictor, run: FolderRun, name: str, key: str) -> Outco
     start = time.perf_counter()
     try:
         image = predictor.set_image(run.folder / name)
-        prompts = make_prompts(*image.shape[:2], **run.prompts[name])
-        prediction = predictor.predict_prompts(prompts)
+        given = run.prompts[name]
+        prompts = make_prompts(*image.shape[:2], **given) if given else None
+        prediction = predictor.predict_prompts(prompts) if prompts else predictor.predict()
         stem = (run.out / name).with_suffix("")
         path = stem.with_name(f"{stem.name}_mask{SUFFIX[run.kind]}")
         outputs = write_prediction(path, prediction, run.kind, image_name=name)

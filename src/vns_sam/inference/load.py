@@ -20,6 +20,8 @@ from vns_sam.sam import zoo
 from vns_sam.sam.checkpoints import CONFIG, WEIGHTS, read_config
 from vns_sam.sam.meta import build_meta, read_tensors
 from vns_sam.sam.promptable import PromptableNetwork
+from vns_sam.ws.config import MODEL_TYPE as WS_SAM
+from vns_sam.ws.model import WsSamModel
 
 BUNDLED = ("vns-sam-tiny", "sam-tiny")
 """Models inside the package, the default first; they need no network."""
@@ -64,6 +66,21 @@ def check_model_name(name: str | os.PathLike[str]) -> None:
     raise UsageError(f"unknown model '{text}'", hint=f"{known}, a folder or a hub id; see: vns-sam models list")
 
 
+def model_type(name: str | os.PathLike[str]) -> str | None:
+    """The ``model_type`` of a bundled model or a folder; None for everything else, which is not opened.
+
+    Raises:
+        CheckpointError: The folder holds no readable ``config.json``.
+    """
+    folder = zoo.BUNDLED / name if os.fspath(name) in BUNDLED else Path(name)
+    return str(read_config(folder)["model_type"]) if folder.is_dir() else None
+
+
+def takes_prompts(name: str | os.PathLike[str]) -> bool:
+    """Whether a model is asked about objects, as all are but WS-SAM's segmenter, which is known by its folder."""
+    return model_type(name) != WS_SAM
+
+
 def check_device(device: str | torch.device) -> torch.device:
     """Turns a name into a device that is there.
 
@@ -105,11 +122,14 @@ def _from_folder(folder: Path, origin: str) -> PromptableNetwork:
         return HqSamModel.from_pretrained(folder)
     if kind == DIS_SAM:
         return DisSamModel.from_pretrained(folder, _first_stage(folder))
+    if kind == WS_SAM:
+        return WsSamModel.from_pretrained(folder)
     if kind == "sam_hq":
         return published.load_hf(folder, origin)
     if kind == "sam":
         return zoo.load_sam(folder)
-    raise CheckpointError(f"{folder} holds a '{kind}' model, expected 'sam', 'vns-sam', 'hq-sam' or 'dis-sam'")
+    known = "'sam', 'vns-sam', 'hq-sam', 'dis-sam' or 'ws-sam'"
+    raise CheckpointError(f"{folder} holds a '{kind}' model, expected {known}")
 
 
 def _first_stage(folder: Path) -> PromptableNetwork:
@@ -119,6 +139,8 @@ def _first_stage(folder: Path) -> PromptableNetwork:
     first = _load(base)
     if isinstance(first, DisSamModel):
         raise CheckpointError(f"the first stage of {folder}, '{base}', is a DIS-SAM itself", hint="name what is below")
+    if isinstance(first, WsSamModel):
+        raise CheckpointError(f"the first stage of {folder}, '{base}', takes no prompt", hint="name a model that does")
     return first
 
 
@@ -126,7 +148,7 @@ def refine_with(first: PromptableNetwork, name: str | os.PathLike[str]) -> DisSa
     """Puts a DIS-SAM's second stage after a model, on its device.
 
     Args:
-        first: Any model but a DIS-SAM.
+        first: Any model but a DIS-SAM and a WS-SAM.
         name: A DIS-SAM as :func:`load_model` takes it; its own first stage is not loaded. Or a file of IS-Net's
             authors, which knows no prompt.
 
@@ -137,6 +159,8 @@ def refine_with(first: PromptableNetwork, name: str | os.PathLike[str]) -> DisSa
     check_model_name(name)
     if isinstance(first, DisSamModel):
         raise UsageError(f"'{first.name}' refines its masks itself", hint="name a model that does not")
+    if isinstance(first, WsSamModel):
+        raise UsageError(f"'{first.name}' takes no prompt, and refining needs one", hint="leave --refine out")
     if name in HUB:
         raise UsageError(f"expected a DIS-SAM to refine with, '{name}' is none", hint="a folder or file of one")
     path = zoo.BUNDLED / name if os.fspath(name) in BUNDLED else Path(name)

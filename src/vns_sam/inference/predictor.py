@@ -13,8 +13,9 @@ from vns_sam.errors import UsageError
 from vns_sam.images.geometry import maps_to_original
 from vns_sam.images.read import ImageLike, read_image
 from vns_sam.inference.second_look import look_again
-from vns_sam.prompts.validate import make_prompts
+from vns_sam.prompts.validate import make_prompts, whole_picture
 from vns_sam.types import Geometry, ImageFeatures, Matte, Prediction, PromptableModel, Prompts
+from vns_sam.ws.model import WsSamModel
 
 PIXELS_AT_ONCE = 1 << 24
 """Pixels of maps that are brought to full size together: 64 MiB of float32 for each step."""
@@ -67,6 +68,8 @@ class Predictor:
     def predict(self, boxes: Any = None, points: Any = None, labels: Any = None, masks: Any = None) -> Prediction:
         """Predicts one mask for each row of the prompts; row k of all that is given describes one object.
 
+        A model that takes no prompt predicts one mask of all that it finds; nothing is given then.
+
         Args:
             boxes: (P, 4) XYXY in pixels of the original picture.
             points: (P, N, 2) XY in pixels of the original picture; rows may have different lengths.
@@ -83,6 +86,9 @@ class Predictor:
         """
         geometry = self._encoded().geometry[0]
         size = geometry.height, geometry.width
+        nothing = all(given is None for given in (boxes, points, labels, masks))
+        if nothing and isinstance(self.model, WsSamModel):
+            return self.predict_prompts(whole_picture(*size))
         return self.predict_prompts(make_prompts(*size, boxes=boxes, points=points, labels=labels, masks=masks))
 
     def predict_prompts(self, prompts: Prompts) -> Prediction:

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from vns_sam.dis.model import DisSamModel
+from vns_sam.errors import UsageError
 from vns_sam.images.geometry import maps_to_original
 from vns_sam.sam.promptable import PromptableNetwork
 from vns_sam.types import PADDING_LABEL, PromptableModel, Prompts
+from vns_sam.ws.model import WsSamModel
 
 ZOOM = 1.5
 """Side of the cut-out relative to the object's longer side."""
@@ -45,10 +47,16 @@ class Crop:
 
 
 def wants_second_look(model: PromptableModel, asked: bool | None) -> bool:
-    """What was asked for, or by default whether the model is known to have a small input and does not refine."""
+    """What was asked for, or by default whether the model is known to have a small input and does not refine.
+
+    Raises:
+        UsageError: It was asked for, and the model cannot be asked about one object.
+    """
+    if asked and isinstance(model, WsSamModel):
+        raise UsageError(f"'{model.name}' cannot be asked about one object again", hint="leave --second-look out")
     if asked is not None:
         return asked
-    if isinstance(model, DisSamModel) or not isinstance(model, PromptableNetwork):
+    if isinstance(model, DisSamModel | WsSamModel) or not isinstance(model, PromptableNetwork):
         return False
     return model.preprocessing.image_size < WANTED_BELOW
 

@@ -44,6 +44,11 @@ def make_prompts(
     )
 
 
+def whole_picture(height: int, width: int) -> Prompts:
+    """The box around the whole picture, which tells nothing."""
+    return Prompts(boxes=np.array([[0, 0, width - 1, height - 1]], np.float32))
+
+
 def _boxes(given: Any, height: int, width: int) -> np.ndarray:
     boxes = _floats(given, "boxes")
     boxes = boxes[None] if boxes.shape == (4,) else boxes

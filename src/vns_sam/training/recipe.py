@@ -11,6 +11,7 @@ from pydantic import ConfigDict, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from vns_sam.data.training_set import SceneMix, TrainingData
+from vns_sam.labelling.fusion import Selection
 from vns_sam.training.fields import check_fields, read_values
 
 _STRICT = ConfigDict(extra="forbid")
@@ -84,25 +85,52 @@ class Dis:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class Ws:
+    """What the task "ws-sam" has of its own."""
+
+    model: dict[str, Any] = field(default_factory=dict)
+    """Fields of ``WsSamConfig``; the rest has its defaults, or follows the model that the run continues."""
+    supervision: Literal["full", "sparse", "pseudo"] = "pseudo"
+    """Learns from the true masks, from sparse labels alone, or from pseudo-labels and sparse labels."""
+    labels: str | None = None
+    """Sparse labels of each set, a folder or a table; ``{set}`` stands for its name."""
+    pseudo: str | None = None
+    """Store of each set's pseudo-labels; ``{set}`` stands for its name."""
+    selection: Selection = field(default_factory=Selection)
+    """Whose pseudo-labels count; the sparse label of a picture counts always."""
+    entropy: bool = True
+    """Whether pixels count by how sure their pseudo-label is, 1 - E; else all alike."""
+    preset: Literal["default", "paper", "released"] = "default"
+    """Which loss, see ``vns_sam.ws.losses``."""
+    frozen: Annotated[int, Field(ge=0)] = 0
+    """First stages of an EfficientNet-Lite0, with what is before them, that stay as they are."""
+
+
+@dataclass(frozen=True, config=_STRICT)
 class Recipe:
     """One training run."""
 
-    task: Literal["sam", "vns-sam", "hq-sam", "sam-tune", "gt-encoder", "dis-sam"]
+    task: Literal["sam", "vns-sam", "hq-sam", "sam-tune", "gt-encoder", "dis-sam", "ws-sam"]
     """"sam" trains a tiny SAM from scratch, "vns-sam" and "hq-sam" a method's modules on a frozen SAM, "sam-tune" a
-    part of a SAM itself, "gt-encoder" and "dis-sam" the two networks of DIS-SAM's second stage."""
+    part of a SAM itself, "gt-encoder" and "dis-sam" the two networks of DIS-SAM's second stage, "ws-sam" a segmenter
+    that needs no prompt."""
     data: TrainingData
     out: Path
     """Folder of the run: log, checkpoints, and the trained model under ``model/``."""
     init: str | None = None
     """What to start from, a name, folder or hub id. "sam": the folder to continue from, or None for ImageNet weights;
     "vns-sam", "hq-sam": the frozen SAM, or a trained model of the task to continue; "sam-tune": the SAM; "dis-sam": a
-    DIS-SAM's folder or an IS-Net's file to continue, or None for a fresh IS-Net."""
+    DIS-SAM's folder or an IS-Net's file to continue, or None for a fresh IS-Net; "ws-sam": "efficientnet-lite0" for its
+    ImageNet weights, a tiny SAM for its encoder's, another backbone's folder or hub id, a WS-SAM's folder to continue,
+    or None for fresh weights."""
     vns: dict[str, Any] | None = None
     """Fields of ``VnsSamConfig`` for the task "vns-sam"; the rest follows what the run starts from."""
     hq: dict[str, Any] | None = None
     """Fields of ``HqSamConfig`` for the task "hq-sam"; the rest follows what the run starts from."""
     dis: Dis | None = None
     """Of the tasks "gt-encoder" and "dis-sam"."""
+    ws: Ws | None = None
+    """Of the task "ws-sam"."""
     tune: Tune = "decoder"
     """What the task "sam-tune" trains: the mask tokens' MLPs, the mask decoder, or the image encoder too."""
     bce: Literal["mean", "weighted"] = "weighted"
@@ -144,7 +172,7 @@ def load_recipe(path: str | Path) -> Recipe:
 
 def parse_recipe(values: dict[str, Any], source: str) -> Recipe:
     """Checks a recipe's fields; see :func:`load_recipe`."""
-    parts = (Recipe, TrainingData, SceneMix, Dis, Optim, Validation)
+    parts = (Recipe, TrainingData, SceneMix, Dis, Ws, Selection, Optim, Validation)
     return check_fields(_ADAPTER, values, source, parts, "see docs/training.md")
 
 

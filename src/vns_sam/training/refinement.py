@@ -87,7 +87,7 @@ class RefinementSet(TrainingSet):
         """Picture (h, w, 3) uint8, coarse and true mask (h, w) bool of a view with an object in it."""
         for _ in range(ATTEMPTS):
             pairs = self.pairs[self.names[int(rng.choice(len(self.names), p=self.weights))]]
-            scene = self._scene(pairs[int(rng.integers(len(pairs)))])
+            scene = self._scenes[pairs[int(rng.integers(len(pairs)))]]
             objects = len(scene.masks) // (1 + self._stages)
             target = int(rng.integers(objects))
             truth = scene.masks[target]

@@ -1,6 +1,9 @@
-"""Box prompts on held-out pictures: the number that chooses the best checkpoint."""
+"""Mean IoU on held-out pictures, with box prompts by default: the number that chooses the best checkpoint."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -15,32 +18,8 @@ from vns_sam.training.recipe import Validation
 from vns_sam.types import Prompts
 
 
-class Validator:
-    """Mean IoU at original size, by set, with the box around the mask as prompt.
-
-    Args:
-        data: The run's data; of each set the pairs that training leaves out are used.
-        settings: How many pictures.
-    """
-
-    def __init__(self, data: TrainingData, settings: Validation) -> None:
-        held = {name: split_pairs(data.root, name)[1] for name in data.sets}
-        self.pairs = {n: [p for p in pairs if read_mask(p.mask).any()][: settings.limit] for n, pairs in held.items()}
-
-    def __call__(self, model: PromptableNetwork, limit: int | None = None) -> dict[str, float]:
-        """IoU by set and their ``mean``; empty where no set has a held-out picture."""
-        training = model.training
-        model.eval()
-        scores = {
-            name: float(np.mean([_iou(model, pair) for pair in pairs[:limit]]))
-            for name, pairs in self.pairs.items()
-            if pairs
-        }
-        model.train(training)
-        return {**scores, "mean": float(np.mean(list(scores.values())))} if scores else {}
-
-
-def _iou(model: PromptableNetwork, pair: Pair) -> float:
+def box_iou(model: PromptableNetwork, pair: Pair) -> float:
+    """IoU at original size with the box around the mask as prompt, the mean over the first eight objects."""
     image = read_image(pair.image)
     masks = read_instances(pair.instances)[:8] if pair.instances else []
     masks = masks or [read_mask(pair.mask)]
@@ -49,3 +28,30 @@ def _iou(model: PromptableNetwork, pair: Pair) -> float:
     logits = model.decode(features, [Prompts(boxes=boxes)], [0]).mask_logits
     found = (maps_to_original(logits, features.geometry[0]) > 0).cpu().numpy()
     return float(np.mean([iou(f, m) for f, m in zip(found, masks, strict=True)]))
+
+
+class Validator:
+    """Mean IoU by set.
+
+    Args:
+        data: The run's data; of each set the pairs that training leaves out are used.
+        settings: How many pictures.
+        score: IoU of a model on one of them.
+    """
+
+    def __init__(self, data: TrainingData, settings: Validation, score: Callable[[Any, Pair], float] = box_iou) -> None:
+        self.score = score
+        held = {name: split_pairs(data.root, name)[1] for name in data.sets}
+        self.pairs = {n: [p for p in pairs if read_mask(p.mask).any()][: settings.limit] for n, pairs in held.items()}
+
+    def __call__(self, model: PromptableNetwork, limit: int | None = None) -> dict[str, float]:
+        """IoU by set and their ``mean``; empty where no set has a held-out picture."""
+        training = model.training
+        model.eval()
+        scores = {
+            name: float(np.mean([self.score(model, pair) for pair in pairs[:limit]]))
+            for name, pairs in self.pairs.items()
+            if pairs
+        }
+        model.train(training)
+        return {**scores, "mean": float(np.mean(list(scores.values())))} if scores else {}

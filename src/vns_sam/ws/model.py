@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -9,20 +10,19 @@ from typing import Any, Self
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import nn
 
-from vns_sam.errors import DataError, UsageError
-from vns_sam.images.geometry import resize_image
+from vns_sam.errors import DataError, PromptError, UsageError
+from vns_sam.images.geometry import maps_to_original, resize_image
 from vns_sam.sam.checkpoints import load_weights, read_checkpoint, write_checkpoint
-from vns_sam.sam.promptable import Preprocessing
-from vns_sam.types import Geometry
+from vns_sam.sam.promptable import Preprocessing, PromptableNetwork
+from vns_sam.types import DecoderOutput, Geometry, ImageFeatures, PromptBatch, Prompts
 from vns_sam.ws.backbones import Backbone, build_backbone, load_backbone
 from vns_sam.ws.config import MODEL_TYPE, STRIDE, WsSamConfig
 from vns_sam.ws.head import SegmentationHead, WsSamOutput
 
 
-class WsSamModel(nn.Module):
-    """A backbone and WS-SAM's head.
+class WsSamModel(PromptableNetwork):
+    """A backbone and WS-SAM's head. Of a promptable model's questions it knows one: the box around the whole picture.
 
     Args:
         config: What defines the model.
@@ -55,11 +55,6 @@ class WsSamModel(nn.Module):
         """
         backbone_config, backbone = load_backbone(origin)
         return cls(WsSamConfig.make(**values, backbone=backbone_config), backbone)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return next(self.parameters()).device
 
     def forward(self, pixels: torch.Tensor) -> WsSamOutput:
         """Segments normalised pixels (B, 3, H, W) of any size.
@@ -102,14 +97,42 @@ class WsSamModel(nn.Module):
             raise DataError(f"expected an image (H, W, 3) of uint8, found {image.shape} of {image.dtype}")
         if self.training:
             raise UsageError("segmenting needs the model in eval mode", hint="call model.eval()")
-        height, width = image.shape[:2]
-        side = self.config.image_size
-        squashed = resize_image(image, Geometry(height, width, side, side, side))
-        pixels = torch.from_numpy(squashed.copy()).to(self.device).permute(2, 0, 1)[None].float()
-        logits = self(self.preprocessing.normalise(pixels)).prediction.float().cpu()
-        full = F.interpolate(logits, (height, width), mode="bilinear", align_corners=False)
-        probability: np.ndarray = full[0, 0].sigmoid_().numpy()
+        features = self.encode([image])
+        full = maps_to_original(features.embedding.cpu(), features.geometry[0])
+        probability: np.ndarray = full[0].sigmoid_().numpy()
         return probability
+
+    @torch.inference_mode()
+    def encode(self, images: Sequence[np.ndarray]) -> ImageFeatures:
+        """Segments I pictures, each (H, W, 3) uint8 RGB of any size, squashed to the square input."""
+        side = self.config.image_size
+        geometry = tuple(Geometry(image.shape[0], image.shape[1], side, side, side) for image in images)
+        squashed = np.stack([resize_image(image, at) for image, at in zip(images, geometry, strict=True)])
+        pixels = torch.from_numpy(squashed).to(self.device).permute(0, 3, 1, 2).float()
+        return replace(self.encode_pixels(self.preprocessing.normalise(pixels)), geometry=geometry)
+
+    def encode_pixels(self, pixels: torch.Tensor) -> ImageFeatures:
+        """Segments normalised pixels (I, 3, S, S); the embedding is the answer's logits (I, 1, S, S)."""
+        return ImageFeatures(self(pixels).prediction.float(), (), ())
+
+    def decode(self, features: ImageFeatures, prompts: Sequence[Prompts], image_index: Sequence[int]) -> DecoderOutput:
+        """The answers, see :meth:`vns_sam.sam.promptable.PromptableNetwork.decode`.
+
+        Raises:
+            PromptError: A prompt asks for something else than the whole picture.
+        """
+        for given, image in zip(prompts, image_index, strict=True):
+            if 0 <= image < len(features.geometry) and not _is_whole(given, features.geometry[image]):
+                raise PromptError(f"'{self.name}' takes no prompt: it finds what there is", hint="leave the prompt out")
+        return super().decode(features, prompts, image_index)
+
+    def decode_batch(self, features: ImageFeatures, batch: PromptBatch) -> DecoderOutput:
+        """The answers' logits (P, 1, S, S), and the IoU that each answer's own probabilities lead one to expect."""
+        logits = features.embedding[batch.image_index]
+        probability, found = logits.sigmoid(), logits > 0
+        hit = (probability * found).sum((1, 2, 3))
+        either = (probability * ~found + found).sum((1, 2, 3))
+        return DecoderOutput(logits, hit / either.clamp(min=1e-6))
 
     def save_pretrained(self, folder: str | Path, *, dtype: torch.dtype = torch.float32) -> None:
         """Writes ``config.json`` and ``model.safetensors``, the backbone included."""
@@ -126,3 +149,11 @@ class WsSamModel(nn.Module):
         model = cls(WsSamConfig.from_dict(values))
         load_weights(model, state, folder)
         return model.eval()
+
+
+def _is_whole(given: Prompts, geometry: Geometry) -> bool:
+    """Whether a prompt is the box around the whole picture, to a pixel, and nothing else."""
+    if given.boxes is None or given.points is not None or given.masks is not None:
+        return False
+    far = np.array([geometry.width - 1, geometry.height - 1])
+    return bool((given.boxes[:, :2] <= 0).all() and (given.boxes[:, 2:] >= far).all())

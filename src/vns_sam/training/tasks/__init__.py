@@ -10,6 +10,7 @@ from vns_sam.training.tasks.dis import DisTask, GtEncoderTask
 from vns_sam.training.tasks.frozen import HqTask, VnsTask
 from vns_sam.training.tasks.scratch import SamTask
 from vns_sam.training.tasks.tune import SamTuneTask
+from vns_sam.training.tasks.ws import WsTask
 
 __all__ = ["Task", "build_task"]
 
@@ -20,6 +21,7 @@ _TASKS: dict[str, type[Task]] = {
     "sam-tune": SamTuneTask,
     "gt-encoder": GtEncoderTask,
     "dis-sam": DisTask,
+    "ws-sam": WsTask,
 }
 
 

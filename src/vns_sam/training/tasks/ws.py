@@ -1,0 +1,139 @@
+"""The task "ws-sam": a segmenter that needs no prompt, from sparse labels, pseudo-labels or masks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vns_sam.errors import UsageError
+from vns_sam.inference.load import load_model, model_type
+from vns_sam.sam.checkpoints import load_weights
+from vns_sam.sam.model import SamModel
+from vns_sam.sam.tiny import TinyEncoder
+from vns_sam.training.recipe import Recipe, Ws
+from vns_sam.training.tasks.base import Task, Validate
+from vns_sam.training.tasks.scratch import imagenet_weights
+from vns_sam.training.validation import Validator
+from vns_sam.training.weak import WeakSet, segment_iou
+from vns_sam.ws.backbones import LiteBackbone
+from vns_sam.ws.config import MODEL_TYPE, WsSamConfig
+from vns_sam.ws.losses import PRESETS, ws_loss
+from vns_sam.ws.model import WsSamModel
+
+LITE = "efficientnet-lite0"
+
+
+class WsTask(Task):
+    """Trains WS-SAM's segmenter, backbone and head."""
+
+    model: WsSamModel
+
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__()
+        if recipe.batch_size < 2:
+            raise UsageError("the task 'ws-sam' needs a 'batch_size' of at least 2: it compares pictures")
+        self.ws = recipe.ws or Ws()
+        self.loss = PRESETS[self.ws.preset]
+        self.model = begin(recipe.init, self.ws.model).train()
+        _freeze(self.model, self.ws.frozen)
+
+    def samples(self, recipe: Recipe, *, length: int, step_size: int) -> WeakSet:
+        """Pictures with what is known of them."""
+        return WeakSet(
+            recipe.data,
+            self.ws,
+            length=length,
+            step_size=step_size,
+            seed=recipe.seed,
+            by_epoch=self.loss.ramp == "epoch",
+        )
+
+    def validator(self, recipe: Recipe) -> Validate:
+        """IoU with the true masks of held-out pictures."""
+        return Validator(recipe.data, recipe.validation, segment_iou)
+
+    def groups(self, recipe: Recipe) -> list[dict[str, Any]]:
+        """The head apart from the backbone."""
+        head, backbone = (
+            [p for p in part.parameters() if p.requires_grad] for part in (self.model.head, self.model.backbone)
+        )
+        return [{"params": head, "peak": recipe.optim.lr}, {"params": backbone, "peak": recipe.optim.backbone_lr}]
+
+    def forward(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Terms of :func:`vns_sam.ws.losses.ws_loss`."""
+        torch.manual_seed(int(batch["seed"][0]))  # a run that goes on drops the same maps as one that never stopped
+        output = self.model(self.model.preprocessing.normalise(batch["image"].float()))
+        return ws_loss(
+            output.logits,
+            batch["codes"],
+            batch["target"].float() / 255,
+            batch["weight"].float() / 255,
+            batch["keep"],
+            progress=float(batch["progress"][0]),
+            config=self.loss,
+        )
+
+    def trained_state(self) -> dict[str, torch.Tensor]:
+        """The whole model, the statistics of its norms included."""
+        return self.model.state_dict()
+
+    def export(self, folder: Path) -> None:
+        """Writes a folder for ``load_model``, in half precision."""
+        self.model.save_pretrained(folder, dtype=torch.float16)
+
+
+def begin(init: str | None, fields: dict[str, Any]) -> WsSamModel:
+    """A segmenter to train.
+
+    Args:
+        init: "efficientnet-lite0" for its ImageNet weights, a tiny SAM for its encoder's, a WS-SAM's folder to
+            continue, a folder or hub id of another backbone, or None for fresh weights.
+        fields: Of :class:`WsSamConfig`.
+
+    Raises:
+        UsageError: A field does not exist or has a value that is not allowed, or ``init`` does not fit the backbone.
+        CheckpointError: Weights cannot be read or are of another shape.
+    """
+    if init is None:
+        return WsSamModel(WsSamConfig.make(**fields))
+    kind = None if init == LITE else model_type(init)
+    given = load_model(init) if kind == MODEL_TYPE else None
+    if isinstance(given, WsSamModel):
+        model = WsSamModel(WsSamConfig.make(**{**vars(given.config), **fields}))
+        load_weights(model, given.state_dict(), init)
+        return model
+    if init == LITE or kind == "sam":
+        return _on_lite(init, fields)
+    return WsSamModel.from_backbone(init, **{name: value for name, value in fields.items() if name != "backbone"})
+
+
+def _on_lite(init: str, fields: dict[str, Any]) -> WsSamModel:
+    """A fresh head on an EfficientNet-Lite0 from ImageNet or from a tiny SAM."""
+    model = WsSamModel(WsSamConfig.make(**{"backbone": LITE, **fields}))
+    if not isinstance(model.backbone, LiteBackbone):
+        raise UsageError(f"'{init}' fits the backbone {LITE}, found {model.config.backbone.kind}", hint="ws.model")
+    if init == LITE:
+        model.backbone.load_imagenet(imagenet_weights())
+        return model
+    sam = load_model(init)
+    if not isinstance(sam, SamModel) or not isinstance(sam.image_encoder, TinyEncoder):
+        raise UsageError(f"expected a tiny SAM as 'init', '{init}' is none", hint=f"sam-tiny or {LITE}")
+    encoder = model.backbone.encoder
+    found = sam.image_encoder.state_dict()
+    encoder.load_state_dict({name: found[name] for name in encoder.state_dict()})
+    return model
+
+
+def _freeze(model: WsSamModel, stages: int) -> None:
+    """Keeps the first stages of an EfficientNet-Lite0 as they are."""
+    if not stages:
+        return
+    if not isinstance(model.backbone, LiteBackbone) or stages > len(model.backbone.encoder.stages):
+        raise UsageError(
+            f"'ws.frozen' takes up to 7 stages of the backbone {LITE}, found {stages}", hint="ws.frozen: 0"
+        )
+    encoder = model.backbone.encoder
+    for part in (encoder.stem, *encoder.stages[:stages]):
+        part.requires_grad_(False)

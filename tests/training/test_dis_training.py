@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from workshop import narrow_sam
 
 from vns_sam.data.scenes import Scene
-from vns_sam.data.training_set import split_pairs
+from vns_sam.data.training_set import collate, split_pairs
 from vns_sam.dis.model import DisSamModel
 from vns_sam.errors import DataError, UsageError
 from vns_sam.inference.load import load_model
@@ -77,6 +77,22 @@ def test_a_stopped_run_continues_to_the_same_weights(recipe: Recipe) -> None:
     train_all(straight)
     resumed, expected = (load_file(r.out / "model" / "model.safetensors") for r in (recipe, straight))
     assert all(torch.equal(resumed[key], expected[key]) for key in expected)
+
+
+def test_what_a_model_does_not_see_it_is_not_trained_on(recipe: Recipe) -> None:
+    train(replace(recipe, task="gt-encoder", out=recipe.out / "encoder", steps=1))
+    given = replace(recipe.dis or Dis(), encoder=recipe.out / "encoder" / "model", thin=0)
+    for hidden in ("mask_channel", "box_channel"):
+        changed = replace(recipe, dis=replace(given, model={**given.model, hidden: False}))
+        task = build_task(changed).eval()
+        samples = task.samples(changed, length=2, step_size=2)
+        batch = collate([samples[0], samples[1]])
+        other = {**batch, "input": batch["input"].clone()}
+        other["input"][:, 3 if hidden == "mask_channel" else 4] = 255 - other["input"][:, 3:4].amax()
+        first, second = task(batch), task(other)
+        assert all(torch.equal(first[name], second[name]) for name in first)
+        other["input"][:, 0] += 50
+        assert not torch.equal(first["mask"], task(other)["mask"])
 
 
 def test_the_encoder_is_frozen_and_in_the_presets_mode(recipe: Recipe) -> None:

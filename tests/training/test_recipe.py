@@ -11,8 +11,9 @@ import yaml
 
 from vns_sam.data.training_set import SceneMix, TrainingData
 from vns_sam.errors import UsageError
+from vns_sam.labelling.fusion import Selection
 from vns_sam.training.fields import read_values
-from vns_sam.training.recipe import Dis, Optim, Recipe, Validation, dump_recipe, load_recipe, parse_recipe
+from vns_sam.training.recipe import Dis, Optim, Recipe, Validation, Ws, dump_recipe, load_recipe, parse_recipe
 
 DOCS = Path(__file__).parents[2] / "docs" / "training.md"
 SHIPPED = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
@@ -47,6 +48,8 @@ def test_recipes_that_are_compared_train_on_the_same_samples(scale: str) -> None
         ({"tune": "neck"}, "tune"),
         ({"task": "dis"}, "task"),
         ({"dis": {"encodr": "x"}}, "dis.encodr: no such field, did you mean 'encoder'"),
+        ({"ws": {"selection": {"absolut": 0.2}}}, "ws.selection.absolut: no such field, did you mean 'absolute'"),
+        ({"ws": {"supervision": "none"}}, "ws.supervision"),
         ({"data": None}, "data"),
         ({"data": {"root": ".", "sets": {"a": 1}, "sizes": [100]}}, "data: .*multiples of 32"),
         ({"data": {"root": ".", "sets": {"a": 0}}}, "data: .*above 0"),
@@ -87,8 +90,8 @@ def test_documented_recipe_parses() -> None:
 
 
 def test_every_field_is_documented() -> None:
-    parts = {"": Recipe, "data.": TrainingData, "data.mix.": SceneMix, "dis.": Dis, "optim.": Optim}
-    parts["validation."] = Validation
+    parts = {"": Recipe, "data.": TrainingData, "data.mix.": SceneMix, "dis.": Dis, "ws.": Ws}
+    parts |= {"ws.selection.": Selection, "optim.": Optim, "validation.": Validation}
     names = {prefix + field.name for prefix, kind in parts.items() for field in fields(kind)}
     documented = set(re.findall(r"`([\w.]+)`", "\n".join(re.findall(r"^\| `.*?\|", DOCS.read_text(), re.MULTILINE))))
-    assert documented == names - {"data", "data.mix", "dis", "optim", "validation"}
+    assert documented == names - {"data", "data.mix", "dis", "ws", "ws.selection", "optim", "validation"}

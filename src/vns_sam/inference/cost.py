@@ -18,12 +18,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from vns_sam.errors import UsageError
 from vns_sam.hq.model import HqSamModel
+from vns_sam.prompts.validate import whole_picture
 from vns_sam.sam.model import SamModel
 from vns_sam.sam.promptable import PromptableNetwork
 from vns_sam.sam.zoo import HUB
 from vns_sam.types import PromptBatch, Prompts
 from vns_sam.vns.config import VnsSamConfig
 from vns_sam.vns.model import VnsSamModel
+from vns_sam.ws.model import WsSamModel
 
 _MIB = 2**20
 
@@ -77,7 +79,8 @@ def cost(model: PromptableNetwork, image: np.ndarray, *, calls: int = 5) -> Cost
 
     Args:
         model: A model in eval mode; on the meta device it is counted only.
-        image: The picture to time with, (H, W, 3) uint8 RGB; the box is its middle.
+        image: The picture to time with, (H, W, 3) uint8 RGB; the box is its middle, or all of it for a model that
+            takes no prompt.
         calls: Timed calls, after one that is not.
     """
     counted = list(model.parameters())
@@ -88,6 +91,8 @@ def cost(model: PromptableNetwork, image: np.ndarray, *, calls: int = 5) -> Cost
         return Cost(model.name, total, trained, encode_flops, decode_flops)
     height, width = image.shape[:2]
     prompts = [Prompts(boxes=np.array([[width / 4, height / 4, 3 * width / 4, 3 * height / 4]]))]
+    if isinstance(model, WsSamModel):
+        prompts = [whole_picture(height, width)]
     features = model.encode([image])
     return Cost(
         model.name,

@@ -134,7 +134,7 @@ class Recipe:
     tune: Tune = "decoder"
     """What the task "sam-tune" trains: the mask tokens' MLPs, the mask decoder, or the image encoder too."""
     bce: Literal["mean", "weighted"] = "weighted"
-    """Cross-entropy of all tasks but "sam": "weighted" is the paper, "mean" what the authors ran."""
+    """Cross-entropy of all tasks but "sam" and "ws-sam": "weighted" is the paper, "mean" what the authors ran."""
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Decay of the moving average of the weights that is validated and saved; 0 saves the weights themselves."""
     steps: Positive = 1000

@@ -18,7 +18,7 @@ from vns_sam.training.tasks.scratch import imagenet_weights
 from vns_sam.training.validation import Validator
 from vns_sam.training.weak import WeakSet, segment_iou
 from vns_sam.ws.backbones import LiteBackbone
-from vns_sam.ws.config import MODEL_TYPE, WsSamConfig
+from vns_sam.ws.config import MODEL_TYPE, SETTINGS, WsSamConfig
 from vns_sam.ws.losses import PRESETS, ws_loss
 from vns_sam.ws.model import WsSamModel
 
@@ -98,13 +98,15 @@ def begin(init: str | None, fields: dict[str, Any]) -> WsSamModel:
     """
     if init is None:
         return WsSamModel(WsSamConfig.make(**fields))
-    kind = None if init == LITE else model_type(init)
+    if init == LITE:
+        return _on_lite(init, fields)
+    kind = model_type(init)
     given = load_model(init) if kind == MODEL_TYPE else None
     if isinstance(given, WsSamModel):
         model = WsSamModel(WsSamConfig.make(**{**vars(given.config), **fields}))
         load_weights(model, given.state_dict(), init)
         return model
-    if init == LITE or kind == "sam":
+    if kind is not None and kind not in SETTINGS:
         return _on_lite(init, fields)
     return WsSamModel.from_backbone(init, **{name: value for name, value in fields.items() if name != "backbone"})
 

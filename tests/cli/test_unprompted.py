@@ -1,0 +1,90 @@
+"""A WS-SAM on the command line: no prompt, masks and tables as of other models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from workshop import narrow_sam, write_disks
+
+from vns_sam.cli.main import main
+from vns_sam.ws import WsSamConfig, WsSamModel
+
+SMALL = {"backbone": "efficientnet-lite0", "channels": 16, "image_size": 64, "name": "small"}
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A set of four disks, a WS-SAM and a SAM."""
+    root = tmp_path_factory.mktemp("unprompted")
+    write_disks(root / "disks", 4)
+    torch.manual_seed(0)
+    WsSamModel(WsSamConfig.make(**SMALL)).save_pretrained(root / "ws", dtype=torch.float16)
+    narrow_sam().save_pretrained(root / "sam")
+    return root
+
+
+@pytest.fixture(autouse=True)
+def _here(shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_one_picture(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    picture = shop / "disks" / "images" / "000.png"
+    assert main(["segment", str(picture), "--model", str(shop / "ws")]) == 0
+    assert "000_mask.png\n000_overlay.png\nobject 0: score" in capsys.readouterr().out
+    with Image.open("000_mask.png") as file:
+        found = np.asarray(file) > 0
+    with Image.open(picture) as file:
+        image = np.asarray(file.convert("RGB"))
+    np.testing.assert_array_equal(found, WsSamModel.from_pretrained(shop / "ws").segment(image) > 0.5)
+
+
+def test_a_folder_goes_on(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["segment", str(shop / "disks" / "images"), "--model", str(shop / "ws"), "--out", "masks", "--quiet"]
+    assert main(command) == 0
+    Path("masks/002_mask.png").unlink()
+    assert main(command) == 0
+    assert capsys.readouterr().out == "masks: 4 done, 0 done before, 0 failed\nmasks: 1 done, 3 done before, 0 failed\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--box", "0", "0", "9", "9"], "takes no prompt"),
+        (["--second-look"], "cannot be asked about one object"),
+        (["--refine", "dis_sam"], "dis_sam"),
+    ],
+)
+def test_what_it_cannot_do(shop: Path, options: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    picture = str(shop / "disks" / "images" / "000.png")
+    assert main(["segment", picture, "--model", str(shop / "ws"), *options]) in (2, 3)
+    assert says in capsys.readouterr().err
+    assert not list(Path().iterdir())
+
+
+def test_a_table_with_a_column_for_each_metric(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", str(shop / "ws"), "--data", str(shop / "disks"), "--out", "report", "--quiet"]) == 0
+    shown = capsys.readouterr().out
+    assert "**image**" in shown
+    heads = [cell.strip() for cell in shown.split("\n")[2].split("|")]
+    names = ["mae", "max_f", "mean_f", "adaptive_f", "weighted_f", "mean_e", "s", "iou"]
+    assert heads == ["", "set", "model", *names, ""]
+    assert "4 scores, 0 pictures skipped" in shown
+
+
+def test_models_of_both_kinds_share_one_question(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    both = ["evaluate", str(shop / "ws"), str(shop / "sam"), "--data", str(shop / "disks"), "--limit", "1", "--quiet"]
+    assert main(both) == 2
+    assert "--prompt image" in capsys.readouterr().err
+    assert main([*both, "--prompt", "box"]) == 2
+    assert main([*both, "--prompt", "image", "--metrics", "iou"]) == 0
+    assert main([*both[:2], *both[3:], "--second-look"]) == 2
+
+
+def test_its_cost(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "cost", str(shop / "ws"), "--calls", "1"]) == 0
+    assert "small" in capsys.readouterr().out

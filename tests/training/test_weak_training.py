@@ -1,0 +1,208 @@
+"""The task "ws-sam": from sparse labels and pseudo-labels to a segmenter, resumed, with bad pictures passed over."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+from safetensors.torch import load_file
+
+from vns_sam.data.pairs import find_pairs, read_mask
+from vns_sam.data.scribble_set import annotate_set, plan_run
+from vns_sam.errors import DataError, UsageError
+from vns_sam.inference.load import load_model
+from vns_sam.labelling.store import LINES, Record, write_map, write_records
+from vns_sam.training.loop import train
+from vns_sam.training.recipe import Recipe, Ws, load_recipe
+from vns_sam.training.tasks import build_task
+from vns_sam.training.tasks.ws import WsTask, begin
+from vns_sam.training.tracking import read_log
+from vns_sam.training.weak import WeakSet
+from vns_sam.ws import WsSamConfig, WsSamModel
+
+SMALL = {"backbone": "efficientnet-lite0", "channels": 16, "image_size": 64, "name": "small"}
+
+
+@pytest.fixture(scope="module")
+def labelled(workshop: Path) -> Path:
+    """Scribbles of all disks but one, and a store that is sure about every other of them."""
+    source, labels, store = workshop / "data" / "disks", workshop / "labels" / "disks", workshop / "pseudo" / "disks"
+    assert not any(outcome.error for outcome in annotate_set(plan_run(source, labels)))
+    records = []
+    for number, pair in enumerate(find_pairs(source)):
+        fused = read_mask(pair.mask).astype(np.float32)
+        if number % 2:
+            fused[:, :32] = 0.5
+        path, doubt = write_map(store, pair.image.name, fused, 2)
+        relative = doubt.relative if np.isfinite(doubt.relative) else None
+        counts = {"kind": "scribble", "levels": 2, "vote": True, "views": 2, "believed": 2, "area": 0.1, "score": 1.0}
+        measured = {"absolute": doubt.absolute, "relative": relative, "relative_to_all": None}
+        records.append(Record(image=pair.image.name, key="", map=path, height=48, width=64, **counts, **measured))
+    write_records(store / LINES, records)
+    (labels / "001.png").unlink()
+    return workshop
+
+
+@pytest.fixture
+def recipe(recipe_file: Path, labelled: Path) -> Recipe:
+    values = yaml.safe_load(recipe_file.read_text())
+    values |= {"task": "ws-sam", "init": None, "steps": 3, "accumulate": 1, "ema": 0.9}
+    values["validation"] = {"every": 3, "limit": 1}
+    values["ws"] = {
+        "model": SMALL,
+        "labels": str(labelled / "labels" / "{set}"),
+        "pseudo": str(labelled / "pseudo" / "{set}"),
+    }
+    recipe_file.write_text(yaml.safe_dump(values))
+    return load_recipe(recipe_file)
+
+
+def samples_of(recipe: Recipe, count: int = 40, **ws: object) -> list[dict[str, np.ndarray]]:
+    samples = WeakSet(recipe.data, replace(recipe.ws or Ws(), **ws), length=count, step_size=2, seed=0)
+    return [samples[position] for position in range(count)]
+
+
+def test_a_run_ends_in_a_model(recipe: Recipe) -> None:
+    scores = train(recipe)
+    assert set(scores) == {"disks", "mean"}
+    (line,) = [line for line in read_log(recipe.out) if line["step"] == 3 and "loss" in line]
+    assert {"partial", "pseudo", "undecided"} <= set(line)
+    model = load_model(recipe.out / "model")
+    assert isinstance(model, WsSamModel)
+    assert (model.name, model.config.channels) == ("small", 16)
+    probability = model.segment(np.zeros((30, 50, 3), np.uint8))
+    assert probability.shape == (30, 50)
+
+
+def test_a_stopped_run_continues_to_the_same_weights(recipe: Recipe) -> None:
+    class Stop(Exception):
+        pass
+
+    def stop(done: int, total: int, values: dict[str, float]) -> None:
+        if done == 2:
+            raise Stop
+
+    with pytest.raises(Stop):
+        train(recipe, stop)
+    train(recipe)
+    straight = replace(recipe, out=recipe.out.parent / "straight")
+    train(straight)
+    resumed, expected = (load_file(r.out / "model" / "model.safetensors") for r in (recipe, straight))
+    assert all(torch.equal(resumed[key], expected[key]) for key in expected)
+
+
+def test_samples_are_a_function_of_their_position(recipe: Recipe) -> None:
+    for one, again in zip(samples_of(recipe, 8), samples_of(recipe, 8), strict=True):
+        assert all(np.array_equal(one[key], again[key]) for key in one)
+        assert (one["image"].shape, one["codes"].shape, one["target"].shape) == ((3, 64, 64), (1, 64, 64), (1, 64, 64))
+
+
+def test_what_is_learned_from_what(recipe: Recipe) -> None:
+    for sample in samples_of(recipe, supervision="full"):
+        assert sample["keep"]
+        assert not sample["codes"].any()
+        assert set(np.unique(sample["target"])) <= set(range(256))
+    for sample in samples_of(recipe, supervision="sparse"):
+        assert not sample["keep"]
+        assert not sample["target"].any()
+    mixed = samples_of(recipe)
+    assert {bool(sample["keep"]) for sample in mixed} == {True, False}
+    assert all(sample["target"].any() <= sample["keep"] for sample in mixed)
+    assert any(sample["codes"].any() for sample in mixed if not sample["keep"])
+
+
+def test_rejected_pictures_without_a_sparse_label_are_left_out(
+    recipe: Recipe, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        assert all(sample["keep"] for sample in samples_of(recipe, labels=None))
+    assert "pictures left out, no label: 001" in caplog.text
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        samples_of(recipe, 1, supervision="sparse")
+    assert "1 of" in caplog.text
+
+
+def test_weights_are_how_sure_the_label_is(recipe: Recipe) -> None:
+    lenient = replace((recipe.ws or Ws()).selection, absolute=0.9, relative=float("inf"))
+    halves = {}
+    for entropy in (True, False):
+        samples = samples_of(recipe, selection=lenient, entropy=entropy)
+        assert all(sample["keep"] for sample in samples)
+        halves[entropy] = np.concatenate([sample["weight"][sample["target"] == 128] for sample in samples])
+    assert len(halves[True]) > 1000
+    assert np.median(halves[True]) == 0
+    assert np.median(halves[False]) == 255
+
+
+def test_damaged_pictures_are_told_and_passed_over(
+    recipe: Recipe, labelled: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for path in sorted((labelled / "labels" / "disks").glob("*.png")):
+        size = (64, 48) if path.stem > "010" else (20, 20)
+        codes = np.ones(size[::-1], np.uint8)
+        Image.fromarray(codes).save(tmp_path / path.name)
+    with caplog.at_level(logging.WARNING):
+        found = samples_of(recipe, 60, labels=str(tmp_path), supervision="sparse")
+    assert all(sample["codes"].any() for sample in found)
+    assert "disks/002 is left out: expected a label map of 64 x 48" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("ws", "error", "message"),
+    [
+        ({"labels": None, "supervision": "sparse"}, UsageError, r"expected 'ws\.labels'"),
+        ({"pseudo": None}, UsageError, r"expected 'ws\.pseudo'"),
+        ({"pseudo": "nowhere/{set}"}, DataError, "expected pseudo-labels at nowhere/disks"),
+        ({"labels": "recipes", "supervision": "sparse"}, DataError, "nothing is known of any"),
+    ],
+)
+def test_missing_labels_are_told(
+    recipe: Recipe, ws: dict[str, object], error: type[Exception], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(Path(__file__).parents[2])
+    with pytest.raises(error, match=message):
+        samples_of(recipe, 1, **ws)
+
+
+def test_progress_is_of_the_run_or_of_the_epoch(recipe: Recipe) -> None:
+    ws = recipe.ws or Ws()
+    run = WeakSet(recipe.data, ws, length=100, step_size=10, seed=0)
+    assert [float(run[position]["progress"]) for position in (0, 55, 99)] == [0, 0.5, 0.9]
+    epoch = WeakSet(recipe.data, ws, length=400, step_size=10, seed=0, by_epoch=True)
+    count = len(epoch.pairs["disks"])
+    assert float(epoch[390]["progress"]) == pytest.approx(390 % count / count)
+
+
+def test_what_a_run_starts_from(workshop: Path, tmp_path: Path) -> None:
+    sam = load_model("sam-tiny").image_encoder
+    model = begin("sam-tiny", {**SMALL})
+    assert torch.equal(model.backbone.encoder.stem[1].weight, sam.stem[1].weight)
+    assert torch.equal(model.backbone.encoder.stages[6][0].project[1].weight, sam.stages[6][0].project[1].weight)
+    model.save_pretrained(tmp_path / "ws")
+    again = begin(str(tmp_path / "ws"), {"name": "other"})
+    assert (again.name, again.config.channels) == ("other", 16)
+    expected = model.state_dict()
+    assert all(torch.equal(value, expected[key]) for key, value in again.state_dict().items())
+    for init, fields in (("efficientnet-lite0", {"backbone": "swin-tiny"}), ("vns-sam-tiny", SMALL)):
+        with pytest.raises(UsageError, match="fits the backbone|expected a tiny SAM"):
+            begin(init, fields)
+    assert begin(None, SMALL).config == WsSamConfig.make(**SMALL)
+
+
+def test_frozen_stages_and_small_batches(recipe: Recipe) -> None:
+    task = build_task(replace(recipe, ws=replace(recipe.ws or Ws(), frozen=2)))
+    assert isinstance(task, WsTask)
+    encoder = task.model.backbone.encoder
+    assert not any(p.requires_grad for p in (*encoder.stem.parameters(), *encoder.stages[1].parameters()))
+    assert all(p.requires_grad for p in encoder.stages[2].parameters())
+    head, backbone = task.groups(recipe)
+    assert (head["peak"], backbone["peak"]) == (recipe.optim.lr, recipe.optim.backbone_lr)
+    with pytest.raises(UsageError, match="batch_size"):
+        build_task(replace(recipe, batch_size=1))

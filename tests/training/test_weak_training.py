@@ -191,7 +191,7 @@ def test_what_a_run_starts_from(workshop: Path, tmp_path: Path) -> None:
     expected = model.state_dict()
     assert all(torch.equal(value, expected[key]) for key, value in again.state_dict().items())
     for init, fields in (("efficientnet-lite0", {"backbone": "swin-tiny"}), ("vns-sam-tiny", SMALL)):
-        with pytest.raises(UsageError, match="fits the backbone|expected a tiny SAM"):
+        with pytest.raises(UsageError, match=r"fits the backbone|expected a tiny SAM"):
             begin(init, fields)
     assert begin(None, SMALL).config == WsSamConfig.make(**SMALL)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import nn
 
+from vns_sam.sam.adapter import EncoderAdapter
+from vns_sam.sam.checkpoints import load_weights, read_checkpoint, write_checkpoint
 from vns_sam.sam.mask_decoder import SamMaskDecoder
 from vns_sam.sam.model import SamModel
 from vns_sam.sam.promptable import PromptableNetwork
@@ -37,16 +39,33 @@ class FrozenSamNetwork(PromptableNetwork):
     """A network on a SAM that it takes over and freezes.
 
     Attributes:
+        kind: The ``model_type`` in its folders.
+        config_class, decoder_class: What it is made of; a configuration names the SAM as ``base``.
+        config: Its configuration.
         sam: The SAM.
+        decoder: Its own decoder around SAM's.
+        adapter: What is trained of the encoder, or None.
     """
 
+    kind: ClassVar[str]
+    config_class: ClassVar[Any]
+    decoder_class: ClassVar[Any]
+    config: Any
     sam: SamModel
+    decoder: Any
+    adapter: EncoderAdapter | None
+
+    @classmethod
+    def from_sam(cls, sam: SamModel, config: Any = None) -> Self:
+        """Puts a fresh decoder, PyTorch's initial values, on a SAM; the config follows the SAM by default."""
+        return cls(sam, cls.decoder_class(config or cls.config_class.for_sam(sam.config)))
 
     def take_over(
         self, sam: SamModel, decoder: AroundSamDecoder, mask_prompt: Literal["logits", "grey"] | None
     ) -> None:
         """Freezes a SAM, whose mask decoder becomes that part of ``decoder``; ``mask_prompt`` None keeps SAM's own."""
         self.preprocessing = sam.preprocessing
+        self.adapter = None
         self.sam = sam.requires_grad_(False)
         decoder.sam = self.sam.mask_decoder
         if mask_prompt is not None:
@@ -62,9 +81,53 @@ class FrozenSamNetwork(PromptableNetwork):
         """What training changes: everything but SAM."""
         return [parameter for parameter in self.parameters() if parameter.requires_grad]
 
+    def trainable_state_dict(self) -> dict[str, torch.Tensor]:
+        """Every tensor that training changes, running statistics included, by this model's names: they begin with
+        "decoder." or "adapter.".
+        """
+        adapter = {} if self.adapter is None else self.adapter.state_dict(prefix="adapter.")
+        return {f"decoder.{key}": value for key, value in self.decoder.trainable_state_dict().items()} | adapter
+
     def save_pretrained(self, folder: str | Path, *, dtype: torch.dtype = torch.float32) -> None:
         """Writes ``config.json`` and ``model.safetensors`` with what is trained; SAM is named, not copied."""
-        raise NotImplementedError
+        state = {key.removeprefix("decoder."): value for key, value in self.trainable_state_dict().items()}
+        write_checkpoint(folder, self.config.to_dict(), state, dtype)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, sam: SamModel | None = None) -> Self:
+        """Reads a folder of :meth:`save_pretrained`; weights become float32.
+
+        Args:
+            folder: The folder.
+            sam: The SAM it was trained on; found by the name in the config when omitted.
+
+        Raises:
+            CheckpointError: The folder is missing, damaged or made for another SAM, or that SAM is not at hand.
+        """
+        values, state = read_checkpoint(folder, cls.kind)
+        config = cls.config_class.from_dict(values)
+        if sam is None:
+            from vns_sam.sam.zoo import load_sam
+
+            sam = load_sam(config.base)
+        return cls.assemble(sam, config, state, folder)
+
+    @classmethod
+    def assemble(cls, sam: SamModel, config: Any, state: dict[str, torch.Tensor], origin: str | Path) -> Self:
+        """Puts trained tensors, by the names in the files of :meth:`save_pretrained`, on a SAM.
+
+        Raises:
+            CheckpointError: A tensor is missing or of another shape; ``origin`` is what the error calls the weights.
+        """
+        adapter = {key.removeprefix("adapter."): value for key, value in state.items() if key.startswith("adapter.")}
+        own = {key: value for key, value in state.items() if not key.startswith("adapter.")}
+        frozen = {f"sam.{key}": value for key, value in sam.mask_decoder.state_dict().items()}
+        decoder = cls.decoder_class(config)
+        load_weights(decoder, {**own, **frozen}, origin)
+        model = cls(sam, decoder)
+        if model.adapter is not None:
+            load_weights(model.adapter, adapter, origin)
+        return model.eval()
 
     def push_to_hub(self, repo: str, *, private: bool = False) -> str:
         """Uploads :meth:`save_pretrained`'s folder to the Hugging Face hub; returns the address of the commit."""

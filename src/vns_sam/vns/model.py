@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Self
 
 import torch
 
-from vns_sam.sam.checkpoints import load_weights, read_checkpoint, write_checkpoint
 from vns_sam.sam.frozen import FrozenSamNetwork
 from vns_sam.sam.model import SamModel, build_adapter
 from vns_sam.types import DecoderOutput, ImageFeatures, PromptBatch
@@ -35,6 +32,12 @@ class VnsSamModel(FrozenSamNetwork):
         CheckpointError: The decoder was made for another backbone.
     """
 
+    kind = MODEL_TYPE
+    config_class = VnsSamConfig
+    decoder_class = VnsMaskDecoder
+    config: VnsSamConfig
+    decoder: VnsMaskDecoder
+
     def __init__(self, sam: SamModel, decoder: VnsMaskDecoder) -> None:
         super().__init__()
         check_backbone(decoder.config.level_channels, sam.config.level_channels, decoder.config.name)
@@ -44,11 +47,6 @@ class VnsSamModel(FrozenSamNetwork):
         self.decoder = decoder
         self.adapter = build_adapter(sam.config) if self.config.adapter else None
         self.chunk = max(1, min(self.chunk, CHUNK_BYTES // self._bytes_of_one_prompt()))
-
-    @classmethod
-    def from_sam(cls, sam: SamModel, config: VnsSamConfig | None = None) -> Self:
-        """Puts a fresh decoder, PyTorch's initial values, on a SAM; the config follows the SAM by default."""
-        return cls(sam, VnsMaskDecoder(config or VnsSamConfig.for_sam(sam.config)))
 
     def encode_pixels(self, pixels: torch.Tensor) -> ImageFeatures:
         """Encodes normalised pixels (I, 3, S, S) and mines the levels; no gradient reaches SAM's weights."""
@@ -73,44 +71,6 @@ class VnsSamModel(FrozenSamNetwork):
         """SAM's sparse and dense prompt and its positional encoding."""
         grid = (features.embedding.shape[-2], features.embedding.shape[-1])
         return *self.sam.embed_prompts(features, batch), self.sam.image_pe(grid)
-
-    def trainable_state_dict(self) -> dict[str, torch.Tensor]:
-        """Every tensor that training changes, running statistics included, by this model's names: they begin with
-        "decoder." or "adapter.".
-        """
-        adapter = {} if self.adapter is None else self.adapter.state_dict(prefix="adapter.")
-        return {f"decoder.{key}": value for key, value in self.decoder.trainable_state_dict().items()} | adapter
-
-    def save_pretrained(self, folder: str | Path, *, dtype: torch.dtype = torch.float32) -> None:
-        """Writes ``config.json`` and ``model.safetensors`` with what is trained; SAM is named, not copied."""
-        state = {key.removeprefix("decoder."): value for key, value in self.trainable_state_dict().items()}
-        write_checkpoint(folder, self.config.to_dict(), state, dtype)
-
-    @classmethod
-    def from_pretrained(cls, folder: str | Path, sam: SamModel | None = None) -> Self:
-        """Reads a folder of :meth:`save_pretrained`; weights become float32.
-
-        Args:
-            folder: The folder.
-            sam: The SAM it was trained on; found by the name in the config when omitted.
-
-        Raises:
-            CheckpointError: The folder is missing, damaged or made for another SAM, or that SAM is not at hand.
-        """
-        values, state = read_checkpoint(folder, MODEL_TYPE)
-        config = VnsSamConfig.from_dict(values)
-        if sam is None:
-            from vns_sam.sam.zoo import load_sam
-
-            sam = load_sam(config.base)
-        adapted = {key: state.pop(key) for key in list(state) if key.startswith("adapter.")}
-        decoder = VnsMaskDecoder(config)
-        frozen = {f"sam.{key}": value for key, value in sam.mask_decoder.state_dict().items()}
-        load_weights(decoder, {**state, **frozen}, folder)
-        model = cls(sam, decoder)
-        if model.adapter is not None:
-            load_weights(model.adapter, {key.removeprefix("adapter."): adapted[key] for key in adapted}, folder)
-        return model.eval()
 
 
 GROUPS = {

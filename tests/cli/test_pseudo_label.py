@@ -3,10 +3,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from vns_sam.cli import pseudo_label
 from vns_sam.errors import DataError, UsageError
+from vns_sam.labelling.store import LabelStore
+from vns_sam.ws import WsSamConfig, WsSamModel
 
 
 @pytest.fixture
@@ -62,3 +65,22 @@ def test_wrong_limits_are_told_before_the_work(pond: Path, wrong: tuple[str, str
     with pytest.raises(UsageError):
         label(pond, *wrong)
     assert not (pond / "out").exists()
+
+
+def test_a_student_adds_points_in_a_second_round(pond: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fields = {"backbone": "efficientnet-lite0", "channels": 16, "image_size": 64, "name": "small"}
+    student = WsSamModel(WsSamConfig.make(**fields))
+    for stage in student.head.stages:
+        torch.nn.init.zeros_(stage.out.weight)
+        torch.nn.init.constant_(stage.out.bias, 5.0)  # sure that all is object
+    student.save_pretrained(pond / "ws")
+    label(pond)
+    label(pond, "--student", str(pond / "ws"))
+    assert "2 done, 0 done before" in capsys.readouterr().out.splitlines()[-2]
+    for record in LabelStore(pond / "out").records.values():
+        assert [record.model[0], record.model[2]] == ["sam-tiny", "small"]
+        assert sum(record.prompts["labels"][0]) == 20
+    label(pond, "--student", str(pond / "ws"))
+    assert "0 done, 2 done before" in capsys.readouterr().out
+    with pytest.raises(UsageError, match="expected a WS-SAM, 'sam-tiny' is a SamModel"):
+        label(pond, "--student", "sam-tiny")

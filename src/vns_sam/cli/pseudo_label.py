@@ -3,6 +3,7 @@
 vns-sam pseudo-label data/frogs --labels labels/frogs --out pseudo/frogs
 vns-sam pseudo-label data/frogs --labels labels/frogs --out pseudo/frogs --audit --truth data/frogs
 vns-sam pseudo-label photos --labels points.csv --model vit_b --device cuda --out pseudo/photos
+vns-sam pseudo-label data/frogs --labels labels/frogs --student runs/ws_sam_tiny/model --out pseudo2/frogs
 
 OUT gets a map for each picture, labels.jsonl, and kept.txt with the pictures that are sure enough. Started again, a
 stopped run goes on, and other limits of the choice need no model's work. See docs/ws-sam-labels.md.
@@ -35,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", metavar="NAME", help="only the pictures in IMAGES/NAME.txt")
     parser.add_argument("--model", default="vns-sam-tiny", help="who is asked (vns-sam-tiny); see: vns-sam models list")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, ... (cpu)")
+    parser.add_argument("--student", metavar="WS-SAM", help="a trained WS-SAM that adds points where it is sure")
     asking = parser.add_argument_group("asking")
     asking.add_argument("--views", choices=("none", "flip", "d4", "ws12", "full24"), default="ws12", help="(ws12)")
     asking.add_argument("--fuse", choices=("vote", "prob"), default="vote", help="votes or mean probability (vote)")
@@ -97,14 +99,15 @@ def _work(plan: LabelRun, args: argparse.Namespace) -> list[Outcome]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from vns_sam.inference.load import load_model
+    from vns_sam.inference.load import load_model, load_segmenter
     from vns_sam.labelling.folder import label_folder
 
+    student = load_segmenter(args.student, args.device) if args.student else None
     model = load_model(args.model, args.device)
     outcomes = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True, disable=args.quiet) as bar:
-        for outcome in bar.track(label_folder(model, plan), total=len(plan.names), description="labelling"):
+        for outcome in bar.track(label_folder(model, plan, student), total=len(plan.names), description="labelling"):
             if outcome.error:
                 print(f"failed: {outcome.error}", file=sys.stderr)
             outcomes.append(outcome)

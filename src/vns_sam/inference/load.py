@@ -48,6 +48,18 @@ def load_model(name: str | os.PathLike[str], device: str | torch.device = "cpu")
     return _load(os.fspath(name)).to(place).eval()
 
 
+def load_segmenter(name: str | os.PathLike[str], device: str | torch.device = "cpu") -> WsSamModel:
+    """Like :func:`load_model`, for a model that takes no prompt.
+
+    Raises:
+        UsageError: It does take prompts.
+    """
+    model = load_model(name, device)
+    if not isinstance(model, WsSamModel):
+        raise UsageError(f"expected a WS-SAM, '{name}' is a {type(model).__name__}", hint="a folder of vns-sam train")
+    return model
+
+
 def check_model_name(name: str | os.PathLike[str]) -> None:
     """Judges a name without loading anything.
 

@@ -21,6 +21,7 @@ from vns_sam.labelling.labeller import FusedLabel, LabelSettings, label_picture
 from vns_sam.labelling.store import LINES, Record, read_records, write_map, write_records
 from vns_sam.sam.checkpoints import model_digest
 from vns_sam.types import PromptableModel
+from vns_sam.ws.model import WsSamModel
 
 logger = logging.getLogger(__name__)
 
@@ -91,12 +92,29 @@ def plan_run(
     return LabelRun(folder, tuple(names), SparseLabels(labels), out, settings or LabelSettings())
 
 
-def label_folder(model: PromptableModel, run: LabelRun) -> Iterator[Outcome]:
+@dataclass(frozen=True)
+class _Asked:
+    """Who labels: the model, and the student that adds points or None."""
+
+    model: PromptableModel
+    student: WsSamModel | None
+
+    def identity(self) -> list[str]:
+        models = [self.model] if self.student is None else [self.model, self.student]
+        return [text for model in models for text in (model.name, model_digest(model))]
+
+
+def label_folder(model: PromptableModel, run: LabelRun, student: WsSamModel | None = None) -> Iterator[Outcome]:
     """Labels each picture, yielding as it goes.
 
     Every finished picture is a map and a line in ``out/labels.jsonl``. Started again, pictures whose map is there and
     was made by the same model from the same picture and label in the same way are skipped. A picture that fails has no
     line in the end; pictures that this run does not ask for keep theirs.
+
+    Args:
+        model: Who is asked.
+        run: What to label.
+        student: See :func:`vns_sam.labelling.labeller.label_picture`.
 
     Raises:
         DataError: ``out`` cannot be written; a picture that fails raises nothing.
@@ -104,13 +122,14 @@ def label_folder(model: PromptableModel, run: LabelRun) -> Iterator[Outcome]:
     lines_path = run.out / LINES
     run.out.mkdir(parents=True, exist_ok=True)
     earlier = read_records(lines_path)
-    identity = [model.name, model_digest(model)]
+    asked = _Asked(model, student)
+    identity = asked.identity()
     done: dict[str, Record] = {}
     with lines_path.open("a", encoding="utf-8") as lines:
         if lines.tell():
             lines.write("\n")  # a killed run may have left half a line
         for name in run.names:
-            outcome = _label(model, identity, run, name, earlier.get(name))
+            outcome = _label(asked, identity, run, name, earlier.get(name))
             if outcome.record is not None:
                 done[name] = outcome.record
                 if not outcome.skipped:
@@ -121,7 +140,7 @@ def label_folder(model: PromptableModel, run: LabelRun) -> Iterator[Outcome]:
     write_records(lines_path, [*others.values(), *done.values()])
 
 
-def _label(model: PromptableModel, identity: list[str], run: LabelRun, name: str, earlier: Record | None) -> Outcome:
+def _label(asked: _Asked, identity: list[str], run: LabelRun, name: str, earlier: Record | None) -> Outcome:
     start = time.perf_counter()
     path = run.folder / name
     try:
@@ -130,7 +149,7 @@ def _label(model: PromptableModel, identity: list[str], run: LabelRun, name: str
             return Outcome(name, earlier, skipped=True)
         image = read_image(path)
         label = run.labels.read(name, (image.shape[0], image.shape[1]))
-        found = label_picture(model, image, label, run.settings)
+        found = label_picture(asked.model, image, label, run.settings, student=asked.student)
         record = _record(run, name, key, label.kind, found, identity, start)
     except DataError as error:
         logger.info("%s failed: %s", name, error)

@@ -13,8 +13,10 @@ from vns_sam.errors import UsageError
 from vns_sam.labelling.fusion import Fuse, fuse
 from vns_sam.labelling.gates import Agreement, Gates, agreement, marked_parts
 from vns_sam.labelling.points import Sampler, prompts_from
+from vns_sam.labelling.student import add_points
 from vns_sam.labelling.views import Preset, View, usable, views
 from vns_sam.types import DecoderOutput, ImageFeatures, PromptableModel, Prompts
+from vns_sam.ws.model import WsSamModel
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,13 @@ class FusedLabel:
 
 
 def label_picture(
-    model: PromptableModel, image: np.ndarray, label: SparseLabel, settings: LabelSettings, *, batch: int = 4
+    model: PromptableModel,
+    image: np.ndarray,
+    label: SparseLabel,
+    settings: LabelSettings,
+    *,
+    student: WsSamModel | None = None,
+    batch: int = 4,
 ) -> FusedLabel:
     """Asks a model about one picture in all views and joins the answers.
 
@@ -105,12 +113,16 @@ def label_picture(
         image: (H, W, 3) uint8 RGB.
         label: Its sparse label, of the same size.
         settings: How.
+        student: A trained segmenter that adds points where it is sure.
         batch: Views encoded at once.
 
     Raises:
         DataError: The label marks no object.
     """
-    prompts = prompts_from(label, settings.points, np.random.default_rng(settings.seed), settings.sampler)
+    rng = np.random.default_rng(settings.seed)
+    prompts = prompts_from(label, settings.points, rng, settings.sampler)
+    if student is not None:
+        prompts = add_points(prompts, label, student.segment(image), settings.points, rng, settings.sampler)
     room = inside_boxes(label.boxes, image.shape[:2], BOX_ROOM) if len(label.boxes) else None
     answers, maps = [], []
     for view, logits, score in _ask(model, image, prompts, usable(views(settings.views), *image.shape[:2]), batch):

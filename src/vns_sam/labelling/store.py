@@ -47,7 +47,7 @@ class Record:
         score: Mean of the model's own estimates of its IoU.
         prompts: Points, labels and boxes that were asked with.
         answers: For each view its name, agreement, score, and whether it was believed.
-        model: Name and digest of the model.
+        model: Name and digest of the model, then of the student where there was one.
         settings: How it was asked.
         seconds: For reading, asking and joining.
     """

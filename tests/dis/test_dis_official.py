@@ -97,3 +97,15 @@ def test_refine_with(folder: Path) -> None:
         refine_with(sam, "vit_b")
     torch.save(IsNet(3, WIDTH).state_dict(), folder / "isnet.pth")
     assert refine_with(sam, folder / "isnet.pth").name == "narrow+isnet"
+
+
+def test_a_plus_names_what_refines(folder: Path) -> None:
+    model = load_model(f"{folder / 'sam'}+{folder / 'dis'}")
+    assert isinstance(model, DisSamModel)
+    assert model.name == refine_with(load_model(folder / "sam"), folder / "dis").name
+    with pytest.raises(UsageError, match="unknown model 'sam-tyny'"):
+        load_model(f"sam-tyny+{folder / 'dis'}")
+    with pytest.raises(UsageError, match="unknown model 'dis-sam-tyny'"):
+        load_model(f"{folder / 'sam'}+dis-sam-tyny")
+    with pytest.raises(UsageError, match="unknown model"):
+        load_model("+")

@@ -36,7 +36,8 @@ def load_model(name: str | os.PathLike[str], device: str | torch.device = "cpu")
     Args:
         name: "vns-sam-tiny" or "sam-tiny" (bundled), "vit_b", "vit_l" or "vit_h" (SAM), "hq_vit_b",
             "hq_vit_l" or "hq_vit_h" (HQ-SAM), a folder written by ``save_pretrained`` or by transformers, a ``.pth``
-            file of SAM's, HQ-SAM's or DIS-SAM's authors, or a hub id such as "facebook/sam-vit-base".
+            file of SAM's, HQ-SAM's or DIS-SAM's authors, or a hub id such as "facebook/sam-vit-base". With a "+"
+            between two names the second, a DIS-SAM, refines the masks of the first, see :func:`refine_with`.
         device: Where to put it: "cpu", "cuda", "cuda:1", "mps".
 
     Raises:
@@ -45,7 +46,9 @@ def load_model(name: str | os.PathLike[str], device: str | torch.device = "cpu")
     """
     place = check_device(device)
     check_model_name(name)
-    return _load(os.fspath(name)).to(place).eval()
+    first, second = _stages(name)
+    model = _load(first).to(place).eval()
+    return refine_with(model, second) if second else model
 
 
 def load_segmenter(name: str | os.PathLike[str], device: str | torch.device = "cpu") -> WsSamModel:
@@ -66,7 +69,9 @@ def check_model_name(name: str | os.PathLike[str]) -> None:
     Raises:
         UsageError: It names no model; the nearest names are given.
     """
-    text = os.fspath(name)
+    text, second = _stages(name)
+    if second:
+        check_model_name(second)
     is_path = Path(text).exists()
     is_hub_id = text.count("/") == 1 and not text.startswith((".", "/", "~")) and all(text.split("/"))
     named = (*BUNDLED, *HUB)
@@ -76,6 +81,13 @@ def check_model_name(name: str | os.PathLike[str]) -> None:
         raise CheckpointError(f"no model at {text}", hint="give an existing folder or file")
     known = ", ".join(get_close_matches(text, named, 2, 0.4) or named)
     raise UsageError(f"unknown model '{text}'", hint=f"{known}, a folder or a hub id; see: vns-sam models list")
+
+
+def _stages(name: str | os.PathLike[str]) -> tuple[str, str]:
+    """A name as that of the first stage and of what refines its masks, which is empty for most."""
+    text = os.fspath(name)
+    first, plus, second = text.partition("+")
+    return (first, second) if plus and first and second and not Path(text).exists() else (text, "")
 
 
 def model_type(name: str | os.PathLike[str]) -> str | None:

@@ -10,6 +10,7 @@ import torch
 
 from vns_sam.sam.config import MaskDecoderConfig, SamConfig
 from vns_sam.sam.model import SamModel
+from vns_sam.types import Prompts
 
 NARROW = SamConfig(
     name="narrow",
@@ -19,6 +20,14 @@ NARROW = SamConfig(
     mixer_blocks=1,
     mask_decoder=MaskDecoderConfig(hidden_size=32, mlp_dim=64, num_attention_heads=4, iou_head_hidden_dim=32),
 )
+
+
+IMAGES = [np.random.default_rng(i).integers(0, 255, (40 + 8 * i, 64, 3), dtype=np.uint8) for i in range(2)]
+PROMPTS = [
+    Prompts(boxes=np.array([[4.0, 4, 30, 30], [10, 6, 60, 38]])),
+    Prompts(points=np.array([[[20.0, 20], [5, 5]], [[8, 9], [0, 0]]]), labels=np.array([[1, 0], [1, -1]])),
+]
+"""Two boxes on the first picture, one and two points on the second."""
 
 
 def narrow_sam(seed: int = 0) -> SamModel:

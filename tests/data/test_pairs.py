@@ -55,6 +55,22 @@ def test_split_may_name_files(root: Path, line: str) -> None:
     assert [p.stem for p in find_pairs(root, "val")] == ["b.1"]
 
 
+def test_a_stem_that_is_listed_twice_is_one_pair(root: Path) -> None:
+    (root / "test.txt").write_text("c\na\nc.tif\n")
+    assert [p.stem for p in find_pairs(root, "test")] == ["c", "a"]
+
+
+def test_a_list_may_begin_with_a_byte_order_mark(root: Path) -> None:
+    (root / "test.txt").write_text("c\na\n", encoding="utf-8-sig")
+    assert [p.stem for p in find_pairs(root, "test")] == ["c", "a"]
+
+
+def test_a_list_in_another_encoding_is_refused(root: Path) -> None:
+    (root / "test.txt").write_bytes("c\ncaf\xe9\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"expected a list in UTF-8 at .*test\.txt"):
+        find_pairs(root, "test")
+
+
 def test_broken_pairs_are_gathered_where_asked_for(root: Path) -> None:
     (root / "test.txt").write_text("c\nabsent\na\n")
     (root / "masks" / "a.png").unlink()
@@ -89,6 +105,12 @@ def test_splits_in_folders_or_a_folder_of_lists(root: Path) -> None:
     assert has_split(root, "te2")
     assert not has_split(root, "te1")
     assert first in [pair.stem for pair in find_pairs(root, "te2")]
+
+
+def test_a_mask_of_too_many_pixels_is_refused_in_one_line(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2)
+    with pytest.raises(DataError, match="exceeds limit"):
+        read_mask(root / "masks" / "a.png")
 
 
 def test_a_set_without_its_folders_is_refused(tmp_path: Path) -> None:

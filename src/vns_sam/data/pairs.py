@@ -5,7 +5,7 @@
     <root>/images/<stem>.jpg          any picture format of ``images.read.EXTENSIONS``
     <root>/masks/<stem>.png           the object, gray > 127
     <root>/masks_instance/<stem>.png  optional: an id for each object, 0 is background
-    <root>/masks_ignore/<stem>.png    optional: gray > 127 where nothing is scored
+    <root>/masks_ignore/<stem>.png    optional: gray > 127 where pixels are neither object nor background
     <root>/train.txt, test.txt, ...   optional: one stem on each line
 
 Sets that come with other names of the two folders are read as they are, see :data:`FOLDERS`.
@@ -22,7 +22,7 @@ import numpy as np
 from PIL import Image
 
 from vns_sam.errors import DataError
-from vns_sam.images.read import EXTENSIONS
+from vns_sam.images.read import DECODER_ERRORS, EXTENSIONS, one_line
 
 MASK_THRESHOLD = 127
 """A pixel is object where its gray value is above this."""
@@ -67,11 +67,12 @@ def find_pairs(
             of the result. None makes them errors.
 
     Returns:
-        The pairs in the order of the list, or by stem without one; at least one unless all went to ``broken``.
+        The pairs in the order of the list, each once, or by stem without one; at least one unless all went to
+        ``broken``.
 
     Raises:
-        DataError: A folder or the list is missing, there is no picture, a listed stem has no picture, a
-            picture has no mask, or two files share a stem.
+        DataError: A folder or the list is missing, the list is no text, there is no picture, a listed stem has no
+            picture, a picture has no mask, or two files share a stem.
     """
     root = Path(root)
     if not root.is_dir():
@@ -101,7 +102,7 @@ def is_set(folder: Path, names: Sequence[tuple[str, str]] = FOLDERS) -> bool:
 
 def has_split(folder: Path, split: str) -> bool:
     """Whether a set has a split that :func:`find_pairs` can follow."""
-    listed = any((folder / place / f"{split}.txt").is_file() for place in ("", "list"))
+    listed = find_list(folder, split) is not None
     return (listed and is_set(folder)) or is_set(folder, ((f"images_{split}", f"masks_{split}"),))
 
 
@@ -157,8 +158,8 @@ def _read_values(path: Path, *, allow_colour: bool = True) -> tuple[np.ndarray, 
             if file.mode == "P" and not _has_gray_palette(file):
                 return np.asarray(file), True
             values = np.asarray(file.convert("L") if file.mode == "P" else file)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"expected a mask picture at {path}: {error}", hint="check the file") from error
+    except DECODER_ERRORS as error:
+        raise DataError(f"expected a mask picture at {path}: {one_line(error)}", hint="check the file") from error
     if values.ndim == 3:
         if not allow_colour and np.any(values[..., :3] != values[..., :1]):
             raise DataError(
@@ -205,27 +206,32 @@ def _files_by_stem(folder: Path, *, optional: bool = False) -> dict[str, Path]:
 
 
 def _read_split(root: Path, split: str) -> list[str]:
-    path = root / f"{split}.txt"
-    inside = root / "list" / f"{split}.txt"
-    if not path.is_file() and inside.is_file():  # as ThinObject-5K has it
-        return list_stems(inside)
-    if not path.is_file():
+    path = find_list(root, split)
+    if path is None:
         known = ", ".join(sorted(p.stem for p in root.glob("*.txt"))) or "none"
         raise DataError(
-            f"expected the list {path}, found none",
+            f"expected the list {root / f'{split}.txt'}, found none",
             hint=f"lists in that folder: {known}; without a split every picture is taken",
         )
-    return list_stems(path)
+    return list(dict.fromkeys(list_stems(path)))
+
+
+def find_list(root: Path, split: str) -> Path | None:
+    """The list of a split: ``<root>/<split>.txt``, or ``<root>/list/<split>.txt`` as ThinObject-5K has it."""
+    places = (root / f"{split}.txt", root / "list" / f"{split}.txt")
+    return next((path for path in places if path.is_file()), None)
 
 
 def list_stems(path: Path) -> list[str]:
     """Stems in the order of a list file; a line may also be a file name.
 
     Raises:
-        OSError: It cannot be read.
-        UnicodeDecodeError: It is no UTF-8 text.
+        DataError: It cannot be read, or is no UTF-8 text.
     """
-    lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+    try:
+        lines = (line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines())
+    except (OSError, ValueError) as error:
+        raise DataError(f"expected a list in UTF-8 at {path}: {one_line(error)}", hint="save it as UTF-8") from None
     return [_stem(line) for line in lines if line]
 
 

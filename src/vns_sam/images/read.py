@@ -21,7 +21,7 @@ ImageLike = str | os.PathLike[str] | Image.Image | np.ndarray
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"})
 """What a folder run takes for pictures; single files are judged by their content."""
 
-_DECODER_ERRORS = (
+DECODER_ERRORS = (
     OSError,
     SyntaxError,
     ValueError,
@@ -31,7 +31,9 @@ _DECODER_ERRORS = (
     TypeError,
     struct.error,
     zlib.error,
+    Image.DecompressionBombError,
 )
+"""What Pillow raises for files that are damaged, too large, or no pictures."""
 
 
 def read_image(image: ImageLike) -> np.ndarray:
@@ -93,9 +95,9 @@ def _read_file(path: Path) -> np.ndarray:
                 f"{path} has more pixels than the limit of {limit} million",
                 hint="scale it down or cut it into tiles",
             ) from None
-        except _DECODER_ERRORS as error:
+        except DECODER_ERRORS as error:
             raise DataError(
-                f"{path} is truncated or damaged ({_one_line(error)})", hint="copy or download it again"
+                f"{path} is truncated or damaged ({one_line(error)})", hint="copy or download it again"
             ) from None
 
 
@@ -113,7 +115,7 @@ def _check_file(path: Path) -> None:
     except PermissionError:
         raise _unreadable(path) from None
     except (OSError, ValueError) as error:
-        raise DataError(f"{str(path)!r} is not a usable path ({_one_line(error)})") from None
+        raise DataError(f"{str(path)!r} is not a usable path ({one_line(error)})") from None
 
 
 def _unreadable(path: Path) -> DataError:
@@ -139,8 +141,8 @@ def _from_pil(image: Image.Image, where: str) -> np.ndarray:
 def _upright(image: Image.Image, where: str) -> Image.Image:
     try:
         return ImageOps.exif_transpose(image)
-    except _DECODER_ERRORS as error:
-        logger.warning("%s has broken EXIF data, its orientation is ignored (%s)", where, _one_line(error))
+    except DECODER_ERRORS as error:
+        logger.warning("%s has broken EXIF data, its orientation is ignored (%s)", where, one_line(error))
         return image
 
 
@@ -186,5 +188,6 @@ def _to_bytes(values: np.ndarray, where: str) -> np.ndarray:
     raise DataError(f"{where} holds {values.dtype}, expected uint8, uint16, bool or float in [0, 1]")
 
 
-def _one_line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
+    """The text of a library's error on one line; its kind where it has none."""
     return " ".join(str(error).split()) or type(error).__name__

@@ -15,6 +15,7 @@ from PIL import Image
 from vns_sam.data.doctor.alignment import find_misfit
 from vns_sam.data.doctor.check import Report, check, find_sets
 from vns_sam.data.doctor.findings import KINDS, Severity
+from vns_sam.data.doctor.repair import repair
 from vns_sam.errors import DataError
 
 
@@ -68,6 +69,7 @@ def two_labels(values: np.ndarray) -> np.ndarray:
         (lambda m: np.dstack([m * 0, m, m * 0]), "colours", False),
         (alpha_only, "alpha-mask", False),
         (lambda m: m.astype(np.uint16) * 257, "deep-mask", True),
+        (lambda m: (m > 0).astype(np.uint16) * 100, "faint-mask", False),
         (lambda m: m * 0, "empty", False),
         (lambda m: m * 0 + 255, "full", False),
         (lambda m: 255 - m, "inverted", False),
@@ -300,6 +302,36 @@ def test_finding_sets(root: Path, tmp_path: Path) -> None:
     (tmp_path / "notes").mkdir()
     assert find_sets(root) == [root]
     assert find_sets(tmp_path) == [root, other]
+
+
+def test_a_set_may_be_named_by_dots(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(root / "images")
+    assert check(find_sets("..")).sets == {str(root): 4}
+
+
+def test_a_set_with_the_folders_of_dis5k_and_lists_apart(root: Path) -> None:
+    save(mask_values(root) // 255, root / "masks" / "1.png")
+    shutil.copy(root / "images" / "2.png", root / "images" / "3.png")
+    (root / "masks" / "0.png").unlink()
+    (root / "images").rename(root / "im")
+    (root / "masks").rename(root / "gt")
+    (root / "list").mkdir()
+    (root / "list" / "train.txt").write_text("0\n1\n2\nabsent\n")
+    (root / "list" / "test.txt").write_text("3\n")
+    assert find_sets(root.parent) == [root]
+    assert found(check([root])) == {
+        ("no-mask", "im/0.png"),
+        ("zero-one", "gt/1.png"),
+        ("leak", "im/3.png"),
+        ("list-missing", "list/train.txt"),
+    }
+    assert not any(action.error for action in repair(check([root]).findings))
+    assert found(check([root])) == {("no-mask", "im/0.png"), ("leak", "im/3.png")}
+
+
+def test_files_of_too_many_pixels_are_told(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    assert {code for code, _ in found(check([root]))} == {"unreadable"}
 
 
 def test_what_is_no_set_is_refused(tmp_path: Path) -> None:

@@ -5,21 +5,19 @@ from __future__ import annotations
 import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
 
-import cv2
-
 from vns_sam.data.doctor.duplicates import Picture, exact_duplicates, near_candidates, near_duplicates
 from vns_sam.data.doctor.examine import Examination, Files, examine, read_thumbnail
-from vns_sam.data.doctor.findings import KINDS, Finding, Severity
-from vns_sam.data.pairs import LAYOUT_HINT, list_stems
+from vns_sam.data.doctor.findings import KINDS, Finding
+from vns_sam.data.pairs import LAYOUT_HINT, find_list, is_set, list_stems, set_folders
 from vns_sam.errors import DataError
 from vns_sam.images.read import EXTENSIONS
+from vns_sam.metrics.workers import process_pool, worker_died
 
 SPLITS = ("train", "val", "test")
 """Lists that must not share pictures; other lists of a set are not judged."""
@@ -44,10 +42,6 @@ class Report:
     sets: dict[str, int]
     findings: tuple[Finding, ...]
 
-    def count(self, severity: Severity) -> int:
-        """Number of findings of one severity."""
-        return sum(finding.severity is severity for finding in self.findings)
-
     def to_json(self) -> dict[str, Any]:
         """All of it, with counts by code."""
         counts = Counter(finding.code for finding in self.findings)
@@ -59,7 +53,7 @@ class Report:
 
 
 def find_sets(folder: str | os.PathLike[str]) -> list[Path]:
-    """A folder in the house layout, or those among its direct subfolders.
+    """A folder that is a set (``pairs.is_set``), or those among its direct subfolders, hidden ones left out.
 
     Raises:
         DataError: There is none.
@@ -67,12 +61,14 @@ def find_sets(folder: str | os.PathLike[str]) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(f"expected a data set folder at {folder}, found no folder there", hint=LAYOUT_HINT)
-    sets = [path for path in (folder, *sorted(folder.iterdir())) if _is_set(path)]
+    if is_set(folder):
+        return [folder]
+    sets = [path for path in sorted(folder.iterdir()) if is_set(path) and not path.name.startswith(".")]
     if not sets:
         foreign = (folder / "labels").is_dir() or any(folder.glob("*.json"))
         hint = f"vns-sam data import {folder} --out DIR" if foreign else LAYOUT_HINT
         raise DataError(f"expected images/ and masks/ in {folder} or in its folders, found none", hint=hint)
-    return sets[:1] if sets[0] == folder else sets
+    return sets
 
 
 def check(sets: Sequence[Path], *, flips: bool = False, workers: int = 1, progress: Progress | None = None) -> Report:
@@ -86,6 +82,7 @@ def check(sets: Sequence[Path], *, flips: bool = False, workers: int = 1, progre
 
     Raises:
         DataError: No set holds a picture or mask.
+        VnsSamError: A process has died.
     """
     sets = list(dict.fromkeys(path.resolve() for path in sets))
     findings: list[Finding] = []
@@ -97,7 +94,7 @@ def check(sets: Sequence[Path], *, flips: bool = False, workers: int = 1, progre
         tasks += listing
         findings += [replace(finding, dataset=str(root)) for finding in (*found, *listed)]
     if not tasks:
-        raise DataError(f"expected pictures in {sets[0] / 'images'}, found none", hint=LAYOUT_HINT)
+        raise DataError(f"expected pictures in {set_folders(sets[0])[0]}, found none", hint=LAYOUT_HINT)
     with _mapper(min(workers, len(tasks) // _CHUNK), progress) as run:
         pictures = []
         for files, seen in zip(tasks, run("examine", examine, tasks), strict=True):
@@ -122,27 +119,21 @@ def _picture(files: Files, seen: Examination, splits: dict[str, str]) -> list[Pi
     return [Picture(str(files.root), files.image, split, seen.digest, seen.mask_digest, seen.hashes)]
 
 
-def _is_set(folder: Path) -> bool:
-    hidden = folder.name.startswith(".")
-    return not hidden and (folder / "images").is_dir() and (folder / "masks").is_dir()
-
-
 def _list_files(root: Path) -> tuple[list[Files], list[Finding]]:
     """The files of each stem, and what their names say."""
     findings: list[Finding] = []
-    images, masks, instances, ignored = (
-        _by_stem(root / folder, findings) for folder in ("images", "masks", "masks_instance", "masks_ignore")
-    )
+    folders = (*set_folders(root), root / "masks_instance", root / "masks_ignore")
+    images, masks, instances, ignored = (_by_stem(folder, findings) for folder in folders)
     lonely = {stem.casefold(): stem for stem in masks if stem not in images}
     for stem in sorted(set(images) - set(masks)):
-        name = f"images/{images[stem].name}"
+        name = _name(images[stem])
         other = lonely.pop(stem.casefold(), None)
         if other is None:
-            findings.append(Finding("no-mask", name, f"expected a file {stem}.* in masks/"))
+            findings.append(Finding("no-mask", name, f"expected a file {stem}.* in {folders[1].name}/"))
         else:
-            findings.append(Finding("case", name, f"its mask is masks/{masks[other].name}"))
+            findings.append(Finding("case", name, f"its mask is {_name(masks[other])}"))
     for stem in lonely.values():
-        findings.append(Finding("no-picture", f"masks/{masks[stem].name}", f"expected a file {stem}.* in images/"))
+        findings.append(Finding("no-picture", _name(masks[stem]), f"expected a file {stem}.* in {folders[0].name}/"))
     stems = sorted(set(images) | set(masks))
     rest = (instances.get, ignored.get)
     return [Files(root, images.get(s), masks.get(s), *(get(s) for get in rest)) for s in stems], findings
@@ -155,7 +146,7 @@ def _by_stem(folder: Path, findings: list[Finding]) -> dict[str, Path]:
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if path.suffix.lower() not in EXTENSIONS or path.name.startswith("."):
             continue
-        name = f"{folder.name}/{path.name}"
+        name = _name(path)
         if path.stem in files:
             findings.append(Finding("same-stem", name, f"{files[path.stem].name} has the same stem"))
         elif path.stem.casefold() in folded:
@@ -165,32 +156,38 @@ def _by_stem(folder: Path, findings: list[Finding]) -> dict[str, Path]:
     return files
 
 
+def _name(path: Path) -> str:
+    """A picture, mask or list in a folder of its set, for findings."""
+    return f"{path.parent.name}/{path.name}"
+
+
 def _check_lists(root: Path, pictures: dict[str, Path]) -> tuple[dict[str, str], list[Finding]]:
-    """The split of each listed stem, and what is wrong with the lists ``train.txt``, ``val.txt``, ``test.txt``."""
+    """The split of each listed stem, and what is wrong with the lists of :data:`SPLITS`."""
     findings = []
     places: dict[str, list[str]] = defaultdict(list)
     folded = {stem.casefold(): stem for stem in pictures}
-    names = [name for name in SPLITS if (root / f"{name}.txt").is_file()]
-    for name in names:
+    lists = {name: path for name in SPLITS if (path := find_list(root, name))}
+    files = {name: path.relative_to(root).as_posix() for name, path in lists.items()}
+    for name, path in lists.items():
         try:
-            listed = Counter(list_stems(root / f"{name}.txt"))
-        except (OSError, ValueError) as error:
-            findings.append(Finding("unreadable", f"{name}.txt", str(error)))
+            listed = Counter(list_stems(path))
+        except DataError as error:
+            findings.append(Finding("unreadable", files[name], error.message))
             continue
         for stem, times in listed.items():
             places[stem].append(name)
             if stem not in pictures:
                 near = folded.get(stem.casefold())
                 text = f"'{stem}' differs in case from '{near}'" if near else f"'{stem}' has no picture"
-                findings.append(Finding("list-missing", f"{name}.txt", text, repairable=not near))
+                findings.append(Finding("list-missing", files[name], text, repairable=not near))
             if times > 1:
-                findings.append(Finding("list-twice", f"{name}.txt", f"'{stem}' {times} times", repairable=True))
+                findings.append(Finding("list-twice", files[name], f"'{stem}' {times} times", repairable=True))
     for stem, found in places.items():
         if len(found) > 1:
-            findings.append(Finding("in-both-lists", f"{found[-1]}.txt", f"'{stem}' is in {found[0]}.txt, too"))
-    if names:
-        unlisted = (path.name for stem, path in pictures.items() if stem not in places)
-        findings += [Finding("unlisted", f"images/{name}", "") for name in unlisted]
+            findings.append(Finding("in-both-lists", files[found[-1]], f"'{stem}' is in {found[0]}.txt, too"))
+    if lists:
+        unlisted = (_name(path) for stem, path in pictures.items() if stem not in places)
+        findings += [Finding("unlisted", name, "") for name in unlisted]
     return {stem: found[0] for stem, found in places.items()}, findings
 
 
@@ -210,9 +207,10 @@ def _mapper(workers: int, progress: Progress | None) -> Iterator[Mapper[Any, Any
     if workers <= 1:
         yield lambda what, function, tasks: told(what, map(function, tasks), len(tasks))
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
+    pool = process_pool(workers)
+    try:
         yield lambda what, function, tasks: told(what, pool.map(function, tasks, chunksize=_CHUNK), len(tasks))
-
-
-def _one_thread() -> None:
-    cv2.setNumThreads(1)
+    except BrokenProcessPool:
+        raise worker_died() from None
+    finally:
+        pool.shutdown(cancel_futures=True)

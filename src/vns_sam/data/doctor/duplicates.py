@@ -99,4 +99,4 @@ def _describe(picture: Picture, other: Picture, how: str, *, near: bool = False)
     here = f"{picture.split}: " if picture.split else ""
     there = f"{other.path.parent.parent.name}/{other.path.parent.name}/{other.path.name}"
     text = f"{here}like {there}{f' of {other.split}' if other.split else ''} ({how})"
-    return Finding(code, f"images/{picture.path.name}", text, dataset=picture.dataset)
+    return Finding(code, f"{picture.path.parent.name}/{picture.path.name}", text, dataset=picture.dataset)

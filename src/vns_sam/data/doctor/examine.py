@@ -17,7 +17,7 @@ from vns_sam.data.doctor.findings import Finding
 from vns_sam.data.doctor.hashing import hashes, thumbnail
 from vns_sam.data.pairs import MASK_THRESHOLD, read_mask
 from vns_sam.errors import DataError
-from vns_sam.images.read import read_image
+from vns_sam.images.read import DECODER_ERRORS, one_line, read_image
 
 TINY = 16
 """Objects of fewer pixels are reported."""
@@ -122,10 +122,7 @@ def _judge_values(path: Path, root: Path) -> list[Finding]:
             return found
         values = values[..., 0]
     elif values.dtype.itemsize > 1:
-        two = len(np.unique(values)) <= 2
-        text = "two values" if two else f"values up to {values.max()}, of which those above {MASK_THRESHOLD} are object"
-        found.append(Finding("deep-mask", name, f"mode {mode}, {text}", repairable=two))
-        return found
+        return [_judge_deep(values, mode, name)]
     if lossy:
         share = float(np.mean((values > 0) & (values < 255)))
         return [*found, Finding("lossy-mask", name, f"{share:.1%} of the pixels are gray", repairable=True)]
@@ -146,6 +143,20 @@ def _judge_channels(values: np.ndarray, mode: str, name: str) -> Finding:
     return Finding("colour-mask", name, f"mode {mode}", repairable=True)
 
 
+def _judge_deep(values: np.ndarray, mode: str, name: str) -> Finding:
+    """The gray levels of a mask (H, W) of more than 8 bits."""
+    levels = np.unique(values)
+    if 1 < levels[-1] <= MASK_THRESHOLD:
+        return _faint(levels, name)
+    two = len(levels) <= 2
+    text = "two values" if two else f"values up to {levels[-1]}, of which those above {MASK_THRESHOLD} are object"
+    return Finding("deep-mask", name, f"mode {mode}, {text}", repairable=two)
+
+
+def _faint(levels: np.ndarray, name: str) -> Finding:
+    return Finding("faint-mask", name, f"holds {len(levels)} values, the highest is {levels[-1]}")
+
+
 def _judge_levels(values: np.ndarray, mode: str, name: str) -> list[Finding]:
     """The gray levels of a lossless mask (H, W) of 8 bits."""
     levels = np.unique(values)
@@ -155,7 +166,7 @@ def _judge_levels(values: np.ndarray, mode: str, name: str) -> list[Finding]:
     if high == 1:
         return [Finding("zero-one", name, "holds 0 and 1", repairable=True)]
     if high <= MASK_THRESHOLD:
-        return [Finding("faint-mask", name, f"holds {len(levels)} values, the highest is {high}")]
+        return [_faint(levels, name)]
     if len(levels) <= 2:
         return [Finding("off-white", name, f"holds {' and '.join(map(str, levels))}", repairable=True)]
     share = float(np.mean((values > 0) & (values < 255)))
@@ -238,8 +249,8 @@ def _read_ids(path: Path) -> np.ndarray:
     try:
         with Image.open(path) as file:
             ids = np.asarray(file)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"expected object ids at {path}: {error}") from None
+    except DECODER_ERRORS as error:
+        raise DataError(f"expected object ids at {path}: {one_line(error)}") from None
     colours = ids.ndim == 3 and np.any(ids[..., :3] != ids[..., :1])
     return ids if colours or ids.ndim == 2 else ids[..., 0]
 

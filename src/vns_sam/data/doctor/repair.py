@@ -23,7 +23,7 @@ import numpy as np
 
 from vns_sam.data.doctor.check import Progress
 from vns_sam.data.doctor.findings import Finding
-from vns_sam.data.pairs import list_stems, read_mask
+from vns_sam.data.pairs import list_stems, read_mask, set_folders
 from vns_sam.errors import DataError
 from vns_sam.images.read import EXTENSIONS, read_image
 from vns_sam.images.write import atomic_path, write_mask, write_text
@@ -69,7 +69,7 @@ def repair(findings: Iterable[Finding], progress: Progress | None = None) -> lis
     actions: list[Action] = []
     total, done = sum(map(len, by_file.values())), 0
     for root, files in by_file.items():
-        pictures = {path.stem: path for path in (root / "images").iterdir() if path.suffix.lower() in EXTENSIONS}
+        pictures = {path.stem: path for path in set_folders(root)[0].iterdir() if path.suffix.lower() in EXTENSIONS}
         for file, found in files.items():
             actions += _mend(root, root / file, found, pictures)
             done += 1
@@ -82,7 +82,7 @@ def _mend(root: Path, path: Path, findings: Sequence[Finding], pictures: Mapping
     """Mends one file and keeps its original; one action for each finding."""
     try:
         original = _keep(root, path)
-        if path.parent == root:
+        if path.suffix == ".txt":
             result = _clean_list(path, pictures)
         else:
             resized = any(finding.code == "size" for finding in findings)

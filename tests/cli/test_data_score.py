@@ -101,7 +101,6 @@ def test_several_sets_have_folders_of_their_own(disks: Path, tmp_path: Path) -> 
     [
         (["--threshold", "70"], UsageError, "between 0 and 1"),
         (["--threshold", "nan"], UsageError, "between 0 and 1"),
-        (["--workers=-1"], UsageError, "--workers"),
         (["--split", "val"], DataError, r"val\.txt"),
     ],
 )

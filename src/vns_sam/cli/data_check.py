@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vns_sam.cli.numbers import at_least
 from vns_sam.errors import DataError
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--flips", action="store_true", help="look for flipped and rotated copies of pictures, too")
     parser.add_argument("--report", type=Path, metavar="FILE.json", help="every finding")
     parser.add_argument("--strict", action="store_true", help="exit code 3 when errors are left")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (%(default)s)")
+    parser.add_argument("--workers", type=at_least(0), default=os.cpu_count() or 1, help="processes (%(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vns_sam.cli.numbers import at_least
 from vns_sam.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -43,10 +44,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--strength", type=float, default=1.0, help="1 is the paper's darkness, 0.5 half of its stops (1)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of what the camera draws (0)")
+    parser.add_argument("--seed", type=at_least(0), default=0, help="of what the camera draws (0)")
     parser.add_argument("--weights", type=Path, metavar="PATH", help="a CycleGAN's generator: netG_A.pth or a folder")
     parser.add_argument("--device", default="cpu", help="where the generator runs (cpu)")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes of the camera (all cores)")
+    parser.add_argument(
+        "--workers", type=at_least(0), default=os.cpu_count() or 1, help="processes of the camera (all cores)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -73,8 +76,6 @@ def _check(args: argparse.Namespace) -> None:
     most = MAX_STRENGTH[args.method]
     if not 0 <= args.strength <= most:
         raise UsageError(f"expected --strength from 0 to {most:g} with --method {args.method}, found {args.strength}")
-    if args.workers < 0:
-        raise UsageError(f"expected --workers of 0 or more, found {args.workers}")
     if args.method == "cyclegan" and args.weights is None:
         hint = "--weights latest_net_G_A.pth, or train one: recipes/cyclegan_lol.yaml"
         raise UsageError("--method cyclegan needs a generator", hint=hint)

@@ -15,6 +15,7 @@ import os
 import sys
 from pathlib import Path
 
+from vns_sam.cli.numbers import at_least
 from vns_sam.errors import DataError
 
 SHOWN = 20
@@ -28,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", metavar="NAME", help="follow SRC/NAME.txt instead of taking every picture")
     parser.add_argument("--strict", action="store_true", help="stop at the first bad pair")
     workers = min(MAX_WORKERS, os.cpu_count() or 1)
-    parser.add_argument("--workers", type=int, default=workers, help="processes (%(default)s); 0 uses this one")
+    parser.add_argument("--workers", type=at_least(0), default=workers, help="processes (%(default)s); 0 uses this one")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vns_sam.errors import UsageError
+from vns_sam.cli.numbers import at_least
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -26,16 +26,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--synthetic", type=Path, nargs="+", required=True, metavar="DIR", help="darkened pictures")
     parser.add_argument("--source", type=Path, metavar="DIR", help="what they were made from, for comparison")
     parser.add_argument("--real-below", type=float, default=256.0, metavar="L", help="take real pictures darker than L")
-    parser.add_argument("--limit", type=int, metavar="N", help="take at most N pictures of each set")
-    parser.add_argument("--seed", type=int, default=0, help="of the random halves (0)")
+    parser.add_argument("--limit", type=at_least(1), metavar="N", help="take at most N pictures of each set")
+    parser.add_argument("--seed", type=at_least(0), default=0, help="of the random halves (0)")
     parser.add_argument("--device", default="cpu", help="where features are computed (cpu)")
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="the report")
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs the action."""
-    if args.limit is not None and args.limit < 1:
-        raise UsageError(f"expected --limit of 1 or more, found {args.limit}")
     from rich.console import Console
     from rich.progress import Progress
 

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vns_sam.cli.numbers import at_least
 from vns_sam.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -31,7 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threshold", type=float, default=0.7, help="from this score on non-salient (0.7, the paper's)"
     )
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes, 0 for none (all cores)")
+    parser.add_argument(
+        "--workers", type=at_least(0), default=os.cpu_count() or 1, help="processes, 0 for none (all cores)"
+    )
     parser.add_argument("--strict", action="store_true", help="a broken pair ends the run instead of being skipped")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="table, summary, histogram and lists")
 
@@ -40,8 +43,6 @@ def run(args: argparse.Namespace) -> int:
     """Runs the action."""
     if not 0 <= args.threshold <= 1:
         raise UsageError(f"expected --threshold between 0 and 1, found {args.threshold}")
-    if args.workers < 0:
-        raise UsageError(f"expected --workers of 0 or more, found {args.workers}")
     from vns_sam.data.score_set import CSV, summarise_set, write_scores
     from vns_sam.images.write import check_writable
 

@@ -14,6 +14,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from vns_sam.cli.numbers import at_least
 from vns_sam.errors import DataError
 
 
@@ -23,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder, or one to go on with")
     parser.add_argument("--kind", choices=("scribble", "point", "box"), default="scribble", help="what (scribble)")
     parser.add_argument("--split", metavar="NAME", help="only the pictures in SRC/NAME.txt")
-    parser.add_argument("--seed", type=int, default=0, help="of the draws (0)")
+    parser.add_argument("--seed", type=at_least(0), default=0, help="of the draws (0)")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vns_sam.cli.numbers import at_least
 from vns_sam.errors import UsageError
 
 if TYPE_CHECKING:
@@ -58,14 +59,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--instances", action="store_true", help="ask for each object of masks_instance/ by itself")
     parser.add_argument("--second-look", action="store_true", help="ask about small objects once more in a cut-out")
-    parser.add_argument("--seed", type=int, default=0, help="of the drawn prompts (0)")
-    parser.add_argument("--limit", type=int, default=ALL, help="pictures of each set at most")
+    parser.add_argument("--seed", type=at_least(0), default=0, help="of the drawn prompts (0)")
+    parser.add_argument("--limit", type=at_least(1), default=ALL, help="pictures of each set at most")
     parser.add_argument("--group", action="append", default=[], metavar="NAME=SET,SET", help="a mean over some sets")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--workers", type=int, default=1, help="processes that score beside the model (1)")
+    parser.add_argument("--workers", type=at_least(0), default=1, help="processes that score beside the model (1)")
     parser.add_argument("--strict", action="store_true", help="a broken pair ends the run instead of being skipped")
     parser.add_argument("--out", type=Path, metavar="DIR", help="report.md, .csv, .json, rows as they come, figures")
-    parser.add_argument("--figures", type=int, default=0, metavar="N", help="draw the N worst and N typical pictures")
+    parser.add_argument(
+        "--figures", type=at_least(0), default=0, metavar="N", help="draw the N worst and N typical pictures"
+    )
     parser.add_argument(
         "--compare", nargs=2, metavar="REPORT[:MODEL]", help="differences of two reports with 95 %% intervals"
     )

@@ -1,13 +1,15 @@
 """Trains and measures every row of a table. Started again with the same command, it goes on where it was stopped.
 
-vns-sam study recipes/studies/ablation_wavelets.yaml
-vns-sam study recipes/studies/ablation_wavelets.yaml --change.steps 2000 --seeds "[0, 1, 2]"     any field can be set
+vns-sam study recipes/studies/wavelets.yaml
+vns-sam study recipes/studies/wavelets.yaml --change.steps 2000 --seeds "[0, 1, 2]"     any field can be set
 """
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+
+from vns_sam.cli.numbers import at_least
 
 TAKES_OVERRIDES = True
 
@@ -16,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
     parser.add_argument("study", type=Path, metavar="STUDY.yaml")
     parser.add_argument("--device", default="cpu", help="where models are measured (cpu); training finds a GPU")
-    parser.add_argument("--workers", type=int, default=1, help="processes that score beside the model (1)")
+    parser.add_argument("--workers", type=at_least(0), default=1, help="processes that score beside the model (1)")
     parser.add_argument("--plan", action="store_true", help="only list what would be trained and measured")
 
 

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from vns_sam.data import enrich
-from vns_sam.data.enrich import MANIFEST, Component, enrich_set, split_mask
+from vns_sam.data.enrich import Component, enrich_set, split_mask
+from vns_sam.data.manifest import MANIFEST
 from vns_sam.data.pairs import find_pairs, read_mask
 from vns_sam.errors import DataError, UsageError
 from vns_sam.images.write import write_mask
@@ -148,6 +149,26 @@ def test_lists_are_followed_and_written(source: Path, tmp_path: Path) -> None:
     run(source, tmp_path / "out", split="train")
     assert (tmp_path / "out" / "train.txt").read_text().split() == ["d_comp_1", "d_comp_2", "d_comp_0", "b_comp_1"]
     assert [pair.stem for pair in find_pairs(tmp_path / "out", "train")][-1] == "b_comp_1"
+
+
+def test_another_split_may_go_to_the_same_place(source: Path, tmp_path: Path) -> None:
+    (source / "train.txt").write_text("d\n")
+    (source / "val.txt").write_text("b\n")
+    for split in ("train", "val"):
+        run(source, tmp_path / "out", split=split)
+    lines = [json.loads(line) for line in (tmp_path / "out" / MANIFEST).read_text().splitlines()]
+    assert [line["stem"] for line in lines] == ["d", "b"]
+    assert run(source, tmp_path / "out", split="train")["d"].skipped
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_place_that_cannot_be_written_ends_the_run(source: Path, tmp_path: Path, workers: int) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / MANIFEST).touch()
+    (out / "masks").touch()
+    with pytest.raises(DataError, match="cannot write"):
+        run(source, out, workers=workers)
 
 
 def test_ignored_pixels_come_along(source: Path, tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Sequence
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from vns_sam.errors import DataError
 from vns_sam.images.charts import histogram
 from vns_sam.images.read import read_image
 from vns_sam.images.write import write_image, write_json, write_text
-from vns_sam.metrics.workers import process_pool, worker_died
+from vns_sam.metrics.workers import map_in_processes
 
 COLUMNS = ("set", "stem", "color", "texture", "c_fb", "b_blur", "score")
 CSV, SUMMARY, HISTOGRAM = "scores.csv", "summary.json", "histogram.png"
@@ -77,16 +76,7 @@ def score_pairs(pairs: Sequence[Pair], workers: int) -> Iterator[ScoredPair]:
     Raises:
         VnsSamError: A process has died.
     """
-    if workers == 0:
-        yield from map(score_pair, pairs)
-        return
-    pool = process_pool(workers)
-    try:
-        yield from pool.map(score_pair, pairs, chunksize=_CHUNK)
-    except BrokenProcessPool:
-        raise worker_died() from None
-    finally:
-        pool.shutdown(cancel_futures=True)
+    return map_in_processes(score_pair, pairs, workers=workers, chunk=_CHUNK)
 
 
 def summarise_set(dataset: str, rows: Sequence[ScoredPair], threshold: float) -> SetSummary:

@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vns_sam.data.manifest import check_output, extended_manifest, read_manifest, write_manifest
 from vns_sam.data.pairs import Pair, find_pairs, read_mask
 from vns_sam.data.scribbles import annotation_rng, draw_boxes, draw_points, draw_scribbles
 from vns_sam.data.sparse import Kind, write_boxes, write_points
 from vns_sam.errors import DataError, UsageError
-from vns_sam.images.write import check_writable, write_image, write_text
+from vns_sam.images.write import write_image, write_text
 
 logger = logging.getLogger(__name__)
 
-MANIFEST = "manifest.jsonl"
 TABLE = {"point": "points.csv", "box": "boxes.csv"}
 
 
@@ -71,10 +71,8 @@ def plan_run(source: Path, out: Path, kind: Kind = "scribble", seed: int = 0, sp
     pairs = find_pairs(source, split, broken=broken)
     if out.resolve() in {source.resolve(), *(folder.resolve() for folder in _folders(pairs))}:
         raise UsageError(f"expected --out beside the pictures and masks, found {out}", hint=f"--out {source}_{kind}")
-    check_writable(out / MANIFEST)
+    check_output(out)
     held = {path.name for path in out.iterdir()} if out.is_dir() else set()
-    if held and MANIFEST not in held:
-        raise DataError(f"expected a new folder at {out}, found other files", hint="choose another with --out")
     others = {name for of, name in TABLE.items() if of != kind} | (set() if kind == "scribble" else {".png"})
     wrong = sorted(name for name in held if name in others or Path(name).suffix in others)
     if wrong:
@@ -91,23 +89,17 @@ def annotate_set(run: ScribbleRun) -> Iterator[Outcome]:
     Raises:
         DataError: ``out`` cannot be written; a picture that fails raises nothing.
     """
-    manifest = run.out / MANIFEST
-    run.out.mkdir(parents=True, exist_ok=True)
-    earlier = _read_manifest(manifest)
+    earlier = {outcome.stem: outcome for outcome in read_manifest(run.out, _remembered)}
     finished = []
     yield from (Outcome(stem, error=reason) for stem, reason in run.broken.items())
-    with manifest.open("a", encoding="utf-8") as lines:
-        if lines.tell():
-            lines.write("\n")  # a killed run may have left half a line
+    with extended_manifest(run.out) as add:
         for pair in run.pairs:
             outcome = _annotate(pair, run, earlier.get(pair.stem))
+            add(outcome)
             if not outcome.error:
                 finished.append(outcome)
-                if not outcome.skipped:
-                    lines.write(_line(outcome))
-                    lines.flush()
             yield outcome
-    write_text(manifest, "".join(map(_line, finished)))
+    write_manifest(run.out, finished)
     if run.kind != "scribble" and finished:
         table: dict[str, Any] = {outcome.stem: outcome.marks for outcome in finished}
         write_text(run.out / TABLE[run.kind], write_points(table) if run.kind == "point" else write_boxes(table))
@@ -144,18 +136,5 @@ def _key(pair: Pair, run: ScribbleRun) -> str:
     return hashlib.sha256(asked.encode()).hexdigest()[:16]
 
 
-def _line(outcome: Outcome) -> str:
-    return json.dumps({"stem": outcome.stem, "key": outcome.key, "marks": outcome.marks}) + "\n"
-
-
-def _read_manifest(path: Path) -> dict[str, Outcome]:
-    """Pictures done by earlier runs; a line that was cut off is passed over."""
-    done = {}
-    for text in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
-        try:
-            values = json.loads(text)
-            outcome = Outcome(values["stem"], values["key"], tuple(tuple(mark) for mark in values["marks"]))
-        except (ValueError, TypeError, KeyError):
-            continue
-        done[outcome.stem] = outcome
-    return done
+def _remembered(values: dict[str, Any]) -> Outcome:
+    return Outcome(values["stem"], values["key"], tuple(tuple(mark) for mark in values["marks"]))

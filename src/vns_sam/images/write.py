@@ -31,7 +31,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         yield part
         os.replace(part, path)
     except OSError as error:
-        raise _unwritable(path, error) from None
+        raise unwritable(path, error) from None
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
@@ -51,7 +51,7 @@ def check_writable(path: str | Path) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise _unwritable(path, error) from None
+        raise unwritable(path, error) from None
 
 
 def write_mask(path: str | Path, mask: np.ndarray) -> None:
@@ -109,6 +109,7 @@ def write_json(path: str | Path, value: Any) -> None:
     write_text(path, json.dumps(value, allow_nan=False) + "\n")
 
 
-def _unwritable(path: Path, error: OSError) -> DataError:
+def unwritable(path: Path, error: OSError) -> DataError:
+    """What to raise where a file cannot be written."""
     reason = (error.strerror or type(error).__name__).lower()
     return DataError(f"cannot write {path}: {reason}", hint="choose another place with --out")

@@ -6,11 +6,16 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, TypeVar
 
 import cv2
 
 from vns_sam.errors import VnsSamError
+
+Result = TypeVar("Result")
 
 
 def process_pool(workers: int) -> ProcessPoolExecutor:
@@ -20,6 +25,32 @@ def process_pool(workers: int) -> ProcessPoolExecutor:
     outside of ``if __name__ == "__main__"`` breaks the pool.
     """
     return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_prepare)
+
+
+def map_in_processes(
+    function: Callable[..., Result], *arguments: Iterable[Any], workers: int, chunk: int = 1
+) -> Iterator[Result]:
+    """Maps a function over arguments, keeping their order.
+
+    Args:
+        function: Must be picklable when there are workers, and so must what it takes and returns.
+        arguments: As for ``map``.
+        workers: Processes; 0 works in the caller.
+        chunk: Calls that a process takes at a time.
+
+    Raises:
+        VnsSamError: A process has died.
+    """
+    if workers == 0:
+        yield from map(function, *arguments)
+        return
+    pool = process_pool(workers)
+    try:
+        yield from pool.map(function, *arguments, chunksize=chunk)
+    except BrokenProcessPool:
+        raise worker_died() from None
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def worker_died() -> VnsSamError:

@@ -18,7 +18,8 @@ from workshop import write_disks
 
 from vns_sam.data.lowlight.camera import CameraDarkener
 from vns_sam.data.lowlight.darkener import Darkened
-from vns_sam.data.lowlight.folder import MANIFEST, Outcome, darken_folder, plan_run
+from vns_sam.data.lowlight.folder import Outcome, darken_folder, plan_run
+from vns_sam.data.manifest import MANIFEST
 from vns_sam.data.pairs import find_pairs, read_mask
 from vns_sam.errors import DataError, UsageError
 from vns_sam.images.read import read_image
@@ -106,6 +107,35 @@ def test_bad_pictures_are_told_and_leave_the_lists(disks: Path, tmp_path: Path) 
     assert [pair.stem for pair in find_pairs(tmp_path / "dark", "train")] == ["003", "002", "000"]
     assert not (tmp_path / "dark" / "masks" / "001.png").exists()
     assert len(lines(tmp_path / "dark")) == 5
+
+
+def test_a_dangling_link_is_a_bad_picture(disks: Path, tmp_path: Path) -> None:
+    (disks / "images" / "001.png").unlink()
+    (disks / "images" / "001.png").symlink_to("nothing.png")
+    assert ["no image at" in outcome.error for outcome in darken(disks, tmp_path / "dark")] == [False, True] + 4 * [
+        False
+    ]
+
+
+def test_a_place_that_cannot_be_written_ends_the_run(disks: Path, tmp_path: Path) -> None:
+    out = tmp_path / "dark"
+    out.mkdir()
+    (out / MANIFEST).touch()
+    (out / "images").touch()
+    with pytest.raises(DataError, match="cannot write"):
+        darken(disks, out)
+
+
+class TooLarge(Half):
+    """Makes pictures that no JPEG holds."""
+
+    def __call__(self, image: np.ndarray, name: str) -> Darkened:
+        return Darkened(np.zeros((1, 70_000, 3), np.uint8), jpeg_quality=90)
+
+
+def test_a_picture_that_cannot_be_encoded_is_a_bad_one(disks: Path, tmp_path: Path) -> None:
+    outcomes = darken(disks, tmp_path / "dark", TooLarge())
+    assert all(outcome.error.startswith(str(disks / outcome.source)) for outcome in outcomes)
 
 
 def test_a_plain_folder_keeps_its_order(tmp_path: Path) -> None:

@@ -8,24 +8,22 @@ import logging
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from vns_sam.data.lowlight.darkener import Darkener
 from vns_sam.data.lowlight.luminance import Luminance, measure
+from vns_sam.data.manifest import check_output, check_outside, extended_manifest, read_manifest, write_manifest
 from vns_sam.data.pairs import picture_folder, set_folders
-from vns_sam.errors import DataError, UsageError
-from vns_sam.images.lines import read_lines
-from vns_sam.images.read import find_images, read_image
-from vns_sam.images.write import atomic_path, check_writable, link_or_copy, write_text
-from vns_sam.metrics.workers import process_pool, worker_died
+from vns_sam.errors import DataError
+from vns_sam.images.read import find_images, one_line, read_image
+from vns_sam.images.write import atomic_path, link_or_copy, write_text
+from vns_sam.metrics.workers import map_in_processes
 
 logger = logging.getLogger(__name__)
 
-MANIFEST = "manifest.jsonl"
 MORE_MASKS = ("masks_instance", "masks_ignore")
 """Folders of a set, beside the one of its masks, whose files go with the pictures."""
 
@@ -85,11 +83,8 @@ def plan_run(source: Path, out: Path) -> DarkenRun:
     """
     if not source.is_dir():
         raise DataError(f"expected a set or a folder of pictures at {source}, found no folder there")
-    if source.resolve() in (out.resolve(), *out.resolve().parents):
-        raise UsageError(f"expected --out outside of {source}, found {out}", hint=f"--out {source.resolve()}_dark")
-    check_writable(out / MANIFEST)
-    if out.is_dir() and any(out.iterdir()) and not (out / MANIFEST).is_file():
-        raise DataError(f"expected a new folder at {out}, found other files", hint="choose another with --out")
+    check_outside(source, out, "dark")
+    check_output(out)
     folder = picture_folder(source)
     masks = [path for path in folder.rglob("*") if path.is_dir() and _MASKS.fullmatch(path.name)]
     if masks:
@@ -115,22 +110,18 @@ def darken_folder(darkener: Darkener, run: DarkenRun, *, workers: int = 0) -> It
         DataError: ``out`` cannot be written; a picture that fails raises nothing.
         VnsSamError: A process has died.
     """
-    manifest = run.out / MANIFEST
-    run.out.mkdir(parents=True, exist_ok=True)
-    earlier = _read_manifest(manifest)
+    earlier = {outcome.source: outcome for outcome in read_manifest(run.out, _remembered)}
     plan = list(_plan(darkener, run, earlier))
     outcomes: list[Outcome] = []
-    with manifest.open("a", encoding="utf-8") as lines:
-        if lines.tell():
-            lines.write("\n")  # a killed run may have left half a line
-        for outcome in _work(darkener, run, plan, workers):
-            if not outcome.error and not outcome.skipped:
-                lines.write(_line(outcome))
-                lines.flush()
+    darken = partial(_darken, darkener, run.source, run.out)
+    with extended_manifest(run.out) as add:
+        for outcome in map_in_processes(darken, plan, workers=workers):
+            add(outcome)
+            if not outcome.error:
                 _remove_other(run, earlier.get(outcome.source), outcome)
             outcomes.append(outcome)
             yield outcome
-    write_text(manifest, "".join(_line(outcome) for outcome in outcomes if not outcome.error))
+    write_manifest(run.out, outcomes)
     if picture_folder(run.source) != run.source:
         _copy_rest(run, outcomes)
 
@@ -151,21 +142,6 @@ def _plan(darkener: Darkener, run: DarkenRun, earlier: Mapping[str, Outcome]) ->
             yield Outcome(name, key, image, darkener.identity)
 
 
-def _work(darkener: Darkener, run: DarkenRun, plan: Sequence[Outcome], workers: int) -> Iterator[Outcome]:
-    """Does what is planned; the order stays."""
-    darken = partial(_darken, darkener, run.source, run.out)
-    if workers == 0:
-        yield from map(darken, plan)
-        return
-    pool = process_pool(workers)
-    try:
-        yield from pool.map(darken, plan, chunksize=1)
-    except BrokenProcessPool:
-        raise worker_died() from None
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
 def _darken(darkener: Darkener, source: Path, out: Path, planned: Outcome) -> Outcome:
     """Reads, darkens and writes one picture, unless it is done or cannot be."""
     if planned.skipped or planned.error:
@@ -174,11 +150,13 @@ def _darken(darkener: Darkener, source: Path, out: Path, planned: Outcome) -> Ou
     try:
         image = read_image(source / planned.source)
         dark = darkener(image, str(PurePosixPath(planned.source).with_suffix("")))
-        with atomic_path(out / planned.image) as part:
-            part.write_bytes(dark.encode())
-    except DataError as error:
+        content = dark.encode()
+    except (DataError, OSError) as error:  # an OSError comes from the encoder: a JPEG has at most 65,500 pixels a side
         logger.info("%s failed: %s", planned.source, error)
-        return replace(planned, error=error.message)
+        told = error.message if isinstance(error, DataError) else f"{source / planned.source}: {one_line(error)}"
+        return replace(planned, error=told)
+    with atomic_path(out / planned.image) as part:
+        part.write_bytes(content)
     return replace(
         planned,
         parameters=dark.parameters,
@@ -189,26 +167,14 @@ def _darken(darkener: Darkener, source: Path, out: Path, planned: Outcome) -> Ou
 
 
 def _key(darkener: Darkener, path: Path) -> str:
-    asked = json.dumps([darkener.identity, path.stat().st_size], sort_keys=True)
+    size = path.stat().st_size if path.is_file() else 0  # a dangling link is told when it is read
+    asked = json.dumps([darkener.identity, size], sort_keys=True)
     return hashlib.sha256(asked.encode()).hexdigest()[:16]
 
 
-def _line(outcome: Outcome) -> str:
-    kept = {name: value for name, value in asdict(outcome).items() if name not in ("error", "skipped")}
-    return json.dumps(kept) + "\n"
-
-
-def _read_manifest(path: Path) -> dict[str, Outcome]:
-    """Pictures done by earlier runs; a line that was cut off is passed over."""
-    done = {}
-    for values in read_lines(path):
-        try:
-            lights = {name: Luminance(**values[name]) for name in ("before", "after")}
-            outcome = Outcome(**{**values, **lights})
-        except (ValueError, TypeError, KeyError):
-            continue
-        done[outcome.source] = outcome
-    return done
+def _remembered(values: dict[str, Any]) -> Outcome:
+    lights = {name: Luminance(**values[name]) for name in ("before", "after")}
+    return Outcome(**{**values, **lights})
 
 
 def _remove_other(run: DarkenRun, before: Outcome | None, now: Outcome) -> None:

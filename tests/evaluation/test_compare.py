@@ -31,8 +31,15 @@ def test_differences_are_taken_over_shared_objects(tmp_path: Path) -> None:
     assert (d.prompt, d.dataset, d.metric, d.count) == ("box", "camo", "iou", 2)
     assert (d.first, d.second, d.change) == pytest.approx((0.3, 0.6, 0.3))
     assert (d.low, d.high) == pytest.approx((0.3, 0.3))
-    assert d.certain
-    assert "| box | camo | 2 | iou | 0.300 | 0.600 | +0.300 * | +0.300 to +0.300 |" in to_markdown([d], "one", "two")
+    assert "| box | camo | 2 | iou | 0.300 | 0.600 | +0.300 | +0.300 to +0.300 |" in to_markdown([d], "one", "two")
+
+
+@pytest.mark.parametrize(("count", "certain"), [(1, False), (5, False), (6, True)])
+def test_a_few_objects_make_nothing_certain(count: int, certain: bool) -> None:
+    before, after = ({("box", "camo"): {(str(i), ""): {"iou": v} for i in range(count)}} for v in (0.2, 0.5))
+    (d,) = compare(before, after, ["iou"])
+    assert d.certain is certain
+    assert ("+0.300 *" in to_markdown([d], "one", "two")) is certain
 
 
 def test_intervals_hold_the_true_mean_about_as_often_as_they_say() -> None:

@@ -15,6 +15,8 @@ from vns_sam.errors import DataError, UsageError
 RESAMPLES = 10_000
 BATCH = 500
 """Resamples drawn at once: memory stays small on large sets."""
+FEWEST = 6
+"""Objects from which on a change can be certain: five that all change the same way do so by chance in 6 % of cases."""
 
 Rows = dict[tuple[str, str], dict[tuple[str, str], dict[str, float]]]
 """Scores by (prompt, set), then by (stem, target)."""
@@ -47,8 +49,8 @@ class Difference:
 
     @property
     def certain(self) -> bool:
-        """Whether the interval leaves out 0."""
-        return self.low > 0 or self.high < 0
+        """Whether the interval leaves out 0, of enough objects for this to mean something."""
+        return self.count >= FEWEST and (self.low > 0 or self.high < 0)
 
 
 def read_rows(source: str) -> tuple[str, Rows]:
@@ -115,7 +117,7 @@ def bootstrap(values: np.ndarray, rng: np.random.Generator, level: float = 0.95)
 
 
 def to_markdown(differences: Sequence[Difference], first: str, second: str) -> str:
-    """A table with a line for each prompt, set and metric; a star marks intervals that leave out 0."""
+    """A table with a line for each prompt, set and metric; a star marks changes that are certain."""
     lines = [
         f"| prompt | set | objects | metric | {first} | {second} | change | 95 % interval |",
         "|---|---|--:|---|--:|--:|--:|--:|",

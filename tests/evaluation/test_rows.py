@@ -39,6 +39,7 @@ def test_rows_of_other_weights_are_refused(tmp_path: Path) -> None:
     RowStore(tmp_path, "model", {"weights": "one"}).add(row("a"))
     with pytest.raises(UsageError, match="weights one, expected two"):
         RowStore(tmp_path, "model", {"weights": "two"})
+    assert RowStore(tmp_path, "model", {"weights": "one", "since": "later"}).rows
 
 
 @pytest.mark.parametrize("other", ["model_b", "runs/model a", "runs_model a"])

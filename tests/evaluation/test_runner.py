@@ -14,7 +14,7 @@ from fakes import SIDE, FakeModel
 from workshop import narrow_sam, write_disks
 
 from vns_sam.data.pairs import Pair, find_pairs
-from vns_sam.errors import DataError
+from vns_sam.errors import DataError, UsageError
 from vns_sam.evaluation.protocol import Protocol, parse_protocols
 from vns_sam.evaluation.rows import Row, RowStore
 from vns_sam.evaluation.runner import Clock, Settings, evaluate, scored_pairs
@@ -133,6 +133,15 @@ def test_average_precision_of_objects(tmp_path: Path) -> None:
         replace(row, detection=replace(row.detection, found=row.detection.truth)) for row in again.rows if row.detection
     ]
     assert replace(again, rows=perfect).means()["box"]["disks"]["ap"] == pytest.approx(1)
+
+
+def test_rows_of_another_configuration_are_refused(disks: Path, tmp_path: Path) -> None:
+    suite, model = make_suite([disks], ["box"]), narrow_sam()
+    suite.run(model, "narrow", tmp_path)
+    suite.run(model, "narrow", tmp_path)
+    model.config = replace(model.config, mask_prompt="grey")
+    with pytest.raises(UsageError, match="with config"):
+        suite.run(model, "narrow", tmp_path)
 
 
 def test_order_of_the_pictures_does_not_matter(disks: Path) -> None:

@@ -93,7 +93,8 @@ class RowStore:
     Attributes:
         folder: Where they are, or None to keep them in memory.
         label: What the model is called in the report.
-        identity: What the numbers depend on beside the key: weights, metrics, resize, seed.
+        identity: What the numbers depend on beside the key: weights, metrics, resize, seed. An entry that is new since
+            the rows were written is not compared.
         shard: Which process this is; each writes a file of its own and reads those of all.
         rows: What is scored.
         skipped: Why a picture, named by set and stem, was passed over.
@@ -159,7 +160,7 @@ class RowStore:
 
 
 def _check_identity(path: Path, found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
-    other = [name for name in expected if found.get(name) != expected[name]]
+    other = [name for name in expected if name in found and found[name] != expected[name]]
     if other:
         name = other[0]
         raise UsageError(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
@@ -75,7 +77,7 @@ class Suite:
             shard: This process's part.
 
         Raises:
-            UsageError: ``out`` holds rows of other weights or settings under this label.
+            UsageError: ``out`` holds rows of another configuration, other weights or settings under this label.
             DataError: ``out`` cannot be written.
         """
         return Run(self, model, label, out, workers, strict, shard or Shard())
@@ -147,6 +149,7 @@ class Run:
         settings = self.suite.settings
         identity: dict[str, Any] = {
             "weights": self.weights,
+            "config": _config_digest(self.model),
             "metrics": list(settings.metrics),
             "resize": settings.resize,
             "seed": self.suite.seed,
@@ -155,6 +158,13 @@ class Run:
             "precision": settings.precision,
         }
         return RowStore(None if self.out is None else self.out / ROWS, self.label, identity, self.shard)
+
+
+def _config_digest(model: PromptableNetwork) -> str:
+    """A digest of a model's configuration, which decides on its answers beside its weights."""
+    config = getattr(model, "config", None)
+    values = {} if config is None else config.to_dict()
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def make_suite(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,14 @@ def test_a_generator_comes_back_from_its_folder(tmp_path: Path) -> None:
     loaded = load_generator(tmp_path / "night")
     assert loaded.config == SMALL
     assert torch.equal(loaded.model[1].weight, generator.model[1].weight.half().float())
+
+
+@pytest.mark.parametrize(("values", "says"), [({}, "lacks"), ({"blocks": 2, "width": 4}, "width")])
+def test_a_damaged_config_is_refused(tmp_path: Path, values: dict[str, int], says: str) -> None:
+    save_generator(ResnetGenerator(SMALL), tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "cyclegan-generator", **values}))
+    with pytest.raises(CheckpointError, match=says):
+        load_generator(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import torch
 from vns_sam.errors import CheckpointError
 from vns_sam.lowlight.generator import GeneratorConfig, ResnetGenerator
 from vns_sam.sam.checkpoints import load_weights, read_checkpoint, write_checkpoint
+from vns_sam.sam.config import check_keys
 
 MODEL_TYPE = "cyclegan-generator"
 _FIRST, _BLOCK = "model.1.weight", ".conv_block.1.weight"
@@ -38,7 +39,9 @@ def load_generator(path: str | Path) -> ResnetGenerator:
     path = Path(path)
     if path.is_dir():
         values, state = read_checkpoint(path, MODEL_TYPE)
-        return _build(GeneratorConfig(values["ngf"], values["blocks"]), state, path)
+        given = {key: value for key, value in values.items() if key != "model_type"}
+        check_keys(GeneratorConfig, given, f"{path}/config.json")
+        return _build(GeneratorConfig(**given), state, path)
     from vns_sam.sam.meta import read_tensors
 
     state = published_state(read_tensors(path))

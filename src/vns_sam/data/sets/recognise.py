@@ -228,7 +228,8 @@ def _annotated_parts(
     where = "/".join(min(folders))
     if not files:
         problems.append(f"{where}: {len(images)} pictures of {facts.title}, but no annotations: {facts.layouts[0]}")
-    lonely = sorted(PurePosixPath(n).stem for n in images if PurePosixPath(n).stem not in {s.lower() for s in pairs})
+    paired = {stem.lower() for stem in pairs}
+    lonely = sorted({PurePosixPath(name).stem for name in images} - paired)
     split = next(iter(facts.counts))
     in_archive = any(image.tree.is_archive for image in images.values())
     return [Part(facts.name, split, split, tuple(pairs.values()), tuple(lonely), where, in_archive)], folders

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vns_sam.images.lines import read_lines
+import pytest
+
+from vns_sam.errors import DataError
+from vns_sam.images.lines import LineFile, read_lines
 
 
 def test_whole_lines_are_read_in_order(tmp_path: Path) -> None:
@@ -15,3 +18,25 @@ def test_whole_lines_are_read_in_order(tmp_path: Path) -> None:
 
 def test_no_file_has_no_lines(tmp_path: Path) -> None:
     assert list(read_lines(tmp_path / "none.jsonl")) == []
+
+
+def test_lines_are_added_behind_half_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "runs" / "lines.jsonl"
+    with LineFile(path) as lines:
+        assert lines.is_new
+        lines.add({"name": "né"})
+    with path.open("a") as file:
+        file.write('{"name": "cu')
+    with LineFile(path) as lines:
+        assert not lines.is_new
+        lines.add({"name": "b"})
+    assert [line["name"] for line in read_lines(path)] == ["né", "b"]
+
+
+def test_a_full_disk_is_told_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "lines.jsonl"
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    path.symlink_to("/dev/full")
+    with LineFile(path) as lines, pytest.raises(DataError, match=r"cannot write .*no space left"):
+        lines.add({"name": "a"})

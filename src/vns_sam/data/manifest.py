@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from vns_sam.errors import DataError, UsageError
-from vns_sam.images.lines import read_lines
-from vns_sam.images.write import check_writable, unwritable, write_text
+from vns_sam.images.lines import LineFile, read_lines
+from vns_sam.images.write import check_writable, write_text
 
 MANIFEST = "manifest.jsonl"
 _OF_THIS_RUN = ("error", "skipped")
@@ -71,25 +71,12 @@ def extended_manifest(out: Path) -> Iterator[Callable[[Outcome], None]]:
     Raises:
         DataError: The manifest cannot be written.
     """
-    path = out / MANIFEST
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        file = path.open("a", encoding="utf-8")
-    except OSError as error:
-        raise unwritable(path, error) from None
+    with LineFile(out / MANIFEST) as lines:
 
-    def add(outcome: Outcome) -> None:
-        if outcome.error or outcome.skipped:
-            return
-        try:
-            file.write(_line(outcome))
-            file.flush()
-        except OSError as error:
-            raise unwritable(path, error) from None
+        def add(outcome: Outcome) -> None:
+            if not outcome.error and not outcome.skipped:
+                lines.add(_kept(outcome))
 
-    with file:
-        if file.tell():
-            file.write("\n")  # a killed run may have left half a line
         yield add
 
 
@@ -99,9 +86,9 @@ def write_manifest(out: Path, outcomes: Iterable[Outcome]) -> None:
     Raises:
         DataError: It cannot be written.
     """
-    write_text(out / MANIFEST, "".join(_line(outcome) for outcome in outcomes if not outcome.error))
+    lines = (json.dumps(_kept(outcome)) + "\n" for outcome in outcomes if not outcome.error)
+    write_text(out / MANIFEST, "".join(lines))
 
 
-def _line(outcome: Any) -> str:
-    kept = {name: value for name, value in asdict(outcome).items() if name not in _OF_THIS_RUN}
-    return json.dumps(kept) + "\n"
+def _kept(outcome: Any) -> dict[str, Any]:
+    return {name: value for name, value in asdict(outcome).items() if name not in _OF_THIS_RUN}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -10,8 +9,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from zlib import crc32
 
-from vns_sam.errors import DataError, UsageError
-from vns_sam.images.lines import read_lines
+from vns_sam.errors import UsageError
+from vns_sam.images.lines import LineFile, read_lines
 from vns_sam.metrics.scoring import ImageScores
 
 
@@ -98,6 +97,10 @@ class RowStore:
         shard: Which process this is; each writes a file of its own and reads those of all.
         rows: What is scored.
         skipped: Why a picture, named by set and stem, was passed over.
+
+    Raises:
+        UsageError: The folder holds rows of another identity under this label.
+        DataError: It cannot be written.
     """
 
     folder: Path | None
@@ -110,30 +113,23 @@ class RowStore:
     def __post_init__(self) -> None:
         if self.folder is None:
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
         for path in sorted(self.folder.glob(f"{self._name}.*.jsonl")):
             self._read(path)
-        path = self.folder / f"{self._name}.{self.shard}.jsonl"
-        try:
-            self._file = path.open("a", encoding="utf-8")
-        except OSError as error:
-            raise DataError(f"cannot write {path}: {error.strerror}", hint="give another --out") from None
-        if self._file.tell() == 0:
-            self._write({"label": self.label, **self.identity})
-        else:
-            self._file.write("\n")  # a killed run may have left half a line
+        self._lines = LineFile(self.folder / f"{self._name}.{self.shard}.jsonl")
+        if self._lines.is_new:
+            self._lines.add({"label": self.label, **self.identity})
 
     def add(self, row: Row) -> None:
         """Keeps a row."""
         self.rows[row.key] = row
         if self.folder is not None:
-            self._write(row.to_json())
+            self._lines.add(row.to_json())
 
     def skip(self, dataset: str, stem: str, reason: str) -> None:
         """Keeps why a picture was passed over; a later run tries it again."""
         self.skipped[dataset, stem] = reason
         if self.folder is not None:
-            self._write({"dataset": dataset, "stem": stem, "skipped": reason})
+            self._lines.add({"dataset": dataset, "stem": stem, "skipped": reason})
 
     def missing(self, keys: Sequence[Key]) -> list[Key]:
         """Those that have no row yet."""
@@ -143,10 +139,6 @@ class RowStore:
     def _name(self) -> str:
         """A file name for any label; the checksum keeps two labels apart that read alike."""
         return f"{re.sub(r'[^A-Za-z0-9._-]+', '_', self.label)[-60:]}-{crc32(self.label.encode()):08x}"
-
-    def _write(self, line: Mapping[str, Any]) -> None:
-        self._file.write(json.dumps(line) + "\n")
-        self._file.flush()
 
     def _read(self, path: Path) -> None:
         for line in read_lines(path):

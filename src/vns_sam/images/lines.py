@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from vns_sam.images.write import unwritable
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
@@ -16,3 +18,48 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
         except ValueError:
             continue
         yield line
+
+
+class LineFile:
+    """Extends such a file; a line is handed to the system as soon as it is added. A context manager.
+
+    Args:
+        path: The file; it and its folder are made where they are missing.
+
+    Attributes:
+        is_new: Whether the file was empty.
+
+    Raises:
+        DataError: It cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("ab", buffering=0)  # no buffer whose rest would fail once more when it is closed
+        except OSError as error:
+            raise unwritable(path, error) from None
+        self.is_new = self._file.tell() == 0
+        if not self.is_new:
+            self._write("\n")  # a killed run may have left half a line
+
+    def __enter__(self) -> LineFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def add(self, line: Mapping[str, Any]) -> None:
+        """Adds an object.
+
+        Raises:
+            DataError: The file cannot be written, the disk is full.
+        """
+        self._write(json.dumps(line) + "\n")
+
+    def _write(self, text: str) -> None:
+        try:
+            self._file.write(text.encode())
+        except OSError as error:
+            raise unwritable(self._path, error) from None

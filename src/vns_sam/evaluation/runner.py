@@ -77,8 +77,8 @@ def scored_pairs(folder: str | Path, split: str | None = None, broken: dict[str,
     Args:
         folder: The set.
         split: The list to follow, "ns" reads ``ns.txt``; by default ``test.txt``, or all pictures where it has none.
-        broken: Receives pictures without mask, masks without picture and listed names without either, by name with
-            the reason; without it they are errors.
+        broken: Receives pictures without mask and listed names without picture, by name with the reason; without it
+            they are errors.
 
     Raises:
         DataError: The set or list is missing or empty, or ``broken`` is not given and something is missing.

@@ -1,4 +1,5 @@
 import argparse
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import torch
 from PIL import Image
 
 from vns_sam.cli import pseudo_label
-from vns_sam.errors import DataError, UsageError
+from vns_sam.errors import DataError, MissingExtraError, UsageError
 from vns_sam.labelling.store import LabelStore
 from vns_sam.ws import WsSamConfig, WsSamModel
 
@@ -60,10 +61,27 @@ def test_nothing_could_be_labelled(pond: Path) -> None:
         label(pond)
 
 
-@pytest.mark.parametrize("wrong", [("--absolute", "2"), ("--points", "0"), ("--min-views", "-1")])
-def test_wrong_limits_are_told_before_the_work(pond: Path, wrong: tuple[str, str]) -> None:
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ("--absolute", "2"),
+        ("--points", "0"),
+        ("--min-views", "-1"),
+        ("--actors", "2"),
+        ("--cluster", "--device", "cpu"),
+    ],
+)
+def test_wrong_options_are_told_before_the_work(pond: Path, wrong: tuple[str, ...]) -> None:
     with pytest.raises(UsageError):
         label(pond, *wrong)
+    assert not (pond / "out").exists()
+
+
+def test_a_cluster_needs_ray(pond: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingExtraError, match=r"needs the package 'ray\[data\]'") as caught:
+        label(pond, "--cluster")
+    assert "vns-sam[cluster]" in caught.value.hint
     assert not (pond / "out").exists()
 
 

@@ -1,3 +1,4 @@
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,7 +8,7 @@ from labelling_colours import ColourModel, frog_strokes, write_pond
 from PIL import Image
 
 from vns_sam.errors import DataError, UsageError
-from vns_sam.labelling.folder import label_folder, plan_run
+from vns_sam.labelling.folder import Labelled, PictureLabeller, label_folder, plan_run
 from vns_sam.labelling.fusion import Selection
 from vns_sam.labelling.labeller import LabelSettings
 from vns_sam.labelling.store import LINES, LabelStore
@@ -40,6 +41,24 @@ def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been(tmp_path: Path) -> 
     list(label_folder(ColourModel(), whole))
     one, other = ([replace(r, seconds=0) for r in LabelStore(out).records.values()] for out in (run.out, whole.out))
     assert one == other
+
+
+def test_whoever_does_the_work_gets_what_is_to_do_and_may_answer_in_any_order(tmp_path: Path) -> None:
+    images, labels = write_pond(tmp_path)
+    run = plan_run(images, labels, tmp_path / "out")
+    steps = label_folder(ColourModel(), run)
+    next(steps)
+    steps.close()
+    asked: list[str] = []
+
+    def backwards(labeller: PictureLabeller, names: Sequence[str]) -> Iterator[Labelled]:
+        asked.extend(names)
+        return map(labeller, reversed(names))
+
+    outcomes = list(label_folder(ColourModel(), run, mapper=backwards))
+    assert asked == ["frog.png", "newt.png"]
+    assert [o.image for o in outcomes] == ["eel.png", "newt.png", "frog.png"]
+    assert list(LabelStore(run.out).records) == ["eel.png", "frog.png", "newt.png"]
 
 
 def test_what_has_changed_is_asked_again(tmp_path: Path) -> None:

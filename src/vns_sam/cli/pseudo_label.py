@@ -4,6 +4,7 @@ vns-sam pseudo-label data/frogs --labels labels/frogs --out pseudo/frogs
 vns-sam pseudo-label data/frogs --labels labels/frogs --out pseudo/frogs --audit --truth data/frogs
 vns-sam pseudo-label photos --labels points.csv --model vit_b --device cuda --out pseudo/photos
 vns-sam pseudo-label data/frogs --labels labels/frogs --student runs/ws_sam_tiny/model --out pseudo2/frogs
+vns-sam pseudo-label data/frogs --labels labels/frogs --out pseudo/frogs --cluster
 
 OUT gets a map for each picture, labels.jsonl, and kept.txt with the pictures that are sure enough. Started again, a
 stopped run goes on, and other limits of the choice need no model's work. See docs/ws-sam-labels.md.
@@ -17,11 +18,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vns_sam.errors import DataError
+from vns_sam.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from vns_sam.labelling.audit import Audit
-    from vns_sam.labelling.folder import LabelRun, Outcome
+    from vns_sam.labelling.folder import LabelRun, Mapper, Outcome
     from vns_sam.labelling.fusion import Denominator, Selection
     from vns_sam.labelling.store import LabelStore
 
@@ -35,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder, or one to go on with")
     parser.add_argument("--split", metavar="NAME", help="only the pictures in IMAGES/NAME.txt")
     parser.add_argument("--model", default="vns-sam-tiny", help="who is asked (vns-sam-tiny); see: vns-sam models list")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda, ... (cpu)")
+    parser.add_argument("--device", help="cpu, cuda, ... (cpu)")
     parser.add_argument("--student", metavar="WS-SAM", help="a trained WS-SAM that adds points where it is sure")
     asking = parser.add_argument_group("asking")
     asking.add_argument("--views", choices=("none", "flip", "d4", "ws12", "full24"), default="ws12", help="(ws12)")
@@ -53,6 +54,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     choice.add_argument("--relative", type=float, default=0.5, metavar="U", help="uncertain to certain pixels (0.5)")
     choice.add_argument("--denominator", choices=("object", "all"), default="object", help="of --relative (object)")
     choice.add_argument("--min-views", type=float, default=0.5, metavar="SHARE", help="believed views (0.5)")
+    cluster = parser.add_argument_group("work on many processors, GPUs or machines")
+    cluster.add_argument(
+        "--cluster", nargs="?", const="", metavar="ADDRESS", help="use Ray: this machine, RAY_ADDRESS, or ADDRESS"
+    )
+    cluster.add_argument("--actors", type=int, default=0, metavar="N", help="copies of the model (as many as fit)")
+    cluster.add_argument("--actor-cpus", type=float, default=0, metavar="N", help="for each (2; 1 beside a GPU)")
+    cluster.add_argument("--actor-gpus", type=float, metavar="N", help="for each (1 where there are any, else 0)")
     parser.add_argument("--audit", action="store_true", help="tell how good they are, with pictures in OUT/audit")
     parser.add_argument(
         "--truth", type=Path, metavar="DIR", help="true masks for the audit: a set or a folder of masks"
@@ -79,8 +87,9 @@ def run(args: argparse.Namespace) -> int:
         clamp=not args.no_clamp,
         seed=args.seed,
     )
+    mapper = _mapper(args)
     plan = plan_run(args.images, args.labels, args.out, settings, args.split)
-    outcomes = _work(plan, args)
+    outcomes = _work(plan, args, mapper)
     failed, earlier = sum(bool(o.error) for o in outcomes), sum(o.skipped for o in outcomes)
     if failed == len(outcomes):
         raise DataError(f"none of {failed} pictures could be labelled", hint="see the lines above")
@@ -94,7 +103,22 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _work(plan: LabelRun, args: argparse.Namespace) -> list[Outcome]:
+def _mapper(args: argparse.Namespace) -> Mapper:
+    """Who does the work: this process, or a cluster."""
+    if args.cluster is None:
+        if args.actors or args.actor_cpus or args.actor_gpus is not None:
+            raise UsageError("expected --cluster beside --actors, --actor-cpus and --actor-gpus, found none")
+        return map
+    if args.device is not None:
+        raise UsageError(
+            f"expected no --device beside --cluster, found {args.device}", hint="--actor-gpus 0 works on processors"
+        )
+    from vns_sam.distributed.labelling import RayMapper
+
+    return RayMapper(args.cluster, args.actors, args.actor_cpus, args.actor_gpus)
+
+
+def _work(plan: LabelRun, args: argparse.Namespace, mapper: Mapper) -> list[Outcome]:
     """Labels all pictures, with a bar on stderr."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -102,12 +126,14 @@ def _work(plan: LabelRun, args: argparse.Namespace) -> list[Outcome]:
     from vns_sam.inference.load import load_model, load_segmenter
     from vns_sam.labelling.folder import label_folder
 
-    student = load_segmenter(args.student, args.device) if args.student else None
-    model = load_model(args.model, args.device)
+    device = args.device or "cpu"
+    student = load_segmenter(args.student, device) if args.student else None
+    model = load_model(args.model, device)
     outcomes = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True, disable=args.quiet) as bar:
-        for outcome in bar.track(label_folder(model, plan, student), total=len(plan.names), description="labelling"):
+        steps = label_folder(model, plan, student, mapper)
+        for outcome in bar.track(steps, total=len(plan.names), description="labelling"):
             if outcome.error:
                 print(f"failed: {outcome.error}", file=sys.stderr)
             outcomes.append(outcome)

@@ -7,7 +7,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -93,28 +93,73 @@ def plan_run(
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """Who labels: the model, and the student that adds points or None."""
+class Labelled:
+    """What was found for one picture, before it is written.
+
+    Attributes:
+        image: Its path relative to the folder.
+        kind: Of its sparse label.
+        found: The joined answers, None where it failed.
+        error: Why it failed, or "".
+        seconds: For reading, asking and joining.
+    """
+
+    image: str
+    kind: str = ""
+    found: FusedLabel | None = None
+    error: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class PictureLabeller:
+    """Labels one picture of a run; it writes nothing, so that it can work anywhere.
+
+    Attributes:
+        model: Who is asked.
+        run: What to label.
+        student: See :func:`vns_sam.labelling.labeller.label_picture`.
+    """
 
     model: PromptableModel
-    student: WsSamModel | None
+    run: LabelRun
+    student: WsSamModel | None = None
 
     def identity(self) -> list[str]:
+        """Name and digest of the model, then of the student where there is one."""
         models = [self.model] if self.student is None else [self.model, self.student]
         return [text for model in models for text in (model.name, model_digest(model))]
 
+    def __call__(self, name: str) -> Labelled:
+        """Labels the picture ``name``; if it cannot be used, the result says why."""
+        start = time.perf_counter()
+        try:
+            image = read_image(self.run.folder / name)
+            label = self.run.labels.read(name, (image.shape[0], image.shape[1]))
+            found = label_picture(self.model, image, label, self.run.settings, student=self.student)
+        except DataError as error:
+            return Labelled(name, error=_reason(name, error))
+        return Labelled(name, label.kind, found, seconds=time.perf_counter() - start)
 
-def label_folder(model: PromptableModel, run: LabelRun, student: WsSamModel | None = None) -> Iterator[Outcome]:
+
+Mapper = Callable[[PictureLabeller, Sequence[str]], Iterable[Labelled]]
+"""Applies a labeller to names of pictures and gives what it finds, in any order, as it is found."""
+
+
+def label_folder(
+    model: PromptableModel, run: LabelRun, student: WsSamModel | None = None, mapper: Mapper = map
+) -> Iterator[Outcome]:
     """Labels each picture, yielding as it goes.
 
     Every finished picture is a map and a line in ``out/labels.jsonl``. Started again, pictures whose map is there and
-    was made by the same model from the same picture and label in the same way are skipped. A picture that fails has no
-    line in the end; pictures that this run does not ask for keep theirs.
+    was made by the same model from the same picture and label in the same way are skipped; they are told first. A
+    picture that fails has no line in the end; pictures that this run does not ask for keep theirs.
 
     Args:
         model: Who is asked.
         run: What to label.
         student: See :func:`vns_sam.labelling.labeller.label_picture`.
+        mapper: Who does the work: ``map`` labels one picture after the other in this process.
 
     Raises:
         DataError: ``out`` cannot be written; a picture that fails raises nothing.
@@ -122,60 +167,61 @@ def label_folder(model: PromptableModel, run: LabelRun, student: WsSamModel | No
     lines_path = run.out / LINES
     run.out.mkdir(parents=True, exist_ok=True)
     earlier = read_records(lines_path)
-    asked = _Asked(model, student)
-    identity = asked.identity()
+    labeller = PictureLabeller(model, run, student)
+    identity = labeller.identity()
+    keys: dict[str, str] = {}
     done: dict[str, Record] = {}
+    for name in run.names:
+        try:
+            keys[name] = _key(run, name, identity)
+        except DataError as error:
+            yield Outcome(name, error=_reason(name, error))
+            continue
+        record = earlier.get(name)
+        if record is not None and record.key == keys[name] and (run.out / record.map).is_file():
+            done[name] = record
+            yield Outcome(name, record, skipped=True)
     with lines_path.open("a", encoding="utf-8") as lines:
         if lines.tell():
             lines.write("\n")  # a killed run may have left half a line
-        for name in run.names:
-            outcome = _label(asked, identity, run, name, earlier.get(name))
+        for labelled in mapper(labeller, [name for name in keys if name not in done]):
+            outcome = _write(run, keys[labelled.image], labelled, identity)
             if outcome.record is not None:
-                done[name] = outcome.record
-                if not outcome.skipped:
-                    lines.write(outcome.record.line())
-                    lines.flush()
+                done[outcome.image] = outcome.record
+                lines.write(outcome.record.line())
+                lines.flush()
             yield outcome
-    others = {name: record for name, record in earlier.items() if name not in run.names}
-    write_records(lines_path, [*others.values(), *done.values()])
+    asked = set(run.names)
+    others = [record for name, record in earlier.items() if name not in asked]
+    write_records(lines_path, [*others, *(done[name] for name in run.names if name in done)])
 
 
-def _label(asked: _Asked, identity: list[str], run: LabelRun, name: str, earlier: Record | None) -> Outcome:
-    start = time.perf_counter()
-    path = run.folder / name
+def _write(run: LabelRun, key: str, labelled: Labelled, identity: list[str]) -> Outcome:
+    if labelled.found is None:
+        logger.info("%s failed: %s", labelled.image, labelled.error)
+        return Outcome(labelled.image, error=labelled.error)
     try:
-        key = _key(path, [identity, run.labels.digest(name), run.settings.as_dict()])
-        if earlier is not None and earlier.key == key and (run.out / earlier.map).is_file():
-            return Outcome(name, earlier, skipped=True)
-        image = read_image(path)
-        label = run.labels.read(name, (image.shape[0], image.shape[1]))
-        found = label_picture(asked.model, image, label, run.settings, student=asked.student)
-        record = _record(run, name, key, label.kind, found, identity, start)
+        return Outcome(labelled.image, _record(run, key, labelled, labelled.found, identity))
     except DataError as error:
-        logger.info("%s failed: %s", name, error)
-        message = error.message if name in error.message else f"{name}: {error.message}"
-        return Outcome(name, error=message)
-    return Outcome(name, record)
+        return Outcome(labelled.image, error=_reason(labelled.image, error))
 
 
-def _record(
-    run: LabelRun, name: str, key: str, kind: str, found: FusedLabel, identity: list[str], start: float
-) -> Record:
+def _record(run: LabelRun, key: str, labelled: Labelled, found: FusedLabel, identity: list[str]) -> Record:
     """Writes the map; the line that tells of it comes after."""
     vote = run.settings.fuse == "vote"
-    path, uncertainty = write_map(run.out, name, found.fused, found.levels if vote else None)
+    path, uncertainty = write_map(run.out, labelled.image, found.fused, found.levels if vote else None)
     prompts: dict[str, Any] = {k: v.tolist() for k, v in vars(found.prompts).items() if v is not None}
     answers = [
         {"view": str(a.view), **_rounded(asdict(a.agreement)), "score": round(a.score, 4), "believed": a.believed}
         for a in found.answers
     ]
     return Record(
-        image=name,
+        image=labelled.image,
         key=key,
         map=path,
         height=found.fused.shape[0],
         width=found.fused.shape[1],
-        kind=kind,
+        kind=labelled.kind,
         levels=found.levels,
         vote=vote,
         views=len(found.answers),
@@ -189,16 +235,22 @@ def _record(
         answers=answers,
         model=identity,
         settings=run.settings.as_dict(),
-        seconds=round(time.perf_counter() - start, 3),
+        seconds=round(labelled.seconds, 3),
     )
 
 
-def _key(path: Path, asked: list[Any]) -> str:
+def _reason(name: str, error: DataError) -> str:
+    return error.message if name in error.message else f"{name}: {error.message}"
+
+
+def _key(run: LabelRun, name: str, identity: list[str]) -> str:
+    """Digest of picture, label, models and settings: all that the map depends on."""
+    path = run.folder / name
     try:
         picture = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
-    text = json.dumps([picture, *asked], sort_keys=True)
+    text = json.dumps([picture, identity, run.labels.digest(name), run.settings.as_dict()], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -1,0 +1,1 @@
+"""One command's work on many processors and machines, by Ray."""

@@ -1,0 +1,158 @@
+"""Pseudo-labels on Ray Data: a pool of actors asks the models, and the caller writes what they find as it arrives."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from importlib import import_module
+from typing import Any
+
+from torch import nn
+
+from vns_sam.data.sparse import SparseLabels
+from vns_sam.errors import MissingExtraError, UsageError
+from vns_sam.labelling.folder import Labelled, PictureLabeller
+
+logger = logging.getLogger(__name__)
+
+CPUS = 2
+"""Processors of an actor that has no GPU; fewer where no machine has as many."""
+
+
+@dataclass(frozen=True)
+class RayMapper:
+    """A :data:`vns_sam.labelling.folder.Mapper` that spreads pictures over a pool of Ray actors.
+
+    Models travel from the caller to each actor once, so only the caller needs their files. Pictures and labels are read
+    where they are asked about: every machine must have them at the same place. A Ray that the caller has started is
+    used as it is; else one is joined or started, and left at the end.
+
+    Attributes:
+        address: Of the cluster; when empty that of ``RAY_ADDRESS``, else one that runs on this machine, else a new one.
+        actors: How many; as many as find room when 0.
+        cpus: Processors of each; when 0 one beside a GPU, else :data:`CPUS`.
+        gpus: GPUs of each, possibly a fraction; one where there are any when None.
+
+    Raises:
+        MissingExtraError: Ray Data is not installed.
+        UsageError: A number is negative.
+    """
+
+    address: str = ""
+    actors: int = 0
+    cpus: float = 0
+    gpus: float | None = None
+
+    def __post_init__(self) -> None:
+        _ray()
+        if min(self.actors, self.cpus, self.gpus or 0) < 0:
+            raise UsageError(f"expected no negative number of actors, CPUs or GPUs, found {self}")
+
+    def __call__(self, labeller: PictureLabeller, names: Sequence[str]) -> Iterator[Labelled]:
+        """Labels pictures, in the order in which they are ready.
+
+        Args:
+            labeller: What is done for one picture; its models are on the CPU.
+            names: The pictures.
+
+        Raises:
+            UsageError: There is no cluster at ``address``, or it has no room for one actor.
+        """
+        if not names:
+            return
+        ray = _ray()
+        with _connected(self.address):
+            pool = self.fitted(ray.nodes())
+            logger.info("%d actors with %g CPUs and %g GPUs each", pool.actors, pool.cpus, pool.gpus or 0)
+            rows = ray.data.from_items([{"name": name} for name in names], override_num_blocks=len(names))
+            found = rows.map(
+                _Actor,
+                fn_constructor_args=(ray.put(_anywhere(labeller)), "cuda" if pool.gpus else "cpu"),
+                compute=ray.data.ActorPoolStrategy(size=min(pool.actors, len(names)), max_tasks_in_flight_per_actor=1),
+                num_cpus=pool.cpus,
+                num_gpus=pool.gpus,
+            )
+            for batch in found.iter_batches(batch_size=1, prefetch_batches=0):
+                yield pickle.loads(batch["labelled"][0])
+
+    def fitted(self, nodes: Sequence[dict[str, Any]]) -> RayMapper:
+        """The same with numbers where none are given.
+
+        Args:
+            nodes: The machines as ``ray.nodes()`` tells them.
+
+        Raises:
+            UsageError: No machine has room for one actor. A number that is given is not checked: a cluster may grow.
+        """
+        machines = [node["Resources"] for node in nodes if node["Alive"]]
+        most = {kind: max((one.get(kind, 0) for one in machines), default=0) for kind in ("CPU", "GPU")}
+        gpus = min(1.0, most["GPU"]) if self.gpus is None else self.gpus
+        cpus = self.cpus or (1 if gpus else min(CPUS, most["CPU"]) or CPUS)
+        needs = {kind: need for kind, need in (("CPU", cpus), ("GPU", gpus)) if need}
+        actors = self.actors or sum(
+            int(min(one.get(kind, 0) / need for kind, need in needs.items())) for one in machines
+        )
+        if not actors:
+            raise UsageError(
+                f"expected a machine with {cpus:g} CPUs and {gpus:g} GPUs for an actor, the largest of {len(machines)} "
+                f"have {most['CPU']:g} and {most['GPU']:g}",
+                hint="ask for less with --actor-cpus and --actor-gpus",
+            )
+        return replace(self, actors=actors, cpus=cpus, gpus=gpus)
+
+
+def _ray() -> Any:
+    """Ray with Ray Data, untyped: its own hints refuse classes in ``map``."""
+    try:
+        import_module("ray.data")
+        return import_module("ray")
+    except ImportError:
+        raise MissingExtraError("ray[data]", extra="cluster", purpose="work on a cluster") from None
+
+
+class _Actor:
+    """One copy of the models for as long as the run lasts."""
+
+    def __init__(self, labeller: Any, device: str) -> None:
+        self._labeller: PictureLabeller = _ray().get(labeller)
+        for model in (self._labeller.model, self._labeller.student):
+            if isinstance(model, nn.Module):
+                model.to(device)
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        return {"labelled": pickle.dumps(self._labeller(row["name"]))}  # rows of Ray Data hold no objects
+
+
+@contextmanager
+def _connected(address: str) -> Iterator[None]:
+    """A connection to Ray, without its own notes unless ours are shown too."""
+    ray = _ray()
+    if ray.is_initialized():
+        yield
+        return
+    talks = logger.isEnabledFor(logging.INFO)
+    level = logging.INFO if talks else logging.ERROR
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(level)
+    if not talks:
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its core is in C++ and heeds nothing else
+    try:
+        ray.init(address or None, include_dashboard=False, log_to_driver=talks, logging_level=level)
+    except (ConnectionError, ValueError) as error:
+        where = address or "RAY_ADDRESS"
+        raise UsageError(f"expected a Ray cluster at {where}, found none: {error}", hint="ray status") from None
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _anywhere(labeller: PictureLabeller) -> PictureLabeller:
+    """The same with full paths: an actor may work in another folder."""
+    run = labeller.run
+    labels = SparseLabels(run.labels.path.resolve())
+    return replace(labeller, run=replace(run, folder=run.folder.resolve(), labels=labels))

@@ -1,0 +1,110 @@
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import pytest
+from workshop import narrow_sam, write_disks
+
+from vns_sam.distributed import labelling
+from vns_sam.distributed.labelling import RayMapper
+from vns_sam.errors import MissingExtraError, UsageError
+from vns_sam.labelling.folder import LabelRun, label_folder, plan_run
+from vns_sam.labelling.labeller import LabelSettings
+from vns_sam.labelling.store import LabelStore, Record
+
+SMALL = {"CPU": 3.0, "memory": 1e9}
+LARGE = {"CPU": 8.0, "GPU": 2.0}
+
+
+@pytest.fixture
+def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What needs no cluster is tested without Ray too."""
+    monkeypatch.setattr(labelling, "_ray", lambda: None)
+
+
+def alive(*machines: dict[str, float]) -> list[dict[str, Any]]:
+    return [{"Alive": True, "Resources": one} for one in machines]
+
+
+def test_without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingExtraError, match="ray"):
+        RayMapper()
+
+
+@pytest.mark.parametrize(
+    ("given", "machines", "actors", "cpus", "gpus"),
+    [
+        ({}, [SMALL, SMALL], 2, 2, 0),  # the third processors make no fourth actor
+        ({}, [{"CPU": 1.0}], 1, 1, 0),
+        ({}, [SMALL, LARGE], 2, 1, 1),
+        ({"gpus": 0}, [SMALL, LARGE], 5, 2, 0),
+        ({"gpus": 0.5}, [LARGE], 4, 1, 0.5),
+        ({"cpus": 4}, [LARGE], 2, 4, 1),
+        ({"actors": 7}, [{}], 7, 2, 0),  # a cluster that is still to grow
+    ],
+)
+@pytest.mark.usefixtures("no_ray")
+def test_as_many_actors_as_find_room(
+    given: dict[str, Any], machines: list[dict[str, float]], actors: int, cpus: float, gpus: float
+) -> None:
+    pool = RayMapper(**given).fitted(alive(*machines))
+    assert (pool.actors, pool.cpus, pool.gpus) == (actors, cpus, gpus)
+
+
+@pytest.mark.usefixtures("no_ray")
+def test_what_finds_no_room_is_told() -> None:
+    dead = [{"Alive": False, "Resources": LARGE}]
+    with pytest.raises(UsageError, match="2 CPUs and 1 GPUs for an actor, the largest of 1 have 3 and 0"):
+        RayMapper(cpus=2, gpus=1).fitted([*alive(SMALL), *dead])
+    with pytest.raises(UsageError, match="no negative"):
+        RayMapper(actors=-1)
+
+
+@pytest.mark.usefixtures("no_ray")
+def test_nothing_to_do_starts_nothing(tmp_path: Path) -> None:
+    assert list(RayMapper()(None, [])) == []  # type: ignore[arg-type]
+
+
+def disks(root: Path, out: str) -> LabelRun:
+    """Four pictures and a table with a point on the object and one beside it; the last picture is broken."""
+    if not (root / "set").is_dir():
+        lines = ["name,x,y,label"]
+        for path in sorted((write_disks(root / "set", 5) / "masks").iterdir()):
+            y, x = (int(v.mean()) for v in cv2.imread(str(path), 0).nonzero())
+            lines += [f"{path.stem},{x},{y},1", f"{path.stem},0,0,2"]
+        (root / "points.csv").write_text("\n".join(lines))
+        (root / "set" / "images" / "004.png").write_bytes(b"no picture")
+    return plan_run(root / "set", root / "points.csv", root / out, LabelSettings("flip", "prob"))
+
+
+def content(out: Path) -> list[tuple[Record, bytes]]:
+    return [(replace(r, seconds=0), (out / r.map).read_bytes()) for r in LabelStore(out).records.values()]
+
+
+@pytest.mark.slow
+def test_a_cluster_finds_what_one_process_finds_and_each_goes_on_with_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("ray.data")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.chdir(tmp_path)
+    mapper = RayMapper(address="local", actors=2, cpus=0.5)
+    model = narrow_sam()
+    list(label_folder(model, disks(Path(), "plain")))
+    outcomes = list(label_folder(model, disks(Path(), "spread"), mapper=mapper))
+    assert [o.image for o in outcomes if o.error] == ["004.png"]
+    assert len(content(Path("plain"))) == 4
+    assert content(Path("spread")) == content(Path("plain"))
+
+    stopped = disks(Path(), "stopped")
+    steps = label_folder(model, stopped, mapper=mapper)
+    first = next(steps)
+    steps.close()
+    assert list(LabelStore(stopped.out).records) == ([] if first.error else [first.image])
+    list(label_folder(model, stopped))
+    assert content(stopped.out) == content(Path("plain"))
+    said = "".join(capfd.readouterr()).splitlines()
+    assert [line for line in said if "Set ray log level" not in line] == []

@@ -1,6 +1,8 @@
+import socket
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -64,6 +66,16 @@ def test_what_finds_no_room_is_told() -> None:
 
 
 @pytest.mark.usefixtures("no_ray")
+def test_a_cluster_that_does_not_answer_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = SimpleNamespace(is_initialized=lambda: False, init=lambda *_, **__: pytest.fail("Ray was asked"))
+    monkeypatch.setattr(labelling, "_ray", lambda: ray)
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))  # nobody listens
+        address = f"127.0.0.1:{bound.getsockname()[1]}"
+        with pytest.raises(UsageError, match=f"expected a Ray cluster at {address}, found none"):
+            next(RayMapper(address)(None, ["a"]))  # type: ignore[arg-type]
+
+
 def test_nothing_to_do_starts_nothing(tmp_path: Path) -> None:
     assert list(RayMapper()(None, [])) == []  # type: ignore[arg-type]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -19,6 +20,8 @@ from vns_sam.labelling.folder import Labelled, PictureLabeller
 
 logger = logging.getLogger(__name__)
 
+PATIENCE = 10.0
+"""Seconds until a cluster must answer; Ray itself would ask for minutes."""
 CPUS = 2
 """Processors of an actor that has no GPU; fewer where no machine has as many."""
 
@@ -134,6 +137,8 @@ def _connected(address: str) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
+    where = address or os.environ.get("RAY_ADDRESS", "")
+    _check_answers(where)
     talks = logger.isEnabledFor(logging.INFO)
     level = logging.INFO if talks else logging.ERROR
     ray.data.DataContext.get_current().enable_progress_bars = False
@@ -143,12 +148,26 @@ def _connected(address: str) -> Iterator[None]:
     try:
         ray.init(address or None, include_dashboard=False, log_to_driver=talks, logging_level=level)
     except (ConnectionError, ValueError) as error:
-        where = address or "RAY_ADDRESS"
-        raise UsageError(f"expected a Ray cluster at {where}, found none: {error}", hint="ray status") from None
+        raise _no_cluster(where, error) from None
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _check_answers(address: str) -> None:
+    """Knocks at HOST:PORT; other kinds of addresses are left to Ray."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), PATIENCE).close()
+    except (OSError, OverflowError) as error:
+        raise _no_cluster(address, error) from None
+
+
+def _no_cluster(address: str, error: Exception) -> UsageError:
+    return UsageError(f"expected a Ray cluster at {address}, found none: {error}", hint="ray status")
 
 
 def _anywhere(labeller: PictureLabeller) -> PictureLabeller:

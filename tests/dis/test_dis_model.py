@@ -203,9 +203,10 @@ def test_a_first_stage_with_one_mask_has_no_choice(choice: Any) -> None:
     torch.testing.assert_close(logits, fake.decode(features, [boxes([16, 32, 64, 80])], [0]).mask_logits)
 
 
-def test_saved_and_loaded(tmp_path: Path) -> None:
+@pytest.mark.parametrize("residual", [False, True])
+def test_saved_and_loaded(residual: bool, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    model = DisSamModel(replace(CONFIG, cut="otsu"), narrow_sam()).eval()
+    model = DisSamModel(replace(CONFIG, cut="otsu", residual=residual), narrow_sam()).eval()
     model.save_pretrained(tmp_path)
     again = DisSamModel.from_pretrained(tmp_path, narrow_sam())
     assert again.config == model.config
@@ -224,7 +225,12 @@ def test_after_another_first_stage(model: DisSamModel) -> None:
 
 @pytest.mark.parametrize(
     ("values", "message"),
-    [({}, "must hold 'base'"), ({"base": "a", "widht": 1}, "widht"), ({"base": "a", "cut": "third"}, "cut must be")],
+    [
+        ({}, "must hold 'base'"),
+        ({"base": "a", "widht": 1}, "widht"),
+        ({"base": "a", "cut": "third"}, "cut must be"),
+        ({"base": "a", "residual": True, "mask_channel": False}, "expected a mask channel"),
+    ],
 )
 def test_a_config_that_is_wrong(values: dict[str, Any], message: str) -> None:
     with pytest.raises(CheckpointError, match=message):

@@ -64,6 +64,16 @@ def test_parameters() -> None:
     assert sizes == [44_047_942, 44_046_790, 6_877_734, 2_773_030, 451_974]
 
 
+def test_an_untrained_correction_gives_the_coarse_mask_back() -> None:
+    network = IsNet(width=0.1, residual=True).eval()
+    x = torch.rand(2, 5, 64, 96, generator=torch.Generator().manual_seed(0))
+    sides, _ = network(x)
+    assert len(sides) == 6
+    for side in sides:
+        torch.testing.assert_close(side, (4 * x[:, 3:4] - 2).sigmoid())
+    assert torch.equal(network.mask_logits(x).sigmoid(), sides[0])
+
+
 def test_recipe_weights_are_those_that_the_release_was_run_with(isnet: IsNet, numbers: dict[str, str]) -> None:
     digest = hashlib.sha256()
     for key, value in sorted(isnet.state_dict().items()):

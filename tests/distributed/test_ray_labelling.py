@@ -76,7 +76,8 @@ def test_a_cluster_that_does_not_answer_is_told_at_once(monkeypatch: pytest.Monk
             next(RayMapper(address)(None, ["a"]))  # type: ignore[arg-type]
 
 
-def test_nothing_to_do_starts_nothing(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("no_ray")
+def test_nothing_to_do_starts_nothing() -> None:
     assert list(RayMapper()(None, [])) == []  # type: ignore[arg-type]
 
 

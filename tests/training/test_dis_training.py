@@ -106,6 +106,22 @@ def test_the_encoder_is_frozen_and_in_the_presets_mode(recipe: Recipe) -> None:
         assert trained == {id(p) for p in task.model.network.parameters()}
 
 
+def test_a_model_goes_on_as_a_correction(recipe: Recipe, tmp_path: Path) -> None:
+    train_all(recipe)
+    dis = recipe.dis or Dis()
+    more = replace(dis, model={**dis.model, "residual": True}, encoder=recipe.out / "gt_encoder" / "model")
+    second = replace(recipe, out=tmp_path / "second", init=str(recipe.out / "model"), dis=more)
+    before, network = load_file(recipe.out / "model" / "model.safetensors"), build_task(second).model.network
+    for name, value in network.state_dict().items():
+        kept = torch.zeros_like(value) if name.startswith("side") else before[name].to(value.dtype)
+        assert torch.equal(value, kept), name
+    train_all(second)
+    assert load_model(second.out / "model").network.residual
+    back = replace(recipe, out=tmp_path / "third", init=str(second.out / "model"), dis=replace(more, model=dis.model))
+    with pytest.raises(UsageError, match="expected 'init' to draw masks anew"):
+        train_all(back)
+
+
 def test_the_loss_falls(recipe: Recipe) -> None:
     recipe = replace(recipe, task="gt-encoder", steps=25, optim=replace(recipe.optim, lr=3e-3), log_every=5)
     train(replace(recipe, dis=replace(recipe.dis or Dis(), thin=0)))

@@ -25,6 +25,8 @@ class DisSamConfig:
         image_size: Side of IS-Net's square input in pixels.
         choice: Which of a SAM's masks is the coarse one: "first" of the three of its multi-mask output, "single", or
             the one of the four with the best predicted IoU. Other models have one mask.
+        residual: Whether IS-Net's answer is a correction of the coarse mask: what it finds is added to the mask's own
+            logits, and an untrained network gives the mask back. As published, it draws the object anew.
         mask_channel, box_channel: Whether IS-Net gets them; a missing channel is zero (Table III).
         margin: IS-Net sees the object with so much around it, as a share of its longer side; None shows the whole
             picture, as published.
@@ -38,6 +40,7 @@ class DisSamConfig:
     width: float = 1.0
     image_size: int = 1024
     choice: Choice = "first"
+    residual: bool = False
     mask_channel: bool = True
     box_channel: bool = True
     margin: float | None = None
@@ -49,6 +52,10 @@ class DisSamConfig:
         for name, allowed in (("choice", get_args(Choice)), ("cut", get_args(Cut))):
             if getattr(self, name) not in allowed:
                 raise UsageError(f"{name} must be one of {', '.join(allowed)}, found '{getattr(self, name)}'")
+        if self.residual and not self.mask_channel:
+            raise UsageError(
+                "expected a mask channel for residual true, found mask_channel false", hint="a correction needs both"
+            )
         if self.width <= 0 or self.image_size <= 0 or (self.margin is not None and self.margin < 0):
             raise UsageError(
                 f"width and image_size must be above 0 and margin not below it, found {self.width:g}, "

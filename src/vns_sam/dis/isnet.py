@@ -16,6 +16,11 @@ FEATURE_CHANNELS = (64, 64, 128, 256, 512, 512)
 """Channels of the six supervised maps at full width; they lie at 1/2, 1/4, 1/8, 1/16, 1/32 and 1/64."""
 
 
+COARSE_LOGIT = 2.0
+"""Of a coarse mask's pixel before a correction: a probability of .88."""
+MASK_CHANNEL = 3
+
+
 def scale_channels(channels: int, width: float) -> int:
     """Channels of a narrower or wider network: a multiple of 4, at least 8; unchanged at width 1."""
     return channels if width == 1 else max(8, 4 * round(channels * width / 4))
@@ -55,10 +60,12 @@ class IsNet(SideNetwork):
     Args:
         in_channels: 5 as DIS-SAM (red, green, blue, coarse mask, box), 3 as IS-Net.
         width: Factor on every number of channels. 1 has 44,047,942 parameters with five channels in.
+        residual: Whether all six masks are corrections of the coarse one, and none before training. Not in the paper.
     """
 
-    def __init__(self, in_channels: int = 5, width: float = 1.0) -> None:
+    def __init__(self, in_channels: int = 5, width: float = 1.0, *, residual: bool = False) -> None:
         super().__init__()
+        self.residual = False
 
         def c(channels: int) -> int:
             return scale_channels(channels, width)
@@ -76,6 +83,23 @@ class IsNet(SideNetwork):
         self.stage2d = Rsu(6, 2 * c(128), c(32), c(64))
         self.stage1d = Rsu(7, 2 * c(64), c(16), c(64))
         self._add_sides(width)
+        if residual:
+            self.make_residual()
+
+    def make_residual(self) -> None:
+        """Makes all six masks corrections of the coarse one, and none until they are trained further."""
+        self.residual = True
+        for number in range(1, len(FEATURE_CHANNELS) + 1):
+            for parameter in self.get_submodule(f"side{number}").parameters():
+                nn.init.zeros_(parameter)
+
+    def side_logits(self, features: list[torch.Tensor], like: torch.Tensor) -> list[torch.Tensor]:
+        """As any side network's; a residual network's are added to the coarse mask's own, in the input ``like``."""
+        logits = super().side_logits(features, like)
+        if not self.residual:
+            return logits
+        coarse = COARSE_LOGIT * (2 * like[:, MASK_CHANNEL : MASK_CHANNEL + 1] - 1)
+        return [found + coarse for found in logits]
 
     def features(self, x: torch.Tensor) -> list[torch.Tensor]:
         """The five decoder maps and the coarsest encoder map, from the finest to the coarsest."""

@@ -52,7 +52,7 @@ class DisSamModel(PromptableNetwork):
         self.first = first
         if isinstance(first, PromptableNetwork):
             self.preprocessing = first.preprocessing
-        self.network = network or IsNet(5, config.width)
+        self.network = network or IsNet(5, config.width, residual=config.residual)
         self.second_look = False
 
     def with_first(self, first: PromptableModel) -> DisSamModel:
@@ -202,7 +202,7 @@ class DisSamModel(PromptableNetwork):
             from vns_sam.sam.zoo import load_sam
 
             first = load_sam(config.base)
-        network = IsNet(5, config.width)
+        network = IsNet(5, config.width, residual=config.residual)
         load_weights(network, state, folder)
         return cls(config, first, network).eval()
 

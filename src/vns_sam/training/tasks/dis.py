@@ -97,6 +97,7 @@ class DisTask(RefinementTask):
         config = make_config(self.dis)
         first = load_model(config.base).requires_grad_(False)
         self.model = DisSamModel(config, first, _begin(recipe.init, config)).train()
+        self.model.network.to(memory_format=torch.channels_last)  # on a CPU a third faster
         self.encoder = load_gt_encoder(self.dis.encoder, config.width)
         self.encoder.train(self.dis.preset == "released")
         self._prepare_coarse(recipe, first)
@@ -117,11 +118,11 @@ class DisTask(RefinementTask):
         shift = label.new_tensor([0.5, 0.5, 0.5, 0, 0])[:, None, None]
         config, network = self.model.config, self.model.network
         given = label.new_tensor([1, 1, 1, config.mask_channel, config.box_channel])[:, None, None]
-        channels = (batch["input"].float() / 255 - shift) * given
+        channels = ((batch["input"].float() / 255 - shift) * given).contiguous(memory_format=torch.channels_last)
         features = network.features(channels)
         with torch.no_grad():
             wanted = self.encoder.features(label)
-        terms = dis_loss(network.side_logits(features, label), label, features, wanted)
+        terms = dis_loss(network.side_logits(features, channels), label, features, wanted)
         return {**terms, "ortho": ortho_loss(network.named_parameters(), self.dis.preset)}
 
     def trained_state(self) -> dict[str, torch.Tensor]:
@@ -178,10 +179,18 @@ def _begin(init: str | None, config: DisSamConfig) -> IsNet | None:
     if init is None:
         return None
     if Path(init).is_file():
-        return load_isnet(read_tensors(init), init, inflate=True).train()
-    model = load_model(init)
-    if not isinstance(model, DisSamModel) or model.config.width != config.width:
+        network = load_isnet(read_tensors(init), init, inflate=True)
+    else:
+        model = load_model(init)
+        if not isinstance(model, DisSamModel) or model.config.width != config.width:
+            raise UsageError(
+                f"expected a DIS-SAM of width {config.width:g} as 'init', '{init}' is none", hint="see dis.model.width"
+            )
+        network = model.network
+    if network.residual and not config.residual:
         raise UsageError(
-            f"expected a DIS-SAM of width {config.width:g} as 'init', '{init}' is none", hint="see dis.model.width"
+            f"expected 'init' to draw masks anew, '{init}' corrects them", hint="add to dis.model: residual: true"
         )
-    return model.network.train()
+    if config.residual and not network.residual:
+        network.make_residual()
+    return network.train()

@@ -17,13 +17,13 @@ from vns_sam.data.pairs import find_pairs, read_mask
 from vns_sam.data.scribble_set import annotate_set, plan_run
 from vns_sam.errors import DataError, UsageError
 from vns_sam.inference.load import load_model
-from vns_sam.labelling.store import LINES, Record, write_map, write_records
+from vns_sam.labelling.store import LINES, LabelStore, Record, write_map, write_records
 from vns_sam.training.loop import train
 from vns_sam.training.recipe import Recipe, Ws, load_recipe
 from vns_sam.training.tasks import build_task
 from vns_sam.training.tasks.ws import WsTask, begin
 from vns_sam.training.tracking import read_log
-from vns_sam.training.weak import WeakSet
+from vns_sam.training.weak import SetLabels, WeakSet
 from vns_sam.ws import WsSamConfig, WsSamModel
 
 SMALL = {"backbone": "efficientnet-lite0", "channels": 16, "image_size": 64, "name": "small"}
@@ -127,6 +127,25 @@ def test_rejected_pictures_without_a_sparse_label_are_left_out(
     with caplog.at_level(logging.WARNING):
         samples_of(recipe, 1, supervision="sparse")
     assert "1 of" in caplog.text
+
+
+def test_a_pool_of_rounds_is_learned_from_in_turn(recipe: Recipe, labelled: Path, tmp_path: Path) -> None:
+    first, second = labelled / "pseudo" / "disks", tmp_path / "second" / "disks"
+    records = []
+    for record in LabelStore(first).records.values():
+        path, _ = write_map(second, record.image, np.ones((record.height, record.width), np.float32), 2)
+        records.append(replace(record, map=path, absolute=0.0, relative=0.0))
+    write_records(second / LINES, records)
+    stores = (str(labelled / "pseudo" / "{set}"), str(tmp_path / "second" / "{set}"))
+    seen = {pool: samples_of(recipe, pseudo=stores, pool=pool) for pool in (1, 2)}
+    objects = {pool: [(s["target"] == 255).sum() / (s["weight"] > 0).sum() for s in seen[pool]] for pool in seen}
+    assert min(objects[1]) > 0.8  # the second round calls everything object, and is as sure or surer
+    assert min(objects[2]) < 0.6
+    assert max(objects[2]) > 0.8
+    labels = SetLabels(replace(recipe.ws or Ws(), pseudo=stores), "disks")
+    sizes = [len(labels.pool(pair)) for pair in find_pairs(labelled / "data" / "disks")]
+    assert set(sizes) == {1, 2}
+    assert all(labels.pool(pair)[0].root == second for pair in find_pairs(labelled / "data" / "disks"))
 
 
 def test_weights_are_how_sure_the_label_is(recipe: Recipe) -> None:

@@ -94,8 +94,10 @@ class Ws:
     """Learns from the true masks, from sparse labels alone, or from pseudo-labels and sparse labels."""
     labels: str | None = None
     """Sparse labels of each set, a folder or a table; ``{set}`` stands for its name."""
-    pseudo: str | None = None
-    """Store of each set's pseudo-labels; ``{set}`` stands for its name."""
+    pseudo: str | tuple[str, ...] | None = None
+    """Store of each set's pseudo-labels, or several of different rounds; ``{set}`` stands for its name."""
+    pool: Positive = 3
+    """Of the kept labels of a picture in several stores, so many of the least uncertain are learnt from in turn."""
     selection: Selection = field(default_factory=Selection)
     """Whose pseudo-labels count; the sparse label of a picture counts always."""
     entropy: bool = True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -41,16 +41,32 @@ class SetLabels:
         self.sparse = None
         if ws.supervision == "sparse" or (ws.supervision == "pseudo" and ws.labels is not None):
             self.sparse = SparseLabels(_place("labels", ws.labels, name))
-        self.store = LabelStore(_place("pseudo", ws.pseudo, name)) if ws.supervision == "pseudo" else None
+        given = ws.pseudo if isinstance(ws.pseudo, tuple) else (ws.pseudo,)
+        places = [_place("pseudo", one, name) for one in given or (None,)] if ws.supervision == "pseudo" else []
+        self.stores = [LabelStore(place) for place in places]
 
     def tells_of(self, pair: Pair) -> bool:
         """Whether something is known of a picture."""
         if self.ws.supervision == "full" or (self.sparse is not None and pair.image.name in self.sparse):
             return True
-        return self._is_kept(pair)
+        return bool(self.pool(pair))
 
-    def read(self, pair: Pair) -> WeakPicture:
+    def pool(self, pair: Pair) -> list[LabelStore]:
+        """The stores whose pseudo-label of a picture is kept, at most ``ws.pool`` of them.
+
+        The least uncertain comes first, of two that are as sure the later round's.
+        Learning from them in turn is the average of the losses over a pool of best labels (SEE, TPAMI 2025).
+        """
+        records = [(store.records.get(pair.image.name), store) for store in reversed(self.stores)]
+        kept = [(one.uncertainty.relative, store) for one, store in records if one and one.is_kept(self.ws.selection)]
+        return [store for _, store in sorted(kept, key=itemgetter(0))][: self.ws.pool]
+
+    def read(self, pair: Pair, place: int = 0) -> WeakPicture:
         """A picture and what is known of it.
+
+        Args:
+            pair: The picture.
+            place: Which pseudo-label of its :meth:`pool`.
 
         Raises:
             DataError: A file is damaged or of another size, or the label contradicts itself.
@@ -64,17 +80,14 @@ class SetLabels:
             mask = read_mask(pair.mask)
             check_same_size(pair, image, mask)
             return WeakPicture(image, codes, mask * np.uint8(255), np.full_like(weight, 255), keep=True)
-        if self.store is None or not self._is_kept(pair):
+        pool = self.pool(pair)
+        if not pool:
             return WeakPicture(image, codes, target, weight, keep=False)
-        fused, sure = self.store.training_target(self.store.records[pair.image.name])
+        fused, sure = pool[place].training_target(pool[place].records[pair.image.name])
         if fused.shape != shape:
             raise DataError(f"expected a pseudo-label of the size of {pair.image}, found another", hint="make it again")
         weights = _bytes(sure) if self.ws.entropy else np.full_like(weight, 255)
         return WeakPicture(image, codes, _bytes(fused), weights, keep=True)
-
-    def _is_kept(self, pair: Pair) -> bool:
-        record = None if self.store is None else self.store.records.get(pair.image.name)
-        return record is not None and record.is_kept(self.ws.selection)
 
 
 class WeakSet(TrainingSet):
@@ -102,7 +115,7 @@ class WeakSet(TrainingSet):
             self.pairs[name] = _known(name, pairs, self.labels[name])
         self.epoch = sum(map(len, self.pairs.values())) if by_epoch else length
         self.broken: dict[Pair, str] = {}
-        self._pictures: Memory[tuple[str, Pair], WeakPicture] = Memory(
+        self._pictures: Memory[tuple[str, Pair, int], WeakPicture] = Memory(
             self._read, attrgetter("nbytes"), data.cache_mib * 2**20
         )
 
@@ -133,16 +146,18 @@ class WeakSet(TrainingSet):
             pair = self.pairs[name][int(rng.integers(len(self.pairs[name])))]
             if pair in self.broken:
                 continue
+            choices = len(self.labels[name].pool(pair))
+            place = int(rng.integers(choices)) if choices > 1 else 0
             try:
-                return self._pictures[name, pair]
+                return self._pictures[name, pair, place]
             except DataError as error:
                 self.broken[pair] = error.message
                 logger.warning("%s/%s is left out: %s", name, pair.stem, error.message)
         raise DataError(f"found no usable picture in {ATTEMPTS} of {', '.join(self.names)}, see the lines above")
 
-    def _read(self, key: tuple[str, Pair]) -> WeakPicture:
-        name, pair = key
-        return self.labels[name].read(pair).reduced(self.data.cache_side)
+    def _read(self, key: tuple[str, Pair, int]) -> WeakPicture:
+        name, pair, place = key
+        return self.labels[name].read(pair, place).reduced(self.data.cache_side)
 
 
 def segment_iou(model: WsSamModel, pair: Pair) -> float:

@@ -99,7 +99,7 @@ def test_overrides_of_a_recipe() -> None:
     values = {"optim": {"lr": 1.0}, "steps": 5}
     changed = apply_overrides(values, ["--optim.lr", "-0.5", "--data.sets=[a, b]", "--init", "null"])
     assert changed == {"optim": {"lr": -0.5}, "steps": 5, "data": {"sets": ["a", "b"]}, "init": None}
-    for wrong in (["--steps"], ["steps", "3"], ["--steps.more", "3"]):
+    for wrong in (["--steps"], ["steps", "3"], ["--steps.more", "3"], ["--ws.pseudo", "[a/{set}, b]"]):
         with pytest.raises(UsageError):
             apply_overrides({"steps": 5}, wrong)
 

@@ -57,7 +57,7 @@ def apply_overrides(values: dict[str, Any], overrides: Sequence[str]) -> dict[st
     """Sets fields of a recipe from ``--field.sub value`` or ``--field.sub=value``; values are read as YAML.
 
     Raises:
-        UsageError: A field has no value, or lies inside something that has no fields.
+        UsageError: A field has no value or one that is no YAML, or lies inside something that has no fields.
     """
     import yaml
 
@@ -67,5 +67,11 @@ def apply_overrides(values: dict[str, Any], overrides: Sequence[str]) -> dict[st
     for name, text in zip(rest[::2], [*rest[1::2], None], strict=False):
         if not name.startswith("--") or text is None:
             raise UsageError(f"expected --field value, found '{name}'", hint="--optim.lr 0.001")
-        set_field(values, name[2:], yaml.safe_load(text))
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise UsageError(
+                f"expected {name} to be YAML, found {text}", hint='quote text with brackets: \'["a/{set}", "b/{set}"]\''
+            ) from None
+        set_field(values, name[2:], value)
     return values

@@ -116,6 +116,21 @@ def test_each_instance_is_asked_for_by_itself(tmp_path: Path) -> None:
     assert min(row.scores.values["iou"] for row in rows) > 0.8
 
 
+def test_an_object_that_cannot_be_asked_for_leaves_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_disks(tmp_path / "disks", 1)
+    (folder / "masks_instance").mkdir()
+    (folder / "masks_instance" / "000.png").write_bytes((folder / "masks" / "000.png").read_bytes())
+    empty, whole = np.zeros((48, 64), bool), np.ones((48, 64), bool)
+    monkeypatch.setattr("vns_sam.evaluation.runner.read_instances", lambda path: [empty, whole])
+    store = RowStore(None, "fake", {})
+    settings = Settings(instances=True)
+    (outcome,) = evaluate(FakeModel(), find_pairs(folder), parse_protocols(["box"]), settings, store)
+    assert outcome.error.startswith("disks/000/1: the true mask is empty")
+    assert [key.target for key in store.rows] == ["2"]
+    with pytest.raises(DataError, match="disks/000/1"):
+        list(evaluate(FakeModel(), find_pairs(folder), parse_protocols(["box"]), settings, store, strict=True))
+
+
 def test_average_precision_of_objects(tmp_path: Path) -> None:
     pytest.importorskip("faster_coco_eval")
     folder = write_disks(tmp_path / "disks", 1)

@@ -144,6 +144,8 @@ def evaluate(
                         start = perf_counter()
                         scorer.submit(answer.key, answer.found, _map(answer.logits, settings), answer.truth)
                         clock.wait += perf_counter() - start
+                    if todo.broken:
+                        raise DataError(todo.broken[0])
             except DataError as error:
                 if strict:
                     raise
@@ -158,10 +160,14 @@ def evaluate(
 
 @dataclass(frozen=True)
 class _Todo:
-    """An opened picture with what is still to be asked: prompt and true mask, in the frame and outside it."""
+    """An opened picture with what is still to be asked: prompt and true mask, in the frame and outside it.
+
+    ``broken`` says of which objects nothing can be asked, and why.
+    """
 
     frame: Frame
     asked: list[tuple[Key, Protocol, Prompts, np.ndarray, np.ndarray]]
+    broken: list[str]
 
 
 class _Asked(NamedTuple):
@@ -212,12 +218,19 @@ def _open(pair: Pair, protocols: Sequence[Protocol], settings: Settings, store: 
     check_same_size(pair, image, next(iter(truths.values())))
     framed = frame(image, settings.resize)
     inside = {target: framed.truth(truth) for target, truth in truths.items()}
-    asked = []
+    todo = _Todo(framed, [], [])
     for key in missing:
         protocol, truth = keys[key]
-        asked.append((key, protocol, draw_prompt(inside[key.target], protocol, key.name), inside[key.target], truth))
+        try:
+            prompts = draw_prompt(inside[key.target], protocol, key.name)
+        except DataError as error:
+            todo.broken.append(error.message)
+            continue
+        todo.asked.append((key, protocol, prompts, inside[key.target], truth))
     clock.read += perf_counter() - start
-    return _Todo(framed, asked)
+    if not todo.asked:
+        raise DataError(todo.broken[0])
+    return todo
 
 
 def true_masks(pair: Pair, settings: Settings) -> dict[str, np.ndarray]:

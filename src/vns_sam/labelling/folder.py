@@ -255,10 +255,7 @@ def _key(run: LabelRun, name: str, identity: list[str]) -> str:
 
 
 def _of_split(names: list[str], path: Path) -> list[str]:
-    try:
-        stems = set(list_stems(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"expected a list of pictures at {path}: {error}") from None
+    stems = set(list_stems(path))
     chosen = [name for name in names if Path(name).stem in stems]
     if not chosen:
         raise DataError(f"expected pictures of {path}, found none of them")

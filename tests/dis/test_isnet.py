@@ -70,7 +70,7 @@ def test_an_untrained_correction_gives_the_coarse_mask_back() -> None:
     sides, _ = network(x)
     assert len(sides) == 6
     for side in sides:
-        torch.testing.assert_close(side, (4 * x[:, 3:4] - 2).sigmoid())
+        torch.testing.assert_close(side, (2 * x[:, 3:4] - 1).sigmoid())
     assert torch.equal(network.mask_logits(x).sigmoid(), sides[0])
 
 

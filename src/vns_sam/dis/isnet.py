@@ -16,8 +16,8 @@ FEATURE_CHANNELS = (64, 64, 128, 256, 512, 512)
 """Channels of the six supervised maps at full width; they lie at 1/2, 1/4, 1/8, 1/16, 1/32 and 1/64."""
 
 
-COARSE_LOGIT = 2.0
-"""Of a coarse mask's pixel before a correction: a probability of .88."""
+COARSE_LOGIT = 1.0
+"""Of a coarse mask's pixel before a correction: a probability of .73."""
 MASK_CHANNEL = 3
 
 

@@ -23,7 +23,7 @@ from vns_sam.sam.promptable import PromptableNetwork
 from vns_sam.ws.config import MODEL_TYPE as WS_SAM
 from vns_sam.ws.model import WsSamModel
 
-BUNDLED = ("vns-sam-tiny", "sam-tiny")
+BUNDLED = ("vns-sam-tiny", "sam-tiny", "dis-sam-tiny", "ws-sam-tiny")
 """Models inside the package, the default first; they need no network."""
 
 HUB = {**zoo.HUB, **published.HUB}
@@ -34,10 +34,11 @@ def load_model(name: str | os.PathLike[str], device: str | torch.device = "cpu")
     """Loads a promptable model, ready to predict.
 
     Args:
-        name: "vns-sam-tiny" or "sam-tiny" (bundled), "vit_b", "vit_l" or "vit_h" (SAM), "hq_vit_b",
-            "hq_vit_l" or "hq_vit_h" (HQ-SAM), a folder written by ``save_pretrained`` or by transformers, a ``.pth``
-            file of SAM's, HQ-SAM's or DIS-SAM's authors, or a hub id such as "facebook/sam-vit-base". With a "+"
-            between two names the second, a DIS-SAM, refines the masks of the first, see :func:`refine_with`.
+        name: "vns-sam-tiny", "sam-tiny", "dis-sam-tiny" or "ws-sam-tiny" (bundled), "vit_b", "vit_l" or "vit_h"
+            (SAM), "hq_vit_b", "hq_vit_l" or "hq_vit_h" (HQ-SAM), a folder written by ``save_pretrained`` or by
+            transformers, a ``.pth`` file of SAM's, HQ-SAM's or DIS-SAM's authors, or a hub id such as
+            "facebook/sam-vit-base". With a "+" between two names the second, a DIS-SAM, refines the masks of the
+            first, see :func:`refine_with`.
         device: Where to put it: "cpu", "cuda", "cuda:1", "mps".
 
     Raises:

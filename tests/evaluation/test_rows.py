@@ -12,7 +12,7 @@ from vns_sam.metrics.scoring import ImageScores
 
 
 def row(stem: str, value: float = 0.5) -> Row:
-    return Row(Key("camo", stem, "", "box"), ImageScores({"iou": value}), 0.25, 0.5)
+    return Row(Key("camo", stem, "", "box"), ImageScores({"iou": value}), 0.25, 0.5, data="files")
 
 
 def test_rows_come_back(tmp_path: Path) -> None:
@@ -22,7 +22,13 @@ def test_rows_come_back(tmp_path: Path) -> None:
     again = RowStore(tmp_path, "model", {"seed": 0})
     assert list(again.rows.values()) == [row("a")]
     assert again.skipped == {("camo", "b"): "broken"}
-    assert again.missing([row("a").key, row("c").key]) == [row("c").key]
+    assert again.missing([row("a").key, row("c").key], "files") == [row("c").key]
+
+
+def test_a_changed_picture_is_measured_again(tmp_path: Path) -> None:
+    store = RowStore(tmp_path, "model", {})
+    store.add(row("a"))
+    assert store.missing([row("a").key], "other files") == [row("a").key]
 
 
 def test_half_a_line_is_passed_over(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from workshop import narrow_sam, write_disks
 
 from vns_sam.data.pairs import Pair, find_pairs
 from vns_sam.errors import DataError, UsageError
+from vns_sam.evaluation.frames import Resize
 from vns_sam.evaluation.protocol import Protocol, parse_protocols
 from vns_sam.evaluation.rows import Row, RowStore
 from vns_sam.evaluation.runner import Clock, Settings, evaluate, scored_pairs
@@ -103,6 +104,42 @@ def test_clicks_are_counted_until_the_mask_is_right(tmp_path: Path) -> None:
     assert row.scores.values["iou"] >= 0.9
     (hopeless,) = score(Oracle(0), find_pairs(folder), "clicks:8")
     assert hopeless.scores.values["noc85"] == hopeless.scores.values["noc90"] == 8
+
+
+@pytest.mark.parametrize("prompt", ["box", "clicks:3"])
+@pytest.mark.parametrize("resize", ["fit", "square"])
+def test_ignored_pixels_do_not_count(tmp_path: Path, prompt: str, resize: Resize) -> None:
+    folder = write_disks(tmp_path / "disks", 1)
+    path = folder / "masks" / "000.png"
+    disk = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    left = np.zeros_like(disk)
+    left[:, : int(np.flatnonzero(disk.any(axis=0)).mean())] = 255
+    cv2.imwrite(str(path), disk & ~left)
+    (counted,) = score(Oracle(), find_pairs(folder), prompt, settings=Settings(resize=resize))
+    (folder / "masks_ignore").mkdir()
+    cv2.imwrite(str(folder / "masks_ignore" / "000.png"), left)
+    for truth in (disk, disk & ~left):  # whether the mask has them or not
+        cv2.imwrite(str(path), truth)
+        (row,) = score(Oracle(), find_pairs(folder), prompt, settings=Settings(resize=resize))
+        assert row.scores.values["iou"] > 0.85 > 0.6 > counted.scores.values["iou"]
+    assert row.scores.values.get("noc85", 1) == 1
+
+
+def test_a_changed_mask_is_measured_again(tmp_path: Path) -> None:
+    folder = write_disks(tmp_path / "disks", 2)
+    store = RowStore(tmp_path / "rows", "fake", {})
+
+    def done_before() -> list[bool]:
+        run = evaluate(Oracle(), find_pairs(folder), parse_protocols(["box"]), Settings(), store)
+        return [outcome.done_before for outcome in run]
+
+    assert done_before() == [False, False]
+    assert done_before() == [True, True]
+    mask = cv2.imread(str(folder / "masks" / "001.png"), cv2.IMREAD_GRAYSCALE)
+    mask[:, : int(np.flatnonzero(mask.any(axis=0)).mean())] = 0
+    cv2.imwrite(str(folder / "masks" / "001.png"), mask)
+    assert done_before() == [True, False]
+    assert min(row.scores.values["iou"] for row in store.rows.values()) < 0.9
 
 
 def test_each_instance_is_asked_for_by_itself(tmp_path: Path) -> None:

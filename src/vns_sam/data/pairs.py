@@ -13,6 +13,7 @@ Sets that come with other names of the two folders are read as they are, see :da
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -136,6 +137,21 @@ def read_instances(path: str | os.PathLike[str]) -> list[np.ndarray]:
     path = Path(path)
     values, _ = _read_values(path, allow_colour=False)
     return [values == i for i in np.unique(values) if i != 0]
+
+
+def pair_digest(pair: Pair) -> str:
+    """A digest of what a pair's files hold, which tells whether work done on it still stands.
+
+    Raises:
+        DataError: A file cannot be read.
+    """
+    digest = hashlib.sha256()
+    for path in (pair.image, pair.mask, pair.instances, pair.ignore):
+        try:
+            digest.update(b"none" if path is None else hashlib.sha256(path.read_bytes()).digest())
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read: {one_line(error)}") from None
+    return digest.hexdigest()[:16]
 
 
 def check_same_size(pair: Pair, image: np.ndarray, mask: np.ndarray) -> None:

@@ -52,6 +52,7 @@ class Row:
         decode: Seconds spent on prompting the model.
         metrics: Seconds spent on scoring, in whichever process.
         detection: Where average precision is asked for.
+        data: Digest of the picture and its masks.
     """
 
     key: Key
@@ -59,11 +60,12 @@ class Row:
     decode: float = 0.0
     metrics: float = 0.0
     detection: Detection | None = None
+    data: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready form."""
         seconds = {"decode": round(self.decode, 5), "metrics": round(self.metrics, 5)}
-        line = {**self.key._asdict(), "scores": self.scores.to_json(), "seconds": seconds}
+        line = {**self.key._asdict(), "data": self.data, "scores": self.scores.to_json(), "seconds": seconds}
         return line if self.detection is None else {**line, "detection": asdict(self.detection)}
 
     @classmethod
@@ -71,7 +73,8 @@ class Row:
         """Reads :meth:`to_json`'s form."""
         key = Key(*(line[name] for name in Key._fields))
         detection = Detection(**line["detection"]) if "detection" in line else None
-        return cls(key, ImageScores.from_json(line["scores"]), **line["seconds"], detection=detection)
+        scores = ImageScores.from_json(line["scores"])
+        return cls(key, scores, **line["seconds"], detection=detection, data=line.get("data", ""))
 
 
 @dataclass(frozen=True)
@@ -131,9 +134,14 @@ class RowStore:
         if self.folder is not None:
             self._lines.add({"dataset": dataset, "stem": stem, "skipped": reason})
 
-    def missing(self, keys: Sequence[Key]) -> list[Key]:
-        """Those that have no row yet."""
-        return [key for key in keys if key not in self.rows]
+    def missing(self, keys: Sequence[Key], data: str) -> list[Key]:
+        """Those that have no row yet, or the row of a picture or mask that has changed since.
+
+        Args:
+            keys: Objects of one picture.
+            data: Digest of the picture and its masks.
+        """
+        return [key for key in keys if key not in self.rows or self.rows[key].data != data]
 
     @property
     def _name(self) -> str:

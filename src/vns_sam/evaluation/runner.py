@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vns_sam.data.pairs import Pair, check_same_size, find_pairs, read_instances, read_mask
+from vns_sam.data.pairs import Pair, check_same_size, find_pairs, pair_digest, read_instances, read_mask
 from vns_sam.dis.model import DisSamModel
 from vns_sam.errors import DataError
 from vns_sam.evaluation.frames import Frame, Resize, frame
@@ -29,6 +29,8 @@ NOC = (0.85, 0.90)
 """IoU that clicks are counted up to."""
 MASK_METRICS = ("iou", "biou")
 """What the thresholded mask is enough for; the others want a map."""
+_NOTHING = -50.0
+"""Logit that is given to pixels that do not count."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,8 @@ def evaluate(
             about = asked.pop(key)
             clock.metrics += spent
             values = {**scores.values, **about.clicks}
-            store.add(Row(key, ImageScores(values, scores.curves), about.seconds, spent, about.detection))
+            kept = ImageScores(values, scores.curves)
+            store.add(Row(key, kept, about.seconds, spent, about.detection, about.data))
 
     with Scorer(settings.metrics, workers, skeletons) as scorer:
         for pair in pairs:
@@ -140,7 +143,9 @@ def evaluate(
                     outcome = Outcome(pair, done_before=True)
                 else:
                     for answer in _ask(model, todo, settings, clock):
-                        asked[answer.key] = answer.about(settings)
+                        if todo.ignored is not None:
+                            answer.logits[todo.ignored] = _NOTHING
+                        asked[answer.key] = answer.about(settings, todo.data)
                         start = perf_counter()
                         scorer.submit(answer.key, answer.found, _map(answer.logits, settings), answer.truth)
                         clock.wait += perf_counter() - start
@@ -162,10 +167,13 @@ def evaluate(
 class _Todo:
     """An opened picture with what is still to be asked: prompt and true mask, in the frame and outside it.
 
+    ``ignored`` are pixels (H, W) that count neither as found nor as missed, ``data`` is the digest of the files,
     ``broken`` says of which objects nothing can be asked, and why.
     """
 
     frame: Frame
+    ignored: np.ndarray | None
+    data: str
     asked: list[tuple[Key, Protocol, Prompts, np.ndarray, np.ndarray]]
     broken: list[str]
 
@@ -176,6 +184,7 @@ class _Asked(NamedTuple):
     seconds: float
     clicks: dict[str, float]
     detection: Detection | None
+    data: str
 
 
 @dataclass(frozen=True)
@@ -194,11 +203,11 @@ class _Answer:
         mask: np.ndarray = self.logits > 0
         return mask
 
-    def about(self, settings: Settings) -> _Asked:
+    def about(self, settings: Settings, data: str) -> _Asked:
         detection = None
         if settings.precision:
             detection = Detection(self.score, encode_mask(self.found), encode_mask(self.truth))
-        return _Asked(self.seconds, self.clicks, detection)
+        return _Asked(self.seconds, self.clicks, detection, data)
 
 
 def _open(pair: Pair, protocols: Sequence[Protocol], settings: Settings, store: RowStore, clock: Clock) -> _Todo | None:
@@ -210,15 +219,17 @@ def _open(pair: Pair, protocols: Sequence[Protocol], settings: Settings, store: 
         for target, truth in truths.items()
         for protocol in protocols
     }
-    missing = store.missing(list(keys))
+    data = pair_digest(pair)
+    missing = store.missing(list(keys), data)
     if not missing:
         clock.read += perf_counter() - start
         return None
     image = read_image(pair.image)
     check_same_size(pair, image, next(iter(truths.values())))
+    ignored = _ignored(pair)
     framed = frame(image, settings.resize)
     inside = {target: framed.truth(truth) for target, truth in truths.items()}
-    todo = _Todo(framed, [], [])
+    todo = _Todo(framed, ignored, data, [], [])
     for key in missing:
         protocol, truth = keys[key]
         try:
@@ -234,12 +245,21 @@ def _open(pair: Pair, protocols: Sequence[Protocol], settings: Settings, store: 
 
 
 def true_masks(pair: Pair, settings: Settings) -> dict[str, np.ndarray]:
-    """The true masks (H, W) bool of a picture by target: "" for the whole, or "1", "2" ... for its objects."""
+    """The true masks (H, W) bool of a picture by target: "" for the whole, or "1", "2" ... for its objects.
+
+    Ignored pixels belong to none.
+    """
+    masks = {"": read_mask(pair.mask)}
     if settings.instances and pair.instances:
-        masks = read_instances(pair.instances)
-        if masks:
-            return {str(i): mask for i, mask in enumerate(masks, start=1)}
-    return {"": read_mask(pair.mask)}
+        objects = read_instances(pair.instances)
+        masks = {str(i): mask for i, mask in enumerate(objects, start=1)} or masks
+    ignored = _ignored(pair)
+    return masks if ignored is None else {target: mask & ~ignored for target, mask in masks.items()}
+
+
+def _ignored(pair: Pair) -> np.ndarray | None:
+    """Pixels (H, W) bool that are neither object nor background."""
+    return None if pair.ignore is None else read_mask(pair.ignore)
 
 
 def _ask(model: PromptableModel, todo: _Todo, settings: Settings, clock: Clock) -> Iterator[_Answer]:
@@ -265,13 +285,13 @@ def _ask(model: PromptableModel, todo: _Todo, settings: Settings, clock: Clock) 
     for key, protocol, _, inside, truth in todo.asked:
         if protocol.kind == "clicks":
             start = perf_counter()
-            found, score, clicks = _click(model, features, todo.frame, inside, protocol.count)
+            found, score, clicks = _click(model, features, todo, inside, protocol.count)
             clock.decode += perf_counter() - start
             yield _Answer(key, found, truth, score, perf_counter() - start, clicks)
 
 
 def _click(
-    model: PromptableModel, features: ImageFeatures, view: Frame, truth: np.ndarray, limit: int
+    model: PromptableModel, features: ImageFeatures, todo: _Todo, truth: np.ndarray, limit: int
 ) -> tuple[np.ndarray, float, dict[str, float]]:
     """Corrects a mask click by click until its IoU reaches the highest of ``NOC`` or the limit.
 
@@ -280,6 +300,7 @@ def _click(
         limit where it is not reached.
     """
     found = np.zeros_like(truth)
+    counted = True if todo.ignored is None else ~todo.frame.truth(todo.ignored)
     clicks: list[Any] = []
     reached = dict.fromkeys(NOC, limit)
     output = None
@@ -288,7 +309,7 @@ def _click(
         points = np.array([[(c.x, c.y) for c in clicks]], np.float32)
         labels = np.array([[c.label for c in clicks]])
         output = model.decode(features, [Prompts(points=points, labels=labels)], [0])
-        found = (maps_to_original(output.mask_logits.float(), features.geometry[0])[0] > 0).cpu().numpy()
+        found = (maps_to_original(output.mask_logits.float(), features.geometry[0])[0] > 0).cpu().numpy() & counted
         score = iou(found, truth)
         for target in NOC:
             if score >= target:
@@ -297,7 +318,7 @@ def _click(
             break
     if output is None:
         raise DataError("the true mask is empty, there is nothing to click on")
-    logits = view.masks_back(output.mask_logits, features)[0].cpu().numpy()
+    logits = todo.frame.masks_back(output.mask_logits, features)[0].cpu().numpy()
     return logits, float(output.scores[0]), {f"noc{t * 100:.0f}": n for t, n in reached.items()}
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vns_sam.data.pairs import Pair
+from vns_sam.data.pairs import Pair, pair_digest
 from vns_sam.data.scenes import Scene
 from vns_sam.dis.config import Choice
 from vns_sam.dis.model import coarse_logits
@@ -41,9 +41,7 @@ class CoarseCache:
 
     def path(self, pair: Pair, number: int) -> Path:
         """The file with the masks of one pair by first stage ``number``."""
-        digest = hashlib.sha256(f"{self.prints[number]} {self.side}".encode())
-        for file in (pair.image, pair.mask, pair.instances):
-            digest.update(b"none" if file is None else hashlib.sha256(file.read_bytes()).digest())
+        digest = hashlib.sha256(f"{self.prints[number]} {self.side} {pair_digest(pair)}".encode())
         return self.folder / f"{digest.hexdigest()[:32]}.npz"
 
     def read(self, pair: Pair, number: int) -> np.ndarray:

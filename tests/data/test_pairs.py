@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vns_sam.data.pairs import find_pairs, has_split, is_set, read_instances, read_mask
+from vns_sam.data.pairs import FOLDERS, find_pairs, has_split, is_set, read_instances, read_mask
 from vns_sam.errors import DataError
 
 TRUTH = np.array([[0, 1, 1], [0, 0, 1]], bool)
@@ -83,7 +83,7 @@ def test_broken_pairs_are_gathered_where_asked_for(root: Path) -> None:
     assert "mask in" in broken["a"]
 
 
-@pytest.mark.parametrize("names", [("im", "gt"), ("images", "masks_max255")])
+@pytest.mark.parametrize("names", FOLDERS)
 def test_sets_with_other_folder_names(root: Path, names: tuple[str, str]) -> None:
     stems = [pair.stem for pair in find_pairs(root)]
     for old, new in zip(("images", "masks"), names, strict=True):

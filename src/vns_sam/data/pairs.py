@@ -28,8 +28,16 @@ from vns_sam.images.read import DECODER_ERRORS, EXTENSIONS, one_line
 MASK_THRESHOLD = 127
 """A pixel is object where its gray value is above this."""
 
-FOLDERS = (("images", "masks"), ("im", "gt"), ("images", "masks_max255"))
-"""Folders of pictures and masks: the house's names, DIS5K's, and those of HRSOD in HQSeg-44K."""
+FOLDERS = (
+    ("images", "masks"),
+    ("im", "gt"),
+    ("images", "masks_max255"),
+    ("Imgs", "GT"),
+    ("Image", "GT_Object"),
+    ("image", "mask"),
+)
+"""Folders of pictures and masks: the house's names, DIS5K's, those of HRSOD in HQSeg-44K, of the camouflage sets (CAMO,
+CHAMELEON, COD10K and NC4K as they are tested on), of COD10K itself, and of the glass sets (GDD, GSD)."""
 
 LAYOUT_HINT = "a data set is a folder with images/<stem>.jpg and masks/<stem>.png; see docs/data.md"
 

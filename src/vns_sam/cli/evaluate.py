@@ -2,8 +2,8 @@
 
 vns-sam evaluate vns-sam-tiny --data data/camo data/kvasir_seg
 vns-sam evaluate sam-tiny vns-sam-tiny --data data --prompt box noise-box points --out report --figures 8
-vns-sam evaluate runs/dis_sam_tiny/model --suite dis5k --data DIS5K --out report
-vns-sam evaluate runs/ws_sam_tiny/model --data data/camo      a WS-SAM, which takes no prompt
+vns-sam evaluate dis-sam-tiny --suite dis5k --data DIS5K --out report
+vns-sam evaluate ws-sam-tiny --data data/camo      a WS-SAM, which takes no prompt
 vns-sam evaluate --compare report/report.json:sam-tiny report/report.json:vns-sam-tiny
 
 Started again with the same --out it goes on where it stopped. Several processes share the pictures:

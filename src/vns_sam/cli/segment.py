@@ -5,7 +5,7 @@
   vns-sam segment frog.jpg --box 12 30 90 80 --box 100 20 210 180   two objects
   vns-sam segment bike.jpg --box 12 30 210 180 --refine dis_sam.pth --alpha    a mask to the pixel, its alpha map
   vns-sam segment photos/ --prompts boxes.csv --out masks/          many pictures
-  vns-sam segment frog.jpg --model runs/ws_sam_tiny/model           all that a WS-SAM finds, without a prompt
+  vns-sam segment frog.jpg --model ws-sam-tiny                      all that a WS-SAM finds, without a prompt
 
 Coordinates are pixels of the picture, from its top left corner; boxes are X0 Y0 X1 Y1. All --point belong to
 one object; with one --box they refine that box. The prompts file is CSV, one box a line: name,x0,y0,x1,y1;

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 
 from vns_sam.data.lowlight.unpaired import UnpairedSet, collate_unpaired
 from vns_sam.errors import UsageError
-from vns_sam.images.write import write_image
+from vns_sam.images.write import write_image, write_text
 from vns_sam.training.gan_recipe import GanRecipe, dump_gan_recipe, gan_fields
 from vns_sam.training.loop import Progress
 from vns_sam.training.state import load_state, save_state
@@ -118,8 +118,7 @@ def train_gan(recipe: GanRecipe, progress: Progress = lambda done, total, values
     steps = epoch_steps * (recipe.epochs + recipe.decay_epochs)
     device = torch.accelerator.current_accelerator() or torch.device("cpu")
     run = _start(recipe, device)
-    recipe.out.mkdir(parents=True, exist_ok=True)
-    (recipe.out / "recipe.yaml").write_text(dump_gan_recipe(recipe))
+    write_text(recipe.out / "recipe.yaml", dump_gan_recipe(recipe))
     tracker = Tracker(recipe.out, run.step, tensorboard=recipe.tensorboard)
     losses: dict[str, float] = {}
     for batch in _loader(recipe, samples, run.step, steps):

@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader
 
 from vns_sam.data.training_set import collate
 from vns_sam.errors import MissingExtraError, UsageError
+from vns_sam.images.write import write_text
 from vns_sam.training.ema import Ema
 from vns_sam.training.recipe import Optim, Recipe, dump_recipe, parse_recipe
 from vns_sam.training.state import load_state, save_state
@@ -65,8 +66,7 @@ def train(recipe: Recipe, progress: Progress = lambda done, total, values: None)
     ema = Ema(task, recipe.ema, state.get("ema"))
 
     if main:
-        recipe.out.mkdir(parents=True, exist_ok=True)
-        (recipe.out / "recipe.yaml").write_text(dump_recipe(recipe))
+        write_text(recipe.out / "recipe.yaml", dump_recipe(recipe))
     validator = task.validator(recipe) if main else None
     tracker = Tracker(recipe.out, step, tensorboard=recipe.tensorboard) if main else None
     if validator and step == 0:

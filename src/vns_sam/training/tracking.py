@@ -8,6 +8,7 @@ from typing import Any
 
 from vns_sam.errors import MissingExtraError
 from vns_sam.images.lines import read_lines
+from vns_sam.images.write import write_text
 
 LOG = "log.jsonl"
 
@@ -27,7 +28,7 @@ class Tracker:
     def __init__(self, folder: Path, step: int, *, tensorboard: bool = False) -> None:
         self.path = folder / LOG
         kept = [line for line in read_log(folder) if line["step"] <= step]
-        self.path.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        write_text(self.path, "".join(json.dumps(line) + "\n" for line in kept))
         self.events: Any = None
         if tensorboard:
             try:

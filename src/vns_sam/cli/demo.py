@@ -10,7 +10,7 @@ import argparse
 import json
 from pathlib import Path
 
-from vns_sam.cli.segment import add_model_arguments
+from vns_sam.cli.predictor import add_model_arguments
 
 ASSETS = Path(__file__).parents[1] / "assets"
 

@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from vns_sam.cli.segment import build_predictor
+from vns_sam.cli.predictor import build_predictor
 from vns_sam.errors import DataError, UsageError
 from vns_sam.images.read import find_images
 from vns_sam.images.write import check_writable

@@ -3,7 +3,7 @@
   vns-sam segment frog.jpg --box 12 30 210 180                      one object, by its box
   vns-sam segment frog.jpg --point 120 90 --point 20 20 --label 0   one object, by clicks
   vns-sam segment frog.jpg --box 12 30 90 80 --box 100 20 210 180   two objects
-  vns-sam segment bike.jpg --box 12 30 210 180 --refine dis_sam.pth --alpha    a mask to the pixel, its alpha map
+  vns-sam segment bike.jpg --box 12 30 210 180 --refine dis-sam-tiny --alpha a mask to the pixel, its alpha map
   vns-sam segment photos/ --prompts boxes.csv --out masks/          many pictures
   vns-sam segment frog.jpg --model ws-sam-tiny                      all that a WS-SAM finds, without a prompt
 
@@ -24,13 +24,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vns_sam.cli.predictor import add_model_arguments
 from vns_sam.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from vns_sam.inference.predictor import Predictor
     from vns_sam.prompts.files import PromptTable
 
-DEFAULT_MODEL = "vns-sam-tiny"
 EXAMPLE = "--box X0 Y0 X1 Y1, for example: vns-sam segment frog.jpg --box 12 30 210 180"
 
 
@@ -75,33 +74,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overlay", action=argparse.BooleanOptionalAction, help="default: for one picture only")
     add_model_arguments(parser)
     parser.add_argument("--out", type=Path, metavar="PATH", help="a file, or a folder when it has no suffix")
-
-
-def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options shared with ``demo``."""
-    parser.add_argument("--model", default=DEFAULT_MODEL, help="see: vns-sam models list (default: %(default)s)")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, mps (default: %(default)s)")
-    parser.add_argument(
-        "--refine", metavar="MODEL", help="a DIS-SAM that redraws the masks, such as runs/dis_sam_tiny/model"
-    )
-    parser.add_argument(
-        "--second-look",
-        action=argparse.BooleanOptionalAction,
-        help="ask about small objects once more in a cut-out; default: for models with an input below 1024 pixels; "
-        "a DIS-SAM looks again along uncertain boundaries",
-    )
-
-
-def build_predictor(args: argparse.Namespace) -> Predictor:
-    """The predictor that the options of :func:`add_model_arguments` ask for."""
-    from vns_sam.inference.load import load_model, refine_with
-    from vns_sam.inference.predictor import Predictor
-    from vns_sam.inference.second_look import wants_second_look
-
-    model = load_model(args.model, args.device)
-    if args.refine is not None:
-        model = refine_with(model, args.refine)
-    return Predictor(model, second_look=wants_second_look(model, args.second_look))
 
 
 def run(args: argparse.Namespace) -> int:

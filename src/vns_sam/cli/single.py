@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from vns_sam.cli.segment import build_predictor
+from vns_sam.cli.predictor import build_predictor
 from vns_sam.errors import DataError, UsageError
 from vns_sam.images.overlay import draw_overlay
 from vns_sam.images.read import read_image

@@ -3,7 +3,7 @@
   vns-sam segment frog.jpg --box 12 30 210 180                      one object, by its box
   vns-sam segment frog.jpg --point 120 90 --point 20 20 --label 0   one object, by clicks
   vns-sam segment frog.jpg --box 12 30 90 80 --box 100 20 210 180   two objects
-  vns-sam segment bike.jpg --box 12 30 210 180 --refine dis-sam-tiny --alpha a mask to the pixel, its alpha map
+  vns-sam segment bike.jpg --box 12 30 210 180 --refine dis-sam-tiny    a mask to the pixel; --alpha: its alpha map
   vns-sam segment photos/ --prompts boxes.csv --out masks/          many pictures
   vns-sam segment frog.jpg --model ws-sam-tiny                      all that a WS-SAM finds, without a prompt
 

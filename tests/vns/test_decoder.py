@@ -147,6 +147,18 @@ def test_the_short_way_of_inference_gives_the_same(decoder: VnsMaskDecoder) -> N
 
 
 @torch.no_grad()
+def test_a_threshold_moves_the_final_mask_alone(decoder: VnsMaskDecoder) -> None:
+    given = inputs()
+    full = decoder(**given)
+    decoder.config = replace(decoder.config, mask_threshold=0.5)
+    torch.testing.assert_close(decoder(**given).mask_logits, full.mask_logits)  # what is trained
+    mined = decoder.mine(given.pop("levels"))
+    moved = decoder.decode_final(**given, mined=mined)
+    torch.testing.assert_close(moved.mask_logits, full.mask_logits - 0.5)
+    torch.testing.assert_close(moved.edge_logits, full.edge_logits)
+
+
+@torch.no_grad()
 def test_inference_may_add_sams_own_mask(decoder: VnsMaskDecoder) -> None:
     given = inputs()
     full = decoder(**given)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
@@ -149,7 +147,6 @@ class Run:
         settings = self.suite.settings
         identity: dict[str, Any] = {
             "weights": self.weights,
-            "config": _config_digest(self.model),
             "metrics": list(settings.metrics),
             "resize": settings.resize,
             "seed": self.suite.seed,
@@ -158,13 +155,6 @@ class Run:
             "precision": settings.precision,
         }
         return RowStore(None if self.out is None else self.out / ROWS, self.label, identity, self.shard)
-
-
-def _config_digest(model: PromptableNetwork) -> str:
-    """A digest of a model's configuration, which decides on its answers beside its weights."""
-    config = getattr(model, "config", None)
-    values = {} if config is None else config.to_dict()
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def make_suite(

@@ -7,7 +7,7 @@ import json
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -126,8 +126,11 @@ def read_checkpoint(folder: str | Path, model_type: str) -> tuple[dict[str, Any]
 
 
 def model_digest(model: object) -> str:
-    """A digest of a model's weights; of its name, where it is no PyTorch module and so has none."""
-    digest = hashlib.sha256(str(getattr(model, "name", "")).encode())
+    """A digest of what a model's answers depend on: its name, and the configurations and weights of all its parts."""
+    parts = model.modules() if isinstance(model, nn.Module) else [model]
+    configs = [part.config for part in parts if type(getattr(part, "config", None)).__module__.startswith("vns_sam.")]
+    described = json.dumps([getattr(model, "name", ""), *map(asdict, configs)], sort_keys=True)
+    digest = hashlib.sha256(described.encode())
     if isinstance(model, nn.Module):
         for name, value in sorted(model.state_dict().items()):
             digest.update(name.encode())

@@ -21,6 +21,7 @@ from vns_sam.errors import DataError
 from vns_sam.images.geometry import maps_to_original
 from vns_sam.images.write import atomic_path
 from vns_sam.prompts.slots import tight_box
+from vns_sam.sam.checkpoints import model_digest
 from vns_sam.sam.promptable import PromptableNetwork
 from vns_sam.types import Prompts
 
@@ -108,9 +109,5 @@ def prompt_boxes(model: PromptableNetwork, scene: Scene, choice: Choice) -> np.n
 
 
 def fingerprint(model: PromptableNetwork, choice: Choice) -> str:
-    """A digest of a model's weights and preprocessing, and of which of its masks is taken."""
-    digest = hashlib.sha256(f"{model.name} {model.preprocessing} {choice}".encode())
-    for name, value in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
+    """A digest of a model and of which of its masks is taken."""
+    return f"{model_digest(model)} {model.preprocessing} {choice}"

@@ -28,6 +28,8 @@ class VnsSamConfig:
         head_channels: Width of the supplementary head and of the fusion. 256 in the release; a small model
             takes less, since a 3x3 convolution of that width on the 4g grid is most of a CPU's work.
         sum_with_sam: Whether inference adds SAM's own mask logits to the fused ones, the paper's optional last step.
+        mask_threshold: Logit above which a pixel is object. It is taken off the logits, so that they are cut at 0 like
+            any other model's.
         adapter: Whether SAM's encoder has a trainable adapter (Table V, "+Encoder Adapter").
         mask_prompt: How coarse masks enter SAM's prompt encoder, see ``SamConfig``; the authors train with
             "grey". None keeps what the SAM has.
@@ -42,6 +44,7 @@ class VnsSamConfig:
     inner_channels: int = 96
     head_channels: int = 256
     sum_with_sam: bool = False
+    mask_threshold: float = 0.0
     adapter: bool = False
     mask_prompt: Literal["logits", "grey"] | None = None
     mask_decoder: MaskDecoderConfig = field(default_factory=MaskDecoderConfig)

@@ -180,7 +180,8 @@ class VnsMaskDecoder(AroundSamDecoder):
     ) -> DecoderOutput:
         """The final mask and edge of :meth:`forward` and the score of SAM's mask 0: what inference needs.
 
-        With ``sum_with_sam`` the mask is the sum of the fused logits and SAM's own.
+        With ``sum_with_sam`` the mask is the sum of the fused logits and SAM's own. The configuration's
+        ``mask_threshold`` is taken off.
         """
         _, second = self._attend(image_embeddings, image_pe, sparse, dense, image_index)
         image = _as_map(second.keys, dense.shape[-2:])
@@ -188,7 +189,8 @@ class VnsMaskDecoder(AroundSamDecoder):
         _, mask, edge = self._read_level2(second.tokens, image, upscaled, mined, image_index)
         if self.config.sum_with_sam:
             mask = mask + self.sam.read_masks(second.tokens, upscaled)[:, :1]
-        return DecoderOutput(mask, self.sam.iou_prediction_head(second.tokens[:, 0])[:, 0], edge)
+        scores = self.sam.iou_prediction_head(second.tokens[:, 0])[:, 0]
+        return DecoderOutput(mask - self.config.mask_threshold, scores, edge)
 
     def _own_tokens(self, sparse: torch.Tensor) -> torch.Tensor:
         """IoU token, SAM's mask tokens, VNS tokens, prompt tokens: (P, T, d)."""

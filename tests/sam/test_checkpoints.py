@@ -1,0 +1,38 @@
+"""The digest of a model changes with everything that its answers depend on, in whichever of its parts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from workshop import narrow_sam
+
+from vns_sam.dis.config import DisSamConfig
+from vns_sam.dis.model import DisSamModel
+from vns_sam.sam.checkpoints import model_digest
+from vns_sam.vns.config import VnsSamConfig
+from vns_sam.vns.model import VnsSamModel
+
+
+def test_digest_of_two_stages() -> None:
+    sam = narrow_sam()
+    first = VnsSamModel.from_sam(sam, VnsSamConfig.for_sam(sam.config, inner_channels=8, head_channels=8))
+    model = DisSamModel(DisSamConfig(base="sam", width=1 / 16), first)
+    seen = {model_digest(model)}
+    assert model_digest(model) in seen
+
+    first.decoder.config = replace(first.decoder.config, mask_threshold=0.5)
+    seen.add(model_digest(model))
+    model.config = replace(model.config, cut="otsu")
+    seen.add(model_digest(model))
+    with torch.no_grad():
+        next(model.network.parameters()).add_(1)
+    seen.add(model_digest(model))
+    assert len(seen) == 4
+
+
+def test_digest_of_what_has_no_weights() -> None:
+    class Named:
+        name = "rule"
+
+    assert model_digest(Named()) == model_digest(Named()) != model_digest(object())

@@ -47,6 +47,21 @@ def test_sets_are_found_as_they_were_downloaded(root: Path) -> None:
     assert len(suite.pairs) == 2 + 1 + 2 + 1 + 2 + 1 + 1
 
 
+def test_sets_of_camouflage_polyps_and_glass_are_found_as_they_were_downloaded(tmp_path: Path) -> None:
+    for name in ("CHAMELEON", "CAMO", "COD10K", "NC4K"):
+        rename(write_disks(tmp_path / "TestDataset" / name, 1), "Imgs", "GT")
+    for name in ("CVC-ColonDB", "ETIS-LaribPolypDB"):
+        write_disks(tmp_path / "polyps" / name, 1)
+    for split in ("train", "test"):
+        rename(write_disks(tmp_path / "GDD" / split, 1), "image", "mask")
+    located = locate(find_suite("ws-sam"), [tmp_path])
+    assert list(located.missing) == ["GSD"]
+    assert list(located.groups) == ["camouflage", "polyps"]
+    assert located.folders["ETIS"] == str(tmp_path / "polyps" / "ETIS-LaribPolypDB")
+    assert located.folders["GDD"] == str(tmp_path / "GDD" / "test")
+    assert len(make_suite(located.folders, ["image"], groups=located.groups).pairs) == 7
+
+
 def test_several_roots_and_sets_themselves(root: Path) -> None:
     zero_shot = find_suite("zero-shot")
     folders = [root / "thin_object_detection" / name for name in ("COIFT", "HRSOD", "ThinObject5K")]

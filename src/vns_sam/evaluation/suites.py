@@ -24,7 +24,8 @@ class NamedSuite:
     Attributes:
         title: What it is.
         sets: By the name in the table, where the set may lie: names of folders, each with ``@`` and a list of it where
-            the set is a part of the folder. Case, hyphens and the like do not matter.
+            the set is a part of the folder, or with ``/`` and a folder in it. Case, hyphens and the like do not matter.
+            The last one is the catalog's.
         metrics: What is measured.
         prompts: How the models are asked.
         groups: Means over some sets, by name.
@@ -67,6 +68,12 @@ _ZERO_SHOT = {
     "HRSOD": ("hrsod@test", "HRSOD"),
     "ThinObject5K": ("ThinObject5K-TE", "thinobject5k@test", "thinobject5k"),
 }
+_CAMOUFLAGE = ("CHAMELEON", "CAMO", "COD10K", "NC4K")
+_POLYPS = {
+    "ColonDB": ("cvc_colondb@test", "cvc_colondb"),
+    "ETIS": ("etis@test", "ETIS-LaribPolypDB", "etis"),
+}
+_GLASS = ("GDD", "GSD")
 _SEEN = ("camo", "cod10k", "kvasir_seg", "cvc_clinicdb", "dis_dark", "thin_dark")
 _UNSEEN = ("nc4k", "cvc_colondb", "etis", "cds2k")
 
@@ -93,6 +100,18 @@ SUITES: Mapping[str, NamedSuite] = MappingProxyType(
             prompts=("box", "noise-box", "points"),
             groups={"seen": _SEEN, "unseen": _UNSEEN},
             resize="square",
+        ),
+        "ws-sam": NamedSuite(
+            "WS-SAM: camouflaged objects, polyps and glass, found without a prompt",
+            {
+                **{name: (f"{name}@test", name) for name in _CAMOUFLAGE},
+                **_POLYPS,
+                **{name: (f"{name}/test", f"{name}@test", name) for name in _GLASS},
+            },
+            ("mae", "mean_f", "adaptive_f", "weighted_f", "mean_e", "s"),
+            prompts=("image",),
+            groups={"camouflage": _CAMOUFLAGE, "polyps": tuple(_POLYPS), "glass": _GLASS},
+            by_metric=True,
         ),
     }
 )
@@ -154,8 +173,9 @@ def _folders(root: Path, depth: int) -> list[Path]:
 def _find(places: Sequence[str], below: Mapping[str, Sequence[Path]]) -> str:
     """The first place that holds a set, or ""."""
     for place in places:
-        name, _, split = place.partition("@")
-        for folder in below.get(normalise(name), ()):
+        path, _, split = place.partition("@")
+        name, _, inside = path.partition("/")
+        for folder in (found / inside for found in below.get(normalise(name), ())):
             if has_split(folder, split) if split else is_set(folder):
                 return f"{folder}@{split}" if split else str(folder)
     return ""

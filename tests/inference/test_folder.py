@@ -59,6 +59,9 @@ def test_a_stopped_run_goes_on_where_it_was(run: FolderRun) -> None:
     (run.out / "a_mask.png").unlink()
     third = [o.image for o in segment_folder(Predictor(FakeModel()), run) if not o.skipped]
     assert third == ["a.png", "bad.png"]
+    Image.new("RGB", (32, 24), "red").save(run.folder / "sub" / "c.png")
+    changed = [o.image for o in segment_folder(Predictor(FakeModel()), run) if not o.skipped]
+    assert changed == ["bad.png", "sub/c.png"]
     other = replace(run, prompts={"a.png": {"boxes": [[1, 1, 9, 9]]}})
     assert [o.skipped for o in segment_folder(Predictor(FakeModel()), other)] == [False]
 

@@ -7,7 +7,16 @@ from PIL import Image
 
 from vns_sam.errors import DataError
 from vns_sam.labelling.fusion import Selection, measure
-from vns_sam.labelling.store import LINES, LabelStore, Record, decode_map, encode_map, map_path, write_map
+from vns_sam.labelling.store import (
+    LINES,
+    LabelStore,
+    Record,
+    decode_map,
+    encode_map,
+    map_path,
+    write_map,
+    write_records,
+)
 
 RECORD = Record(
     "a/frog.jpg", "k", map_path("a/frog.jpg"), 4, 5, "scribble", 12, True, 12, 12, 0.05, 0.2, 0.05, 0.3, 0.9
@@ -26,7 +35,7 @@ def test_probabilities_survive_to_half_a_level() -> None:
 
 
 def store(root: Path, *records: Record) -> LabelStore:
-    (root / LINES).write_text("".join(record.line() for record in records))
+    write_records(root / LINES, list(records))
     return LabelStore(root)
 
 
@@ -55,7 +64,9 @@ def test_the_choice_is_made_when_reading(tmp_path: Path) -> None:
 
 
 def test_the_last_line_of_a_picture_counts_and_half_lines_do_not(tmp_path: Path) -> None:
-    (tmp_path / LINES).write_text(RECORD.line() + replace(RECORD, key="new").line() + '\n{"image": "ee')
+    earlier = store(tmp_path, RECORD, replace(RECORD, key="new"))
+    with (earlier.root / LINES).open("a") as lines:
+        lines.write('\n{"image": "ee')
     assert [r.key for r in LabelStore(tmp_path).records.values()] == ["new"]
 
 

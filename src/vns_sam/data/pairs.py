@@ -23,7 +23,7 @@ import numpy as np
 from PIL import Image
 
 from vns_sam.errors import DataError
-from vns_sam.images.read import DECODER_ERRORS, EXTENSIONS, one_line
+from vns_sam.images.read import DECODER_ERRORS, EXTENSIONS, file_digest, one_line
 
 MASK_THRESHOLD = 127
 """A pixel is object where its gray value is above this."""
@@ -153,13 +153,9 @@ def pair_digest(pair: Pair) -> str:
     Raises:
         DataError: A file cannot be read.
     """
-    digest = hashlib.sha256()
-    for path in (pair.image, pair.mask, pair.instances, pair.ignore):
-        try:
-            digest.update(b"none" if path is None else hashlib.sha256(path.read_bytes()).digest())
-        except OSError as error:
-            raise DataError(f"{path}: cannot be read: {one_line(error)}") from None
-    return digest.hexdigest()[:16]
+    files = (pair.image, pair.mask, pair.instances, pair.ignore)
+    digests = " ".join("none" if path is None else file_digest(path) for path in files)
+    return hashlib.sha256(digests.encode()).hexdigest()[:16]
 
 
 def check_same_size(pair: Pair, image: np.ndarray, mask: np.ndarray) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import struct
@@ -99,6 +100,21 @@ def _read_file(path: Path) -> np.ndarray:
             raise DataError(
                 f"{path} is truncated or damaged ({one_line(error)})", hint="copy or download it again"
             ) from None
+
+
+def file_digest(path: Path) -> str:
+    """A digest of a file's bytes, by which a run that goes on tells whether its picture is still the same.
+
+    Raises:
+        DataError: The file is missing, empty or cannot be read.
+    """
+    _check_file(path)
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except PermissionError:
+        raise _unreadable(path) from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({one_line(error)})") from None
 
 
 def _check_file(path: Path) -> None:

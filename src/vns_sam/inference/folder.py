@@ -9,12 +9,13 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from vns_sam.errors import DataError
-from vns_sam.images.lines import read_lines
+from vns_sam.images.lines import LineFile, read_lines
 from vns_sam.images.overlay import draw_overlay
-from vns_sam.images.write import check_writable, write_image, write_json
+from vns_sam.images.read import file_digest
+from vns_sam.images.write import write_image, write_json
 from vns_sam.inference.formats import SUFFIX, Format, merge_coco, write_prediction
 from vns_sam.inference.predictor import Predictor
 from vns_sam.prompts.validate import make_prompts
@@ -72,30 +73,21 @@ def segment_folder(predictor: Predictor, run: FolderRun) -> Iterator[Outcome]:
     """Segments each picture that has prompts, yielding as it goes.
 
     Every finished picture is a line in ``out/manifest.jsonl``. Started again, pictures whose results are
-    there and were made by the same model from the same prompts are skipped. After a COCO run,
+    there and were made by the same model from the same picture and prompts are skipped. After a COCO run,
     ``out/annotations.json`` holds all pictures together.
 
     Raises:
         DataError: ``out`` cannot be written; a picture that fails raises nothing.
     """
     manifest = run.out / MANIFEST
-    check_writable(manifest)
-    run.out.mkdir(parents=True, exist_ok=True)
     done = _read_manifest(manifest)
     asked_of = [model_digest(predictor.model), predictor.second_look]
     outcomes = []
-    with manifest.open("a", encoding="utf-8") as lines:
-        if lines.tell():
-            lines.write("\n")  # a killed run may have left half a line
-        for name, prompts in run.prompts.items():
-            key = _key(asked_of, run, prompts)
-            if _is_done(done.get(name), key, run.out):
-                outcome = Outcome(name, key, tuple(done[name]["outputs"]), skipped=True)
-            else:
-                outcome = _segment(predictor, run, name, key)
-                if not outcome.error:
-                    lines.write(json.dumps(asdict(outcome)) + "\n")
-                    lines.flush()
+    with LineFile(manifest) as lines:
+        for name in run.prompts:
+            outcome = _segment(predictor, run, name, done.get(name), asked_of)
+            if not outcome.error and not outcome.skipped:
+                lines.add(asdict(outcome))
             outcomes.append(outcome)
             yield outcome
     if run.kind == "coco":
@@ -103,9 +95,15 @@ def segment_folder(predictor: Predictor, run: FolderRun) -> Iterator[Outcome]:
         write_json(run.out / COCO_SET, merge_coco(files))
 
 
-def _segment(predictor: Predictor, run: FolderRun, name: str, key: str) -> Outcome:
+def _segment(
+    predictor: Predictor, run: FolderRun, name: str, before: Mapping[str, Any] | None, asked_of: list[Any]
+) -> Outcome:
     start = time.perf_counter()
+    key = ""
     try:
+        key = _key(asked_of, run, name)
+        if _is_done(before, key, run.out):
+            return Outcome(name, key, tuple(before["outputs"]), skipped=True)
         image = predictor.set_image(run.folder / name)
         given = run.prompts[name]
         prompts = make_prompts(*image.shape[:2], **given) if given else None
@@ -128,12 +126,13 @@ def _segment(predictor: Predictor, run: FolderRun, name: str, key: str) -> Outco
     )
 
 
-def _key(asked_of: list[Any], run: FolderRun, prompts: Mapping[str, Any]) -> str:
-    asked = json.dumps([asked_of, run.kind, run.overlay, prompts], sort_keys=True)
+def _key(asked_of: list[Any], run: FolderRun, name: str) -> str:
+    picture = file_digest(run.folder / name)
+    asked = json.dumps([asked_of, run.kind, run.overlay, run.prompts[name], picture], sort_keys=True)
     return hashlib.sha256(asked.encode()).hexdigest()[:16]
 
 
-def _is_done(line: Mapping[str, Any] | None, key: str, out: Path) -> bool:
+def _is_done(line: Mapping[str, Any] | None, key: str, out: Path) -> TypeGuard[Mapping[str, Any]]:
     return line is not None and line["key"] == key and all((out / output).is_file() for output in line["outputs"])
 
 

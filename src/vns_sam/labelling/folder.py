@@ -15,7 +15,8 @@ from typing import Any
 from vns_sam.data.pairs import list_stems, picture_folder
 from vns_sam.data.sparse import SparseLabels
 from vns_sam.errors import DataError, UsageError
-from vns_sam.images.read import find_images, read_image
+from vns_sam.images.lines import LineFile
+from vns_sam.images.read import file_digest, find_images, read_image
 from vns_sam.images.write import check_writable
 from vns_sam.labelling.labeller import FusedLabel, LabelSettings, label_picture
 from vns_sam.labelling.store import LINES, Record, read_records, write_map, write_records
@@ -165,7 +166,6 @@ def label_folder(
         DataError: ``out`` cannot be written; a picture that fails raises nothing.
     """
     lines_path = run.out / LINES
-    run.out.mkdir(parents=True, exist_ok=True)
     earlier = read_records(lines_path)
     labeller = PictureLabeller(model, run, student)
     identity = labeller.identity()
@@ -181,15 +181,12 @@ def label_folder(
         if record is not None and record.key == keys[name] and (run.out / record.map).is_file():
             done[name] = record
             yield Outcome(name, record, skipped=True)
-    with lines_path.open("a", encoding="utf-8") as lines:
-        if lines.tell():
-            lines.write("\n")  # a killed run may have left half a line
+    with LineFile(lines_path) as lines:
         for labelled in mapper(labeller, [name for name in keys if name not in done]):
             outcome = _write(run, keys[labelled.image], labelled, identity)
             if outcome.record is not None:
                 done[outcome.image] = outcome.record
-                lines.write(outcome.record.line())
-                lines.flush()
+                lines.add(asdict(outcome.record))
             yield outcome
     asked = set(run.names)
     others = [record for name, record in earlier.items() if name not in asked]
@@ -245,11 +242,7 @@ def _reason(name: str, error: DataError) -> str:
 
 def _key(run: LabelRun, name: str, identity: list[str]) -> str:
     """Digest of picture, label, models and settings: all that the map depends on."""
-    path = run.folder / name
-    try:
-        picture = hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
+    picture = file_digest(run.folder / name)
     text = json.dumps([picture, identity, run.labels.digest(name), run.settings.as_dict()], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

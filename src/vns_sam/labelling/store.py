@@ -83,10 +83,6 @@ class Record:
         """Whether a selection keeps the picture."""
         return selection.keeps(self.uncertainty, self.believed / self.views)
 
-    def line(self) -> str:
-        """The record as a line of JSON."""
-        return json.dumps(asdict(self), allow_nan=False) + "\n"
-
 
 class LabelStore:
     """Reads what a labelling run has written.
@@ -175,7 +171,7 @@ def write_records(path: Path, records: list[Record]) -> None:
     Raises:
         DataError: The place cannot be written.
     """
-    write_text(path, "".join(record.line() for record in records))
+    write_text(path, "".join(json.dumps(asdict(record), allow_nan=False) + "\n" for record in records))
 
 
 def _lines(path: Path) -> Iterator[Record]:

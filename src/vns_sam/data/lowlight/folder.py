@@ -18,7 +18,7 @@ from vns_sam.data.lowlight.luminance import Luminance, measure
 from vns_sam.data.manifest import check_output, check_outside, extended_manifest, read_manifest, write_manifest
 from vns_sam.data.pairs import picture_folder, set_folders
 from vns_sam.errors import DataError
-from vns_sam.images.read import find_images, one_line, read_image
+from vns_sam.images.read import file_digest, find_images, one_line, read_image
 from vns_sam.images.write import atomic_path, link_or_copy, write_text
 from vns_sam.metrics.workers import map_in_processes
 
@@ -167,8 +167,11 @@ def _darken(darkener: Darkener, source: Path, out: Path, planned: Outcome) -> Ou
 
 
 def _key(darkener: Darkener, path: Path) -> str:
-    size = path.stat().st_size if path.is_file() else 0  # a dangling link is told when it is read
-    asked = json.dumps([darkener.identity, size], sort_keys=True)
+    try:
+        picture = file_digest(path)
+    except DataError:
+        picture = ""  # told when it is read
+    asked = json.dumps([darkener.identity, picture], sort_keys=True)
     return hashlib.sha256(asked.encode()).hexdigest()[:16]
 
 

@@ -128,7 +128,8 @@ def read_checkpoint(folder: str | Path, model_type: str) -> tuple[dict[str, Any]
 def model_digest(model: object) -> str:
     """A digest of what a model's answers depend on: its name, and the configurations and weights of all its parts."""
     parts = model.modules() if isinstance(model, nn.Module) else [model]
-    configs = [part.config for part in parts if type(getattr(part, "config", None)).__module__.startswith("vns_sam.")]
+    found = (getattr(part, "config", None) for part in parts)
+    configs: list[Any] = [config for config in found if type(config).__module__.startswith("vns_sam.")]
     described = json.dumps([getattr(model, "name", ""), *map(asdict, configs)], sort_keys=True)
     digest = hashlib.sha256(described.encode())
     if isinstance(model, nn.Module):

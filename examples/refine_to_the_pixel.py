@@ -12,7 +12,7 @@ from vns_sam.prompts.slots import tight_box
 
 SEED = 2
 
-moth = read_image("docs/moth.jpg")
+moth = read_image(Path(vns_sam.__file__).parent / "assets" / "demo.jpg")
 scene = lay_thin(moth, moth[::-1], np.random.default_rng(SEED))
 if scene is None:
     raise SystemExit("nothing of that structure is visible, take another seed")

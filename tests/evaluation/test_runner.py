@@ -192,7 +192,7 @@ def test_rows_of_another_configuration_are_refused(disks: Path, tmp_path: Path) 
     suite.run(model, "narrow", tmp_path)
     suite.run(model, "narrow", tmp_path)
     model.config = replace(model.config, mask_prompt="grey")
-    with pytest.raises(UsageError, match="with config"):
+    with pytest.raises(UsageError, match="with model"):
         suite.run(model, "narrow", tmp_path)
 
 

@@ -26,7 +26,7 @@ class ModelResult:
 
     Attributes:
         label: What it is called.
-        weights: Digest of its weights.
+        weights: Digest of its weights and configurations.
         rows: One for each object and prompt.
         skipped: Broken pictures as set/stem, with the reason.
         seconds: Where the time went.

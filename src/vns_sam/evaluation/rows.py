@@ -95,7 +95,7 @@ class RowStore:
     Attributes:
         folder: Where they are, or None to keep them in memory.
         label: What the model is called in the report.
-        identity: What the numbers depend on beside the key: weights, metrics, resize, seed. An entry that is new since
+        identity: What the numbers depend on beside the key: model, metrics, resize, seed. An entry that is new since
             the rows were written is not compared.
         shard: Which process this is; each writes a file of its own and reads those of all.
         rows: What is scored.

@@ -146,7 +146,7 @@ class Run:
     def _store(self) -> RowStore:
         settings = self.suite.settings
         identity: dict[str, Any] = {
-            "weights": self.weights,
+            "model": self.weights,
             "metrics": list(settings.metrics),
             "resize": settings.resize,
             "seed": self.suite.seed,

@@ -169,6 +169,19 @@ def test_a_second_look_sees_thin_things(model: DisSamModel) -> None:
     assert wrong[1] < 0.5 * wrong[0]
 
 
+def test_a_second_look_takes_up_the_mask_of_an_unsure_first_one(model: DisSamModel) -> None:
+    model.config = replace(CONFIG, cut="otsu")
+    unsure = CopyMask()
+    unsure.mask_logits = lambda x: CopyMask.mask_logits(unsure, x).clamp(max=-0.7)  # alpha is a third at most
+    model.network = unsure
+    mask = np.zeros((512, 512), bool)
+    mask[100:400, 150:350] = True
+    model.second_look = True
+    matte = model.refine(picture(512, 512), mask)
+    assert min(float(seen[:, 3].max()) for seen in unsure.seen) == 1
+    assert ((matte.logits > 0) != mask).mean() < 0.02
+
+
 def test_output_is_stretched_if_asked(model: DisSamModel) -> None:
     model.network.mask_logits = lambda x: x[:, 3:4] - 3.0
     mask = np.zeros((96, 128), bool)

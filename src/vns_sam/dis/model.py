@@ -161,10 +161,10 @@ class DisSamModel(PromptableNetwork):
         side = int(self.config.image_size / LEAST_GAIN)
         if not self.second_look or max(window.shape) <= side:
             return alpha
-        doubt = uncertainty(alpha, mask, max(8, round(0.03 * max(window.shape))))
+        found = alpha > threshold(alpha, self.config.cut)
+        doubt = uncertainty(alpha, found, mask, max(8, round(0.03 * max(window.shape))))
         side = max(side, max(window.shape) // 4)
         fusion = Fusion(alpha, doubt)
-        found = alpha > 0.5
         for part in boundary_windows(doubt, side, MOST_WINDOWS):
             fusion.add(part, self._look(image, found, box, part))
         return fusion.finish()

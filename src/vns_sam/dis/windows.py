@@ -60,11 +60,12 @@ def surroundings(box: np.ndarray, margin: float, height: int, width: int) -> Win
     return Window(min(top, height - 1), max(bottom, top + 1), min(left, width - 1), max(right, left + 1))
 
 
-def uncertainty(alpha: np.ndarray, coarse: np.ndarray, reach: int) -> np.ndarray:
+def uncertainty(alpha: np.ndarray, found: np.ndarray, coarse: np.ndarray, reach: int) -> np.ndarray:
     """Where a closer look may change the first one.
 
     Args:
         alpha: (H, W) float32, the first look.
+        found: (H, W) bool, the mask that alpha was cut to.
         coarse: (H, W) bool, the mask that it refined.
         reach: Pixels.
 
@@ -72,10 +73,9 @@ def uncertainty(alpha: np.ndarray, coarse: np.ndarray, reach: int) -> np.ndarray
         (H, W) float32: 1 within half of ``reach`` of the mask's rim, of alpha that is neither high nor low, and of
         pixels where the first look contradicts the coarse mask, falling to 0 at ``reach``.
     """
-    mask = alpha > 0.5
     kernel = np.ones((3, 3), np.uint8)
-    rim = cv2.dilate(mask.astype(np.uint8), kernel) != cv2.erode(mask.astype(np.uint8), kernel)
-    seeds = rim | ((alpha > UNCERTAIN[0]) & (alpha < UNCERTAIN[1])) | (mask != coarse)
+    rim = cv2.dilate(found.astype(np.uint8), kernel) != cv2.erode(found.astype(np.uint8), kernel)
+    seeds = rim | ((alpha > UNCERTAIN[0]) & (alpha < UNCERTAIN[1])) | (found != coarse)
     if not seeds.any():
         return np.zeros(alpha.shape, np.float32)
     distance: np.ndarray = cv2.distanceTransform((~seeds).astype(np.uint8), cv2.DIST_L2, 3)

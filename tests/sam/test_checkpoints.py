@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from workshop import narrow_sam
@@ -29,6 +30,14 @@ def test_digest_of_two_stages() -> None:
         next(model.network.parameters()).add_(1)
     seen.add(model_digest(model))
     assert len(seen) == 4
+
+
+def test_weights_are_as_readable_as_any_new_file(tmp_path: Path) -> None:
+    narrow_sam().save_pretrained(tmp_path / "model")
+    (tmp_path / "new").touch()
+    modes = {path.stat().st_mode for path in [*(tmp_path / "model").iterdir(), tmp_path / "new"]}
+    assert len(modes) == 1
+    assert {path.name for path in (tmp_path / "model").iterdir()} == {"config.json", "model.safetensors"}
 
 
 def test_digest_of_what_has_no_weights() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from vns_sam.errors import CheckpointError
+from vns_sam.images.write import atomic_path, write_text
 
 logger = logging.getLogger(__name__)
 
@@ -73,19 +73,20 @@ def load_weights(model: nn.Module, state: Mapping[str, torch.Tensor], origin: st
 def write_checkpoint(
     folder: str | Path, config: Mapping[str, Any], state: Mapping[str, torch.Tensor], dtype: torch.dtype
 ) -> None:
-    """Writes a model's folder, each file atomically; floating tensors are stored as ``dtype``."""
+    """Writes a model's folder, each file atomically; floating tensors are stored as ``dtype``.
+
+    Raises:
+        DataError: The place cannot be written.
+    """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     stored = {
         key: (value.to(dtype) if value.is_floating_point() else value).detach().cpu().contiguous().clone()
         for key, value in state.items()
     }
-    part = folder / (WEIGHTS + ".part")
-    save_file(stored, part)
-    os.replace(part, folder / WEIGHTS)
-    part = folder / (CONFIG + ".part")
-    part.write_text(json.dumps(config, indent=2) + "\n")
-    os.replace(part, folder / CONFIG)
+    write_text(folder / CONFIG, json.dumps(config, indent=2) + "\n")
+    with atomic_path(folder / WEIGHTS) as part:
+        save_file(stored, part)
+        part.chmod((folder / CONFIG).stat().st_mode)  # safetensors would keep other users of the machine out
 
 
 def read_config(folder: str | Path) -> dict[str, Any]:

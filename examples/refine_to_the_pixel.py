@@ -16,7 +16,7 @@ moth = read_image(Path(vns_sam.__file__).parent / "assets" / "demo.jpg")
 scene = lay_thin(moth, moth[::-1], np.random.default_rng(SEED))
 if scene is None:
     raise SystemExit("nothing of that structure is visible, take another seed")
-box = [[float(value) for value in tight_box(scene.masks[0])]]
+box = tight_box(scene.masks[0])[None]
 
 coarse = vns_sam.Predictor(vns_sam.load_model("vns-sam-tiny"))
 coarse.set_image(scene.image)
@@ -25,7 +25,7 @@ fine.set_image(scene.image)
 refined = fine.predict(boxes=box)
 assert refined.alpha is not None  # how much of each pixel is object, (P, H, W) in [0, 1]
 
-x0, y0, x1, y1 = (int(value) for value in box[0])
+x0, y0, x1, y1 = box[0].astype(int)
 at = np.s_[max(0, y0 - 30) : y1 + 30, max(0, x0 - 30) : x1 + 30]
 maps = [coarse.predict(boxes=box).masks[0], refined.masks[0], refined.alpha[0]]
 greys = [np.repeat((np.asarray(m, np.float32) * 255).astype(np.uint8)[..., None], 3, axis=2) for m in maps]

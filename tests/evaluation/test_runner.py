@@ -125,6 +125,14 @@ def test_ignored_pixels_do_not_count(tmp_path: Path, prompt: str, resize: Resize
     assert row.scores.values.get("noc85", 1) == 1
 
 
+def test_ignored_pixels_of_another_size_are_told(tmp_path: Path) -> None:
+    folder = write_disks(tmp_path / "disks", 1)
+    (folder / "masks_ignore").mkdir()
+    cv2.imwrite(str(folder / "masks_ignore" / "000.png"), np.zeros((5, 5), np.uint8))
+    with pytest.raises(DataError, match=r"masks_ignore/000.png: expected the size of its mask, 64 x 48"):
+        score(Oracle(), find_pairs(folder))
+
+
 def test_a_changed_mask_is_measured_again(tmp_path: Path) -> None:
     folder = write_disks(tmp_path / "disks", 2)
     store = RowStore(tmp_path / "rows", "fake", {})

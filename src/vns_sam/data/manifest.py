@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -10,8 +9,8 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from vns_sam.errors import DataError, UsageError
-from vns_sam.images.lines import LineFile, read_lines
-from vns_sam.images.write import check_writable, write_text
+from vns_sam.images.lines import LineFile, read_lines, write_lines
+from vns_sam.images.write import check_writable
 
 MANIFEST = "manifest.jsonl"
 _OF_THIS_RUN = ("error", "skipped")
@@ -86,8 +85,7 @@ def write_manifest(out: Path, outcomes: Iterable[Outcome]) -> None:
     Raises:
         DataError: It cannot be written.
     """
-    lines = (json.dumps(_kept(outcome)) + "\n" for outcome in outcomes if not outcome.error)
-    write_text(out / MANIFEST, "".join(lines))
+    write_lines(out / MANIFEST, (_kept(outcome) for outcome in outcomes if not outcome.error))
 
 
 def _kept(outcome: Any) -> dict[str, Any]:

@@ -106,7 +106,8 @@ def _case(
 ) -> Case:
     """Predicts one object once more, in the frame that the models see."""
     framed = frame(read_image(pair.image), suite.settings.resize)
-    truth = framed.truth(true_masks(pair, suite.settings)[key.target])
+    truths, _ = true_masks(pair, suite.settings)
+    truth = framed.truth(truths[key.target])
     prompt = draw_prompt(truth, protocol, key.name)
     found: dict[str, np.ndarray] = {}
     edges: dict[str, np.ndarray] = {}

@@ -213,7 +213,7 @@ class _Answer:
 def _open(pair: Pair, protocols: Sequence[Protocol], settings: Settings, store: RowStore, clock: Clock) -> _Todo | None:
     """Reads a picture and draws the prompts that have no row yet; None where there is nothing to do."""
     start = perf_counter()
-    truths = true_masks(pair, settings)
+    truths, ignored = true_masks(pair, settings)
     keys = {
         Key(pair.dataset, pair.stem, target, str(protocol)): (protocol, truth)
         for target, truth in truths.items()
@@ -226,7 +226,6 @@ def _open(pair: Pair, protocols: Sequence[Protocol], settings: Settings, store: 
         return None
     image = read_image(pair.image)
     check_same_size(pair, image, next(iter(truths.values())))
-    ignored = _ignored(pair)
     framed = frame(image, settings.resize)
     inside = {target: framed.truth(truth) for target, truth in truths.items()}
     todo = _Todo(framed, ignored, data, [], [])
@@ -244,22 +243,25 @@ def _open(pair: Pair, protocols: Sequence[Protocol], settings: Settings, store: 
     return todo
 
 
-def true_masks(pair: Pair, settings: Settings) -> dict[str, np.ndarray]:
+def true_masks(pair: Pair, settings: Settings) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
     """The true masks (H, W) bool of a picture by target: "" for the whole, or "1", "2" ... for its objects.
 
-    Ignored pixels belong to none.
+    Returns:
+        The masks, and the pixels (H, W) bool that are neither object nor background where the set names them; they
+        belong to no mask.
+
+    Raises:
+        DataError: A file cannot be read, or the ignored pixels have another size than the masks.
     """
-    masks = {"": read_mask(pair.mask)}
-    if settings.instances and pair.instances:
-        objects = read_instances(pair.instances)
-        masks = {str(i): mask for i, mask in enumerate(objects, start=1)} or masks
-    ignored = _ignored(pair)
-    return masks if ignored is None else {target: mask & ~ignored for target, mask in masks.items()}
-
-
-def _ignored(pair: Pair) -> np.ndarray | None:
-    """Pixels (H, W) bool that are neither object nor background."""
-    return None if pair.ignore is None else read_mask(pair.ignore)
+    objects = read_instances(pair.instances) if settings.instances and pair.instances else []
+    masks = {str(i): mask for i, mask in enumerate(objects, start=1)} or {"": read_mask(pair.mask)}
+    if pair.ignore is None:
+        return masks, None
+    ignored = read_mask(pair.ignore)
+    shape = next(iter(masks.values())).shape
+    if ignored.shape != shape:
+        raise DataError(f"{pair.ignore}: expected the size of its mask, {shape[1]} x {shape[0]}, found another")
+    return {target: mask & ~ignored for target, mask in masks.items()}, ignored
 
 
 def _ask(model: PromptableModel, todo: _Todo, settings: Settings, clock: Clock) -> Iterator[_Answer]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from vns_sam.images.write import unwritable
+from vns_sam.images.write import unwritable, write_text
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
@@ -20,11 +20,21 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
         yield line
 
 
+def write_lines(path: Path, lines: Iterable[Mapping[str, Any]], *, allow_nan: bool = True) -> None:
+    """Writes such a file anew, whole or not at all.
+
+    Raises:
+        DataError: It cannot be written.
+    """
+    write_text(path, "".join(json.dumps(line, allow_nan=allow_nan) + "\n" for line in lines))
+
+
 class LineFile:
     """Extends such a file; a line is handed to the system as soon as it is added. A context manager.
 
     Args:
         path: The file; it and its folder are made where they are missing.
+        allow_nan: Whether numbers may be no JSON; else adding them raises ValueError.
 
     Attributes:
         is_new: Whether the file was empty.
@@ -33,8 +43,8 @@ class LineFile:
         DataError: It cannot be written.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, *, allow_nan: bool = True) -> None:
+        self._path, self._allow_nan = path, allow_nan
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = path.open("ab", buffering=0)  # no buffer whose rest would fail once more when it is closed
@@ -56,7 +66,7 @@ class LineFile:
         Raises:
             DataError: The file cannot be written, the disk is full.
         """
-        self._write(json.dumps(line) + "\n")
+        self._write(json.dumps(line, allow_nan=self._allow_nan) + "\n")
 
     def _write(self, text: str) -> None:
         try:

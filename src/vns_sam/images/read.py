@@ -103,14 +103,15 @@ def _read_file(path: Path) -> np.ndarray:
 
 
 def file_digest(path: Path) -> str:
-    """A digest of a file's bytes, by which a run that goes on tells whether its picture is still the same.
+    """The SHA-256 of a file, hexadecimal, by which a run that goes on tells whether its picture is still the same.
 
     Raises:
         DataError: The file is missing, empty or cannot be read.
     """
     _check_file(path)
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except PermissionError:
         raise _unreadable(path) from None
     except OSError as error:

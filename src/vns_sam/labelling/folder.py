@@ -181,7 +181,7 @@ def label_folder(
         if record is not None and record.key == keys[name] and (run.out / record.map).is_file():
             done[name] = record
             yield Outcome(name, record, skipped=True)
-    with LineFile(lines_path) as lines:
+    with LineFile(lines_path, allow_nan=False) as lines:
         for labelled in mapper(labeller, [name for name in keys if name not in done]):
             outcome = _write(run, keys[labelled.image], labelled, identity)
             if outcome.record is not None:

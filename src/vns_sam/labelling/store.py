@@ -10,7 +10,6 @@ Weights and the choice of pictures are made from these when they are read, so li
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
@@ -20,8 +19,8 @@ import numpy as np
 from PIL import Image
 
 from vns_sam.errors import DataError
-from vns_sam.images.lines import read_lines
-from vns_sam.images.write import write_image, write_text
+from vns_sam.images.lines import read_lines, write_lines
+from vns_sam.images.write import write_image
 from vns_sam.labelling.fusion import HIGH, Selection, Uncertainty, measure, pixel_weights
 
 LINES = "labels.jsonl"
@@ -171,7 +170,7 @@ def write_records(path: Path, records: list[Record]) -> None:
     Raises:
         DataError: The place cannot be written.
     """
-    write_text(path, "".join(json.dumps(asdict(record), allow_nan=False) + "\n" for record in records))
+    write_lines(path, map(asdict, records), allow_nan=False)
 
 
 def _lines(path: Path) -> Iterator[Record]:

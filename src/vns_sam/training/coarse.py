@@ -83,15 +83,15 @@ class CoarseCache:
         """
         wanted = {self.path(pair, number): (pair, number) for pair in pairs for number in range(len(models))}
         found = set(self.folder.glob("*.npz"))
-        missing = [entry for path, entry in wanted.items() if path not in found]
+        missing = {path: entry for path, entry in wanted.items() if path not in found}
         stale = len(found - set(wanted))
         logger.info("%d coarse masks at hand, %d to make, %d stale", len(wanted) - len(missing), len(missing), stale)
         scenes: dict[Pair, Scene] = {}
-        for pair, number in missing:
+        for path, (pair, number) in missing.items():
             if pair not in scenes:
                 scenes = {pair: read(pair)}
             masks = prompt_boxes(models[number], scenes[pair], choice)
-            with atomic_path(self.path(pair, number)) as part, part.open("wb") as file:
+            with atomic_path(path) as part, part.open("wb") as file:
                 np.savez_compressed(file, bits=np.packbits(masks), shape=np.array(masks.shape))
         return len(missing)
 

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vns_sam.errors import MissingExtraError
-from vns_sam.images.lines import read_lines
-from vns_sam.images.write import write_text
+from vns_sam.images.lines import read_lines, write_lines
 
 LOG = "log.jsonl"
 
@@ -28,7 +27,7 @@ class Tracker:
     def __init__(self, folder: Path, step: int, *, tensorboard: bool = False) -> None:
         self.path = folder / LOG
         kept = [line for line in read_log(folder) if line["step"] <= step]
-        write_text(self.path, "".join(json.dumps(line) + "\n" for line in kept))
+        write_lines(self.path, kept)
         self.events: Any = None
         if tensorboard:
             try:

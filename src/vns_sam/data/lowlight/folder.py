@@ -7,7 +7,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -111,11 +111,12 @@ def darken_folder(darkener: Darkener, run: DarkenRun, *, workers: int = 0) -> It
         VnsSamError: A process has died.
     """
     earlier = {outcome.source: outcome for outcome in read_manifest(run.out, _remembered)}
-    plan = list(_plan(darkener, run, earlier))
+    plan = list(_plan(darkener, run))
+    before = [earlier.get(name) for name in run.names]
     outcomes: list[Outcome] = []
     darken = partial(_darken, darkener, run.source, run.out)
     with extended_manifest(run.out) as add:
-        for outcome in map_in_processes(darken, plan, workers=workers):
+        for outcome in map_in_processes(darken, plan, before, workers=workers):
             add(outcome)
             if not outcome.error:
                 _remove_other(run, earlier.get(outcome.source), outcome)
@@ -126,27 +127,26 @@ def darken_folder(darkener: Darkener, run: DarkenRun, *, workers: int = 0) -> It
         _copy_rest(run, outcomes)
 
 
-def _plan(darkener: Darkener, run: DarkenRun, earlier: Mapping[str, Outcome]) -> Iterator[Outcome]:
-    """For each picture what is to be done, or what is known already."""
+def _plan(darkener: Darkener, run: DarkenRun) -> Iterator[Outcome]:
+    """For each picture what is to be done."""
     taken: dict[str, str] = {}
     for name in run.names:
         image = str(PurePosixPath(name).with_suffix(darkener.suffix))
-        key = _key(darkener, run.source / name)
         first = taken.setdefault(image.casefold(), name)
-        done = earlier.get(name)
         if first != name:
-            yield Outcome(name, key, error=f"{run.source / name}: a picture of that name was there before, {first}")
-        elif done and (done.key, done.image) == (key, image) and (run.out / image).is_file():
-            yield replace(done, skipped=True)
+            yield Outcome(name, "", error=f"{run.source / name}: a picture of that name was there before, {first}")
         else:
-            yield Outcome(name, key, image, darkener.identity)
+            yield Outcome(name, "", image, darkener.identity)
 
 
-def _darken(darkener: Darkener, source: Path, out: Path, planned: Outcome) -> Outcome:
-    """Reads, darkens and writes one picture, unless it is done or cannot be."""
-    if planned.skipped or planned.error:
+def _darken(darkener: Darkener, source: Path, out: Path, planned: Outcome, before: Outcome | None) -> Outcome:
+    """Reads, darkens and writes one picture, unless an earlier run did or it cannot be."""
+    if planned.error:
         return planned
     start = time.perf_counter()
+    planned = replace(planned, key=_key(darkener, source / planned.source))
+    if before and (before.key, before.image) == (planned.key, planned.image) and (out / planned.image).is_file():
+        return replace(before, skipped=True)
     try:
         image = read_image(source / planned.source)
         dark = darkener(image, str(PurePosixPath(planned.source).with_suffix("")))

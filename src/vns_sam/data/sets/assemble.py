@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +14,10 @@ from vns_sam.data.sets.archives import Member
 from vns_sam.data.sets.coco_masks import Annotated, draw_objects
 from vns_sam.data.sets.layouts import Found
 from vns_sam.errors import DataError
-from vns_sam.images.read import EXTENSIONS, read_image
+from vns_sam.images.read import EXTENSIONS, file_digest, read_image
 from vns_sam.images.write import atomic_path
 
 LOSSLESS = ".png"
-_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -88,26 +86,10 @@ def assemble(folder: Path, found: Found, split: str) -> Assembled:
         found.stem,
         split,
         image.relative_to(folder).as_posix(),
-        sha256(image),
+        file_digest(image),
         mask.relative_to(folder).as_posix(),
-        sha256(mask),
+        file_digest(mask),
     )
-
-
-def sha256(path: Path) -> str:
-    """Digest of a file, hexadecimal.
-
-    Raises:
-        DataError: It cannot be read.
-    """
-    digest = hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            while block := file.read(_BLOCK):
-                digest.update(block)
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror})", hint="check the folder") from None
-    return digest.hexdigest()
 
 
 def _put_mask(mask: Member, part: Path, shape: tuple[int, ...], image_label: str) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
 from vns_sam.data import defects
-from vns_sam.data.defects import SMALLEST, scar
+from vns_sam.data.defects import SMALLEST, crack, scar
 from vns_sam.data.scenes import Scene
 
 
@@ -48,3 +49,18 @@ def test_same_generator_same_defect() -> None:
     assert second is not None
     assert np.array_equal(first.image, second.image)
     assert np.array_equal(first.masks, second.masks)
+
+
+def test_cracks_are_fine_and_darker_or_lighter_than_the_ground() -> None:
+    scenes = [scene for seed in range(40) if (scene := crack(picture(448, 448), np.random.default_rng(seed)))]
+    assert len(scenes) > 20
+    darker = 0
+    for scene in scenes:
+        mask = scene.masks[0]
+        assert mask.mean() < 0.1
+        away = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 5)[mask].mean()
+        assert 2 <= 4 * away <= 10
+        inside, outside = scene.image[mask].mean(), scene.image[~mask].mean()
+        assert abs(inside - outside) > 4
+        darker += inside < outside
+    assert 0.5 < darker / len(scenes) < 1

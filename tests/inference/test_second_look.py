@@ -10,6 +10,7 @@ import torch
 from fakes import FakeModel
 from workshop import narrow_sam
 
+from vns_sam.images.windows import Window
 from vns_sam.inference.predictor import Predictor
 from vns_sam.inference.second_look import Crop, look_again, move_into, plan_crops, wants_second_look
 from vns_sam.types import DecoderOutput, ImageFeatures, Prompts
@@ -30,13 +31,13 @@ def picture() -> np.ndarray:
 
 
 def test_crops_are_squares_around_boxes_cut_at_the_rim() -> None:
-    assert list(plan_crops(box(200, 100, 240, 120), nothing())) == [Crop(0, 190, 80, 251, 141)]
-    assert list(plan_crops(box(0, 0, 40, 40), nothing())) == [Crop(0, 0, 0, 51, 51)]
+    assert list(plan_crops(box(200, 100, 240, 120), nothing())) == [Crop(0, Window(80, 141, 190, 251))]
+    assert list(plan_crops(box(0, 0, 40, 40), nothing())) == [Crop(0, Window(0, 51, 0, 51))]
 
 
 def test_small_objects_get_a_crop_of_some_size_and_large_ones_none() -> None:
     (crop,) = plan_crops(box(200, 100, 200, 100), nothing())
-    assert crop.x1 - crop.x0 >= 32
+    assert crop.window.shape[1] >= 32
     assert not list(plan_crops(box(50, 10, 350, 290), nothing()))
 
 
@@ -45,13 +46,13 @@ def test_without_a_box_the_mask_and_the_clicks_tell_where() -> None:
     found[0, 100:121, 200:241] = True
     points, labels = np.array([[[260, 110], [20, 20]]], np.float32), np.array([[1, 0]])
     (crop,) = plan_crops(Prompts(points=points, labels=labels), found)
-    assert (crop.x0 + crop.x1) // 2 == pytest.approx(230, abs=1)
-    assert crop.x0 <= 200 < 260 < crop.x1
+    assert (crop.window.left + crop.window.right) // 2 == pytest.approx(230, abs=1)
+    assert crop.window.left <= 200 < 260 < crop.window.right
     assert not list(plan_crops(Prompts(points=points, labels=labels), nothing()))
 
 
 def test_prompts_move_into_their_crop() -> None:
-    crop = Crop(1, 100, 50, 200, 120)
+    crop = Crop(1, Window(50, 120, 100, 200))
     prompts = Prompts(
         boxes=np.array([[0, 0, 9, 9], [110, 60, 250, 90]], np.float32),
         points=np.array([[[0, 0], [0, 0]], [[150, 60], [20, 60]]], np.float32),
@@ -88,6 +89,61 @@ def test_answers_are_averaged_inside_the_crop_only() -> None:
     assert np.all(logits[0][~inside] == -4)
     assert np.all(logits[1] == -4)
     assert model.encoded == [(61, 61, 3)]
+
+
+def line(thickness: int = 4) -> np.ndarray:
+    """A bar down the middle of the picture, from rim to rim."""
+    found = nothing()
+    found[0, :, 200 : 200 + thickness] = True
+    return found
+
+
+def test_a_thin_object_is_followed_in_windows_that_overlap() -> None:
+    prompts = box(0, 0, WIDTH - 1, HEIGHT - 1)
+    crops = list(plan_crops(prompts, line()))
+    seen = np.zeros((HEIGHT, WIDTH), int)
+    for crop in crops:
+        seen[crop.window.index] += 1
+        assert crop.thin == (200, crop.window.top, 204, crop.window.bottom)
+        assert crop.window.shape == (160, 160)
+    assert seen[line()[0]].min() >= 1
+    assert seen.max() >= 2
+    assert not list(plan_crops(prompts, line(thickness=40)))
+
+
+def test_windows_that_hold_nothing_of_it_are_left_out() -> None:
+    found = line()
+    found[0, 100:104, 200:] = True
+    crops = list(plan_crops(box(0, 0, WIDTH - 1, HEIGHT - 1), found))
+    assert all(found[0][crop.window.index].any() for crop in crops)
+    assert not any(crop.window.right <= 200 for crop in crops)
+
+
+def test_a_thin_object_is_asked_for_by_what_was_found_of_it_within_the_box() -> None:
+    crop = Crop(0, Window(100, 200, 100, 200), thin=(150, 100, 160, 200))
+    (boxes,) = (move_into(box(0, 120, 155, 400), crop).boxes,)
+    assert boxes is not None
+    assert boxes.tolist() == [[50, 20, 55, 99]]
+    away = box(0, 0, 120, 120)
+    assert move_into(away, crop).boxes.tolist() == [[0, 0, 20, 20]]  # type: ignore[union-attr]
+    points = Prompts(points=np.array([[[155, 110]]], np.float32), labels=np.array([[1]]))
+    near, far = move_into(points, crop), move_into(points, Crop(0, Window(150, 250, 100, 200), (150, 150, 160, 250)))
+    assert near.points is not None
+    assert near.points.tolist() == [[[55, 10]]]
+    assert far.points is None
+    assert far.boxes is not None
+
+
+def test_windows_replace_the_first_answer_to_a_thin_object() -> None:
+    logits = np.where(line(), 6.0, -4.0).astype(np.float32)
+    edges = np.full_like(logits, 0.25)
+    look_again(Constant(), picture(), box(0, 0, WIDTH - 1, HEIGHT - 1), logits, edges)
+    inside = np.zeros((HEIGHT, WIDTH), bool)
+    for crop in plan_crops(box(0, 0, WIDTH - 1, HEIGHT - 1), line()):
+        inside[crop.window.index] = True
+    assert np.allclose(logits[0][inside], 1)
+    assert np.all(logits[0][~inside] == -4)
+    assert np.all(edges == 0.25)
 
 
 def test_objects_do_not_depend_on_their_company() -> None:

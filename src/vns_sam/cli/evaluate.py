@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="keep the aspect (default), or squash to 1024 x 1024 as the authors do",
     )
     parser.add_argument("--instances", action="store_true", help="ask for each object of masks_instance/ by itself")
-    parser.add_argument("--second-look", action="store_true", help="ask about small objects once more in a cut-out")
+    parser.add_argument("--second-look", action="store_true", help="look again, closer, at small and thin objects")
     parser.add_argument("--seed", type=at_least(0), default=0, help="of the drawn prompts (0)")
     parser.add_argument("--limit", type=at_least(1), default=ALL, help="pictures of each set at most")
     parser.add_argument("--group", action="append", default=[], metavar="NAME=SET,SET", help="a mean over some sets")

@@ -19,7 +19,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--second-look",
         action=argparse.BooleanOptionalAction,
-        help="ask about small objects once more in a cut-out; default: for models with an input below 1024 pixels; "
+        help="look again, closer, at small and thin objects; default: for models with an input below 1024 pixels; "
         "a DIS-SAM looks again along uncertain boundaries",
     )
 

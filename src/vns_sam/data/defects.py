@@ -41,6 +41,38 @@ def scar(image: np.ndarray, rng: np.random.Generator) -> Scene | None:
     return Scene(np.clip(mixed, 0, 255).astype(np.uint8), shape[None])
 
 
+def crack(image: np.ndarray, rng: np.random.Generator) -> Scene | None:
+    """Makes rough ground of a part of a picture, as roads and walls are, and runs fine cracks across it.
+
+    Args:
+        image: (H, W, 3) uint8 RGB, at least 64 pixels a side.
+        rng: Source of all choices.
+
+    Returns:
+        A scene of the picture's size with the cracks, two to five pixels wide, as its only object, or None where they
+        would hardly show.
+    """
+    height, width = image.shape[:2]
+    surface = _surface(image, rng)
+    middle = surface.mean(axis=(0, 1))
+    noise = rng.standard_normal((height, width), dtype=np.float32)
+    grain: np.ndarray = cv2.GaussianBlur(noise, (0, 0), float(rng.uniform(0.4, 1.5)))
+    ground = middle + (surface - middle) * rng.uniform(0.02, 0.5)
+    ground += (grain / grain.std() * rng.uniform(2, 14))[..., None]
+    shape = np.zeros((height, width), bool)
+    for _ in range(int(rng.integers(1, 4))):
+        shape |= _crack(height, width, rng, pieces=(30, 90), bend=0.4)
+    if shape.sum() < SMALLEST:
+        return None
+    alpha = cv2.GaussianBlur(shape.astype(np.float32), (0, 0), float(rng.uniform(0.4, 1.0)))[..., None]
+    depth = rng.uniform(0.25, 0.9) * cv2.GaussianBlur(rng.random((height, width), dtype=np.float32), (0, 0), 6)
+    towards = np.float32(rng.choice([rng.uniform(0, 50), 255], p=(0.85, 0.15)))
+    mixed = ground + (towards - ground) * alpha * (depth + 0.3)[..., None]
+    if np.abs(mixed - ground).mean(axis=2)[shape].mean() < 8:
+        return None
+    return Scene(np.clip(mixed, 0, 255).astype(np.uint8), shape[None])
+
+
 def _surface(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A fifth to all of the picture, enlarged to its size and half of the time grey: (H, W, 3) float32."""
     height, width = image.shape[:2]
@@ -101,17 +133,21 @@ def _scratches(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
     return canvas.astype(bool)
 
 
-def _crack(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
-    """A wandering line, sometimes with branches."""
+def _crack(
+    height: int, width: int, rng: np.random.Generator, pieces: tuple[int, int] = (8, 40), bend: float = 0.35
+) -> np.ndarray:
+    """A wandering line of some pieces, each a 40th of the longer side, that turns by ``bend`` from one to the next;
+    sometimes with branches.
+    """
     canvas = np.zeros((height, width), np.uint8)
     side = max(height, width)
     step = side / 40
-    starts = [(rng.uniform(0.1, 0.9, 2) * (width, height), rng.uniform(0, 2 * np.pi), int(rng.integers(8, 40)))]
+    starts = [(rng.uniform(0.1, 0.9, 2) * (width, height), rng.uniform(0, 2 * np.pi), int(rng.integers(*pieces)))]
     thickness = int(rng.integers(2, max(3, side // 90) + 1))
     while starts:
         point, angle, length = starts.pop()
         for left in range(length, 0, -1):
-            angle += rng.normal(0, 0.35)
+            angle += rng.normal(0, bend)
             following = point + step * np.array([np.cos(angle), np.sin(angle)])
             cv2.line(canvas, point.astype(int).tolist(), following.astype(int).tolist(), 1, thickness)
             point = following

@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import Field
 from torch.utils.data import Dataset
 
-from vns_sam.data.defects import scar
+from vns_sam.data.defects import crack, scar
 from vns_sam.data.edges import edge_target
 from vns_sam.data.memory import Memory
 from vns_sam.data.pairs import Pair, check_same_size, find_pairs, read_instances, read_mask
@@ -41,6 +41,8 @@ class SceneMix:
     """The picture is darkened as by a camera at night."""
     defect: float = 0.0
     """A part of the picture becomes a surface with a scratch, crack or patch, the object asked for."""
+    crack: float = 0.0
+    """A part of the picture becomes rough ground with fine cracks across it, the object asked for."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,9 @@ class TrainingSet(Dataset[dict[str, np.ndarray]]):
                 if donor.masks[0].sum() >= 64:
                     scene = paste(scene, donor, 0, rng)
             if name not in self.data.plain:
-                if rng.random() < self.data.mix.defect:
+                if self.data.mix.crack and rng.random() < self.data.mix.crack:
+                    scene = crack(scene.image, rng) or scene
+                elif rng.random() < self.data.mix.defect:
                     scene = scar(scene.image, rng) or scene
                 elif rng.random() < self.data.mix.camouflage:
                     scene = camouflage(scene, 0, rng)

@@ -16,9 +16,10 @@ from vns_sam.dis.channels import LARGEST_SIDE, box_channel, colour_channels, mas
 from vns_sam.dis.config import MODEL_TYPE, Choice, DisSamConfig
 from vns_sam.dis.isnet import IsNet
 from vns_sam.dis.mattes import stretch, threshold, to_picture
-from vns_sam.dis.windows import Fusion, Window, boundary_windows, surroundings, uncertainty, whole
+from vns_sam.dis.windows import Fusion, boundary_windows, surroundings, uncertainty
 from vns_sam.errors import PromptError, UsageError
 from vns_sam.images.geometry import maps_to_original
+from vns_sam.images.windows import Window, whole
 from vns_sam.sam.checkpoints import load_weights, read_checkpoint, write_checkpoint
 from vns_sam.sam.promptable import PromptableNetwork
 from vns_sam.types import DecoderOutput, Geometry, ImageFeatures, Matte, PromptableModel, PromptBatch, Prompts

@@ -1,54 +1,16 @@
-"""Which parts of a picture IS-Net looks at, and how the answers become one map.
-
-Windows are (top, bottom, left, right) in pixels of the picture, ends exclusive.
-"""
+"""Which parts of a picture IS-Net looks at, and how the answers become one map."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
+from vns_sam.images.windows import Window, grid, whole
+
 UNCERTAIN = (0.05, 0.95)
 """Alpha between these is uncertain."""
-
-
-@dataclass(frozen=True)
-class Window:
-    """A part of a picture.
-
-    Attributes:
-        top, bottom: Rows, the end exclusive.
-        left, right: Columns, the end exclusive.
-    """
-
-    top: int
-    bottom: int
-    left: int
-    right: int
-
-    @property
-    def index(self) -> tuple[slice, slice]:
-        """The pixels, as an index of (H, W)."""
-        return slice(self.top, self.bottom), slice(self.left, self.right)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Height and width."""
-        return self.bottom - self.top, self.right - self.left
-
-    def move(self, box: np.ndarray) -> np.ndarray:
-        """A box X0 Y0 X1 Y1 of the picture in the window's own pixels, clipped to it."""
-        moved = box - np.array([self.left, self.top, self.left, self.top], np.float32)
-        return moved.clip(0, np.array([self.shape[1], self.shape[0]] * 2, np.float32))
-
-
-def whole(height: int, width: int) -> Window:
-    """The whole picture."""
-    return Window(0, height, 0, width)
 
 
 def surroundings(box: np.ndarray, margin: float, height: int, width: int) -> Window:
@@ -90,21 +52,9 @@ def boundary_windows(doubt: np.ndarray, side: int, limit: int) -> list[Window]:
         side: Of the windows in pixels, smaller at a picture that is smaller; neighbours share half of it.
         limit: Windows at most; those with most doubt are taken.
     """
-    found = [(float(doubt[window.index].sum()), window) for window in _grid(doubt.shape, side)]
+    found = [(float(doubt[window.index].sum()), window) for window in grid(whole(*doubt.shape), side, 0.5)]
     ranked = sorted((pair for pair in found if pair[0] > 0), key=lambda pair: -pair[0])
     return [window for _, window in ranked[:limit]]
-
-
-def _grid(shape: tuple[int, ...], side: int) -> Iterator[Window]:
-    """Windows at half-side steps that cover (H, W); the last ones are moved in."""
-    starts = []
-    for length in shape:
-        extent = min(side, length)
-        count = 1 + math.ceil(2 * (length - extent) / extent)
-        starts.append([(round(s), round(s) + extent) for s in np.linspace(0, length - extent, count)])
-    for top, bottom in starts[0]:
-        for left, right in starts[1]:
-            yield Window(top, bottom, left, right)
 
 
 class Fusion:

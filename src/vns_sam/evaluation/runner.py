@@ -41,8 +41,8 @@ class Settings:
         metrics: See ``vns_sam.metrics.scoring.METRICS``.
         resize: "fit" keeps the aspect, "square" is the authors' way.
         instances: Whether each object of ``masks_instance/`` is asked for by itself, where a set has that folder.
-        second_look: Whether small objects are asked about once more in a cut-out; not for clicks. A DIS-SAM looks
-            again along uncertain boundaries instead.
+        second_look: Whether small and thin objects are asked about once more in cut-outs; not for clicks. A DIS-SAM
+            looks again along uncertain boundaries instead.
         precision: Whether masks are kept for average precision, in which objects compete by predicted IoU.
     """
 

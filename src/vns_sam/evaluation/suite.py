@@ -180,7 +180,7 @@ def make_suite(
         metrics: See ``vns_sam.metrics.scoring.METRICS``; "ap" adds average precision.
         resize: "fit" keeps the aspect, "square" squashes to 1024 x 1024 as the authors do.
         instances: Whether each object of ``masks_instance/`` is asked for by itself.
-        second_look: Whether small objects are asked about once more in a cut-out.
+        second_look: Whether small and thin objects are asked about once more in cut-outs.
         seed: Of the prompts.
         limit: Pictures of each set at most.
         groups: Means over some sets, by name.

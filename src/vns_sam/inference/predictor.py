@@ -30,9 +30,9 @@ class Predictor:
 
     Args:
         model: What encodes and decodes.
-        second_look: Whether small objects are asked about once more in a cut-out of their surroundings, see
-            :mod:`vns_sam.inference.second_look`; each then costs an encoding of its own. A DIS-SAM looks again
-            along uncertain boundaries instead.
+        second_look: Whether small objects are asked about once more in a cut-out of their surroundings and thin ones
+            in windows along them, see :mod:`vns_sam.inference.second_look`; each cut-out costs an encoding of its
+            own, a crack across the picture up to a dozen. A DIS-SAM looks again along uncertain boundaries instead.
 
     Attributes:
         model: What encodes and decodes.

@@ -1,19 +1,25 @@
-"""A second look at a small object: its surroundings are cut out, enlarged to the model's input and asked about again.
+"""A second look: where the first one was too coarse, parts of the picture are enlarged to the model's input and asked
+about again. Measured in docs/results.md.
 
-A model with a small input sees little of a small object. The two answers are averaged, so that the first keeps the
-whole in view and the second adds detail; measured in docs/results.md.
+A model with a small input sees little of a small object: its surroundings are cut out, and the two answers are
+averaged, so that the first keeps the whole in view and the second adds detail. An object that is thin rather than
+small, a crack or a twig, is followed in overlapping windows; what they show replaces the first answer, which drew it
+too wide.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
-from vns_sam.dis.model import DisSamModel
+from vns_sam.dis.model import DisSamModel, extent
 from vns_sam.errors import UsageError
 from vns_sam.images.geometry import maps_to_original
+from vns_sam.images.windows import Window, grid
 from vns_sam.sam.promptable import PromptableNetwork
 from vns_sam.types import PADDING_LABEL, PromptableModel, Prompts
 from vns_sam.ws.model import WsSamModel
@@ -24,6 +30,13 @@ LARGEST = 0.7
 """A cut-out that covers more of the picture than this shows nothing new."""
 SMALLEST = 32
 """Side of the smallest cut-out in pixels."""
+THIN = 0.035
+"""Mean width of a thin mask at most, as a share of the picture's longer side: four and a half cells of a mask that the
+model predicts with 128 cells a side."""
+CLOSE = 0.4
+"""Side of the windows along a thin object as a share of the picture's longer side."""
+SHARED = 0.25
+"""Share of its side that a window has in common with its neighbour."""
 AT_ONCE = 4
 """Cut-outs that are encoded together."""
 WANTED_BELOW = 1024
@@ -32,18 +45,17 @@ WANTED_BELOW = 1024
 
 @dataclass(frozen=True)
 class Crop:
-    """Where to look again for one row of prompts: columns x0 to x1 and rows y0 to y1 of the picture, ends exclusive."""
+    """Where to look again for one row of prompts.
+
+    Attributes:
+        row: The row.
+        window: The part of the picture.
+        thin: X0 Y0 X1 Y1 of what the first look found of a thin object there, None for one that is small.
+    """
 
     row: int
-    x0: int
-    y0: int
-    x1: int
-    y1: int
-
-    @property
-    def window(self) -> tuple[slice, slice]:
-        """The pixels, as an index of (H, W)."""
-        return slice(self.y0, self.y1), slice(self.x0, self.x1)
+    window: Window
+    thin: tuple[float, float, float, float] | None = None
 
 
 def wants_second_look(model: PromptableModel, asked: bool | None) -> bool:
@@ -64,7 +76,7 @@ def wants_second_look(model: PromptableModel, asked: bool | None) -> bool:
 def look_again(
     model: PromptableModel, image: np.ndarray, prompts: Prompts, logits: np.ndarray, edges: np.ndarray | None = None
 ) -> None:
-    """Averages a prediction with that of a closer look, in place; objects that fill their picture stay.
+    """Betters a prediction by closer looks, in place; objects that are large and not thin stay.
 
     Args:
         model: The model that made the prediction.
@@ -74,57 +86,126 @@ def look_again(
         edges: (P, H, W) edge probability of the first look.
     """
     crops = list(plan_crops(prompts, logits > 0))
+    row, answers = -1, np.zeros(image.shape[:2], np.uint8)
     for start in range(0, len(crops), AT_ONCE):
         some = crops[start : start + AT_ONCE]
-        features = model.encode([image[crop.window] for crop in some])
+        features = model.encode([image[crop.window.index] for crop in some])
         output = model.decode(features, [move_into(prompts, crop) for crop in some], range(len(some)))
         for k, crop in enumerate(some):
-            geometry, at = features.geometry[k], (crop.row, *crop.window)
+            if crop.row != row:  # the crops of a row follow each other
+                row, answers = crop.row, np.full_like(answers, crop.thin is None)
+            geometry, inside = features.geometry[k], crop.window.index
             closer = maps_to_original(output.mask_logits[k : k + 1].float(), geometry)[0]
-            logits[at] = (logits[at] + closer.cpu().numpy()) / 2
+            answers[inside] += 1
+            _average(logits[row][inside], closer.cpu().numpy(), answers[inside])
             if edges is not None and output.edge_logits is not None:
                 closer = maps_to_original(output.edge_logits[k : k + 1].float(), geometry)[0].sigmoid()
-                edges[at] = (edges[at] + closer.cpu().numpy()) / 2
+                _average(edges[row][inside], closer.cpu().numpy(), answers[inside])
 
 
 def plan_crops(prompts: Prompts, masks: np.ndarray) -> Iterator[Crop]:
-    """Where a second look is worth while: around the box, else around the mask found and the clicks on it.
+    """Where a second look is worth while: around the box, else around the mask found and the clicks on it; along the
+    mask where that would be much of the picture and the mask is thin.
 
     Args:
         prompts: P prompts in a picture (H, W).
         masks: (P, H, W) bool, what was found at first.
 
     Yields:
-        At most one crop for each prompt.
+        The crops of each prompt, one after the other.
     """
     height, width = masks.shape[1:]
     for row, mask in enumerate(masks):
-        extent = _extent(prompts, mask, row)
-        if extent is None:
+        about = _extent(prompts, mask, row)
+        if about is None:
             continue
-        x0, y0, x1, y1 = extent
+        x0, y0, x1, y1 = about
         half = max(x1 - x0, y1 - y0, SMALLEST / ZOOM) * ZOOM / 2
+        side = round(CLOSE * max(height, width))
+        if 2 * half > side and _is_thin(mask):
+            yield from _along(row, mask, side)
+            continue
         left, right = (int(np.clip(v, 0, width)) for v in ((x0 + x1) / 2 - half, (x0 + x1) / 2 + half + 1))
         top, bottom = (int(np.clip(v, 0, height)) for v in ((y0 + y1) / 2 - half, (y0 + y1) / 2 + half + 1))
         if right - left > 1 and bottom - top > 1 and (right - left) * (bottom - top) <= LARGEST * height * width:
-            yield Crop(row, left, top, right, bottom)
+            yield Crop(row, Window(top, bottom, left, right))
 
 
 def move_into(prompts: Prompts, crop: Crop) -> Prompts:
-    """One row of prompts in the pixels of its crop; clicks outside are dropped."""
-    offset = np.array([crop.x0, crop.y0], np.float32)
-    size = np.array([crop.x1 - crop.x0, crop.y1 - crop.y0], np.float32)
-    at = slice(crop.row, crop.row + 1)
+    """One row of prompts in the pixels of its crop; clicks outside are dropped.
+
+    Of a thin object the box is drawn around what was found there, within the box that was given.
+    """
+    window, at = crop.window, slice(crop.row, crop.row + 1)
+    height, width = window.shape
     boxes = points = labels = masks = None
     if prompts.boxes is not None:
-        boxes = np.clip(prompts.boxes[at] - np.tile(offset, 2), 0, np.tile(size, 2) - 1)
+        boxes = _moved(prompts.boxes[at], window)
+    if crop.thin is not None:
+        found = _moved(np.array([crop.thin], np.float32), window)
+        boxes = found if boxes is None else _common(boxes, found)
     if prompts.points is not None and prompts.labels is not None:
-        points = prompts.points[at] - offset
-        inside = np.all((points >= 0) & (points <= size - 1), axis=2)
+        points = prompts.points[at] - np.array([window.left, window.top], np.float32)
+        inside = np.all((points >= 0) & (points <= np.array([width - 1, height - 1])), axis=2)
         labels = np.where(inside, prompts.labels[at], PADDING_LABEL)
+        if boxes is not None and not inside.any():
+            points = labels = None
     if prompts.masks is not None:
-        masks = prompts.masks[at][:, crop.window[0], crop.window[1]]
+        masks = prompts.masks[at][:, *window.index]
     return Prompts(boxes, points, labels, masks)
+
+
+def _average(mean: np.ndarray, value: np.ndarray, count: np.ndarray) -> None:
+    """Takes the last of ``count`` values into a mean, in place."""
+    mean += (value - mean) / count
+
+
+def _moved(boxes: np.ndarray, window: Window) -> np.ndarray:
+    """Boxes (P, 4) in the window's own pixels, clipped to the last of them."""
+    height, width = window.shape
+    moved: np.ndarray = boxes - np.array([window.left, window.top] * 2, np.float32)
+    return moved.clip(0, np.array([width - 1, height - 1] * 2, np.float32))
+
+
+def _common(boxes: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """What two boxes (1, 4) have in common; the first where that is nothing."""
+    common = np.concatenate([np.maximum(boxes, found)[:, :2], np.minimum(boxes, found)[:, 2:]], axis=1)
+    return common if np.all(common[:, :2] < common[:, 2:]) else boxes
+
+
+def _is_thin(mask: np.ndarray) -> bool:
+    """Whether the mean width of a mask (H, W) is that of a line; a bar is four times as wide as its pixels are away
+    from its rim on average.
+    """
+    box = extent(mask)
+    if box is None:
+        return False
+    x0, y0, x1, y1 = box.astype(int).tolist()
+    part = np.pad(mask[y0:y1, x0:x1], 1).astype(np.uint8)
+    away = cv2.distanceTransform(part, cv2.DIST_L2, 5)[part > 0].mean()
+    return bool(4 * away < THIN * max(mask.shape))
+
+
+def _along(row: int, mask: np.ndarray, side: int) -> Iterator[Crop]:
+    """Overlapping windows over all of a mask, without those that hold nothing of it."""
+    box = extent(mask)
+    if box is None:
+        return
+    x0, y0, x1, y1 = box.astype(int).tolist()
+    left, right = _room(x0, x1, side, mask.shape[1])
+    top, bottom = _room(y0, y1, side, mask.shape[0])
+    for window in grid(Window(top, bottom, left, right), side, SHARED):
+        found = extent(mask[window.index])
+        if found is not None:
+            x0, y0, x1, y1 = (found + np.array([window.left, window.top] * 2)).tolist()
+            yield Crop(row, window, (x0, y0, x1, y1))
+
+
+def _room(start: int, end: int, side: int, length: int) -> tuple[int, int]:
+    """A range with an eighth of ``side`` around it, ``side`` long at least, moved and cut to lie in 0 to ``length``."""
+    margin = max(side // 8, math.ceil((side - (end - start)) / 2))
+    low = max(0, min(start - margin, length - side))
+    return low, min(length, max(end + margin, low + side))
 
 
 def _extent(prompts: Prompts, mask: np.ndarray, row: int) -> tuple[float, float, float, float] | None:

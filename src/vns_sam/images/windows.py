@@ -1,0 +1,63 @@
+"""Which parts of a picture are looked at: windows, rows top to bottom and columns left to right, ends exclusive."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Window:
+    """A part of a picture.
+
+    Attributes:
+        top, bottom: Rows, the end exclusive.
+        left, right: Columns, the end exclusive.
+    """
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+    @property
+    def index(self) -> tuple[slice, slice]:
+        """The pixels, as an index of (H, W)."""
+        return slice(self.top, self.bottom), slice(self.left, self.right)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.bottom - self.top, self.right - self.left
+
+    def move(self, box: np.ndarray) -> np.ndarray:
+        """A box X0 Y0 X1 Y1 of the picture in the window's own pixels, clipped to it."""
+        moved = box - np.array([self.left, self.top, self.left, self.top], np.float32)
+        return moved.clip(0, np.array([self.shape[1], self.shape[0]] * 2, np.float32))
+
+
+def whole(height: int, width: int) -> Window:
+    """The whole picture."""
+    return Window(0, height, 0, width)
+
+
+def grid(within: Window, side: int, shared: float) -> Iterator[Window]:
+    """Square windows that cover a part of a picture.
+
+    Args:
+        within: The part.
+        side: Of the windows in pixels, smaller where the part is smaller.
+        shared: Share of its side, in [0, 1), that a window has in common with its neighbour at least; the windows are
+            moved together until they end where the part does.
+    """
+    starts = []
+    for length in within.shape:
+        extent = min(side, length)
+        count = 1 + math.ceil((length - extent) / ((1 - shared) * extent))
+        starts.append([(round(s), round(s) + extent) for s in np.linspace(0, length - extent, count)])
+    for top, bottom in starts[0]:
+        for left, right in starts[1]:
+            yield Window(within.top + top, within.top + bottom, within.left + left, within.left + right)

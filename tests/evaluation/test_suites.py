@@ -62,6 +62,18 @@ def test_sets_of_camouflage_polyps_and_glass_are_found_as_they_were_downloaded(t
     assert len(make_suite(located.folders, ["image"], groups=located.groups).pairs) == 7
 
 
+def test_sets_are_found_by_the_other_names_that_the_catalog_knows(tmp_path: Path) -> None:
+    for name in ("Kvasir", "CVC-612", "ETIS-LaribPolypDB"):
+        write_disks(tmp_path / name, 1)
+    located = locate(find_suite("vns-seg"), [tmp_path])
+    assert {name: Path(place).name for name, place in located.folders.items()} == {
+        "kvasir_seg": "Kvasir",
+        "cvc_clinicdb": "CVC-612",
+        "etis": "ETIS-LaribPolypDB",
+    }
+    assert "camo" in located.missing
+
+
 def test_several_roots_and_sets_themselves(root: Path) -> None:
     zero_shot = find_suite("zero-shot")
     folders = [root / "thin_object_detection" / name for name in ("COIFT", "HRSOD", "ThinObject5K")]

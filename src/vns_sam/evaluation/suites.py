@@ -25,7 +25,7 @@ class NamedSuite:
         title: What it is.
         sets: By the name in the table, where the set may lie: names of folders, each with ``@`` and a list of it where
             the set is a part of the folder, or with ``/`` and a folder in it. Case, hyphens and the like do not matter.
-            The last one is the catalog's.
+            The last one is the catalog's; its other names there are looked for as well.
         metrics: What is measured.
         prompts: How the models are asked.
         groups: Means over some sets, by name.
@@ -71,7 +71,7 @@ _ZERO_SHOT = {
 _CAMOUFLAGE = ("CHAMELEON", "CAMO", "COD10K", "NC4K")
 _POLYPS = {
     "ColonDB": ("cvc_colondb@test", "cvc_colondb"),
-    "ETIS": ("etis@test", "ETIS-LaribPolypDB", "etis"),
+    "ETIS": ("etis@test", "etis"),
 }
 _GLASS = ("GDD", "GSD")
 _SEEN = ("camo", "cod10k", "kvasir_seg", "cvc_clinicdb", "dis_dark", "thin_dark")
@@ -148,9 +148,14 @@ def locate(suite: NamedSuite, roots: Sequence[str | Path], *, strict: bool = Fal
             raise DataError(f"expected a folder of sets at {root}, found no folder there", hint="--data DIR")
         for folder in _folders(root, DEPTH):
             below.setdefault(normalise(folder.name or folder.resolve().name), []).append(folder)
-    found = {name: _find(places, below) for name, places in suite.sets.items()}
-    folders = {name: place for name, place in found.items() if place}
-    missing = {name: find_set(_catalog_name(suite.sets[name])).get for name in found if name not in folders}
+    folders, missing = {}, {}
+    for name, places in suite.sets.items():
+        facts, (_, *part) = find_set(_catalog_name(places)), places[-1].partition("@")
+        place = _find((*places, *("".join((alias, *part)) for alias in facts.aliases)), below)
+        if place:
+            folders[name] = place
+        else:
+            missing[name] = facts.get
     if not folders or (strict and missing):
         name, get = next(iter(missing.items()))
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""

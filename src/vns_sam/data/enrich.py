@@ -6,7 +6,6 @@ which part is meant. Follows the released code: ids are those of all parts, drop
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -21,7 +20,7 @@ from scipy import ndimage
 from vns_sam.data.manifest import check_output, check_outside, extended_manifest, read_manifest, write_manifest
 from vns_sam.data.pairs import Pair, check_same_size, find_pairs, read_mask
 from vns_sam.errors import DataError
-from vns_sam.images.read import read_image
+from vns_sam.images.read import file_digest, read_image
 from vns_sam.images.write import link_or_copy, write_mask, write_text
 from vns_sam.metrics.workers import map_in_processes
 
@@ -145,7 +144,7 @@ def enrich_set(
 def _enrich(out: Path, pair: Pair, before: Outcome | None) -> Outcome:
     """Writes the samples of one picture, unless they are there or the pair is bad."""
     try:
-        key = hashlib.blake2b(pair.mask.read_bytes(), digest_size=16).hexdigest()
+        key = file_digest(pair.mask)[:32]
         if before and before.key == key and all(path.is_file() for path in _files(out, before)):
             return replace(before, skipped=True)
         mask = read_mask(pair.mask)

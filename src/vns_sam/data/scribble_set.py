@@ -15,6 +15,7 @@ from vns_sam.data.pairs import Pair, find_pairs, read_mask
 from vns_sam.data.scribbles import annotation_rng, draw_boxes, draw_points, draw_scribbles
 from vns_sam.data.sparse import Kind, write_boxes, write_points
 from vns_sam.errors import DataError, UsageError
+from vns_sam.images.read import file_digest
 from vns_sam.images.write import write_image, write_text
 
 logger = logging.getLogger(__name__)
@@ -128,11 +129,7 @@ def _folders(pairs: list[Pair]) -> set[Path]:
 
 
 def _key(pair: Pair, run: ScribbleRun) -> str:
-    try:
-        mask = hashlib.sha256(pair.mask.read_bytes()).hexdigest()
-    except OSError as error:
-        raise DataError(f"cannot be read: {error.strerror or error}") from None
-    asked = json.dumps([mask, pair.dataset, pair.stem, run.kind, run.seed])
+    asked = json.dumps([file_digest(pair.mask), pair.dataset, pair.stem, run.kind, run.seed])
     return hashlib.sha256(asked.encode()).hexdigest()[:16]
 
 

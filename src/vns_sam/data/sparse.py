@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 from vns_sam.errors import DataError
+from vns_sam.images.read import file_digest
 from vns_sam.prompts.files import PromptTable, read_prompt_file
 from vns_sam.prompts.validate import make_prompts
 
@@ -168,7 +169,7 @@ class SparseLabels:
         """
         if self._table is not None:
             return hashlib.sha256(json.dumps(self._entry(name), sort_keys=True).encode()).hexdigest()[:16]
-        return hashlib.sha256(self._map_path(name).read_bytes()).hexdigest()[:16]
+        return file_digest(self._map_path(name))[:16]
 
     def read(self, name: str, shape: tuple[int, int]) -> SparseLabel:
         """Reads the label of one picture.

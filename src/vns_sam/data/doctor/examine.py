@@ -17,7 +17,7 @@ from vns_sam.data.doctor.findings import Finding
 from vns_sam.data.doctor.hashing import hashes, thumbnail
 from vns_sam.data.pairs import MASK_THRESHOLD, read_mask
 from vns_sam.errors import DataError
-from vns_sam.images.read import DECODER_ERRORS, one_line, read_image
+from vns_sam.images.read import DECODER_ERRORS, file_digest, one_line, read_image
 
 TINY = 16
 """Objects of fewer pixels are reported."""
@@ -78,7 +78,7 @@ def examine(files: Files) -> Examination:
     gray = None if image is None else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     return Examination(
         tuple(findings),
-        "" if image is None or files.image is None else hashlib.sha256(files.image.read_bytes()).hexdigest(),
+        "" if image is None or files.image is None else file_digest(files.image),
         "" if mask is None else hashlib.sha256(np.packbits(mask).tobytes()).hexdigest(),
         None if gray is None else hashes(gray),
     )

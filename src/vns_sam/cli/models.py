@@ -4,6 +4,7 @@ vns-sam models list
 vns-sam models convert sam_vit_b_01ec64.pth --out sam-vit-b           Meta's SAM as a folder
 vns-sam models convert epoch_11.pth --base vit_l --out vns-vit-l      the authors' VNS-SAM: plain, "module."-prefixed,
                                                                       or merged into a SAM file
+vns-sam models average runs/a/model runs/b/model --out ab             the mean of two trainings' weights
 vns-sam models cost vns-sam-tiny                                      parameters, work and time on this machine
 vns-sam models cost vit_l --no-weights                                SAM, HQ-SAM and VNS-SAM on a ViT, counted only
 """
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
-    verbs = parser.add_subparsers(dest="action", required=True, metavar="list|convert|cost")
+    verbs = parser.add_subparsers(dest="action", required=True, metavar="list|convert|average|cost")
     verbs.add_parser("list", help="name, parameters, size and origin of each model", allow_abbrev=False)
     convert = verbs.add_parser("convert", help="a checkpoint of the authors as a folder", allow_abbrev=False)
     convert.add_argument("checkpoint", type=Path, metavar="FILE.pth")
@@ -31,6 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--base", metavar="SAM", help="of VNS-SAM: vit_b, vit_l, vit_h, or a folder or file with its weights"
     )
     convert.add_argument("--out", type=Path, required=True, metavar="DIR")
+    average = verbs.add_parser("average", help="the mean of several trainings of one model", allow_abbrev=False)
+    average.add_argument(
+        "folders", type=Path, nargs="+", metavar="DIR", help="as training writes them: model/ or best/"
+    )
+    average.add_argument("--shares", type=float, nargs="+", metavar="X", help="how much each counts (alike)")
+    average.add_argument("--out", type=Path, required=True, metavar="DIR")
     cost = verbs.add_parser("cost", help="parameters, operations and time of one model", allow_abbrev=False)
     cost.add_argument("model", metavar="MODEL", help="a name, a folder or a hub id; see: vns-sam models list")
     cost.add_argument("--no-weights", action="store_true", help="of vit_b, vit_l, vit_h: load nothing, time nothing")
@@ -42,6 +49,8 @@ def run(args: argparse.Namespace) -> int:
     """Runs the verb."""
     if args.action == "list":
         return _list()
+    if args.action == "average":
+        return _average(args)
     return _convert(args) if args.action == "convert" else _cost(args)
 
 
@@ -93,9 +102,23 @@ def _cost_row(found: Cost) -> tuple[str, ...]:
     return tuple(cells)
 
 
+def _average(args: argparse.Namespace) -> int:
+    _check_folder(args.out)
+    from vns_sam.sam.averaging import average_checkpoints
+
+    mean = average_checkpoints(args.folders, args.out, args.shares)
+    print(f"{len(mean)} tensors, the mean of {len(args.folders)} models")
+    print(args.out)
+    return 0
+
+
+def _check_folder(out: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise DataError(f"cannot write {out}: it is a file, expected a folder")
+
+
 def _convert(args: argparse.Namespace) -> int:
-    if args.out.exists() and not args.out.is_dir():
-        raise DataError(f"cannot write {args.out}: it is a file, expected a folder")
+    _check_folder(args.out)
     from vns_sam.hq.published import holds_hq
     from vns_sam.sam.meta import read_tensors
     from vns_sam.sam.zoo import convert_meta

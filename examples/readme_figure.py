@@ -11,13 +11,13 @@ from vns_sam.images.write import write_image
 from vns_sam.prompts.validate import make_prompts
 
 image = read_image(Path(vns_sam.__file__).parent / "assets" / "demo.jpg")
-predictor = vns_sam.Predictor(vns_sam.load_model("vns-sam-tiny"))
+predictor = vns_sam.Predictor(vns_sam.load_model("vns-sam-tiny"), second_look=True)  # as vns-sam segment does
 predictor.set_image(image)
 
 panels = [image]
 for given in (
     {"boxes": [[198, 98, 449, 311]]},
-    {"points": [[[320, 210], [250, 150], [400, 150], [215, 270]]], "labels": [[1, 1, 1, 0]]},
+    {"points": [[[320, 210], [250, 150], [400, 200], [350, 130]]], "labels": [[1, 1, 1, 0]]},
 ):
     prompts = make_prompts(*image.shape[:2], **given)
     panels.append(draw_overlay(image, predictor.predict_prompts(prompts).masks, prompts))

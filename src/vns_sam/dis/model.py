@@ -19,7 +19,7 @@ from vns_sam.dis.mattes import stretch, threshold, to_picture
 from vns_sam.dis.windows import Fusion, boundary_windows, surroundings, uncertainty
 from vns_sam.errors import PromptError, UsageError
 from vns_sam.images.geometry import maps_to_original
-from vns_sam.images.windows import Window, whole
+from vns_sam.images.windows import Window, extent, whole
 from vns_sam.sam.checkpoints import load_weights, read_checkpoint, write_checkpoint
 from vns_sam.sam.promptable import PromptableNetwork
 from vns_sam.types import DecoderOutput, Geometry, ImageFeatures, Matte, PromptableModel, PromptBatch, Prompts
@@ -229,14 +229,6 @@ def coarse_logits(
         best = torch.full_like(scores[:, 0], min(1, masks.shape[1] - 1), dtype=torch.long)
     rows = torch.arange(len(best), device=best.device)
     return masks[rows, best][:, None], scores[rows, best]
-
-
-def extent(mask: np.ndarray) -> np.ndarray | None:
-    """The box X0 Y0 X1 Y1 around a mask (H, W), ends exclusive; None around an empty one."""
-    columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
-    if len(rows) == 0:
-        return None
-    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], np.float32)
 
 
 def _hull(box: np.ndarray, other: np.ndarray | None) -> np.ndarray:

@@ -44,6 +44,14 @@ def whole(height: int, width: int) -> Window:
     return Window(0, height, 0, width)
 
 
+def extent(mask: np.ndarray) -> np.ndarray | None:
+    """The box X0 Y0 X1 Y1 around a mask (H, W), ends exclusive; None around an empty one."""
+    columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
+    if len(rows) == 0:
+        return None
+    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], np.float32)
+
+
 def grid(within: Window, side: int, shared: float) -> Iterator[Window]:
     """Square windows that cover a part of a picture.
 
@@ -55,9 +63,9 @@ def grid(within: Window, side: int, shared: float) -> Iterator[Window]:
     """
     starts = []
     for length in within.shape:
-        extent = min(side, length)
-        count = 1 + math.ceil((length - extent) / ((1 - shared) * extent))
-        starts.append([(round(s), round(s) + extent) for s in np.linspace(0, length - extent, count)])
+        size = min(side, length)
+        count = 1 + math.ceil((length - size) / ((1 - shared) * size))
+        starts.append([(round(s), round(s) + size) for s in np.linspace(0, length - size, count)])
     for top, bottom in starts[0]:
         for left, right in starts[1]:
             yield Window(within.top + top, within.top + bottom, within.left + left, within.left + right)

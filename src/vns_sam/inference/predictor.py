@@ -12,6 +12,7 @@ from vns_sam.dis.model import DisSamModel
 from vns_sam.errors import UsageError
 from vns_sam.images.geometry import maps_to_original
 from vns_sam.images.read import ImageLike, read_image
+from vns_sam.images.windows import extent
 from vns_sam.inference.second_look import look_again
 from vns_sam.prompts.validate import make_prompts, whole_picture
 from vns_sam.types import Geometry, ImageFeatures, Matte, Prediction, PromptableModel, Prompts
@@ -127,9 +128,9 @@ def mask_boxes(masks: np.ndarray) -> np.ndarray:
     """Boxes (P, 4) XYXY around masks (P, H, W), right and bottom exclusive; zeros where a mask is empty."""
     boxes = np.zeros((len(masks), 4), np.float32)
     for box, mask in zip(boxes, masks, strict=True):
-        columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
-        if len(rows):
-            box[:] = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
+        found = extent(mask)
+        if found is not None:
+            box[:] = found
     return boxes
 
 

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from vns_sam.dis.model import DisSamModel, extent
+from vns_sam.dis.model import DisSamModel
 from vns_sam.errors import UsageError
 from vns_sam.images.geometry import maps_to_original
-from vns_sam.images.windows import Window, grid
+from vns_sam.images.windows import Window, extent, grid
 from vns_sam.sam.promptable import PromptableNetwork
 from vns_sam.types import PADDING_LABEL, PromptableModel, Prompts
 from vns_sam.ws.model import WsSamModel
@@ -122,8 +122,8 @@ def plan_crops(prompts: Prompts, masks: np.ndarray) -> Iterator[Crop]:
         x0, y0, x1, y1 = about
         half = max(x1 - x0, y1 - y0, SMALLEST / ZOOM) * ZOOM / 2
         side = round(CLOSE * max(height, width))
-        if 2 * half > side and _is_thin(mask):
-            yield from _along(row, mask, side)
+        if 2 * half > side and (found := extent(mask)) is not None and _is_thin(mask, found):
+            yield from _along(row, mask, found, side)
             continue
         left, right = (int(np.clip(v, 0, width)) for v in ((x0 + x1) / 2 - half, (x0 + x1) / 2 + half + 1))
         top, bottom = (int(np.clip(v, 0, height)) for v in ((y0 + y1) / 2 - half, (y0 + y1) / 2 + half + 1))
@@ -163,8 +163,7 @@ def _average(mean: np.ndarray, value: np.ndarray, count: np.ndarray) -> None:
 def _moved(boxes: np.ndarray, window: Window) -> np.ndarray:
     """Boxes (P, 4) in the window's own pixels, clipped to the last of them."""
     height, width = window.shape
-    moved: np.ndarray = boxes - np.array([window.left, window.top] * 2, np.float32)
-    return moved.clip(0, np.array([width - 1, height - 1] * 2, np.float32))
+    return np.minimum(window.move(boxes), np.array([width - 1, height - 1] * 2, np.float32))
 
 
 def _common(boxes: np.ndarray, found: np.ndarray) -> np.ndarray:
@@ -173,24 +172,18 @@ def _common(boxes: np.ndarray, found: np.ndarray) -> np.ndarray:
     return common if np.all(common[:, :2] < common[:, 2:]) else boxes
 
 
-def _is_thin(mask: np.ndarray) -> bool:
-    """Whether the mean width of a mask (H, W) is that of a line; a bar is four times as wide as its pixels are away
-    from its rim on average.
+def _is_thin(mask: np.ndarray, box: np.ndarray) -> bool:
+    """Whether the mean width of a mask (H, W), whose extent is ``box``, is that of a line; a bar is four times as wide
+    as its pixels are away from its rim on average.
     """
-    box = extent(mask)
-    if box is None:
-        return False
     x0, y0, x1, y1 = box.astype(int).tolist()
     part = np.pad(mask[y0:y1, x0:x1], 1).astype(np.uint8)
     away = cv2.distanceTransform(part, cv2.DIST_L2, 5)[part > 0].mean()
     return bool(4 * away < THIN * max(mask.shape))
 
 
-def _along(row: int, mask: np.ndarray, side: int) -> Iterator[Crop]:
-    """Overlapping windows over all of a mask, without those that hold nothing of it."""
-    box = extent(mask)
-    if box is None:
-        return
+def _along(row: int, mask: np.ndarray, box: np.ndarray, side: int) -> Iterator[Crop]:
+    """Overlapping windows over all of a mask, whose extent is ``box``, without those that hold nothing of it."""
     x0, y0, x1, y1 = box.astype(int).tolist()
     left, right = _room(x0, x1, side, mask.shape[1])
     top, bottom = _room(y0, y1, side, mask.shape[0])

@@ -12,10 +12,10 @@ from vns_sam.data.pairs import Pair
 from vns_sam.data.scenes import Scene, recolour
 from vns_sam.data.training_set import ATTEMPTS, TrainingData, TrainingSet, split_pairs
 from vns_sam.dis.channels import box_channel, squash
-from vns_sam.dis.model import DisSamModel, extent
+from vns_sam.dis.model import DisSamModel
 from vns_sam.dis.windows import surroundings
 from vns_sam.errors import DataError
-from vns_sam.images.windows import Window, whole
+from vns_sam.images.windows import Window, extent, whole
 from vns_sam.metrics.iou import boundary_iou, iou
 from vns_sam.training.coarse import CoarseCache
 from vns_sam.training.recipe import Dis

@@ -13,6 +13,7 @@ from workshop import narrow_sam, write_disks
 from vns_sam.errors import UsageError
 from vns_sam.evaluation import study as module
 from vns_sam.evaluation.study import load_study, parse_study, run_study, trials
+from vns_sam.training.recipe import dump_recipe
 
 
 @pytest.fixture
@@ -95,6 +96,24 @@ def test_equal_rows_of_two_tables_share_a_run(values: dict[str, Any]) -> None:
     second = [trial.model for trial in trials(parse_study(values, "s"))]
     assert second[0] == first[1]
     assert len({*first, *second}) == 4
+
+
+def test_a_run_from_before_a_field_was_new_is_found_and_one_with_another_value_is_not(
+    values: dict[str, Any], tmp_path: Path
+) -> None:
+    _, full, _ = trials(parse_study(values, "s"))
+    assert full.recipe is not None
+    fields = yaml.safe_load(dump_recipe(full.recipe))
+    earlier = tmp_path / "runs" / "vns-sam-earlier"
+    earlier.mkdir(parents=True)
+    (earlier / "recipe.yaml").write_text(yaml.safe_dump({k: v for k, v in fields.items() if k != "ema"}))
+    _, full, other = trials(parse_study(values, "s"))
+    assert full.model == str(earlier / "model")
+    assert other.model != full.model
+    (earlier / "recipe.yaml").write_text(yaml.safe_dump({**fields, "ema": 0.5}))
+    assert next(t for t in trials(parse_study(values, "s")) if t.row.name == "full").model != full.model
+    (earlier / "recipe.yaml").write_text(yaml.safe_dump({**fields, "a_field_that_is_gone": 1}))
+    assert next(t for t in trials(parse_study(values, "s")) if t.row.name == "full").model != full.model
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 from labelling_colours import ColourModel, frog_picture, frog_strokes
@@ -105,3 +106,15 @@ def test_a_refined_answer_is_used_where_there_is_one() -> None:
 def test_no_points_no_prompt() -> None:
     with pytest.raises(UsageError, match="at least 1 point"):
         LabelSettings(points=0)
+
+
+@pytest.mark.parametrize("preset", ["none", "d4", "ws12"])
+def test_a_second_look_sharpens_a_small_object_in_every_view(preset: str) -> None:
+    mask = cv2.circle(np.zeros((300, 400), np.uint8), (101, 203), 17, 1, -1).astype(bool)
+    image = np.where(mask[..., None], np.uint8(200), np.uint8(60)).repeat(3, axis=2)
+    label = rasterise(mask.shape, "t", points=[[101, 203]], labels=[1])
+    coarse, sharp = ColourModel(), ColourModel()
+    first = label_picture(coarse, image, label, LabelSettings(preset, "prob"))
+    again = label_picture(sharp, image, label, LabelSettings(preset, "prob", second_look=True))
+    assert iou(again.fused >= 0.5, mask) > iou(first.fused >= 0.5, mask) + 0.02
+    assert sharp.encoded == 2 * coarse.encoded

@@ -11,14 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vns_sam.data.pairs import Pair, check_same_size, find_pairs, pair_digest, read_instances, read_mask
-from vns_sam.dis.model import DisSamModel
 from vns_sam.errors import DataError
 from vns_sam.evaluation.frames import Frame, Resize, frame
 from vns_sam.evaluation.protocol import Protocol, draw_prompt
 from vns_sam.evaluation.rows import Detection, Key, Row, RowStore
 from vns_sam.images.geometry import maps_to_original
 from vns_sam.images.read import read_image
-from vns_sam.inference.second_look import look_again
+from vns_sam.inference.second_look import look_again, prepare_second_look
 from vns_sam.metrics.detection import encode_mask
 from vns_sam.metrics.iou import iou
 from vns_sam.metrics.scoring import ImageScores, Scorer, saliency_map
@@ -122,8 +121,7 @@ def evaluate(
         DataError: ``strict``, and a picture or mask cannot be read, they differ in size, or a mask is empty.
     """
     clock = clock or Clock()
-    if isinstance(model, DisSamModel):
-        model.second_look = settings.second_look
+    prepare_second_look(model, settings.second_look)
     asked: dict[Key, _Asked] = {}
 
     def keep(finished: Iterator[tuple[Key, ImageScores, float]]) -> None:

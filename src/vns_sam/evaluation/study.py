@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import hashlib
 import json
@@ -23,7 +24,7 @@ from vns_sam.images.write import write_json, write_text
 from vns_sam.inference.load import check_model_name, load_model
 from vns_sam.training.chain import own_recipe, train_all
 from vns_sam.training.fields import check_fields, read_values, set_field
-from vns_sam.training.recipe import Recipe, dump_recipe, parse_recipe
+from vns_sam.training.recipe import RESOLVED, Recipe, dump_recipe, load_recipe, parse_recipe
 from vns_sam.training.state import LAST
 from vns_sam.training.tasks import build_task
 
@@ -77,7 +78,7 @@ class Study:
         root: Folder of the sets, of training and measuring alike.
         train: The recipe that all trained rows start from; a path.
         change: Fields of that recipe that all rows change.
-        runs: Folder of the training runs, named by what defines them: tables that share it share equal rows.
+        runs: Folder of the training runs: rows of equal recipes share one, in any table.
         seeds: Each trained row is trained once for each; the table shows mean and standard deviation.
         keep: "model" removes a run's checkpoints once it is measured, "all" keeps them.
     """
@@ -166,7 +167,7 @@ def trials(study: Study) -> Iterator[Trial]:
             for name, value in {**study.change, **row.change, **given}.items():
                 set_field(values, name, copy.deepcopy(value))
             recipe = parse_recipe({**values, "out": "run"}, f"row '{row.name}'")
-            yield Trial(row, seed, replace(recipe, out=study.runs / _digest(recipe)))
+            yield Trial(row, seed, replace(recipe, out=_run_folder(study.runs, recipe)))
 
 
 def run_study(study: Study, *, device: str = "cpu", workers: int = 1, progress: Progress | None = None) -> Report:
@@ -226,7 +227,15 @@ def _train(trial: Trial, tell: Callable[[int, int], None]) -> int | None:
     return int(json.loads(finished.read_text())["trained_parameters"])
 
 
-def _digest(recipe: Recipe) -> str:
-    """A short name for a run: what it is, and a digest of all that defines it."""
-    text = dump_recipe(replace(recipe, out=Path("run")))
-    return f"{recipe.task}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+def _run_folder(runs: Path, recipe: Recipe) -> Path:
+    """Where a recipe is trained: in the folder of a run that was begun with an equal one, else in a new one.
+
+    Recipes are compared by what they say, not by name alone: a field that is new since then has its default in both.
+    """
+    for found in sorted(runs.glob(f"{recipe.task}-*/{RESOLVED}")):
+        with contextlib.suppress(UsageError):  # a field that is gone: another recipe
+            begun = replace(load_recipe(found), out=found.parent)
+            if begun == own_recipe(replace(recipe, out=found.parent)):
+                return found.parent
+    digest = hashlib.sha256(dump_recipe(replace(recipe, out=Path("run"))).encode()).hexdigest()
+    return runs / f"{recipe.task}-{digest[:12]}"

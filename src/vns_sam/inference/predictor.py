@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from vns_sam.dis.model import DisSamModel
 from vns_sam.errors import UsageError
 from vns_sam.images.geometry import maps_to_original
 from vns_sam.images.read import ImageLike, read_image
 from vns_sam.images.windows import extent
-from vns_sam.inference.second_look import look_again
+from vns_sam.inference.second_look import look_again, prepare_second_look
 from vns_sam.prompts.validate import make_prompts, whole_picture
 from vns_sam.types import Geometry, ImageFeatures, Matte, Prediction, PromptableModel, Prompts
 from vns_sam.ws.model import WsSamModel
@@ -44,8 +43,7 @@ class Predictor:
     def __init__(self, model: PromptableModel, *, second_look: bool = False) -> None:
         self.model = model
         self.second_look = second_look
-        if isinstance(model, DisSamModel):
-            model.second_look = second_look
+        prepare_second_look(model, second_look)
         self.image: np.ndarray | None = None
         self._features: ImageFeatures | None = None
 

@@ -73,6 +73,12 @@ def wants_second_look(model: PromptableModel, asked: bool | None) -> bool:
     return model.preprocessing.image_size < WANTED_BELOW
 
 
+def prepare_second_look(model: PromptableModel, wanted: bool) -> None:
+    """Tells a DIS-SAM whether to look again; other models are asked again by :func:`look_again`."""
+    if isinstance(model, DisSamModel):
+        model.second_look = wanted
+
+
 def look_again(
     model: PromptableModel, image: np.ndarray, prompts: Prompts, logits: np.ndarray, edges: np.ndarray | None = None
 ) -> None:

@@ -10,12 +10,14 @@ import numpy as np
 
 from vns_sam.data.sparse import BACKGROUND, BOX_ROOM, OBJECT, SparseLabel, inside_boxes
 from vns_sam.errors import UsageError
+from vns_sam.images.geometry import maps_to_original
+from vns_sam.inference.second_look import look_again, prepare_second_look
 from vns_sam.labelling.fusion import Fuse, fuse
 from vns_sam.labelling.gates import Agreement, Gates, agreement, marked_parts
 from vns_sam.labelling.points import Sampler, prompts_from
 from vns_sam.labelling.student import add_points
 from vns_sam.labelling.views import Preset, View, usable, views
-from vns_sam.types import DecoderOutput, ImageFeatures, PromptableModel, Prompts
+from vns_sam.types import PromptableModel, Prompts
 from vns_sam.ws.model import WsSamModel
 
 
@@ -32,6 +34,8 @@ class LabelSettings:
         marked_only: Whether parts of an answer that hold no mark on the object are dropped.
         clamp: Whether marked pixels are set to what the annotator said.
         seed: Of the random sampler.
+        second_look: Whether small and thin objects are asked about once more in cut-outs of each view, see
+            :mod:`vns_sam.inference.second_look`.
 
     Raises:
         UsageError: There is no point to ask with.
@@ -45,6 +49,7 @@ class LabelSettings:
     marked_only: bool = True
     clamp: bool = True
     seed: int = 0
+    second_look: bool = False
 
     def __post_init__(self) -> None:
         if self.points < 1:
@@ -125,7 +130,8 @@ def label_picture(
         prompts = add_points(prompts, label, student.segment(image), settings.points, rng, settings.sampler)
     room = inside_boxes(label.boxes, image.shape[:2], BOX_ROOM) if len(label.boxes) else None
     answers, maps = [], []
-    for view, logits, score in _ask(model, image, prompts, usable(views(settings.views), *image.shape[:2]), batch):
+    some = usable(views(settings.views), *image.shape[:2])
+    for view, logits, score in _ask(model, image, prompts, some, batch, settings.second_look):
         if room is not None:
             logits[~room] = np.minimum(logits[~room], -_SURE)
         if settings.marked_only:
@@ -146,26 +152,27 @@ _SURE = 20.0
 
 
 def _ask(
-    model: PromptableModel, image: np.ndarray, prompts: Prompts, some: Sequence[View], batch: int
+    model: PromptableModel, image: np.ndarray, prompts: Prompts, some: Sequence[View], batch: int, second_look: bool
 ) -> Iterator[tuple[View, np.ndarray, float]]:
     """Logits (H, W) of each view in the picture's place, the union over boxes, and the mean score."""
     height, width = image.shape[:2]
+    prepare_second_look(model, second_look)
     for start in range(0, len(some), batch):
         asked = some[start : start + batch]
-        features = model.encode([view.image(image) for view in asked])
-        output = model.decode(features, [v.prompts(prompts, height, width) for v in asked], list(range(len(asked))))
+        pictures = [view.image(image) for view in asked]
+        moved = [view.prompts(prompts, height, width) for view in asked]
+        features = model.encode(pictures)
+        output = model.decode(features, moved, list(range(len(asked))))
         rows = len(prompts)
         for k, view in enumerate(asked):
             part = slice(k * rows, (k + 1) * rows)
-            logits = _logits_back(output, part, view, features, k, (height, width)).max(axis=0)
-            yield view, logits, float(output.scores[part].float().mean())
-
-
-def _logits_back(
-    output: DecoderOutput, part: slice, view: View, features: ImageFeatures, index: int, shape: tuple[int, int]
-) -> np.ndarray:
-    """Logits (P, H, W) of one view; a matte, where the model has one, is finer than its raw map."""
-    geometry = features.geometry[index]
-    if output.mattes is None:
-        return view.logits_back(output.mask_logits[part], geometry, *shape)
-    return np.stack([view.full_size_back(matte.logits, *shape) for matte in output.mattes[part]])
+            maps, geometry = output.mask_logits[part], features.geometry[k]
+            if output.mattes is not None:  # finer than the raw maps
+                logits = [view.full_size_back(matte.logits, height, width) for matte in output.mattes[part]]
+            elif second_look:
+                found = maps_to_original(maps.float(), geometry).cpu().numpy()
+                look_again(model, pictures[k], moved[k], found)
+                logits = [view.full_size_back(one, height, width) for one in found]
+            else:
+                logits = list(view.logits_back(maps, geometry, height, width))
+            yield view, np.max(logits, axis=0), float(output.scores[part].float().mean())

@@ -22,7 +22,7 @@ from vns_sam.data.training_set import collate
 from vns_sam.errors import MissingExtraError, UsageError
 from vns_sam.images.write import write_text
 from vns_sam.training.ema import Ema
-from vns_sam.training.recipe import Optim, Recipe, dump_recipe, parse_recipe
+from vns_sam.training.recipe import RESOLVED, Optim, Recipe, dump_recipe, parse_recipe
 from vns_sam.training.state import load_state, save_state
 from vns_sam.training.tasks import Task, build_task
 from vns_sam.training.tracking import Tracker
@@ -66,7 +66,7 @@ def train(recipe: Recipe, progress: Progress = lambda done, total, values: None)
     ema = Ema(task, recipe.ema, state.get("ema"))
 
     if main:
-        write_text(recipe.out / "recipe.yaml", dump_recipe(recipe))
+        write_text(recipe.out / RESOLVED, dump_recipe(recipe))
     validator = task.validator(recipe) if main else None
     tracker = Tracker(recipe.out, step, tensorboard=recipe.tensorboard) if main else None
     if validator and step == 0:

@@ -178,6 +178,10 @@ def parse_recipe(values: dict[str, Any], source: str) -> Recipe:
     return check_fields(_ADAPTER, values, source, parts, "see docs/training.md")
 
 
+RESOLVED = "recipe.yaml"
+"""In the folder of a training run: its recipe with all fields."""
+
+
 def dump_recipe(recipe: Recipe) -> str:
     """The resolved recipe as YAML."""
     return yaml.safe_dump(_ADAPTER.dump_python(recipe, mode="json"), sort_keys=False)

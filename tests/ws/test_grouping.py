@@ -46,7 +46,7 @@ def test_positions_at_two_sizes_agree_at_the_corners() -> None:
 @torch.no_grad()
 def test_prototypes_by_hand() -> None:
     torch.manual_seed(0)
-    module, features = Prototypes(4, 3, 2), torch.randn(1, 5, 4)
+    module, features = Prototypes(4, 3, 2, contrast=False), torch.randn(1, 5, 4)
     z = module.feature_norm(features)[0]
     keys, values, s = module.key(z), module.value(z), module.initial.weight
     for _ in range(2):
@@ -58,6 +58,36 @@ def test_prototypes_by_hand() -> None:
     found, found_shares = module(features)
     torch.testing.assert_close(found[0], s)
     torch.testing.assert_close(found_shares[0], shares)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("shift", [0.0, 100.0])
+def test_contrast_is_the_cosine_of_what_differs(shift: float) -> None:
+    torch.manual_seed(0)
+    module, features = Prototypes(4, 3, 1, contrast=True), torch.randn(1, 5, 4)
+    keys = module.key(module.feature_norm(features))[0]
+    queries = module.query(module.prototype_norm(module.initial.weight))
+    module.key.bias += shift  # what all places have in common tells nothing apart
+    keys, queries = keys - keys.mean(0), queries - queries.mean(0)
+    cosines = queries @ keys.T / queries.norm(dim=1)[:, None] / keys.norm(dim=1)
+    torch.testing.assert_close(module(features)[1][0], (10 * cosines).softmax(0), atol=1e-4, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_two_kinds_of_places_are_two_groups_before_anything_is_learnt() -> None:
+    x, inside = two_regions()
+    apart = []
+    for seed in range(16):
+        torch.manual_seed(seed)
+        shares = without_positions(FeatureGroups(8, 2, 3, "assign"))(x)[1][0]
+        apart.append(float((shares[:, inside].mean(1) - shares[:, ~inside].mean(1)).abs().min()))
+    assert sum(apart) / len(apart) > 0.8
+
+
+@torch.no_grad()
+def test_where_nothing_differs_all_groups_share_alike() -> None:
+    shares = without_positions(FeatureGroups(8, 4, 3, "assign"))(torch.ones(1, 8, 3, 5))[1]
+    torch.testing.assert_close(shares, torch.full_like(shares, 0.25), atol=0.01, rtol=0)
 
 
 @torch.no_grad()

@@ -95,7 +95,7 @@ def test_undecided_ramp(progress: float, expected: float) -> None:
 @pytest.mark.parametrize("preset", PRESETS)
 def test_sides_count_as_configured(preset: str) -> None:
     config, outputs, (labels, target) = PRESETS[preset], maps(), scene()
-    weight, keep = torch.ones_like(target), torch.tensor([True, True])
+    weight, keep = torch.ones_like(target), torch.tensor([False, False])
     terms = ws_loss(outputs, labels, target, weight, keep, progress=0.5, config=config)
     grown = [torch.nn.functional.interpolate(x, (32, 32), mode="bilinear") for x in outputs]
     shares = (0.0625, 0.125, 0.25, 0.5, 1.0)
@@ -104,6 +104,20 @@ def test_sides_count_as_configured(preset: str) -> None:
     torch.testing.assert_close(terms["partial"], expected)
     expected = (0 if preset == "paper" else 2 * 0.5) * undecided_loss(grown[-1])
     torch.testing.assert_close(terms["undecided"], expected)
+
+
+def test_strokes_of_a_picture_with_a_pseudo_label_count_in_it_alone() -> None:
+    outputs, (labels, target) = maps(), scene()
+    weight, keep = torch.ones_like(target), torch.tensor([True, False])
+    second = [x[1:] for x in outputs]
+    alone = ws_loss(second, labels[1:], target[1:], weight[1:], keep[1:])["partial"]
+    torch.testing.assert_close(ws_loss(outputs, labels, target, weight, keep)["partial"], alone / 2)
+    for preset in ("paper", "released"):
+        of_both, of_none = (
+            ws_loss(outputs, labels, target, weight, torch.tensor([kept, kept]), config=PRESETS[preset])["partial"]
+            for kept in (True, False)
+        )
+        torch.testing.assert_close(of_both, of_none)
 
 
 def test_presets_differ_where_the_release_and_the_paper_do() -> None:
@@ -128,6 +142,7 @@ def test_finite_whatever_is_labelled_or_kept(preset: str, labelled: int, weighte
     gradients = [x.grad for x in outputs]
     assert all(g is not None and g.isfinite().all() for g in gradients)
     assert total.isfinite()
-    assert (terms["partial"].item() == 0) == (not labelled)
+    counted = labelled and not (preset == "default" and kept)
+    assert (terms["partial"].item() == 0) == (not counted)
     if not kept:
         assert terms["pseudo"].item() == 0

@@ -1,4 +1,4 @@
-"""The pictures of an evaluation: where the last model fails, all models side by side, curves, attention."""
+"""The pictures of an evaluation: where the last model fails, all models side by side, curves, and a look inside."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from vns_sam.errors import UsageError
 from vns_sam.evaluation.attention import attention_figure
 from vns_sam.evaluation.figures import Case, curve, side_by_side, worst_cases
 from vns_sam.evaluation.frames import frame
+from vns_sam.evaluation.grouping import groups_figure
 from vns_sam.evaluation.protocol import Protocol, draw_prompt
 from vns_sam.evaluation.report import group_mean
 from vns_sam.evaluation.rows import Key
@@ -23,9 +24,13 @@ from vns_sam.images.geometry import maps_to_original
 from vns_sam.images.read import read_image
 from vns_sam.images.write import write_image
 from vns_sam.inference.second_look import look_again
+from vns_sam.sam.model import SamModel
+from vns_sam.vns.model import VnsSamModel
+from vns_sam.ws.model import WsSamModel
 
 FOLDER = "figures"
-ATTENTION_ROWS = 3
+LOOKED_INTO = 3
+"""Pictures of each set for which the last model's inside is drawn."""
 METRIC = "iou"
 
 
@@ -33,8 +38,8 @@ def write_figures(out: Path, runs: Sequence[Run], suite: Suite, *, count: int) -
     """Draws what the numbers mean.
 
     For each set: the ``count`` pictures that the last model does worst on, ``count`` drawn at random with all models
-    side by side, and the token attention on the first of these where the last model is a VNS-SAM. Where points were
-    counted up, the curve of each set and of their mean.
+    side by side, and for the first of these what the last model looks at: the token attention of a SAM or VNS-SAM, the
+    feature groups of a WS-SAM. Where points were counted up, the curve of each set and of their mean.
 
     Args:
         out: Folder of the report; ``figures/`` is made in it.
@@ -80,12 +85,14 @@ def _draw_set(
     path = folder / f"side-by-side-{_slug(name)}.jpg"
     write_image(path, side_by_side(drawn, [run.label for run in runs]))
     yield path
-    for i, case in enumerate(drawn[:ATTENTION_ROWS], start=1):
-        try:
-            figure = attention_figure(last.model, case.image, case.prompt, case.truth)
-        except UsageError:
+    for i, case in enumerate(drawn[:LOOKED_INTO], start=1):
+        if isinstance(last.model, WsSamModel):
+            kind, figure = "groups", groups_figure(last.model, case.image, case.truth)
+        elif isinstance(last.model, SamModel | VnsSamModel):
+            kind, figure = "attention", attention_figure(last.model, case.image, case.prompt, case.truth)
+        else:
             return
-        path = folder / f"attention-{_slug(name)}-{i}.jpg"
+        path = folder / f"{kind}-{_slug(name)}-{i}.jpg"
         write_image(path, figure)
         yield path
 

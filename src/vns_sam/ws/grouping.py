@@ -10,6 +10,10 @@ from torch import nn
 
 Reconstruct = Literal["assign", "broadcast"]
 
+SHARPNESS = 10.0
+"""Factor of cosines before the softmax over prototypes."""
+FLAT = 1e-3
+"""Vectors that differ less than this from their mean are not told apart."""
 EPSILON = 1e-8
 """Added to each assignment, so that a prototype that nothing chose divides by something."""
 
@@ -37,11 +41,15 @@ class Prototypes(nn.Module):
         channels: C, of features and prototypes.
         count: N.
         iterations: T, how often the prototypes look again.
+        contrast: Whether places and prototypes are compared by what tells them from their like: both less their mean,
+            by the cosine. Plain products, as released, differ little between places of one picture: after training
+            all places share the prototypes alike, or one prototype has them all.
     """
 
-    def __init__(self, channels: int, count: int, iterations: int) -> None:
+    def __init__(self, channels: int, count: int, iterations: int, *, contrast: bool) -> None:
         super().__init__()
         self.iterations = iterations
+        self.contrast = contrast
         self.initial = nn.Embedding(count, channels)
         self.feature_norm = nn.LayerNorm(channels)
         self.prototype_norm = nn.LayerNorm(channels)
@@ -58,16 +66,23 @@ class Prototypes(nn.Module):
             The prototypes (B, N, C), and the last assignment (B, N, P): for each place shares that add up to 1.
         """
         given = self.feature_norm(features)
-        keys, values = self.key(given), self.value(given)
+        keys, values = self._told_apart(self.key(given)), self.value(given)
         prototypes = self.initial.weight.expand(len(features), -1, -1)
+        scale = SHARPNESS if self.contrast else keys.shape[-1] ** -0.5
         for _ in range(self.iterations):
-            queries = self.query(self.prototype_norm(prototypes))
-            shares = (queries @ keys.transpose(1, 2) * keys.shape[-1] ** -0.5).softmax(1)
+            queries = self._told_apart(self.query(self.prototype_norm(prototypes)))
+            shares = (queries @ keys.transpose(1, 2) * scale).softmax(1)
             weights = shares + EPSILON
             gathered = weights / weights.sum(-1, keepdim=True) @ values
             prototypes = self.update(gathered.flatten(0, 1), prototypes.flatten(0, 1)).view_as(prototypes)
             prototypes = prototypes + self.refine(prototypes)
         return prototypes, shares
+
+    def _told_apart(self, vectors: torch.Tensor) -> torch.Tensor:
+        """Vectors (B, M, C) as they are compared."""
+        if not self.contrast:
+            return vectors
+        return F.normalize(vectors - vectors.mean(1, keepdim=True), dim=-1, eps=FLAT)
 
 
 class FeatureGroups(nn.Module):
@@ -77,16 +92,17 @@ class FeatureGroups(nn.Module):
         channels: C.
         count: N.
         iterations: T.
-        reconstruct: "assign" gives each place the mixture of prototypes that it was assigned to. "broadcast", as
-            released, gives each place all prototypes and its position: the assignment has no part in it, so that
-            the result is one vector for the picture and a ramp that is the same for every picture.
+        reconstruct: "assign" gives each place the mixture of prototypes that it was assigned to, and compares by
+            contrast, see :class:`Prototypes`. "broadcast", as released, gives each place all prototypes and its
+            position: the assignment has no part in it, so that the result is one vector for the picture and a ramp
+            that is the same for every picture.
     """
 
     def __init__(self, channels: int, count: int, iterations: int, reconstruct: Reconstruct) -> None:
         super().__init__()
         self.positions = Positions(channels)
         self.embed = nn.Sequential(nn.LayerNorm(channels), *_mlp(channels))
-        self.prototypes = Prototypes(channels, count, iterations)
+        self.prototypes = Prototypes(channels, count, iterations, contrast=reconstruct == "assign")
         self.placing = Positions(channels) if reconstruct == "broadcast" else None
         self.project = nn.Conv2d(channels * (count if reconstruct == "broadcast" else 1), channels, 1)
 

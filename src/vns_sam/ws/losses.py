@@ -21,6 +21,9 @@ class WsLossConfig:
     Attributes:
         side_weights: Of the five maps, coarse to fine, in the terms on strokes and on pseudo-labels.
         partial: Weight of the cross-entropy on strokes.
+        strokes: Where they count: in pictures "without" a kept pseudo-label, by the share of these in the batch, or in
+            "all". A pseudo-label holds its picture's strokes already; counted once more, a few pixels in the middle of
+            the object and far from it outweigh all the others, and outlines are not learnt.
         uncertainty: Weight of the penalty on undecided pixels.
         boundary: Whether pseudo-labels weigh more near their contour.
         bce: "mean" as released, where the pixels' weights act on the IoU alone.
@@ -29,6 +32,7 @@ class WsLossConfig:
 
     side_weights: tuple[float, ...] = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
     partial: float = 3.0
+    strokes: Literal["without", "all"] = "without"
     uncertainty: float = 2.0
     boundary: bool = True
     bce: Bce = "weighted"
@@ -37,8 +41,8 @@ class WsLossConfig:
 
 PRESETS: Mapping[str, WsLossConfig] = {
     "default": WsLossConfig(),
-    "paper": WsLossConfig(partial=1.0, uncertainty=0.0, boundary=False),
-    "released": WsLossConfig(bce="mean", ramp="epoch"),
+    "paper": WsLossConfig(partial=1.0, strokes="all", uncertainty=0.0, boundary=False),
+    "released": WsLossConfig(strokes="all", bce="mean", ramp="epoch"),
 }
 """By name. "paper" is L_pce + keep (L_wce + L_wiou); "released" is what the authors' code adds up."""
 
@@ -110,7 +114,9 @@ def ws_loss(
     maps = [F.interpolate(x.float(), size, mode="bilinear", align_corners=False) for x in logits]
     if config.boundary:
         weight = weight * boundary_weight(target)
-    partial = [partial_cross_entropy(x, labels) for x in maps]
+    counted = torch.ones_like(keep) if config.strokes == "all" else ~keep
+    labels = labels * counted.view(-1, 1, 1, 1)
+    partial = [counted.float().mean() * partial_cross_entropy(x, labels) for x in maps]
     pseudo = [pseudo_label_loss(x, target, weight, keep, config.bce) for x in maps]
     sides = maps[0].new_tensor(config.side_weights)
     return {

@@ -1,9 +1,10 @@
+import os
 import socket
 import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import pytest
@@ -12,7 +13,7 @@ from workshop import narrow_sam, write_disks
 from vns_sam.distributed import labelling
 from vns_sam.distributed.labelling import RayMapper
 from vns_sam.errors import MissingExtraError, UsageError
-from vns_sam.labelling.folder import LabelRun, label_folder, plan_run
+from vns_sam.labelling.folder import Labelled, LabelRun, PictureLabeller, label_folder, plan_run
 from vns_sam.labelling.labeller import LabelSettings
 from vns_sam.labelling.store import LabelStore, Record
 
@@ -95,6 +96,37 @@ def disks(root: Path, out: str) -> LabelRun:
 
 def content(out: Path) -> list[tuple[Record, bytes]]:
     return [(replace(r, seconds=0), (out / r.map).read_bytes()) for r in LabelStore(out).records.values()]
+
+
+class Deadly:
+    """Kills its process at one picture, as the kernel does when memory runs out; once only where it leaves a mark."""
+
+    def __init__(self, labeller: PictureLabeller, name: str, once: Path | None = None) -> None:
+        self.labeller, self.name, self.once = labeller, name, once
+        self.model, self.run, self.student = labeller.model, labeller.run, labeller.student
+
+    def __call__(self, name: str) -> Labelled:
+        if name == self.name and not (self.once and self.once.exists()):
+            if self.once:
+                self.once.touch()
+            os._exit(137)
+        return self.labeller(name)
+
+
+@pytest.mark.slow
+def test_a_picture_that_kills_its_worker_fails_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = pytest.importorskip("ray")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    labeller = PictureLabeller(narrow_sam(), disks(tmp_path, "out"))
+    monkeypatch.setattr(labelling, "_anywhere", lambda one: one)
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    mapper, names = RayMapper(address="local", actors=1, cpus=0.5), ["000.png", "001.png", "002.png"]
+    found = list(mapper(cast(PictureLabeller, Deadly(labeller, "001.png")), names))
+    assert {one.image for one in found if one.found is not None} == {"000.png", "002.png"}
+    errors = {one.image: one.error for one in found if one.error}
+    assert errors == {"001.png": "001.png: 3 workers were killed at it; is there memory for it?"}
+    again = list(mapper(cast(PictureLabeller, Deadly(labeller, "001.png", tmp_path / "killed")), names))
+    assert {one.image for one in again if one.found is not None} == set(names)
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from vns_sam.cli.main import main
 from vns_sam.errors import CheckpointError, UsageError
 from vns_sam.inference.load import load_model
 from vns_sam.sam.averaging import average_checkpoints
+from vns_sam.sam.zoo import BUNDLED
 from vns_sam.vns.model import VnsSamModel
 
 
@@ -35,6 +36,13 @@ def test_weights_lie_between(folders: list[Path], tmp_path: Path, shares: list[f
     model = load_model(str(tmp_path / "mean"))
     assert isinstance(model, torch.nn.Module)
     assert all(torch.all(parameter == expected) for parameter in model.parameters())
+
+
+def test_a_bundled_model_goes_by_its_name(tmp_path: Path) -> None:
+    mean = average_checkpoints(["sam-tiny", "sam-tiny"], tmp_path / "mean")
+    wanted = load_file(BUNDLED / "sam-tiny" / "model.safetensors")
+    assert mean.keys() == wanted.keys()
+    assert all(torch.equal(mean[key].half(), wanted[key].half()) for key in wanted)
 
 
 def test_one_model_or_wrong_shares_are_refused(folders: list[Path], tmp_path: Path) -> None:

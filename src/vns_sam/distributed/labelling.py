@@ -6,6 +6,7 @@ import logging
 import os
 import pickle
 import socket
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -22,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 PATIENCE = 10.0
 """Seconds until a cluster must answer; Ray itself would ask for minutes."""
+ATTEMPTS = 3
+"""How many actors a picture may bring down, for want of memory; then it has failed. Ray itself would never give up."""
 CPUS = 2
 """Processors of an actor that has no GPU; fewer where no machine has as many."""
 
@@ -71,10 +74,11 @@ class RayMapper:
         with _connected(self.address):
             pool = self.fitted(ray.nodes())
             logger.info("%d actors with %g CPUs and %g GPUs each", pool.actors, pool.cpus, pool.gpus or 0)
+            attempts = ray.remote(num_cpus=0)(_Attempts).remote()
             rows = ray.data.from_items([{"name": name} for name in names], override_num_blocks=len(names))
             found = rows.map(
                 _Actor,
-                fn_constructor_args=(ray.put(_anywhere(labeller)), "cuda" if pool.gpus else "cpu"),
+                fn_constructor_args=(ray.put(_anywhere(labeller)), attempts, "cuda" if pool.gpus else "cpu"),
                 compute=ray.data.ActorPoolStrategy(size=min(pool.actors, len(names)), max_tasks_in_flight_per_actor=1),
                 num_cpus=pool.cpus,
                 num_gpus=pool.gpus,
@@ -117,17 +121,35 @@ def _ray() -> Any:
         raise MissingExtraError("ray[data]", extra="cluster", purpose="work on a cluster") from None
 
 
+class _Attempts:
+    """Counts how often each picture was begun, over all actors, also those that are gone."""
+
+    def __init__(self) -> None:
+        self._begun: Counter[str] = Counter()
+
+    def begin(self, name: str) -> int:
+        """Counts one more."""
+        self._begun[name] += 1
+        return self._begun[name]
+
+
 class _Actor:
     """One copy of the models for as long as the run lasts."""
 
-    def __init__(self, labeller: Any, device: str) -> None:
+    def __init__(self, labeller: Any, attempts: Any, device: str) -> None:
+        self._attempts = attempts
         self._labeller: PictureLabeller = _ray().get(labeller)
         for model in (self._labeller.model, self._labeller.student):
             if isinstance(model, nn.Module):
                 model.to(device)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        return {"labelled": pickle.dumps(self._labeller(row["name"]))}  # rows of Ray Data hold no objects
+        name = row["name"]
+        if _ray().get(self._attempts.begin.remote(name)) <= ATTEMPTS:
+            labelled = self._labeller(name)
+        else:
+            labelled = Labelled(name, error=f"{name}: {ATTEMPTS} workers were killed at it; is there memory for it?")
+        return {"labelled": pickle.dumps(labelled)}  # rows of Ray Data hold no objects
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import torch
 
 from vns_sam.errors import CheckpointError, UsageError
 from vns_sam.sam.checkpoints import read_checkpoint, read_config, write_checkpoint
+from vns_sam.sam.zoo import BUNDLED
 
 
 def average_checkpoints(
@@ -20,7 +21,7 @@ def average_checkpoints(
     """Writes a model whose weights are the mean of others', in half precision.
 
     Args:
-        folders: Two or more folders of ``save_pretrained``, of the same tensors.
+        folders: Two or more folders of ``save_pretrained``, of the same tensors; a bundled model goes by its name.
         out: Folder to write; its configuration, and tensors that are no floating-point numbers, are the last one's.
         shares: How much each counts, 0 or more; alike by default.
 
@@ -36,10 +37,11 @@ def average_checkpoints(
         raise UsageError(f"expected two or more models to average, found {len(folders)}")
     if len(shares) != len(folders) or min(shares) < 0 or not sum(shares):
         raise UsageError(f"expected a share, 0 or more, for each of {len(folders)} models, found {shares}")
-    kind = read_config(folders[0])["model_type"]
+    places = [BUNDLED / folder if (BUNDLED / folder).is_dir() else Path(folder) for folder in folders]
+    kind = read_config(places[0])["model_type"]
     config: dict[str, Any] = {}
     states: list[dict[str, torch.Tensor]] = []
-    for folder in folders:
+    for folder in places:
         config, state = read_checkpoint(folder, kind)
         states.append(state)
         found, wanted = _shapes(state), _shapes(states[0])

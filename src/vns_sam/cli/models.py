@@ -33,13 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     convert.add_argument("--out", type=Path, required=True, metavar="DIR")
     average = verbs.add_parser("average", help="the mean of several trainings of one model", allow_abbrev=False)
-    average.add_argument(
-        "folders",
-        type=Path,
-        nargs="+",
-        metavar="DIR",
-        help="as training writes them, model/ or best/, or bundled",
-    )
+    folders = "as training writes them, model/ or best/, or a bundled model"
+    average.add_argument("folders", type=Path, nargs="+", metavar="DIR", help=folders)
     average.add_argument("--shares", type=float, nargs="+", metavar="X", help="how much each counts (alike)")
     average.add_argument("--out", type=Path, required=True, metavar="DIR")
     cost = verbs.add_parser("cost", help="parameters, operations and time of one model", allow_abbrev=False)

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import cast
 
-import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -258,8 +257,7 @@ def _normalised(maps: torch.Tensor, geometry: Geometry) -> np.ndarray:
 def _heat_tiles(view: View, maps: Mapping[str, torch.Tensor], geometry: Geometry, truth: np.ndarray) -> list[Tile]:
     tiles = []
     for title, values in maps.items():
-        heat = (view.soft(_normalised(values, geometry)) * 255).round().astype(np.uint8)
-        picture = np.ascontiguousarray(cv2.applyColorMap(heat, cv2.COLORMAP_INFERNO)[..., ::-1])
+        picture = view.heat(_normalised(values, geometry))
         view.draw_outline(picture, truth, TRUTH, width=1.7)
         tiles.append(Tile(picture, title))
     return tiles

@@ -96,6 +96,11 @@ class View:
             return _resized(values.view(np.uint8) * 255, self.size, smooth=False).astype(np.float32) / 255
         return _resized(values.astype(np.float32), self.size, smooth=False)
 
+    def heat(self, values: np.ndarray) -> np.ndarray:
+        """A map (H, W) in [0, 1] in colours, dark to bright, (h, w, 3) uint8 RGB."""
+        shares = (self.soft(values) * 255).round().astype(np.uint8)
+        return np.ascontiguousarray(cv2.applyColorMap(shares, cv2.COLORMAP_INFERNO)[..., ::-1])
+
     def draw_outline(self, canvas: np.ndarray, mask: np.ndarray, colour: Colour, *, width: float | None = None) -> None:
         """Draws the contours of a mask (H, W) onto a canvas of this size; a line of given ``width`` has no rim."""
         unit = self.unit * (width or 1.0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -55,8 +54,8 @@ def groups_figure(model: WsSamModel, image: np.ndarray, truth: np.ndarray) -> np
             row.append(tile(_coloured(view, _squared(shares, side)), title))
         rows.append(row)
     names = ["global prior", *(f"answer, level {level}" for level in range(len(output.logits) - 1, 0, -1))]
-    answers = [_heat(view, _squared(logits, side).sigmoid()) for logits in output.logits]
-    rows.append([tile(heat, name) for heat, name in zip(answers, names, strict=True)])
+    answers = (_squared(logits, side)[0].sigmoid().numpy() for logits in output.logits)
+    rows.append([tile(view.heat(one), name) for one, name in zip(answers, names, strict=True)])
     return grid(rows, cell=CELL)
 
 
@@ -84,9 +83,3 @@ def _coloured(view: View, shares: torch.Tensor) -> np.ndarray:
     mixed = sum(view.soft(one.numpy())[..., None] * colour for one, colour in zip(shares, colours, strict=True))
     gray = view.image.mean(axis=2, keepdims=True)
     return (STRENGTH * mixed + (1 - STRENGTH) * gray).round().clip(0, 255).astype(np.uint8)
-
-
-def _heat(view: View, probability: torch.Tensor) -> np.ndarray:
-    """A map (1, S, S) of probabilities in colours."""
-    heat = (view.soft(probability[0].numpy()) * 255).round().astype(np.uint8)
-    return np.ascontiguousarray(cv2.applyColorMap(heat, cv2.COLORMAP_INFERNO)[..., ::-1])

@@ -152,4 +152,5 @@ def test_a_cluster_finds_what_one_process_finds_and_each_goes_on_with_the_other(
     list(label_folder(model, stopped))
     assert content(stopped.out) == content(Path("plain"))
     said = "".join(capfd.readouterr()).splitlines()
-    assert [line for line in said if "Set ray log level" not in line] == []
+    its_own = ("Set ray log level", "killed by `ray.kill`")  # what Ray says of a run that is stopped cannot be silenced
+    assert [line for line in said if not any(known in line for known in its_own)] == []

@@ -54,8 +54,8 @@ def test_from_labels_to_an_audit(pond: Path, capsys: pytest.CaptureFixture[str])
     assert (pond / "out" / "kept.txt").read_text() == ""
 
 
-def test_small_models_look_twice_unless_told_not_to(pond: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for flags, looks, done in (((), True, 2), (("--second-look",), True, 0), (("--no-second-look",), False, 2)):
+def test_labels_made_with_a_second_look_are_other_labels(pond: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for flags, looks, done in (((), False, 2), ((), False, 0), (("--second-look",), True, 2)):
         assert label(pond, *flags) == 0
         assert f"{done} done, {2 - done} done before" in capsys.readouterr().out
         assert {r.settings["second_look"] for r in LabelStore(pond / "out").records.values()} == {looks}

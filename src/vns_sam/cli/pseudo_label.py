@@ -43,11 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     asking.add_argument("--fuse", choices=("vote", "prob"), default="vote", help="votes or mean probability (vote)")
     asking.add_argument("--points", type=int, default=10, metavar="N", help="on object and background each (10)")
     asking.add_argument("--sampler", choices=("fps", "grid", "random"), default="fps", help="points on strokes (fps)")
-    asking.add_argument(
-        "--second-look",
-        action=argparse.BooleanOptionalAction,
-        help="ask again, closer, about small and thin objects; default: for models with an input below 1024 pixels",
-    )
+    asking.add_argument("--second-look", action="store_true", help="ask again, closer, about small and thin objects")
     asking.add_argument("--no-gates", action="store_true", help="believe every view")
     asking.add_argument(
         "--all-parts", action="store_true", help="keep parts of an answer that no mark on the object hits"
@@ -91,6 +87,7 @@ def run(args: argparse.Namespace) -> int:
         marked_only=not args.all_parts,
         clamp=not args.no_clamp,
         seed=args.seed,
+        second_look=args.second_look,
     )
     mapper = _mapper(args)
     plan = plan_run(args.images, args.labels, args.out, settings, args.split)
@@ -129,14 +126,11 @@ def _work(plan: LabelRun, args: argparse.Namespace, mapper: Mapper) -> list[Outc
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from vns_sam.inference.load import load_model, load_segmenter
-    from vns_sam.inference.second_look import wants_second_look
     from vns_sam.labelling.folder import label_folder
 
     device = args.device or "cpu"
     student = load_segmenter(args.student, device) if args.student else None
     model = load_model(args.model, device)
-    second_look = wants_second_look(model, args.second_look)
-    plan = replace(plan, settings=replace(plan.settings, second_look=second_look))
     outcomes = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True, disable=args.quiet) as bar:

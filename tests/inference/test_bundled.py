@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 import vns_sam
-from vns_sam.inference.load import BUNDLED
 from vns_sam.metrics.iou import iou
 from vns_sam.sam import zoo
 
@@ -19,11 +18,11 @@ BOX = [[198, 98, 449, 311]]
 
 
 def test_every_bundled_model_is_small_and_has_a_card() -> None:
-    assert set(BUNDLED) == set(LIMITS)
-    sizes = {name: (zoo.BUNDLED / name / "model.safetensors").stat().st_size / 1e6 for name in BUNDLED}
+    assert set(zoo.BUNDLED_MODELS) == set(LIMITS)
+    sizes = {name: (zoo.BUNDLED / name / "model.safetensors").stat().st_size / 1e6 for name in zoo.BUNDLED_MODELS}
     assert all(size <= LIMITS[name] for name, size in sizes.items())
     assert sizes["sam-tiny"] + sizes["vns-sam-tiny"] <= 30
-    for name in BUNDLED:
+    for name in zoo.BUNDLED_MODELS:
         card = (zoo.BUNDLED / name / "README.md").read_text()
         assert all(heading in card for heading in (f"# {name}", "## Data", "## Results", "## Limits"))
 

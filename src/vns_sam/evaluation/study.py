@@ -232,10 +232,13 @@ def _run_folder(runs: Path, recipe: Recipe) -> Path:
 
     Recipes are compared by what they say, not by name alone: a field that is new since then has its default in both.
     """
+    digest = hashlib.sha256(dump_recipe(replace(recipe, out=Path("run"))).encode()).hexdigest()
+    folder = runs / f"{recipe.task}-{digest[:12]}"
+    if (folder / RESOLVED).is_file():
+        return folder
     for found in sorted(runs.glob(f"{recipe.task}-*/{RESOLVED}")):
         with contextlib.suppress(UsageError):  # a field that is gone: another recipe
             begun = replace(load_recipe(found), out=found.parent)
             if begun == own_recipe(replace(recipe, out=found.parent)):
                 return found.parent
-    digest = hashlib.sha256(dump_recipe(replace(recipe, out=Path("run"))).encode()).hexdigest()
-    return runs / f"{recipe.task}-{digest[:12]}"
+    return folder

@@ -23,9 +23,6 @@ from vns_sam.sam.promptable import PromptableNetwork
 from vns_sam.ws.config import MODEL_TYPE as WS_SAM
 from vns_sam.ws.model import WsSamModel
 
-BUNDLED = ("vns-sam-tiny", "sam-tiny", "dis-sam-tiny", "ws-sam-tiny")
-"""Models inside the package, the default first; they need no network."""
-
 HUB = {**zoo.HUB, **published.HUB}
 """Models on the Hugging Face hub that have a name of their own: SAM and HQ-SAM."""
 
@@ -75,7 +72,7 @@ def check_model_name(name: str | os.PathLike[str]) -> None:
         check_model_name(second)
     is_path = Path(text).exists()
     is_hub_id = text.count("/") == 1 and not text.startswith((".", "/", "~")) and all(text.split("/"))
-    named = (*BUNDLED, *HUB)
+    named = (*zoo.BUNDLED_MODELS, *HUB)
     if text in named or is_path or is_hub_id:
         return
     if "/" in text or text.endswith((".pth", ".safetensors")):
@@ -97,7 +94,7 @@ def model_type(name: str | os.PathLike[str]) -> str | None:
     Raises:
         CheckpointError: The folder holds no readable ``config.json``.
     """
-    folder = zoo.BUNDLED / name if os.fspath(name) in BUNDLED else Path(name)
+    folder = zoo.place(name)
     return str(read_config(folder)["model_type"]) if folder.is_dir() else None
 
 
@@ -123,7 +120,7 @@ def check_device(device: str | torch.device) -> torch.device:
 
 def _load(name: str) -> PromptableNetwork:
     bundled = zoo.BUNDLED / name
-    if name in BUNDLED:
+    if name in zoo.BUNDLED_MODELS:
         if not (bundled / CONFIG).is_file():
             raise CheckpointError(f"the bundled model '{name}' is missing", hint="reinstall vns-sam")
         return _from_folder(bundled, name)
@@ -188,7 +185,7 @@ def refine_with(first: PromptableNetwork, name: str | os.PathLike[str]) -> DisSa
         raise UsageError(f"'{first.name}' takes no prompt, and refining needs one", hint="leave --refine out")
     if name in HUB:
         raise UsageError(f"expected a DIS-SAM to refine with, '{name}' is none", hint="a folder or file of one")
-    path = zoo.BUNDLED / name if os.fspath(name) in BUNDLED else Path(name)
+    path = zoo.place(name)
     if path.is_file():
         network = official.load_isnet(read_tensors(path), path, inflate=True)
         refiner = DisSamModel(DisSamConfig(first.name, path.stem), first, network)
@@ -208,7 +205,7 @@ def _from_file(path: Path) -> PromptableNetwork:
 
 def catalog() -> Iterator[zoo.CatalogRow]:
     """All models that have a name, the bundled ones first."""
-    for name in BUNDLED:
+    for name in zoo.BUNDLED_MODELS:
         path = zoo.BUNDLED / name / WEIGHTS
         if path.is_file() and name != zoo.BUNDLED_SAM:
             yield zoo.CatalogRow(name, zoo.count_parameters(path), path.stat().st_size / 2**20, "bundled", True)

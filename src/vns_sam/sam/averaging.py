@@ -12,7 +12,7 @@ import torch
 
 from vns_sam.errors import CheckpointError, UsageError
 from vns_sam.sam.checkpoints import read_checkpoint, read_config, write_checkpoint
-from vns_sam.sam.zoo import BUNDLED
+from vns_sam.sam.zoo import place
 
 
 def average_checkpoints(
@@ -37,7 +37,7 @@ def average_checkpoints(
         raise UsageError(f"expected two or more models to average, found {len(folders)}")
     if len(shares) != len(folders) or min(shares) < 0 or not sum(shares):
         raise UsageError(f"expected a share, 0 or more, for each of {len(folders)} models, found {shares}")
-    places = [BUNDLED / folder if (BUNDLED / folder).is_dir() else Path(folder) for folder in folders]
+    places = [place(folder) for folder in folders]
     kind = read_config(places[0])["model_type"]
     config: dict[str, Any] = {}
     states: list[dict[str, torch.Tensor]] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -24,6 +25,10 @@ BUNDLED = Path(__file__).parents[1] / "weights"
 """Folder of the models that ship with the package, one folder each."""
 
 BUNDLED_SAM = "sam-tiny"
+
+BUNDLED_MODELS = ("vns-sam-tiny", BUNDLED_SAM, "dis-sam-tiny", "ws-sam-tiny")
+"""Models inside the package, the default first; they need no network."""
+
 _REPO = re.compile(r"[\w.-]+/[\w.-]+")
 _MIB = 2**20
 
@@ -76,6 +81,11 @@ def catalog() -> Iterator[CatalogRow]:
     if path.is_file():
         yield CatalogRow(BUNDLED_SAM, count_parameters(path), path.stat().st_size / _MIB, "bundled", True)
     yield from hub_rows(HUB)
+
+
+def place(name: str | os.PathLike[str]) -> Path:
+    """The folder of a bundled model by its name, else the path itself."""
+    return BUNDLED / name if os.fspath(name) in BUNDLED_MODELS else Path(name)
 
 
 def hub_rows(table: Mapping[str, HubWeights]) -> Iterator[CatalogRow]:

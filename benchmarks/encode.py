@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 import vns_sam
-from vns_sam.inference.cost import hardware, median_seconds
+from vns_sam.evaluation.cost import hardware, median_seconds
 from vns_sam.types import PromptableModel, Prompts
 
 HEIGHT, WIDTH, PROMPTS = 480, 640, 32

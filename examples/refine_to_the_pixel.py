@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 import vns_sam
-from vns_sam.data.thin import lay_thin
+from vns_sam.data.synthesis.thin import lay_thin
 from vns_sam.images.read import read_image
 from vns_sam.images.write import write_image
 from vns_sam.prompts.slots import tight_box

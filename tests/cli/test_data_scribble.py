@@ -6,10 +6,10 @@ import pytest
 from PIL import Image
 
 from vns_sam.cli import data_scribble
-from vns_sam.data.manifest import MANIFEST
 from vns_sam.data.scribble_set import annotate_set, plan_run
 from vns_sam.data.sparse import SparseLabels
 from vns_sam.errors import DataError, UsageError
+from vns_sam.runs.manifest import MANIFEST
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from PIL import Image
 
 from vns_sam.data import enrich
 from vns_sam.data.enrich import Component, enrich_set, split_mask
-from vns_sam.data.manifest import MANIFEST
 from vns_sam.data.pairs import find_pairs, read_mask
 from vns_sam.errors import DataError, UsageError
 from vns_sam.images.write import write_mask
+from vns_sam.runs.manifest import MANIFEST
 
 CASES = (
     "a_two_big_one_small",

@@ -6,20 +6,8 @@ import numpy as np
 import pytest
 
 from vns_sam.errors import DataError
-from vns_sam.evaluation.figures import (
-    FOUND,
-    MISSED,
-    PROMPT,
-    TRUTH,
-    WRONG,
-    Case,
-    Tile,
-    View,
-    grid,
-    outline,
-    side_by_side,
-    worst_cases,
-)
+from vns_sam.evaluation.figures import FOUND, MISSED, TRUTH, WRONG, Case, side_by_side, worst_cases
+from vns_sam.images.tiles import PROMPT, Tile, View, grid, outline
 from vns_sam.types import Prompts
 
 RED, BLUE = (200, 0, 0), (0, 0, 200)

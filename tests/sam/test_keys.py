@@ -4,10 +4,10 @@ import pytest
 import torch
 import transformers
 
+from vns_sam.sam.encoders.vit import ARCHITECTURES, vit_config
 from vns_sam.sam.keys import decoder_key_to_hf, decoder_key_to_meta, hf_key_to_own, meta_key_to_own
 from vns_sam.sam.mask_decoder import SamMaskDecoder
 from vns_sam.sam.model import SamModel
-from vns_sam.sam.vit import ARCHITECTURES, vit_config
 from vns_sam.sam.zoo import HUB
 
 PUBLISHED = ("vit_b", "vit_l", "vit_h")

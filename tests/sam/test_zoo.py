@@ -6,8 +6,8 @@ import torch
 from vns_sam.errors import CheckpointError
 from vns_sam.sam import zoo
 from vns_sam.sam.checkpoints import WEIGHTS
+from vns_sam.sam.encoders.vit import vit_config
 from vns_sam.sam.model import SamModel
-from vns_sam.sam.vit import vit_config
 
 
 @pytest.fixture

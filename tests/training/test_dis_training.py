@@ -14,16 +14,16 @@ import yaml
 from safetensors.torch import load_file
 from workshop import narrow_sam
 
-from vns_sam.data.scenes import Scene
-from vns_sam.data.training_set import collate, split_pairs
+from vns_sam.data.synthesis.scenes import Scene
 from vns_sam.dis.model import DisSamModel
 from vns_sam.errors import DataError, UsageError
 from vns_sam.inference.load import load_model
 from vns_sam.training.chain import train_all
-from vns_sam.training.coarse import CoarseCache, fingerprint
 from vns_sam.training.loop import train
 from vns_sam.training.recipe import Dis, Recipe, load_recipe
-from vns_sam.training.refinement import flip
+from vns_sam.training.samples.coarse import CoarseCache, fingerprint
+from vns_sam.training.samples.prompted import collate, split_pairs
+from vns_sam.training.samples.refinement import flip
 from vns_sam.training.tasks import build_task
 from vns_sam.training.tracking import read_log
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from vns_sam.data.training_set import SceneMix, TrainingData
 from vns_sam.errors import UsageError
 from vns_sam.labelling.fusion import Selection
 from vns_sam.training.fields import read_values
 from vns_sam.training.recipe import Dis, Optim, Recipe, Validation, Ws, dump_recipe, load_recipe, parse_recipe
+from vns_sam.training.samples.prompted import SceneMix, TrainingData
 
 DOCS = Path(__file__).parents[2] / "docs" / "training.md"
 SHIPPED = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))

@@ -16,8 +16,8 @@ from vns_sam.errors import CheckpointError, UsageError
 from vns_sam.hq.model import HqSamModel
 from vns_sam.inference.load import load_model
 from vns_sam.sam.config import MaskDecoderConfig
+from vns_sam.sam.encoders.vit import vit_config
 from vns_sam.sam.model import SamModel
-from vns_sam.sam.vit import vit_config
 from vns_sam.training.loop import train
 from vns_sam.training.recipe import Recipe, Tune, load_recipe
 from vns_sam.training.state import load_state

@@ -20,10 +20,10 @@ from vns_sam.inference.load import load_model
 from vns_sam.labelling.store import LINES, LabelStore, Record, write_map, write_records
 from vns_sam.training.loop import train
 from vns_sam.training.recipe import Recipe, Ws, load_recipe
+from vns_sam.training.samples.weak import SetLabels, WeakSet
 from vns_sam.training.tasks import build_task
 from vns_sam.training.tasks.ws import WsTask, begin
 from vns_sam.training.tracking import read_log
-from vns_sam.training.weak import SetLabels, WeakSet
 from vns_sam.ws import WsSamConfig, WsSamModel
 
 SMALL = {"backbone": "efficientnet-lite0", "channels": 16, "image_size": 64, "name": "small"}

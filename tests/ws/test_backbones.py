@@ -9,7 +9,7 @@ import torch
 from small import SMALL
 
 from vns_sam.errors import CheckpointError, UsageError
-from vns_sam.sam.tiny import TinyEncoder
+from vns_sam.sam.encoders.lite import TinyEncoder
 from vns_sam.ws.backbones import LiteBackbone, TransformersBackbone, build_backbone, load_backbone
 from vns_sam.ws.config import BACKBONES, BackboneConfig
 

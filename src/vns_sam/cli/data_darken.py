@@ -21,8 +21,8 @@ from vns_sam.cli.numbers import at_least
 from vns_sam.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from vns_sam.data.lowlight.darkener import Darkener
-    from vns_sam.data.lowlight.folder import DarkenRun, Outcome
+    from vns_sam.lowlight.darkener import Darkener
+    from vns_sam.lowlight.folder import DarkenRun, Outcome
 
 SHEET = "contact_sheet.jpg"
 SHOWN = 6
@@ -55,8 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Runs the action."""
     _check(args)
-    from vns_sam.data.lowlight.folder import plan_run
-    from vns_sam.data.lowlight.luminance import pooled
+    from vns_sam.lowlight.folder import plan_run
+    from vns_sam.lowlight.luminance import pooled
 
     plan = plan_run(args.source, args.out)
     outcomes = _work(_darkener(args), plan, args)
@@ -85,7 +85,7 @@ def _check(args: argparse.Namespace) -> None:
 
 def _darkener(args: argparse.Namespace) -> Darkener:
     if args.method == "camera":
-        from vns_sam.data.lowlight.camera import CameraDarkener
+        from vns_sam.lowlight.camera import CameraDarkener
 
         return CameraDarkener(args.seed, args.strength)
     from vns_sam.inference.load import check_device
@@ -100,7 +100,7 @@ def _work(darkener: Darkener, plan: DarkenRun, args: argparse.Namespace) -> list
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from vns_sam.data.lowlight.folder import darken_folder
+    from vns_sam.lowlight.folder import darken_folder
 
     workers = min(args.workers, len(plan.names)) if args.method == "camera" else 0  # torch uses all cores by itself
     outcomes = []
@@ -120,8 +120,8 @@ def _write_sheet(path: Path, plan: DarkenRun, done: Sequence[Outcome]) -> None:
 
     import numpy as np
 
-    from vns_sam.evaluation.figures import Tile, grid
     from vns_sam.images.read import read_image
+    from vns_sam.images.tiles import Tile, grid
     from vns_sam.images.write import write_image
 
     rows: tuple[list[Tile], ...] = ([], [], [])

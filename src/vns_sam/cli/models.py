@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from vns_sam.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from vns_sam.inference.cost import Cost
+    from vns_sam.evaluation.cost import Cost
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -75,7 +75,7 @@ def _cost(args: argparse.Namespace) -> int:
         raise UsageError(f"--calls must be at least 1, found {args.calls}")
     import numpy as np
 
-    from vns_sam.inference.cost import cost, hardware, weightless
+    from vns_sam.evaluation.cost import cost, hardware, weightless
     from vns_sam.inference.load import check_device, load_model
 
     device = check_device(args.device)

@@ -9,10 +9,10 @@ from typing import Any
 
 from vns_sam.cli.predictor import build_predictor
 from vns_sam.errors import DataError, UsageError
+from vns_sam.formats.outputs import SUFFIX, Format, output_paths, write_alpha, write_prediction
 from vns_sam.images.overlay import draw_overlay
 from vns_sam.images.read import read_image
 from vns_sam.images.write import check_writable, write_image
-from vns_sam.inference.formats import SUFFIX, Format, output_paths, write_alpha, write_prediction
 from vns_sam.prompts.validate import make_prompts
 from vns_sam.types import Prediction
 

@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Runs the verb."""
     from vns_sam.cli.train import apply_overrides
-    from vns_sam.evaluation.study import TABLE, parse_study, run_study, trials
+    from vns_sam.studies.study import TABLE, parse_study, run_study, trials
     from vns_sam.training.fields import read_values
 
     study = parse_study(apply_overrides(read_values(args.study, "study"), args.overrides), str(args.study))

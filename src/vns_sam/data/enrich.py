@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from vns_sam.data.manifest import check_output, check_outside, extended_manifest, read_manifest, write_manifest
 from vns_sam.data.pairs import Pair, check_same_size, find_pairs, read_mask
 from vns_sam.errors import DataError
 from vns_sam.images.read import file_digest, read_image
 from vns_sam.images.write import link_or_copy, write_mask, write_text
-from vns_sam.metrics.workers import map_in_processes
+from vns_sam.runs.manifest import check_output, check_outside, extended_manifest, read_manifest, write_manifest
+from vns_sam.runs.processes import map_in_processes
 
 logger = logging.getLogger(__name__)
 

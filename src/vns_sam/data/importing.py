@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from vns_sam.data.annotations import Annotated, Polygons, RunLengths, find_annotated
 from vns_sam.errors import DataError
+from vns_sam.formats.annotations import Annotated, Polygons, RunLengths, find_annotated
+from vns_sam.formats.rle import decode_rle, fill_polygon, number_objects
 from vns_sam.images.read import read_image
-from vns_sam.images.segments import decode_rle, fill_polygon, number_objects
 from vns_sam.images.write import atomic_path, link_or_copy, write_json, write_mask, write_text
 
 MARKER = "imported.json"
@@ -53,7 +53,7 @@ def convert(
     Ids are 1, 2, ... in the order of the source; where objects overlap, the smaller one stays on top.
 
     Args:
-        source: As for :func:`vns_sam.data.annotations.find_annotated`.
+        source: As for :func:`vns_sam.formats.annotations.find_annotated`.
         out: A new folder, or one of an earlier run with the same source, which is written again.
         images: Folder of the pictures, where it is not the usual one.
         strict: Raise at the first problem.

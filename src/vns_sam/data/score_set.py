@@ -16,7 +16,7 @@ from vns_sam.errors import DataError
 from vns_sam.images.charts import histogram
 from vns_sam.images.read import read_image
 from vns_sam.images.write import write_image, write_json, write_text
-from vns_sam.metrics.workers import map_in_processes
+from vns_sam.runs.processes import map_in_processes
 
 COLUMNS = ("set", "stem", "color", "texture", "c_fb", "b_blur", "score")
 CSV, SUMMARY, HISTOGRAM = "scores.csv", "summary.json", "histogram.png"

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vns_sam.data.manifest import check_output, extended_manifest, read_manifest, write_manifest
 from vns_sam.data.pairs import Pair, find_pairs, read_mask
-from vns_sam.data.scribbles import annotation_rng, draw_boxes, draw_points, draw_scribbles
 from vns_sam.data.sparse import Kind, write_boxes, write_points
+from vns_sam.data.synthesis.scribbles import annotation_rng, draw_boxes, draw_points, draw_scribbles
 from vns_sam.errors import DataError, UsageError
 from vns_sam.images.read import file_digest
 from vns_sam.images.write import write_image, write_text
+from vns_sam.runs.manifest import check_output, extended_manifest, read_manifest, write_manifest
 
 logger = logging.getLogger(__name__)
 

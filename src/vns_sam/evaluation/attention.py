@@ -17,8 +17,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from vns_sam.errors import UsageError
-from vns_sam.evaluation.figures import CELL, TRUTH, Tile, View, check_size, grid
+from vns_sam.evaluation.figures import TRUTH
 from vns_sam.images.geometry import maps_to_original
+from vns_sam.images.tiles import CELL, Tile, View, check_size, grid
 from vns_sam.sam.mask_decoder import Attention, SamMaskDecoder, TwoWayBlock
 from vns_sam.sam.model import SamModel
 from vns_sam.sam.promptable import batch_prompts

@@ -6,8 +6,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from vns_sam.evaluation.figures import CELL, TRUTH, Tile, View, check_size, grid
+from vns_sam.evaluation.figures import TRUTH
 from vns_sam.images.overlay import Colour
+from vns_sam.images.tiles import CELL, Tile, View, check_size, grid
 from vns_sam.ws.config import STRIDE
 from vns_sam.ws.head import WsSamOutput
 from vns_sam.ws.model import WsSamModel

@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from vns_sam.data.lowlight.luminance import Luminance, measure, pooled
 from vns_sam.data.pairs import picture_folder
 from vns_sam.errors import DataError
 from vns_sam.images.read import find_images, read_image
+from vns_sam.lowlight.luminance import Luminance, measure, pooled
 from vns_sam.sam.promptable import PromptableNetwork
 
 SIDE = 256

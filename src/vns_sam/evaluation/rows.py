@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from zlib import crc32
 
 from vns_sam.errors import UsageError
-from vns_sam.images.lines import LineFile, read_lines
 from vns_sam.metrics.scoring import ImageScores
+from vns_sam.runs.lines import LineFile, read_lines
 
 
 class Key(NamedTuple):

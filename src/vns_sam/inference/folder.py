@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from vns_sam.errors import DataError
-from vns_sam.images.lines import LineFile, read_lines
+from vns_sam.formats.outputs import SUFFIX, Format, merge_coco, write_prediction
 from vns_sam.images.overlay import draw_overlay
 from vns_sam.images.read import file_digest
 from vns_sam.images.write import write_image, write_json
-from vns_sam.inference.formats import SUFFIX, Format, merge_coco, write_prediction
 from vns_sam.inference.predictor import Predictor
 from vns_sam.prompts.validate import make_prompts
+from vns_sam.runs.lines import LineFile, read_lines
 from vns_sam.sam.checkpoints import model_digest
 
 logger = logging.getLogger(__name__)

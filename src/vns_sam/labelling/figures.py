@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from vns_sam.errors import DataError
-from vns_sam.evaluation.figures import Tile, grid
 from vns_sam.images.charts import curve, histogram
 from vns_sam.images.overlay import draw_overlay
 from vns_sam.images.read import read_image
+from vns_sam.images.tiles import Tile, grid
 from vns_sam.images.write import write_image
 from vns_sam.labelling.audit import ORDERS, Audit, Audited, risk_coverage
 from vns_sam.labelling.fusion import Selection, pixel_weights

@@ -15,11 +15,11 @@ from typing import Any
 from vns_sam.data.pairs import list_stems, picture_folder
 from vns_sam.data.sparse import SparseLabels
 from vns_sam.errors import DataError, UsageError
-from vns_sam.images.lines import LineFile
 from vns_sam.images.read import file_digest, find_images, read_image
 from vns_sam.images.write import check_writable
 from vns_sam.labelling.labeller import FusedLabel, LabelSettings, label_picture
 from vns_sam.labelling.store import LINES, Record, read_records, write_map, write_records
+from vns_sam.runs.lines import LineFile
 from vns_sam.sam.checkpoints import model_digest
 from vns_sam.types import PromptableModel
 from vns_sam.ws.model import WsSamModel

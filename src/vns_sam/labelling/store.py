@@ -19,9 +19,9 @@ import numpy as np
 from PIL import Image
 
 from vns_sam.errors import DataError
-from vns_sam.images.lines import read_lines, write_lines
 from vns_sam.images.write import write_image
 from vns_sam.labelling.fusion import HIGH, Selection, Uncertainty, measure, pixel_weights
+from vns_sam.runs.lines import read_lines, write_lines
 
 LINES = "labels.jsonl"
 MAPS = "maps"

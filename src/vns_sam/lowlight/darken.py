@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from vns_sam.data.lowlight.camera import blend
-from vns_sam.data.lowlight.darkener import Darkened
+from vns_sam.lowlight.camera import blend
+from vns_sam.lowlight.darkener import Darkened
 from vns_sam.lowlight.generator import ResnetGenerator
 from vns_sam.lowlight.tiled import translate
 
 
 class CycleGanDarkener:
-    """A generator as a :class:`vns_sam.data.lowlight.darkener.Darkener`.
+    """A generator as a :class:`vns_sam.lowlight.darkener.Darkener`.
 
     Args:
         generator: From daylight to darkness, on the device where it is to run.

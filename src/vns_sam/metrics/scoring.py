@@ -20,7 +20,7 @@ from vns_sam.errors import DataError, UsageError
 from vns_sam.metrics.hce import hce
 from vns_sam.metrics.iou import boundary_iou, iou
 from vns_sam.metrics.maps import CURVE_LENGTH, MAP_METRICS, check_library, map_scores, saliency_map
-from vns_sam.metrics.workers import process_pool, worker_died
+from vns_sam.runs.processes import process_pool, worker_died
 
 __all__ = ["METRICS", "ImageScores", "Scorer", "parse_metrics", "saliency_map", "score_image", "summarise"]
 

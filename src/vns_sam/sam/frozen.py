@@ -8,8 +8,8 @@ from typing import Any, ClassVar, Literal, Self
 import torch
 from torch import nn
 
-from vns_sam.sam.adapter import EncoderAdapter
 from vns_sam.sam.checkpoints import load_weights, read_checkpoint, write_checkpoint
+from vns_sam.sam.encoders.adapter import EncoderAdapter
 from vns_sam.sam.mask_decoder import SamMaskDecoder
 from vns_sam.sam.model import SamModel
 from vns_sam.sam.promptable import PromptableNetwork

@@ -12,9 +12,9 @@ from safetensors.torch import load_file
 from vns_sam.errors import CheckpointError
 from vns_sam.sam.checkpoints import KeyReport, load_weights
 from vns_sam.sam.config import SamConfig
+from vns_sam.sam.encoders.vit import ARCHITECTURES, VitName, vit_config
 from vns_sam.sam.keys import meta_key_to_own
 from vns_sam.sam.model import SamModel
-from vns_sam.sam.vit import ARCHITECTURES, VitName, vit_config
 
 PATCH_KEY = "image_encoder.vit.patch_embed.projection.weight"
 POSITION_KEY = "image_encoder.vit.pos_embed"

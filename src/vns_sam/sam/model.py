@@ -9,13 +9,13 @@ from typing import Self
 import torch
 from torch import nn
 
-from vns_sam.sam.adapter import EncoderAdapter, TinyAdapter, VitAdapter
 from vns_sam.sam.checkpoints import load_weights, read_checkpoint, write_checkpoint
 from vns_sam.sam.config import SamConfig
+from vns_sam.sam.encoders.adapter import EncoderAdapter, TinyAdapter, VitAdapter
+from vns_sam.sam.encoders.lite import STAGES, PromptMixer, TinyEncoder
 from vns_sam.sam.mask_decoder import SamMaskDecoder
 from vns_sam.sam.prompt_encoder import SamPromptEncoder
 from vns_sam.sam.promptable import Preprocessing, PromptableNetwork
-from vns_sam.sam.tiny import STAGES, PromptMixer, TinyEncoder
 from vns_sam.types import DecoderOutput, ImageFeatures, PromptBatch
 
 
@@ -91,7 +91,7 @@ class SamModel(PromptableNetwork):
 def _build_encoder(config: SamConfig) -> nn.Module:
     if config.backbone == "tiny":
         return TinyEncoder(config.mask_decoder.hidden_size)
-    from vns_sam.sam.vit import VitEncoder
+    from vns_sam.sam.encoders.vit import VitEncoder
 
     return VitEncoder(config)
 
@@ -100,7 +100,7 @@ def build_adapter(config: SamConfig) -> EncoderAdapter:
     """A fresh adapter for the encoder of a SAM."""
     if config.backbone == "tiny":
         return TinyAdapter(tuple(channels for _, _, _, channels, _ in STAGES))
-    from vns_sam.sam.vit import ARCHITECTURES
+    from vns_sam.sam.encoders.vit import ARCHITECTURES
 
     architecture = ARCHITECTURES[config.backbone]
     return VitAdapter(architecture.hidden_size, architecture.num_hidden_layers)

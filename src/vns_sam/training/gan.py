@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from vns_sam.data.lowlight.unpaired import UnpairedSet, collate_unpaired
 from vns_sam.errors import UsageError
 from vns_sam.images.write import write_image, write_text
 from vns_sam.training.gan_recipe import GanRecipe, dump_gan_recipe, gan_fields
 from vns_sam.training.loop import Progress
+from vns_sam.training.samples.unpaired import UnpairedSet, collate_unpaired
 from vns_sam.training.state import load_state, save_state
 from vns_sam.training.tasks.cyclegan import CycleGanTask
 from vns_sam.training.tracking import Tracker

@@ -9,8 +9,8 @@ import yaml
 from pydantic import ConfigDict, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
-from vns_sam.data.lowlight.unpaired import UnpairedData
 from vns_sam.training.fields import check_fields
+from vns_sam.training.samples.unpaired import UnpairedData
 
 _STRICT = ConfigDict(extra="forbid")
 Positive = Annotated[int, Field(gt=0)]

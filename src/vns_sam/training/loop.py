@@ -18,11 +18,11 @@ import torch
 import yaml
 from torch.utils.data import DataLoader
 
-from vns_sam.data.training_set import collate
 from vns_sam.errors import MissingExtraError, UsageError
 from vns_sam.images.write import write_text
 from vns_sam.training.ema import Ema
 from vns_sam.training.recipe import RESOLVED, Optim, Recipe, dump_recipe, parse_recipe
+from vns_sam.training.samples.prompted import collate
 from vns_sam.training.state import load_state, save_state
 from vns_sam.training.tasks import Task, build_task
 from vns_sam.training.tracking import Tracker

@@ -10,9 +10,9 @@ import yaml
 from pydantic import ConfigDict, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
-from vns_sam.data.training_set import SceneMix, TrainingData
 from vns_sam.labelling.fusion import Selection
 from vns_sam.training.fields import check_fields, read_values
+from vns_sam.training.samples.prompted import SceneMix, TrainingData
 
 _STRICT = ConfigDict(extra="forbid")
 Positive = Annotated[int, Field(gt=0)]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vns_sam.errors import MissingExtraError
-from vns_sam.images.lines import read_lines, write_lines
+from vns_sam.runs.lines import read_lines, write_lines
 
 LOG = "log.jsonl"
 

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from vns_sam.data.pairs import Pair, read_instances, read_mask
-from vns_sam.data.training_set import TrainingData, split_pairs
 from vns_sam.images.geometry import maps_to_original
 from vns_sam.images.read import read_image
 from vns_sam.metrics.iou import iou
 from vns_sam.prompts.slots import tight_box
 from vns_sam.sam.promptable import PromptableNetwork
 from vns_sam.training.recipe import Validation
+from vns_sam.training.samples.prompted import TrainingData, split_pairs
 from vns_sam.types import Prompts
 
 

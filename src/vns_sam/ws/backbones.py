@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from vns_sam.errors import CheckpointError, UsageError
-from vns_sam.sam.tiny import EXPORTED, STAGES, TinyEncoder
+from vns_sam.sam.encoders.lite import EXPORTED, STAGES, TinyEncoder
 from vns_sam.ws.config import LEVELS, SETTINGS, BackboneConfig, LevelChannels
 
 _CLASSES = {"resnet": "ResNetBackbone", "pvt_v2": "PvtV2Backbone", "swin": "SwinBackbone"}

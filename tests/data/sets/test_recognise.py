@@ -12,8 +12,8 @@ from raw_trees import CAMO, COD10K, KVASIR, pack_zip, write_object, write_pairs,
 
 from vns_sam.data.sets import recognise as module
 from vns_sam.data.sets.archives import open_raw
-from vns_sam.data.sets.coco_masks import Annotated, draw_objects
 from vns_sam.data.sets.recognise import UNSPLIT, Recognition, recognise
+from vns_sam.formats.coco_masks import Annotated, draw_objects
 
 
 def look(root: Path) -> Recognition:

@@ -11,9 +11,9 @@ from PIL import Image
 
 from vns_sam.data.pairs import read_mask
 from vns_sam.data.sets.archives import Member
-from vns_sam.data.sets.coco_masks import Annotated, draw_objects
 from vns_sam.data.sets.layouts import Found
 from vns_sam.errors import DataError
+from vns_sam.formats.coco_masks import Annotated, draw_objects
 from vns_sam.images.read import EXTENSIONS, file_digest, read_image
 from vns_sam.images.write import atomic_path
 

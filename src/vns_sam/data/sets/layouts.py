@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from vns_sam.data.sets.archives import Member
-from vns_sam.data.sets.coco_masks import Annotated
+from vns_sam.formats.coco_masks import Annotated
 from vns_sam.images.read import EXTENSIONS
 
 IMAGE_WORDS = frozenset({"im", "img", "imgs", "image", "images", "original", "jpegimages"})

@@ -14,9 +14,9 @@ from pathlib import PurePosixPath
 
 from vns_sam.data.sets.archives import ARCHIVES, Member, Tree
 from vns_sam.data.sets.catalog import SetFacts, catalog, normalise
-from vns_sam.data.sets.coco_masks import read_annotations
 from vns_sam.data.sets.layouts import Candidate, Folder, Found, find_candidates, split_word
 from vns_sam.errors import DataError
+from vns_sam.formats.coco_masks import read_annotations
 from vns_sam.images.read import EXTENSIONS
 
 UNSPLIT = "unsplit"

@@ -12,11 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vns_sam.data.training_set import TrainingSet
 from vns_sam.dis.isnet import GtEncoder
 from vns_sam.prompts.clicks import Click, next_click
 from vns_sam.sam.promptable import PromptableNetwork
 from vns_sam.training.recipe import Recipe
+from vns_sam.training.samples.prompted import TrainingSet
 from vns_sam.training.validation import Validator
 from vns_sam.types import ImageFeatures, PromptBatch
 

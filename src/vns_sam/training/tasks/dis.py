@@ -7,8 +7,7 @@ from typing import Any
 
 import torch
 
-from vns_sam.data.thin import write_thin_set
-from vns_sam.data.training_set import split_pairs
+from vns_sam.data.synthesis.thin import write_thin_set
 from vns_sam.dis.config import DisSamConfig
 from vns_sam.dis.isnet import GtEncoder, IsNet
 from vns_sam.dis.losses import dis_loss, ortho_loss
@@ -19,9 +18,10 @@ from vns_sam.inference.load import load_model
 from vns_sam.sam.checkpoints import load_weights, read_checkpoint, write_checkpoint
 from vns_sam.sam.meta import read_tensors
 from vns_sam.sam.promptable import PromptableNetwork
-from vns_sam.training.coarse import CoarseCache, fingerprint
 from vns_sam.training.recipe import Dis, Recipe
-from vns_sam.training.refinement import THIN, RefinementSet, RefinementValidator, all_pairs, held_out
+from vns_sam.training.samples.coarse import CoarseCache, fingerprint
+from vns_sam.training.samples.prompted import split_pairs
+from vns_sam.training.samples.refinement import THIN, RefinementSet, RefinementValidator, all_pairs, held_out
 from vns_sam.training.tasks.base import Task, Validate
 
 GT_ENCODER = "gt-encoder"

@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 
 import torch
 
-from vns_sam.data.training_set import TrainingSet
 from vns_sam.errors import UsageError
 from vns_sam.hq.config import HqSamConfig
 from vns_sam.hq.model import HqSamModel
@@ -15,6 +14,7 @@ from vns_sam.inference.load import load_model
 from vns_sam.sam.checkpoints import load_weights
 from vns_sam.sam.model import SamModel
 from vns_sam.training.recipe import Recipe
+from vns_sam.training.samples.prompted import TrainingSet
 from vns_sam.training.tasks.base import Task, enlarge, half, mean_terms, prompt_slots
 from vns_sam.vns.config import VnsSamConfig
 from vns_sam.vns.losses import structure_loss, vns_loss

@@ -9,9 +9,9 @@ import torch
 
 from vns_sam.errors import MissingExtraError, UsageError
 from vns_sam.sam.config import TINY
+from vns_sam.sam.encoders.lite import TinyEncoder
 from vns_sam.sam.losses import sam_loss
 from vns_sam.sam.model import SamModel
-from vns_sam.sam.tiny import TinyEncoder
 from vns_sam.training.recipe import Recipe
 from vns_sam.training.tasks.base import Task, mean_terms, prompt_slots, quarter
 

@@ -10,13 +10,13 @@ import torch
 from vns_sam.errors import UsageError
 from vns_sam.inference.load import load_model, model_type
 from vns_sam.sam.checkpoints import load_weights
+from vns_sam.sam.encoders.lite import TinyEncoder
 from vns_sam.sam.model import SamModel
-from vns_sam.sam.tiny import TinyEncoder
 from vns_sam.training.recipe import Recipe, Ws
+from vns_sam.training.samples.weak import WeakSet, segment_iou
 from vns_sam.training.tasks.base import Task, Validate
 from vns_sam.training.tasks.scratch import imagenet_weights
 from vns_sam.training.validation import Validator
-from vns_sam.training.weak import WeakSet, segment_iou
 from vns_sam.ws.backbones import LiteBackbone
 from vns_sam.ws.config import MODEL_TYPE, SETTINGS, WsSamConfig
 from vns_sam.ws.losses import PRESETS, ws_loss

@@ -1,1 +1,0 @@
-"""Darkness for annotated pictures: a camera model, whole sets made dark, unpaired pictures to learn darkness from."""

@@ -1,0 +1,1 @@
+"""Synthesis: pictures and strokes that are made, with masks that are exact."""

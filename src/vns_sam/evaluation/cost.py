@@ -1,0 +1,180 @@
+"""What a model costs: parameters, work and time (Table XV)."""
+
+from __future__ import annotations
+
+import copy
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from vns_sam.errors import UsageError
+from vns_sam.hq.model import HqSamModel
+from vns_sam.prompts.validate import whole_picture
+from vns_sam.sam.model import SamModel
+from vns_sam.sam.promptable import PromptableNetwork
+from vns_sam.sam.zoo import HUB
+from vns_sam.types import PromptBatch, Prompts
+from vns_sam.vns.config import VnsSamConfig
+from vns_sam.vns.model import VnsSamModel
+from vns_sam.ws.model import WsSamModel
+
+_MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Cost:
+    """The cost of one picture and one prompt.
+
+    Attributes:
+        name: The model.
+        parameters, trainable: Numbers of parameters.
+        encode_flops, decode_flops: Floating-point operations of convolutions, matrix products and attention for one
+            picture and for one box, as ``torch.utils.flop_counter`` counts them: a multiplication with its addition
+            is two. The paper, as the field, counts such a pair once.
+        encode_seconds, decode_seconds: Medians; None for a model without weights.
+    """
+
+    name: str
+    parameters: int
+    trainable: int
+    encode_flops: int
+    decode_flops: int
+    encode_seconds: float | None = None
+    decode_seconds: float | None = None
+
+    @property
+    def mib(self) -> float:
+        """Size as float32 in MiB, the paper's "M"."""
+        return self.parameters * 4 / _MIB
+
+    @property
+    def trainable_mib(self) -> float:
+        """Size of what is trained as float32 in MiB."""
+        return self.trainable * 4 / _MIB
+
+    @property
+    def multiply_adds(self) -> int:
+        """Multiplications with their additions for one picture and one box, what the paper calls FLOPs."""
+        return (self.encode_flops + self.decode_flops) // 2
+
+    @property
+    def pictures_per_second(self) -> float | None:
+        """Pictures with one box each, one after the other."""
+        if self.encode_seconds is None or self.decode_seconds is None:
+            return None
+        return 1 / (self.encode_seconds + self.decode_seconds)
+
+
+def cost(model: PromptableNetwork, image: np.ndarray, *, calls: int = 5) -> Cost:
+    """Counts and times a model on the device it is on.
+
+    Args:
+        model: A model in eval mode; on the meta device it is counted only.
+        image: The picture to time with, (H, W, 3) uint8 RGB; the box is its middle, or all of it for a model that
+            takes no prompt.
+        calls: Timed calls, after one that is not.
+    """
+    counted = list(model.parameters())
+    total = sum(p.numel() for p in counted)
+    trained = sum(p.numel() for p in counted if p.requires_grad)
+    encode_flops, decode_flops = _count(model)
+    if model.device.type == "meta":
+        return Cost(model.name, total, trained, encode_flops, decode_flops)
+    height, width = image.shape[:2]
+    prompts = [Prompts(boxes=np.array([[width / 4, height / 4, 3 * width / 4, 3 * height / 4]]))]
+    if isinstance(model, WsSamModel):
+        prompts = [whole_picture(height, width)]
+    features = model.encode([image])
+    return Cost(
+        model.name,
+        total,
+        trained,
+        encode_flops,
+        decode_flops,
+        median_seconds(lambda: model.encode([image]), calls, model.device),
+        median_seconds(lambda: model.decode(features, prompts, [0]), calls, model.device),
+    )
+
+
+def weightless(backbone: str) -> Iterator[PromptableNetwork]:
+    """The rows of Table XV on a ViT, and VNS-SAM with the encoder adapter, on the meta device: nothing is loaded.
+
+    Args:
+        backbone: "vit_b", "vit_l" or "vit_h".
+
+    Raises:
+        UsageError: It is another name.
+    """
+    if backbone not in HUB:
+        raise UsageError(
+            f"models without weights are built by the name of a ViT, found '{backbone}'",
+            hint=f"one of {', '.join(HUB)}",
+        )
+    with torch.device("meta"):
+        yield _blank_sam(backbone)
+        yield HqSamModel.from_sam(_blank_sam(backbone)).eval()
+        for adapter in (False, True):
+            sam = _blank_sam(backbone)
+            name = f"vns-{backbone}" + (" + adapter" if adapter else "")
+            yield VnsSamModel.from_sam(sam, VnsSamConfig.for_sam(sam.config, name=name, adapter=adapter)).eval()
+
+
+def median_seconds(call: Callable[[], object], calls: int, device: torch.device | None = None) -> float:
+    """Median time of ``calls`` calls, after one that is not counted; waits for the device's work to end."""
+    asynchronous = device is not None and device.type in ("cuda", "mps", "xpu")
+    times = []
+    for _ in range(calls + 1):
+        start = time.perf_counter()
+        call()
+        if asynchronous:
+            torch.accelerator.synchronize()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times[1:])
+
+
+def hardware(device: torch.device) -> str:
+    """What times were measured on, in one line."""
+    if device.type == "cuda":
+        return f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}"
+    cores, threads = os.cpu_count(), torch.get_num_threads()
+    return f"{_processor()}, {cores} cores, torch {torch.__version__}, {threads} threads"
+
+
+def _blank_sam(backbone: str) -> SamModel:
+    from vns_sam.sam.encoders.vit import ARCHITECTURES, vit_config
+
+    return SamModel(next(vit_config(name) for name in ARCHITECTURES if name == backbone)).eval()
+
+
+def _count(model: PromptableNetwork) -> tuple[int, int]:
+    """Operations of encoding a picture and decoding a box, counted on a copy without weights: there attention is
+    made of matrix products on every machine, and nothing is computed.
+    """
+    weights = {id(p): nn.Parameter(p.to("meta"), requires_grad=False) for p in model.parameters()}
+    copied = copy.deepcopy(model, {**weights, **{id(b): b.to("meta") for b in model.buffers()}}).eval()
+    side = model.preprocessing.image_size
+    with torch.device("meta"), torch.no_grad():
+        box = PromptBatch(torch.zeros(1, dtype=torch.long), boxes=torch.zeros(1, 4))
+        with FlopCounterMode(display=False) as encoding:
+            features = copied.encode_pixels(torch.zeros(1, 3, side, side))
+        with FlopCounterMode(display=False) as decoding:
+            copied.decode_batch(features, box)
+    return encoding.get_total_flops(), decoding.get_total_flops()
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

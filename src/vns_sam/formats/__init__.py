@@ -1,0 +1,1 @@
+"""Formats: a file for each format that other tools know, which reads and writes it."""

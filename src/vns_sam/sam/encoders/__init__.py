@@ -1,0 +1,1 @@
+"""Image encoders: what a SAM looks with."""

@@ -1,0 +1,1 @@
+"""Studies: what trains models and measures them."""

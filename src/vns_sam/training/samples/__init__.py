@@ -1,0 +1,1 @@
+"""Samples: what a training step learns from, each a function of seed and position."""

@@ -1,0 +1,204 @@
+"""The stream of training samples: a pure function of (seed, position), so that a run resumes where it stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zlib import crc32
+
+import cv2
+import numpy as np
+from pydantic import Field
+from torch.utils.data import Dataset
+
+from vns_sam.data.pairs import Pair, check_same_size, find_pairs, read_instances, read_mask
+from vns_sam.data.synthesis.defects import crack, scar
+from vns_sam.data.synthesis.scenes import Scene, camouflage, darken, paste, recolour, view
+from vns_sam.errors import DataError
+from vns_sam.images.read import read_image
+from vns_sam.prompts.slots import PROMPT_SLOTS, draw_prompt, plan_slots
+from vns_sam.training.samples.edges import edge_target
+from vns_sam.training.samples.memory import Memory
+
+HELD_OUT = 20
+"""One pair in so many is kept out of training, to choose the best checkpoint by."""
+
+ATTEMPTS = 1000
+"""Views drawn for one sample before the sets are given up as having nothing to prompt for."""
+
+
+@dataclass(frozen=True)
+class SceneMix:
+    """How often a sample is changed, each a probability in [0, 1]."""
+
+    composite: float = 0.3
+    """Another picture's object is pasted in."""
+    camouflage: float = 0.0
+    """The object is refilled with texture of its own background."""
+    dark: float = 0.0
+    """The picture is darkened as by a camera at night."""
+    defect: float = 0.0
+    """A part of the picture becomes a surface with a scratch, crack or patch, the object asked for."""
+    crack: float = 0.0
+    """A part of the picture becomes rough ground with fine cracks across it, the object asked for."""
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a run trains on.
+
+    Attributes:
+        root: Folder that holds the sets, each a folder of ``images/`` and ``masks/``.
+        sets: Weight of each set: how often it is drawn, relative to the others.
+        mix: Synthetic changes.
+        plain: Sets that stay as they are, never camouflaged, darkened or damaged (already hard enough).
+        sizes: Sides of the square views in pixels; each step draws one.
+        prompts: Prompts for each picture, 1 to 3. Fewer leave time for more pictures.
+        corrections: Share of the prompts that are followed by 1 to 4 clicks on what the model gets wrong.
+        cache_side: Pictures are kept in memory with their longer side reduced to this.
+        cache_mib: Memory for them in each worker; the one that was not used for longest makes room.
+    """
+
+    root: Path
+    sets: dict[str, float]
+    mix: SceneMix = field(default_factory=SceneMix)
+    plain: tuple[str, ...] = ()
+    sizes: tuple[int, ...] = (512,)
+    prompts: Literal[1, 2, 3] = 3
+    corrections: Annotated[float, Field(ge=0, le=1)] = 0.0
+    cache_side: int = 512
+    cache_mib: int = 2048
+
+    def __post_init__(self) -> None:
+        if not self.sizes or any(size <= 0 or size % 32 for size in self.sizes):
+            raise ValueError(f"sizes must be multiples of 32, got {list(self.sizes)}")
+        if any(weight <= 0 for weight in self.sets.values()):
+            raise ValueError("the weight of a set must be above 0; leave a set out instead")
+
+
+def split_pairs(root: Path, name: str) -> tuple[list[Pair], list[Pair]]:
+    """The train split of one set as (training, held out), by a hash of the stem."""
+    has_list = (root / name / "train.txt").is_file()
+    pairs = find_pairs(root / name, "train" if has_list else None)
+    held = [pair for pair in pairs if crc32(pair.stem.encode()) % HELD_OUT == 0]
+    return [pair for pair in pairs if pair not in held], held
+
+
+class TrainingSet(Dataset[dict[str, np.ndarray]]):
+    """Samples by position; every position of one step shares its view size and the kinds of its prompts.
+
+    Args:
+        data: What to train on.
+        length: Number of samples of the whole run.
+        step_size: Samples of one optimiser step over all processes.
+        seed: Of the run.
+        edges: Also give ``k.edge`` (S, S) bool, the target's contour 5 pixels wide.
+
+    Raises:
+        DataError: A set is missing or empty.
+    """
+
+    def __init__(self, data: TrainingData, *, length: int, step_size: int, seed: int, edges: bool = False) -> None:
+        if not data.sets:
+            raise DataError("the recipe names no training set", hint="give data.sets, a weight for each set")
+        self.data, self.length, self.step_size, self.seed = data, length, step_size, seed
+        self.edges = edges
+        self.names = list(data.sets)
+        self.pairs = {name: split_pairs(data.root, name)[0] for name in self.names}
+        weights = np.array([data.sets[name] for name in self.names], dtype=float)
+        self.weights = weights / weights.sum()
+        self._scenes: Memory[Pair, Scene] = Memory(self._read_scene, _size, data.cache_mib * 2**20)
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        return self.length
+
+    def __getitem__(self, position: int) -> dict[str, np.ndarray]:
+        """One sample: ``image`` (3, S, S) uint8 and for each prompt slot k ``k.target`` (S, S) bool and prompts, and
+        ``k.corrections``, the number of clicks that are to follow.
+        """
+        step = position // self.step_size
+        step_rng = np.random.default_rng([self.seed, step])
+        side = int(step_rng.choice(self.data.sizes))
+        slots, corrections = plan_slots(step_rng, self.data.prompts), self._plan_corrections(step)
+        rng = np.random.default_rng([self.seed, step, position])
+        scene = self._sample_scene(side, rng)
+        sample: dict[str, np.ndarray] = {"image": np.ascontiguousarray(scene.image.transpose(2, 0, 1))}
+        areas = scene.masks.sum(axis=(1, 2))
+        usable = np.flatnonzero(areas >= 16)
+        for k, slot in enumerate(slots):
+            target = 0 if k == 0 else int(rng.choice(usable))
+            mask = scene.masks[target]
+            sample[f"{k}.target"] = mask
+            if self.edges:
+                sample[f"{k}.edge"] = edge_target(mask, thickness=1)
+            sample |= {f"{k}.{key}": value for key, value in draw_prompt(mask, slot, rng).items()}
+            if corrections[k]:
+                sample[f"{k}.corrections"] = np.array(corrections[k])
+        return sample
+
+    def _plan_corrections(self, step: int) -> list[int]:
+        """Clicks that follow the prompt of each slot, the same for all samples of a step."""
+        rng = np.random.default_rng([self.seed, step, self.length])  # of its own: other streams stay as they are
+        return [int(rng.integers(1, 5)) if rng.random() < self.data.corrections else 0 for _ in range(PROMPT_SLOTS)]
+
+    def _sample_scene(self, side: int, rng: np.random.Generator) -> Scene:
+        """A recoloured view whose object 0 is in sight and large enough to prompt."""
+        for _ in range(ATTEMPTS):
+            scene, name = self._draw(side, rng)
+            if scene.masks[0].sum() < 24 or scene.masks[0].mean() > 0.9:
+                continue
+            if rng.random() < self.data.mix.composite:
+                donor, _ = self._draw(side, rng)
+                if donor.masks[0].sum() >= 64:
+                    scene = paste(scene, donor, 0, rng)
+            if name not in self.data.plain:
+                if self.data.mix.crack and rng.random() < self.data.mix.crack:
+                    scene = crack(scene.image, rng) or scene
+                elif rng.random() < self.data.mix.defect:
+                    scene = scar(scene.image, rng) or scene
+                elif rng.random() < self.data.mix.camouflage:
+                    scene = camouflage(scene, 0, rng)
+                if rng.random() < self.data.mix.dark:
+                    return Scene(darken(scene.image, rng), scene.masks)
+            return Scene(recolour(scene.image, rng), scene.masks)
+        raise DataError(
+            f"found no object to train on in {ATTEMPTS} views of {', '.join(self.names)}",
+            hint="masks are empty, tiny or fill their picture; check the files with docs/data.md",
+        )
+
+    def _draw(self, side: int, rng: np.random.Generator) -> tuple[Scene, str]:
+        """A view of a random picture with its random object first."""
+        name = self.names[int(rng.choice(len(self.names), p=self.weights))]
+        pairs = self.pairs[name]
+        scene = self._scenes[pairs[int(rng.integers(len(pairs)))]]
+        target = int(rng.integers(len(scene.masks)))
+        others = rng.permutation(len(scene.masks))[:4]
+        order = [target, *(int(i) for i in others if i != target)]
+        return view(Scene(scene.image, scene.masks[order]), 0, side, rng), name
+
+    def _read_scene(self, pair: Pair) -> Scene:
+        """Reads a pair, reduced to ``cache_side``; objects too small to prompt are left out."""
+        image = read_image(pair.image)
+        masks = read_instances(pair.instances) if pair.instances else []
+        masks = masks or [read_mask(pair.mask)]
+        check_same_size(pair, image, masks[0])
+        scale = min(1.0, self.data.cache_side / max(image.shape[:2]))
+        size = (round(image.shape[1] * scale), round(image.shape[0] * scale))
+        small = [cv2.resize(m.astype(np.uint8) * 255, size, interpolation=cv2.INTER_AREA) > 127 for m in masks]
+        large = [m for m in small if m.sum() >= 24] or [max(small, key=np.sum)]
+        return Scene(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.stack(large[:64]))
+
+
+def _size(scene: Scene) -> int:
+    return scene.image.nbytes + scene.masks.nbytes
+
+
+def collate(samples: Sequence[dict[str, np.ndarray]]) -> dict[str, Any]:
+    """Stacks the samples of one process into tensors."""
+    import torch
+
+    keys = samples[0].keys()
+    return {key: torch.from_numpy(np.stack([sample[key] for sample in samples])) for key in keys}

@@ -1,0 +1,209 @@
+"""Samples of DIS-SAM's training, and the score that chooses its best checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from vns_sam.data.pairs import Pair
+from vns_sam.data.synthesis.scenes import Scene, recolour
+from vns_sam.dis.channels import box_channel, squash
+from vns_sam.dis.model import DisSamModel
+from vns_sam.dis.windows import surroundings
+from vns_sam.errors import DataError
+from vns_sam.images.windows import Window, extent, whole
+from vns_sam.metrics.iou import boundary_iou, iou
+from vns_sam.training.recipe import Dis
+from vns_sam.training.samples.coarse import CoarseCache
+from vns_sam.training.samples.prompted import ATTEMPTS, TrainingData, TrainingSet, split_pairs
+
+THIN = "thin"
+"""Name of the synthetic set."""
+SMALLEST = 24
+"""Pixels of an object that is trained on."""
+MOST_OBJECTS = 8
+"""Of one picture."""
+MARGINS = (0.05, 1.0)
+"""Of views around an object, as shares of its longer side."""
+ZOOMED = 0.25
+"""Share of views around an object that show a part of it only, as a second look does."""
+
+
+class RefinementSet(TrainingSet):
+    """Samples by position: picture, coarse mask and box of one object, and its true mask.
+
+    Args:
+        data: What to train on.
+        dis: How.
+        cache: The coarse masks; None for samples without, for the ground-truth encoder.
+        thin: Folder that holds the synthetic set, or None.
+        length: Number of samples of the whole run.
+        step_size: Samples of one optimiser step over all processes.
+        seed: Of the run.
+    """
+
+    def __init__(
+        self,
+        data: TrainingData,
+        dis: Dis,
+        cache: CoarseCache | None,
+        thin: Path | None,
+        *,
+        length: int,
+        step_size: int,
+        seed: int,
+    ) -> None:
+        super().__init__(data, length=length, step_size=step_size, seed=seed)
+        self.dis, self.cache = dis, cache
+        if thin is not None:
+            self.names.append(THIN)
+            self.pairs[THIN] = split_pairs(thin, THIN)[0]
+            weights = np.array([*data.sets.values(), dis.thin_weight], dtype=float)
+            self.weights = weights / weights.sum()
+
+    def __getitem__(self, position: int) -> dict[str, np.ndarray]:
+        """One sample of uint8: ``input`` (5, S, S) of colours, coarse mask and box, ``label`` (1, S, S)."""
+        step = position // self.step_size
+        side = int(np.random.default_rng([self.seed, step]).choice(self.data.sizes))
+        rng = np.random.default_rng([self.seed, step, position])
+        image, coarse, truth = self._sample_view(rng)
+        if rng.random() < self.dis.colour:
+            image = recolour(image, rng)
+        if rng.random() < self.dis.drop:
+            coarse = np.zeros_like(coarse)
+        stacked = np.concatenate([image, coarse[..., None] * np.uint8(255), truth[..., None] * np.uint8(255)], axis=2)
+        stacked = flip(stacked, self.dis, rng)
+        values = torch.from_numpy(np.ascontiguousarray(stacked.transpose(2, 0, 1)))[None].float()
+        resized = squash(values, side, antialias=self.dis.model.get("antialias", False))[0].trunc().byte().numpy()
+        box = extent(stacked[..., 4] > 0)
+        if box is None:
+            raise DataError("expected an object in the view, found none")
+        drawn = box_channel(box, stacked.shape[0], stacked.shape[1], side).byte().numpy() * np.uint8(255)
+        return {"input": np.concatenate([resized[:4], drawn]), "label": resized[4:]}
+
+    def _sample_view(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Picture (h, w, 3) uint8, coarse and true mask (h, w) bool of a view with an object in it."""
+        for _ in range(ATTEMPTS):
+            pairs = self.pairs[self.names[int(rng.choice(len(self.names), p=self.weights))]]
+            scene = self._scenes[pairs[int(rng.integers(len(pairs)))]]
+            objects = len(scene.masks) // (1 + self._stages)
+            target = int(rng.integers(objects))
+            truth = scene.masks[target]
+            if truth.sum() < SMALLEST:
+                continue
+            coarse = truth
+            if self._stages:
+                coarse = scene.masks[objects * (1 + int(rng.integers(self._stages))) + target]
+            at = self._window(truth, rng).index
+            if truth[at].sum() >= SMALLEST:
+                return scene.image[at], coarse[at], truth[at]
+        raise DataError(
+            f"found no object to train on in {ATTEMPTS} views of {', '.join(self.names)}",
+            hint="masks are empty or tiny; check the files with: vns-sam data check DIR",
+        )
+
+    @property
+    def _stages(self) -> int:
+        return 0 if self.cache is None else len(self.cache.prints)
+
+    def _window(self, truth: np.ndarray, rng: np.random.Generator) -> Window:
+        height, width = truth.shape
+        box = extent(truth)
+        if self.dis.views == "whole" or box is None:
+            return whole(height, width)
+        view = surroundings(box, float(rng.uniform(*MARGINS)), height, width)
+        if rng.random() >= ZOOMED:
+            return view
+        share = rng.uniform(0.3, 0.7)
+        h, w = (max(16, int(length * share)) for length in view.shape)
+        rows, columns = np.nonzero(truth)
+        pick = int(rng.integers(len(rows)))
+        top = int(np.clip(rows[pick] - h // 2, 0, max(0, height - h)))
+        left = int(np.clip(columns[pick] - w // 2, 0, max(0, width - w)))
+        return Window(top, min(height, top + h), left, min(width, left + w))
+
+    def _read_scene(self, pair: Pair) -> Scene:
+        """The picture's objects, then the first stages' masks of them, stage by stage."""
+        scene = self.read_plain(pair)
+        coarse = [] if self.cache is None else [self.cache.read(pair, number) for number in range(self._stages)]
+        return Scene(scene.image, np.concatenate([scene.masks, *coarse]))
+
+    def read_plain(self, pair: Pair) -> Scene:
+        """The picture's first objects alone, as the first stages are asked about them."""
+        scene = super()._read_scene(pair)
+        return Scene(scene.image, scene.masks[:MOST_OBJECTS])
+
+
+def flip(values: np.ndarray, dis: Dis, rng: np.random.Generator) -> np.ndarray:
+    """Mirrors (H, W, C): left to right half of the time in the paper; each way, both and neither in the release."""
+    draw = rng.random()
+    if dis.preset == "paper":
+        return values[:, ::-1] if draw < 0.5 else values
+    if draw <= 0.25:
+        return values[:, ::-1]
+    if draw <= 0.5:
+        return values[::-1]
+    return values[::-1, ::-1] if draw <= 0.75 else values
+
+
+class RefinementValidator:
+    """Mean of IoU and boundary IoU of refined masks on held-out pictures, from cached coarse masks.
+
+    Args:
+        samples: The training set; of its sets the pairs that training leaves out are used.
+        held: These pairs by set.
+        limit: Pictures of each set at most.
+    """
+
+    def __init__(self, samples: RefinementSet, held: dict[str, list[Pair]], limit: int) -> None:
+        self.samples, self.held, self.limit = samples, held, limit
+
+    def __call__(self, model: torch.nn.Module, limit: int | None = None) -> dict[str, float]:
+        """The score by set and the ``mean`` over the sets; empty where nothing is held out."""
+        training = model.training
+        model.eval()
+        scores = {}
+        for name, pairs in self.held.items():
+            each = [self._score(model, pair) for pair in pairs[: min(self.limit, limit or self.limit)]]
+            found = [score for score in each if score is not None]
+            if found:
+                scores[name] = float(np.mean(found))
+        model.train(training)
+        return {**scores, "mean": float(np.mean(list(scores.values())))} if scores else {}
+
+    def _score(self, model: torch.nn.Module, pair: Pair) -> float | None:
+        scene = self.samples._read_scene(pair)
+        box = extent(scene.masks[0])
+        if box is None:
+            return None
+        objects = len(scene.masks) // (1 + self.samples._stages)
+        if isinstance(model, DisSamModel):
+            matte = model.refine(scene.image, scene.masks[objects], box)
+            found = matte.alpha > matte.threshold
+        else:
+            found = encoded(model, scene.masks[0], self.samples.data.sizes[0])
+        return (iou(found, scene.masks[0]) + boundary_iou(found, scene.masks[0])) / 2
+
+
+@torch.inference_mode()
+def encoded(model: torch.nn.Module, mask: np.ndarray, size: int) -> np.ndarray:
+    """A mask (H, W) bool as a ground-truth encoder gives it back."""
+    values = torch.from_numpy(mask)[None, None].float().to(next(model.parameters()).device)
+    side = model(squash(values, size))[0][0]
+    back = torch.nn.functional.interpolate(side, mask.shape, mode="bilinear", align_corners=False)
+    found: np.ndarray = (back[0, 0] > 0.5).cpu().numpy()
+    return found
+
+
+def held_out(data: TrainingData, thin: Path | None) -> dict[str, list[Pair]]:
+    """The pairs of each set that training leaves out."""
+    held = {name: split_pairs(data.root, name)[1] for name in data.sets}
+    return held if thin is None else {**held, THIN: split_pairs(thin, THIN)[1]}
+
+
+def all_pairs(samples: RefinementSet, held: dict[str, list[Pair]]) -> Sequence[Pair]:
+    """Every pair that training or validation reads."""
+    return [pair for pairs in (*samples.pairs.values(), *held.values()) for pair in pairs]

@@ -1,0 +1,187 @@
+"""Samples of WS-SAM's training: pictures with sparse labels, pseudo-labels or true masks."""
+
+from __future__ import annotations
+
+import logging
+from operator import attrgetter, itemgetter
+from pathlib import Path
+
+import numpy as np
+
+from vns_sam.data.pairs import Pair, check_same_size, read_mask
+from vns_sam.data.sparse import SparseLabels
+from vns_sam.data.synthesis.scenes import recolour
+from vns_sam.errors import DataError, UsageError
+from vns_sam.images.read import read_image
+from vns_sam.labelling.store import LabelStore
+from vns_sam.metrics.iou import iou
+from vns_sam.training.recipe import Ws
+from vns_sam.training.samples.memory import Memory
+from vns_sam.training.samples.prompted import ATTEMPTS, TrainingData, TrainingSet
+from vns_sam.training.samples.views import WeakPicture, draw_view
+from vns_sam.ws.model import WsSamModel
+
+logger = logging.getLogger(__name__)
+
+
+class SetLabels:
+    """What is known of the pictures of one set.
+
+    Args:
+        ws: What to learn from.
+        name: Of the set.
+
+    Raises:
+        UsageError: The recipe does not say where to find it.
+        DataError: There is nothing.
+    """
+
+    def __init__(self, ws: Ws, name: str) -> None:
+        self.ws = ws
+        self.sparse = None
+        if ws.supervision == "sparse" or (ws.supervision == "pseudo" and ws.labels is not None):
+            self.sparse = SparseLabels(_place("labels", ws.labels, name))
+        given = ws.pseudo if isinstance(ws.pseudo, tuple) else (ws.pseudo,)
+        places = [_place("pseudo", one, name) for one in given or (None,)] if ws.supervision == "pseudo" else []
+        self.stores = [LabelStore(place) for place in places]
+
+    def tells_of(self, pair: Pair) -> bool:
+        """Whether something is known of a picture."""
+        if self.ws.supervision == "full" or (self.sparse is not None and pair.image.name in self.sparse):
+            return True
+        return bool(self.pool(pair))
+
+    def pool(self, pair: Pair) -> list[LabelStore]:
+        """The stores whose pseudo-label of a picture is kept, at most ``ws.pool`` of them.
+
+        The least uncertain comes first, of two that are as sure the later round's.
+        Learning from them in turn is the average of the losses over a pool of best labels (SEE, TPAMI 2025).
+        """
+        records = [(store.records.get(pair.image.name), store) for store in reversed(self.stores)]
+        kept = [(one.uncertainty.relative, store) for one, store in records if one and one.is_kept(self.ws.selection)]
+        return [store for _, store in sorted(kept, key=itemgetter(0))][: self.ws.pool]
+
+    def read(self, pair: Pair, place: int = 0) -> WeakPicture:
+        """A picture and what is known of it.
+
+        Args:
+            pair: The picture.
+            place: Which pseudo-label of its :meth:`pool`.
+
+        Raises:
+            DataError: A file is damaged or of another size, or the label contradicts itself.
+        """
+        image = read_image(pair.image)
+        shape = (image.shape[0], image.shape[1])
+        codes, target, weight = np.zeros((3, *shape), np.uint8)
+        if self.sparse is not None and pair.image.name in self.sparse:
+            codes = self.sparse.read(pair.image.name, shape).codes
+        if self.ws.supervision == "full":
+            mask = read_mask(pair.mask)
+            check_same_size(pair, image, mask)
+            return WeakPicture(image, codes, mask * np.uint8(255), np.full_like(weight, 255), keep=True)
+        pool = self.pool(pair)
+        if not pool:
+            return WeakPicture(image, codes, target, weight, keep=False)
+        fused, sure = pool[place].training_target(pool[place].records[pair.image.name])
+        if fused.shape != shape:
+            raise DataError(f"expected a pseudo-label of the size of {pair.image}, found another", hint="make it again")
+        weights = _bytes(sure) if self.ws.entropy else np.full_like(weight, 255)
+        return WeakPicture(image, codes, _bytes(fused), weights, keep=True)
+
+
+class WeakSet(TrainingSet):
+    """Samples by position. Pictures of which nothing is known are told and left out, damaged ones are passed over.
+
+    Args:
+        data: What to train on.
+        ws: What to learn from.
+        length: Number of samples of the whole run.
+        step_size: Samples of one optimiser step over all processes.
+        seed: Of the run.
+        by_epoch: Whether ``progress`` is that of the epoch, else of the run.
+
+    Raises:
+        UsageError: The recipe does not say where labels are.
+        DataError: A set is missing, or nothing is known of any of its pictures.
+    """
+
+    def __init__(
+        self, data: TrainingData, ws: Ws, *, length: int, step_size: int, seed: int, by_epoch: bool = False
+    ) -> None:
+        super().__init__(data, length=length, step_size=step_size, seed=seed)
+        self.labels = {name: SetLabels(ws, name) for name in self.names}
+        for name, pairs in self.pairs.items():
+            self.pairs[name] = _known(name, pairs, self.labels[name])
+        self.epoch = sum(map(len, self.pairs.values())) if by_epoch else length
+        self.broken: dict[Pair, str] = {}
+        self._pictures: Memory[tuple[str, Pair, int], WeakPicture] = Memory(
+            self._read, attrgetter("nbytes"), data.cache_mib * 2**20
+        )
+
+    def __getitem__(self, position: int) -> dict[str, np.ndarray]:
+        """One sample: ``image`` (3, S, S); ``codes``, ``target`` and ``weight`` (1, S, S), all uint8; ``keep`` bool;
+        ``progress``, the share of the run or epoch that is done; ``seed`` of what the network draws.
+        """
+        step = position // self.step_size
+        side = int(np.random.default_rng([self.seed, step]).choice(self.data.sizes))
+        rng = np.random.default_rng([self.seed, step, position])
+        picture = self._draw_picture(rng)
+        height, width = picture.codes.shape
+        seen = picture.view(draw_view(height, width, side, rng), side)
+        return {
+            "image": np.ascontiguousarray(recolour(seen.image, rng).transpose(2, 0, 1)),
+            "codes": seen.codes[None],
+            "target": seen.target[None],
+            "weight": seen.weight[None],
+            "keep": np.array(seen.keep),
+            "progress": np.array(step * self.step_size % self.epoch / self.epoch),
+            "seed": rng.integers(2**62, size=()),
+        }
+
+    def _draw_picture(self, rng: np.random.Generator) -> WeakPicture:
+        """A random picture; one that is damaged is drawn past in every run alike."""
+        for _ in range(ATTEMPTS):
+            name = self.names[int(rng.choice(len(self.names), p=self.weights))]
+            pair = self.pairs[name][int(rng.integers(len(self.pairs[name])))]
+            if pair in self.broken:
+                continue
+            choices = len(self.labels[name].pool(pair))
+            place = int(rng.integers(choices)) if choices > 1 else 0
+            try:
+                return self._pictures[name, pair, place]
+            except DataError as error:
+                self.broken[pair] = error.message
+                logger.warning("%s/%s is left out: %s", name, pair.stem, error.message)
+        raise DataError(f"found no usable picture in {ATTEMPTS} of {', '.join(self.names)}, see the lines above")
+
+    def _read(self, key: tuple[str, Pair, int]) -> WeakPicture:
+        name, pair, place = key
+        return self.labels[name].read(pair, place).reduced(self.data.cache_side)
+
+
+def segment_iou(model: WsSamModel, pair: Pair) -> float:
+    """IoU with the true mask where the probability is above one half."""
+    return iou(model.segment(read_image(pair.image)) > 0.5, read_mask(pair.mask))
+
+
+def _place(field: str, given: str | None, name: str) -> Path:
+    if given is None:
+        raise UsageError(f"expected 'ws.{field}' in the recipe, found none", hint=f"ws.{field}: {field}/{{set}}")
+    return Path(given.replace("{set}", name))
+
+
+def _known(name: str, pairs: list[Pair], labels: SetLabels) -> list[Pair]:
+    """The pictures of a set that something is known of."""
+    known = [pair for pair in pairs if labels.tells_of(pair)]
+    if not known:
+        raise DataError(f"{name}: nothing is known of any of {len(pairs)} pictures", hint="check 'ws' in the recipe")
+    if len(known) < len(pairs):
+        missing = [pair.stem for pair in pairs if pair not in known]
+        shown = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
+        logger.warning("%s: %d of %d pictures left out, no label: %s", name, len(missing), len(pairs), shown)
+    return known
+
+
+def _bytes(share: np.ndarray) -> np.ndarray:
+    return np.rint(share * 255).astype(np.uint8)

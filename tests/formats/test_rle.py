@@ -1,0 +1,63 @@
+"""Masks as run lengths and polygons."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from vns_sam.formats.rle import decode_rle, encode_rle, fill_polygon, number_objects
+
+masks = arrays(bool, st.tuples(st.integers(1, 12), st.integers(1, 12)))
+
+
+@settings(deadline=None)
+@given(mask=masks)
+def test_run_lengths_lead_back(mask: np.ndarray) -> None:
+    np.testing.assert_array_equal(decode_rle(encode_rle(mask)), mask)
+
+
+def test_run_lengths_are_those_of_coco() -> None:
+    # columns: 0 1 | 1 1 | 0 0 -> one 0, three 1, two 0; long runs take several characters
+    assert encode_rle(np.array([[0, 1, 0], [1, 1, 0]], bool)) == {"size": [2, 3], "counts": "132"}
+    assert encode_rle(np.ones((1, 1000), bool))["counts"] == "0Xo0"
+    np.testing.assert_array_equal(decode_rle({"size": [2, 2], "counts": [1, 3]}), [[0, 1], [1, 1]])
+
+
+@pytest.mark.parametrize(
+    "corners",
+    [
+        [(2, 1), (7, 1), (7, 4), (2, 4)],
+        [(2.4, 0.6), (7.4, 0.6), (7.4, 4.4), (2.4, 4.4)],  # the same pixel centres
+        [(2, 4), (7, 4), (7, 1), (2, 1)],
+    ],
+)
+def test_a_rectangle_covers_its_pixel_centres(corners: list[tuple[float, float]]) -> None:
+    expected = np.zeros((6, 9), bool)
+    expected[1:4, 2:7] = True
+    np.testing.assert_array_equal(fill_polygon(np.array(corners), 6, 9), expected)
+
+
+def test_a_circle_has_its_area() -> None:
+    angle = np.linspace(0, 2 * np.pi, 400, endpoint=False)
+    drawn = fill_polygon(np.stack([50 + 30 * np.cos(angle), 40 + 30 * np.sin(angle)], axis=1), 80, 100)
+    assert drawn.sum() == pytest.approx(np.pi * 900, rel=0.01)
+    rows, columns = np.nonzero(drawn)
+    assert (rows.mean() + 0.5, columns.mean() + 0.5) == pytest.approx((40, 50), abs=0.05)
+
+
+def test_what_lies_outside_is_cut_off() -> None:
+    drawn = fill_polygon(np.array([(-50.0, -50), (3, -50), (3, 90), (-50, 90)]), 5, 8)
+    assert drawn[:, :3].all()
+    assert not drawn[:, 3:].any()
+    assert not fill_polygon(np.array([(20.0, 1), (30, 1), (25, 4)]), 5, 8).any()
+
+
+def test_the_smaller_object_stays_on_top() -> None:
+    small, large = np.zeros((2, 4, 4), bool)
+    small[1, 1], large[:3, :3] = True, True
+    expected = np.where(small, 1, np.where(large, 2, 0))
+    np.testing.assert_array_equal(number_objects([small, large], 4, 4), expected)
+    assert not number_objects([], 4, 4).any()

@@ -1,0 +1,205 @@
+"""A set made dark keeps its masks and lists, goes on after a kill, and loses nothing to a bad picture."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from workshop import write_disks
+
+from vns_sam.data.pairs import find_pairs, read_mask
+from vns_sam.errors import DataError, UsageError
+from vns_sam.images.read import read_image
+from vns_sam.lowlight.camera import CameraDarkener
+from vns_sam.lowlight.darkener import Darkened
+from vns_sam.lowlight.folder import Outcome, darken_folder, plan_run
+from vns_sam.runs.manifest import MANIFEST
+
+
+@pytest.fixture
+def disks(tmp_path: Path) -> Path:
+    folder = write_disks(tmp_path / "disks", 6)
+    (folder / "train.txt").write_text("003\n001.png\n002\n000\n")
+    (folder / "masks_instance").mkdir()
+    (folder / "masks_instance" / "004.png").write_bytes((folder / "masks" / "004.png").read_bytes())
+    return folder
+
+
+def darken(source: Path, out: Path, darkener: object = None, workers: int = 0) -> list[Outcome]:
+    run = plan_run(source, out)
+    return list(darken_folder(darkener or CameraDarkener(), run, workers=workers))  # type: ignore[arg-type]
+
+
+def lines(out: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in (out / MANIFEST).read_text().splitlines() if line]
+
+
+def test_the_set_stays_a_set(disks: Path, tmp_path: Path) -> None:
+    out = tmp_path / "dark"
+    darken(disks, out)
+    before, after = find_pairs(disks, "train"), find_pairs(out, "train")
+    assert [pair.stem for pair in before] == [pair.stem for pair in after]
+    for bright, dark in zip(before, after, strict=True):
+        assert np.array_equal(read_mask(bright.mask), read_mask(dark.mask))
+        assert read_image(dark.image).shape == read_image(bright.image).shape
+        assert read_image(dark.image).mean() < 0.4 * read_image(bright.image).mean()
+    assert find_pairs(out)[4].instances is not None
+
+
+def test_each_picture_has_a_line_that_tells_how_it_was_made(disks: Path, tmp_path: Path) -> None:
+    darken(disks, tmp_path / "dark", CameraDarkener(seed=5))
+    told = lines(tmp_path / "dark")
+    assert [line["source"] for line in told] == [f"images/00{i}.png" for i in range(6)]
+    assert told[0]["image"] == "images/000.jpg"
+    assert told[0]["identity"] == {"method": "camera", "seed": 5, "strength": 1.0}
+    assert told[0]["parameters"].keys() >= {"stops", "shot_noise", "read_noise", "quality"}  # type: ignore[attr-defined]
+    assert told[0]["before"]["mean"] > told[0]["after"]["mean"] > 0  # type: ignore[index]
+
+
+def test_workers_make_the_same(disks: Path, tmp_path: Path) -> None:
+    darken(disks, tmp_path / "one")
+    darken(disks, tmp_path / "two", workers=1)
+    for path in (tmp_path / "one" / "images").iterdir():
+        assert path.read_bytes() == (tmp_path / "two" / "images" / path.name).read_bytes()
+
+
+def test_only_what_is_missing_or_was_asked_otherwise_is_done_again(disks: Path, tmp_path: Path) -> None:
+    out = tmp_path / "dark"
+    darken(disks, out)
+    (out / "images" / "002.jpg").unlink()
+    assert [o.source for o in darken(disks, out) if not o.skipped] == ["images/002.png"]
+    assert all(outcome.skipped for outcome in darken(disks, out))
+    assert not any(outcome.skipped for outcome in darken(disks, out, CameraDarkener(strength=0.5)))
+    assert len(lines(out)) == 6
+
+
+class Half:
+    """Halves all values."""
+
+    suffix = ".png"
+    identity = {"method": "half"}  # noqa: RUF012
+
+    def __call__(self, image: np.ndarray, name: str) -> Darkened:
+        return Darkened(image // 2)
+
+
+def test_another_method_replaces_files_of_another_ending(disks: Path, tmp_path: Path) -> None:
+    out = tmp_path / "dark"
+    darken(disks, out)
+    darken(disks, out, Half())
+    assert {path.suffix for path in (out / "images").iterdir()} == {".png"}
+    assert np.array_equal(read_image(out / "images" / "001.png"), read_image(disks / "images" / "001.png") // 2)
+
+
+def test_bad_pictures_are_told_and_leave_the_lists(disks: Path, tmp_path: Path) -> None:
+    (disks / "images" / "001.png").write_bytes(b"no picture")
+    outcomes = darken(disks, tmp_path / "dark")
+    assert ["not a picture" in outcome.error for outcome in outcomes] == [False, True, False, False, False, False]
+    assert [pair.stem for pair in find_pairs(tmp_path / "dark", "train")] == ["003", "002", "000"]
+    assert not (tmp_path / "dark" / "masks" / "001.png").exists()
+    assert len(lines(tmp_path / "dark")) == 5
+
+
+def test_a_dangling_link_is_a_bad_picture(disks: Path, tmp_path: Path) -> None:
+    (disks / "images" / "001.png").unlink()
+    (disks / "images" / "001.png").symlink_to("nothing.png")
+    assert ["no image at" in outcome.error for outcome in darken(disks, tmp_path / "dark")] == [False, True] + 4 * [
+        False
+    ]
+
+
+def test_a_place_that_cannot_be_written_ends_the_run(disks: Path, tmp_path: Path) -> None:
+    out = tmp_path / "dark"
+    out.mkdir()
+    (out / MANIFEST).touch()
+    (out / "images").touch()
+    with pytest.raises(DataError, match="cannot write"):
+        darken(disks, out)
+
+
+class TooLarge(Half):
+    """Makes pictures that no JPEG holds."""
+
+    def __call__(self, image: np.ndarray, name: str) -> Darkened:
+        return Darkened(np.zeros((1, 70_000, 3), np.uint8), jpeg_quality=90)
+
+
+def test_a_picture_that_cannot_be_encoded_is_a_bad_one(disks: Path, tmp_path: Path) -> None:
+    outcomes = darken(disks, tmp_path / "dark", TooLarge())
+    assert all(outcome.error.startswith(str(disks / outcome.source)) for outcome in outcomes)
+
+
+def test_a_plain_folder_keeps_its_order(tmp_path: Path) -> None:
+    source = tmp_path / "photos"
+    for name in ("a.png", "trip/b.jpg", "trip/b.png"):
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(source / name), np.full((20, 30, 3), 150, np.uint8))
+    outcomes = darken(source, tmp_path / "dark")
+    assert [outcome.image for outcome in outcomes] == ["a.jpg", "trip/b.jpg", ""]
+    assert "was there before, trip/b.jpg" in outcomes[2].error
+
+
+def test_a_set_with_the_folders_of_dis5k(disks: Path, tmp_path: Path) -> None:
+    (disks / "images").rename(disks / "im")
+    (disks / "masks").rename(disks / "gt")
+    (disks / "list").mkdir()
+    (disks / "train.txt").rename(disks / "list" / "train.txt")
+    outcomes = darken(disks, tmp_path / "dark")
+    assert [outcome.source for outcome in outcomes] == [f"im/00{i}.png" for i in range(6)]
+    assert read_mask(find_pairs(tmp_path / "dark", "train")[2].mask).any()
+
+
+def test_wrong_places_are_refused(disks: Path, tmp_path: Path) -> None:
+    for out in (disks, disks / "dark"):
+        with pytest.raises(UsageError, match="outside of"):
+            plan_run(disks, out)
+    with pytest.raises(DataError, match="expected a new folder"):
+        plan_run(disks, write_disks(tmp_path / "other", 1))
+    (disks / "masks").rename(disks / "masks_train")
+    (disks / "images").rename(disks / "images_train")
+    with pytest.raises(DataError, match="expected pictures only"):
+        plan_run(disks, tmp_path / "dark")
+    with pytest.raises(DataError, match="found no folder there"):
+        plan_run(tmp_path / "nothing", tmp_path / "dark")
+
+
+RUN = """
+import sys, time
+from pathlib import Path
+from vns_sam.lowlight.camera import CameraDarkener
+from vns_sam.lowlight.folder import darken_folder, plan_run
+for outcome in darken_folder(CameraDarkener(), plan_run(Path(sys.argv[1]), Path(sys.argv[2]))):
+    time.sleep(0.05)
+"""
+
+
+def test_a_killed_run_goes_on(tmp_path: Path) -> None:
+    source, out = write_disks(tmp_path / "disks", 30), tmp_path / "dark"
+    process = subprocess.Popen([sys.executable, "-c", RUN, str(source), str(out)], env={**os.environ})
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and sum(1 for _ in written(out)) < 5:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    with (out / MANIFEST).open("a") as file:
+        file.write('{"source": "images/')  # as if it was killed while it wrote
+    outcomes = darken(source, out)
+    assert 4 <= sum(outcome.skipped for outcome in outcomes) < 30
+    darken(source, tmp_path / "straight")
+    for path in (tmp_path / "straight" / "images").iterdir():
+        assert path.read_bytes() == (out / "images" / path.name).read_bytes()
+    assert [line["source"] for line in lines(out)] == [f"images/{i:03d}.png" for i in range(30)]
+    assert not list(out.rglob("*.part"))
+
+
+def written(out: Path) -> Iterator[str]:
+    return iter((out / MANIFEST).read_text().splitlines() if (out / MANIFEST).is_file() else [])

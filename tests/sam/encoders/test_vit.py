@@ -1,0 +1,80 @@
+import pytest
+import torch
+
+from vns_sam.sam.encoders.vit import VitEncoder, vit_config
+from vns_sam.sam.model import SamModel
+
+
+def randomised(config):
+    encoder = VitEncoder(config).eval()
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for value in encoder.parameters():
+            value.add_(0.3 * torch.randn(value.shape, generator=generator))
+    return encoder
+
+
+@pytest.mark.parametrize("side", [64, 96, 128])
+@torch.inference_mode()
+def test_levels_and_embedding_are_those_of_transformers(side):
+    encoder = randomised(vit_config("vit_test", image_size=side))
+    pixels = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0))
+    embedding, levels = encoder(pixels)
+    theirs = encoder.vit(pixels, output_hidden_states=True)
+    assert embedding.shape == (2, 256, side // 16, side // 16)
+    assert torch.equal(embedding, theirs.last_hidden_state)
+    assert len(levels) == 4
+    for index, level in zip((1, 3, 5, 7), levels, strict=True):
+        assert torch.equal(level, theirs.hidden_states[index + 1])
+
+
+@pytest.mark.parametrize("side", [64, 96, 128])
+@torch.inference_mode()
+def test_attention_in_windows_and_over_the_grid_is_that_of_the_paper(side):
+    """Head by head and window by window, positions indexed directly (Li et al. 2022, eq. 4 of MViTv2)."""
+    encoder = randomised(vit_config("vit_test", image_size=side))
+    grid = side // 16
+    tokens = torch.randn(1, grid, grid, 32, generator=torch.Generator().manual_seed(1))
+    for layer, window in ((encoder.vit.layers[0], 3), (encoder.vit.layers[1], grid)):
+        x = layer.layer_norm1(tokens)
+        padded = -(-grid // window) * window
+        x = torch.nn.functional.pad(x, (0, 0, 0, padded - grid, 0, padded - grid))
+        attended = torch.zeros_like(x)
+        for top in range(0, padded, window):
+            for left in range(0, padded, window):
+                at = (0, slice(top, top + window), slice(left, left + window))
+                attended[at] = attend(x[at], layer.attn)
+        expected = tokens + attended[:, :grid, :grid]
+        expected = expected + layer.mlp(layer.layer_norm2(expected))
+        torch.testing.assert_close(layer(tokens), expected, atol=1e-5, rtol=1e-5)
+
+
+def attend(x, attention, heads=2):
+    """Multi-head attention with decomposed relative positions among the cells of x (w, w, C)."""
+    side, _, channels = x.shape
+    width = channels // heads
+    q, k, v = attention.qkv(x).reshape(side * side, 3, heads, width).permute(1, 2, 0, 3)
+    y, x_ = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+    y, x_ = y.flatten(), x_.flatten()
+    rel_h = attention.rel_pos_h[y[:, None] - y[None] + side - 1]
+    rel_w = attention.rel_pos_w[x_[:, None] - x_[None] + side - 1]
+    out = []
+    for head in range(heads):
+        scores = q[head] @ k[head].T / width**0.5
+        scores = scores + torch.einsum("qc,qkc->qk", q[head], rel_h + rel_w)
+        out.append(scores.softmax(-1) @ v[head])
+    return attention.proj(torch.cat(out, dim=-1)).reshape(side, side, channels)
+
+
+def test_a_training_run_reaches_the_encoder():
+    model = SamModel(vit_config("vit_test", image_size=64))
+    features = model.encode_pixels(torch.randn(1, 3, 64, 64))
+    (features.embedding.square().mean() + sum(level.mean() for level in features.levels)).backward()
+    assert all(value.grad is not None for value in model.image_encoder.parameters())
+
+
+def test_the_tiny_backbone_is_refused():
+    from vns_sam.sam.config import TINY
+
+    with pytest.raises(ValueError, match="no ViT"):
+        VitEncoder(TINY)

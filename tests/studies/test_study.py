@@ -1,0 +1,140 @@
+"""A study: rows trained with their changes, equal runs shared, a stopped one goes on, seeds become a spread."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from workshop import narrow_sam, write_disks
+
+from vns_sam.errors import UsageError
+from vns_sam.studies import study as module
+from vns_sam.studies.study import load_study, parse_study, run_study, trials
+from vns_sam.training.recipe import dump_recipe
+
+
+@pytest.fixture
+def values(tmp_path: Path) -> dict[str, Any]:
+    """A study of two trained rows and the SAM below them, on six pictures."""
+    narrow_sam().save_pretrained(tmp_path / "narrow")
+    write_disks(tmp_path / "disks", 6)
+    recipe = {
+        "task": "vns-sam",
+        "out": "unused",
+        "init": str(tmp_path / "narrow"),
+        "vns": {"inner_channels": 32, "head_channels": 8},
+        "data": {"root": "elsewhere", "sets": {"disks": 1}, "sizes": [64], "prompts": 1},
+        "steps": 9,
+        "batch_size": 2,
+        "workers": 0,
+    }
+    (tmp_path / "base.yaml").write_text(yaml.safe_dump(recipe))
+    return {
+        "out": str(tmp_path / "out"),
+        "runs": str(tmp_path / "runs"),
+        "root": str(tmp_path),
+        "train": str(tmp_path / "base.yaml"),
+        "change": {"steps": 2},
+        "rows": [
+            {"name": "SAM", "model": str(tmp_path / "narrow")},
+            {"name": "full"},
+            {"name": "w/o wavelets", "change": {"vns.ablation": "no-wavelets"}},
+        ],
+        "measure": {"data": ["disks"], "prompts": ["box", "points:1"]},
+    }
+
+
+def test_rows_are_trained_and_measured(values: dict[str, Any], tmp_path: Path) -> None:
+    told: list[tuple[str, int, int]] = []
+    report = run_study(parse_study(values, "s"), workers=0, progress=lambda *step: told.append(step))
+    table = (tmp_path / "out" / "table.md").read_text()
+    assert table == report.to_markdown()
+    lines = table.splitlines()
+    assert lines[2] == "| model | trained | disks (6) |"
+    assert [line.split(" | ")[0] for line in lines[4:7]] == ["| SAM", "| full", "| w/o wavelets"]
+    assert " | - | " in lines[4]
+    assert " MiB) | " in lines[5]
+    assert lines[5].split(" | ")[1] != lines[6].split(" | ")[1]
+    assert ("2/3 full (seed 0): training", 2, 2) in told
+    assert ("3/3 w/o wavelets (seed 0)", 6, 6) in told
+    assert not list((tmp_path / "runs").glob("*/last.pt"))
+
+
+def test_a_row_may_stand_on_a_run_of_its_own(values: dict[str, Any], tmp_path: Path) -> None:
+    model = {"base": str(tmp_path / "narrow"), "width": 0.1, "image_size": 64, "choice": "single"}
+    values["change"] |= {"task": "dis-sam", "init": None, "vns": None, "dis": {"model": model, "encoder_steps": 1}}
+    values["rows"] = [{"name": "box and mask"}, {"name": "mask", "change": {"dis.model.box_channel": False}}]
+    values["measure"] |= {"prompts": ["box"], "limit": 1}
+    report = run_study(parse_study(values, "s"), workers=0)
+    assert [result.trained for result in report.models] == [report.models[0].trained] * 2
+    assert len(list((tmp_path / "runs").glob("dis-sam-*/gt_encoder/model/model.safetensors"))) == 2
+
+
+def test_a_stopped_study_goes_on(values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = run_study(parse_study(values, "s"), workers=0).to_markdown()
+    (rows,) = (tmp_path / "out" / "rows").glob("full*")
+    rows.write_text("\n".join(rows.read_text().splitlines()[:4]))
+    monkeypatch.setattr(module, "train_all", lambda *_: pytest.fail("trained again"))
+    assert run_study(parse_study(values, "s"), workers=0).to_markdown() == whole
+
+
+def test_seeds_are_shown_as_a_spread(values: dict[str, Any], tmp_path: Path) -> None:
+    values |= {"seeds": [0, 1], "rows": values["rows"][:2]}
+    lines = run_study(parse_study(values, "s"), workers=0).to_markdown().splitlines()
+    assert "±" not in lines[4]
+    assert lines[5].count("±") == 2
+    models = json.loads((tmp_path / "out" / "report.json").read_text())["models"]
+    assert list(models)[1:] == ["full (seed 0)", "full (seed 1)"]
+
+
+def test_equal_rows_of_two_tables_share_a_run(values: dict[str, Any]) -> None:
+    first = [trial.model for trial in trials(parse_study(values, "s"))]
+    values |= {"out": "elsewhere", "rows": [{"name": "another name"}, {"name": "longer", "change": {"steps": 3}}]}
+    second = [trial.model for trial in trials(parse_study(values, "s"))]
+    assert second[0] == first[1]
+    assert len({*first, *second}) == 4
+
+
+def test_a_run_from_before_a_field_was_new_is_found_and_one_with_another_value_is_not(
+    values: dict[str, Any], tmp_path: Path
+) -> None:
+    _, full, _ = trials(parse_study(values, "s"))
+    assert full.recipe is not None
+    fields = yaml.safe_load(dump_recipe(full.recipe))
+    earlier = tmp_path / "runs" / "vns-sam-earlier"
+    earlier.mkdir(parents=True)
+    (earlier / "recipe.yaml").write_text(yaml.safe_dump({k: v for k, v in fields.items() if k != "ema"}))
+    _, full, other = trials(parse_study(values, "s"))
+    assert full.model == str(earlier / "model")
+    assert other.model != full.model
+    (earlier / "recipe.yaml").write_text(yaml.safe_dump({**fields, "ema": 0.5}))
+    assert next(t for t in trials(parse_study(values, "s")) if t.row.name == "full").model != full.model
+    (earlier / "recipe.yaml").write_text(yaml.safe_dump({**fields, "a_field_that_is_gone": 1}))
+    assert next(t for t in trials(parse_study(values, "s")) if t.row.name == "full").model != full.model
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"mesure": {}}, "mesure: no such field, did you mean 'measure'"),
+        ({"rows": []}, "there is no row"),
+        ({"rows": [{"name": "a"}, {"name": "a"}]}, "two rows are called 'a'"),
+        ({"train": None}, "there is nothing to train it by"),
+        ({"rows": [{"name": "a", "model": "sam-tiny", "change": {"steps": 1}}]}, "names a model and changes"),
+        ({"change": {"stps": 1}}, "row 'full' has 1 wrong field: stps: no such field, did you mean 'steps'?"),
+        ({"rows": [{"name": "a", "model": "sam-tinny"}]}, "unknown model 'sam-tinny'"),
+    ],
+)
+def test_mistakes_are_told_before_anything_is_trained(
+    values: dict[str, Any], change: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(UsageError, match=says.replace("?", r"\?")):
+        list(trials(parse_study(values | change, "s")))
+
+
+def test_a_missing_study_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no study at"):
+        load_study(tmp_path / "none.yaml")

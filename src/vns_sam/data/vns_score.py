@@ -106,7 +106,7 @@ def texture_contrast(gray: np.ndarray, region: np.ndarray) -> float:
 
 def _colour_distance(image: np.ndarray, mask: np.ndarray, ring: np.ndarray) -> float:
     lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB)
-    inside, around = (np.array(cv2.mean(lab, region.astype(np.uint8))[:3]) for region in (mask, ring))
+    inside, around = (np.array(cv2.mean(lab, region.astype(np.uint8)))[:3] for region in (mask, ring))
     return float(np.linalg.norm(inside - around))
 
 

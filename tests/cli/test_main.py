@@ -77,7 +77,7 @@ def test_interrupts_and_faults(
     def fail(*_: object, **__: object) -> int:
         raise raised
 
-    monkeypatch.setattr(module, "_dispatch", fail)
+    monkeypatch.setattr(module, "dispatch", fail)
     assert main([]) == code
     shown = capsys.readouterr().err
     assert says in shown

@@ -25,6 +25,7 @@ VERBS = {
     "models": "list the models, tell their cost, convert the authors' checkpoints",
     "pseudo-label": "masks to learn from, out of scribbles, points or boxes",
     "train": "train from a recipe; continues a run that was stopped",
+    "make": "a model from its sets: all steps of a pipeline",
     "study": "train and measure every row of a table",
     "data": "list, build, check, import and score data sets",
     "evaluate": "measure a model on sets of pictures with masks",
@@ -54,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     debug, quiet = (flag in arguments for flag in GLOBAL_FLAGS)
     _calm(debug=debug, quiet=quiet)
     try:
-        return _dispatch([argument for argument in arguments if argument not in GLOBAL_FLAGS], quiet=quiet)
+        return dispatch([argument for argument in arguments if argument not in GLOBAL_FLAGS], quiet=quiet)
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:  # the reader of our output has gone, as in `vns-sam models list | head -1`
@@ -66,7 +67,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _report(error)
 
 
-def _dispatch(arguments: list[str], *, quiet: bool) -> int:
+def dispatch(arguments: list[str], *, quiet: bool) -> int:
+    """Runs one verb; its errors are left to whoever calls.
+
+    Args:
+        arguments: Those after the program's name.
+        quiet: Whether it prints results only.
+
+    Returns:
+        The verb's exit code.
+    """
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_help())
         return 0 if arguments else UsageError.exit_code

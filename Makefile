@@ -9,7 +9,7 @@ PYTHON ?= $(shell for p in python3.11 python3 python; do \
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test lint bench docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ lint: $(VENV)/.dev ## style, format, types and the dependency rule
 
 bench: $(VENV)/.runtime ## time the bundled model on this machine
 	@$(BIN)/python benchmarks/encode.py $(ARGS)
+
+docs: $(VENV)/.runtime ## write the tables of README, cards and docs from results/
+	@$(BIN)/python benchmarks/tables.py
 
 clean: ## remove the environment, caches and outputs
 	rm -rf $(VENV) build dist out .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -4,10 +4,9 @@ python benchmarks/same_outputs.py BEFORE [AFTER]     each a source tree, or a re
 python benchmarks/same_outputs.py v0.1 --only train  the steps whose name holds a word
 python benchmarks/same_outputs.py v0.1 --keep out    keeps what both wrote, in out/before and out/after
 
-Each step is a command line in a process of its own; both versions get the same inputs, options and relative paths.
-What they print and every file they write is compared byte for byte, after times and places have been struck out of texts. What
-may differ, because an older version was wrong there, stands with its reason in ``EXPECTED``. Exit code 1 when
-anything else differs.
+Both versions get the same inputs, options and relative paths. What they print and every file they write is compared
+byte for byte, after times and places have been struck out of texts. What may differ, because an older version was wrong
+there, stands with its reason in ``EXPECTED``. Exit code 1 when anything else differs.
 """
 
 from __future__ import annotations

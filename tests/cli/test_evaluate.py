@@ -11,6 +11,7 @@ import pytest
 from workshop import narrow_sam, write_disks
 
 from vns_sam.cli.main import main
+from vns_sam.evaluation.results import read_results
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +41,19 @@ def test_scores_are_printed_and_written(shop: Path, tmp_path: Path, capsys: pyte
     expected = [(*picture, prompt) for picture in pictures for prompt in ("box", "points:2")]
     assert [(row["dataset"], row["stem"], row["prompt"]) for row in rows] == expected
     assert all(0 <= row["iou"] <= 1 and 0 <= row["biou"] <= 1 for row in rows)
+
+
+def test_means_are_saved_with_their_intervals_and_the_command(
+    shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "results" / "r.json"
+    command = ["evaluate", str(shop / "narrow"), "--data", str(shop / "sets"), "--workers", "0", "--save", str(file)]
+    assert main([*command, "--quiet"]) == 0
+    assert str(file) in capsys.readouterr().out
+    results = read_results(file)
+    assert results.command == f"vns-sam {' '.join(command)}"
+    assert [(row.set, row.count) for row in results.rows] == [("disks", 3), ("more", 2)]
+    assert all(row.scores["iou"].low <= row.scores["iou"].mean <= row.scores["iou"].high for row in results.rows)
 
 
 def test_a_stopped_run_goes_on_and_gives_the_same_report(shop: Path, tmp_path: Path) -> None:

@@ -75,3 +75,11 @@ def test_mistakes_are_told(tmp_path: Path) -> None:
         read_rows(str(tmp_path / "other.json"))
     with pytest.raises(DataError, match="share no object"):
         compare(read_rows(f"{both}:one")[1], read_rows(f"{both}:two")[1])
+
+
+def test_every_metric_that_both_hold(tmp_path: Path) -> None:
+    first = write(tmp_path / "a.json", one=[{**line(stem, 0.2), "mae": 0.3, "hce": 9} for stem in "xy"])
+    second = write(tmp_path / "b.json", two=[{**line(stem, 0.4), "s": 0.5, "mae": 0.1} for stem in "xy"])
+    found = compare(read_rows(first)[1], read_rows(second)[1])
+    assert [d.metric for d in found] == ["iou", "mae"]
+    assert [d.change for d in found] == pytest.approx([0.2, -0.2])

@@ -87,3 +87,12 @@ def test_too_few_dark_pictures(tmp_path: Path) -> None:
 def test_a_limit_spreads_over_the_names(tmp_path: Path) -> None:
     found = gather("day", write(tmp_path / "day", 100, 8), narrow_sam(), limit=4)
     assert [round(light.mean) for light in found.luminance] == [100, 102, 104, 106]
+
+
+def test_the_limit_counts_pictures_that_are_dark_enough(tmp_path: Path) -> None:
+    night = write(tmp_path / "night", 20, count=5)
+    for i in range(5):
+        cv2.imwrite(str(night / f"bright{i}.png"), np.full((40, 50, 3), 200, np.uint8))
+    found = gather("night", night, narrow_sam(), below=100, limit=4)
+    assert len(found.features) == len(found.luminance) == 4
+    assert found.left_out == 5

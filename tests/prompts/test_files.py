@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from vns_sam.errors import DataError
-from vns_sam.prompts.files import read_prompt_file
+from vns_sam.prompts.files import match_pictures, read_prompt_file
 
 
 def write(folder: Path, name: str, text: str) -> Path:
@@ -40,3 +40,12 @@ def test_faults_are_named(tmp_path: Path, name: str, text: str, says: str) -> No
         read_prompt_file(write(tmp_path, name, text))
     with pytest.raises(DataError, match="no prompts file"):
         read_prompt_file(tmp_path / "absent.csv")
+
+
+def test_names_without_suffix_find_their_picture(tmp_path: Path) -> None:
+    table = read_prompt_file(write(tmp_path, "boxes.csv", "name,x0,y0,x1,y1\na,1,2,3,4\nb.png,1,2,3,4\nc,5,6,7,8\n"))
+    matched = match_pictures(table, ["a.jpg", "b.png", "b.jpg"])
+    assert [*matched] == ["a.jpg", "b.png", "c"]
+    assert matched["a.jpg"] == table["a"]
+    with pytest.raises(DataError, match=r"prompts for 'a' fit several files: a.jpg, a.png"):
+        match_pictures(table, ["a.png", "a.jpg"])

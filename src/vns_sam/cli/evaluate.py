@@ -22,6 +22,7 @@ from vns_sam.cli.numbers import at_least
 from vns_sam.errors import UsageError
 
 if TYPE_CHECKING:
+    from vns_sam.evaluation.report import Report
     from vns_sam.evaluation.suite import Suite
 
 ALL = 1 << 30
@@ -44,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--suite",
         metavar="NAME",
-        help="sets, prompts, metrics and table of a paper: dis5k, zero-shot or vns-seg; --data tells where they lie",
+        help="sets, prompts, metrics and table of a paper: dis5k, zero-shot, vns-seg, ws-sam; --data tells where",
     )
     parser.add_argument(
         "--prompt",
@@ -67,6 +68,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--strict", action="store_true", help="a broken pair ends the run instead of being skipped")
     parser.add_argument("--out", type=Path, metavar="DIR", help="report.md, .csv, .json, rows as they come, figures")
     parser.add_argument(
+        "--save", type=Path, metavar="FILE.json", help="means with 95 %% intervals, for tables: see docs/evaluation.md"
+    )
+    parser.add_argument(
         "--figures", type=at_least(0), default=0, metavar="N", help="draw the N worst and N typical pictures"
     )
     parser.add_argument(
@@ -83,8 +87,11 @@ def run(args: argparse.Namespace) -> int:
     if args.figures and not args.out:
         raise UsageError("--figures needs a folder to write to", hint="--out report")
     from vns_sam.cli.processes import Processes
+    from vns_sam.images.write import check_writable
     from vns_sam.inference.load import check_model_name
 
+    if args.save:
+        check_writable(args.save)
     for name in args.models:
         check_model_name(name)
     suite = _suite(args)
@@ -176,6 +183,8 @@ def _report(runs: Any, suite: Suite, args: argparse.Namespace) -> None:
     for result in report.models:
         times = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in result.seconds.items())
         print(f"\n{result.label}: {len(result.rows)} scores, {len(result.skipped)} pictures skipped; {times}")
+    if args.save:
+        _save(report, args)
     if args.out:
         for path in write_report(report, args.out):
             print(path)
@@ -186,11 +195,24 @@ def _report(runs: Any, suite: Suite, args: argparse.Namespace) -> None:
                 print(path)
 
 
+def _save(report: Report, args: argparse.Namespace) -> None:
+    """Writes the file that tables are made from."""
+    from importlib.metadata import version
+
+    from vns_sam.evaluation.cost import hardware
+    from vns_sam.evaluation.results import Origin, gather, write_results
+    from vns_sam.inference.load import check_device
+
+    origin = Origin(args.command_line, hardware(check_device(args.device)), version("vns-sam"))
+    write_results(args.save, gather(report, origin))
+    print(args.save)
+
+
 def _compare(args: argparse.Namespace) -> int:
     from vns_sam.evaluation.compare import compare, read_rows, to_markdown
 
     (first, before), (second, after) = (read_rows(source) for source in args.compare)
-    differences = compare(before, after, args.metrics or METRICS, args.seed)
+    differences = compare(before, after, args.metrics, args.seed)
     if first == second:
         first, second = args.compare
     print(to_markdown(differences, first, second), end="")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import shlex
 import sys
 import traceback
 import warnings
@@ -102,6 +103,7 @@ def dispatch(arguments: list[str], *, quiet: bool) -> int:
     else:
         args = parser.parse_args([_shield(argument) for argument in rest])
     args.quiet = quiet
+    args.command_line = shlex.join(["vns-sam", *arguments])
     return int(module.run(args))
 
 

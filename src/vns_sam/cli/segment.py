@@ -81,11 +81,11 @@ def run(args: argparse.Namespace) -> int:
     given = prompts_from(args)
     table = None
     if args.prompts is not None:
-        from vns_sam.prompts.files import read_prompt_file
+        from vns_sam.prompts.files import match_pictures, read_prompt_file
 
         if given:
             raise UsageError("--prompts cannot be combined with --box or --point", hint="give one of them")
-        table = read_prompt_file(args.prompts)
+        table = match_pictures(read_prompt_file(args.prompts), _names(args.image))
     _check_prompted(args, prompted=bool(given) or table is not None)
     if args.image.is_dir():
         if args.alpha:
@@ -123,6 +123,13 @@ def prompts_from(args: argparse.Namespace) -> dict[str, Any]:
             hint="one --box with points, or --prompts FILE with points for each box",
         )
     return given
+
+
+def _names(image: Path) -> list[str]:
+    """The pictures that prompts may be about."""
+    from vns_sam.images.read import find_images
+
+    return find_images(image) if image.is_dir() else [image.name]
 
 
 def _entry(table: PromptTable, args: argparse.Namespace) -> dict[str, Any]:

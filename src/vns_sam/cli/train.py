@@ -1,7 +1,7 @@
 """Trains a model from a recipe. Started again with the same command, it continues where it was stopped.
 
-vns-sam train recipes/sam_tiny.yaml
-vns-sam train recipes/sam_tiny.yaml --optim.lr 0.0005 --batch_size 2     any field can be overridden
+vns-sam train recipes/vns_sam_tiny.yaml
+vns-sam train recipes/vns_sam_tiny.yaml --optim.lr 0.0005 --batch_size 2     any field can be overridden
 """
 
 from __future__ import annotations

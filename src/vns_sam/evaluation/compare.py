@@ -18,8 +18,10 @@ BATCH = 500
 FEWEST = 6
 """Objects from which on a change can be certain: five that all change the same way do so by chance in 6 % of cases."""
 
-Rows = dict[tuple[str, str], dict[tuple[str, str], dict[str, float]]]
-"""Scores by (prompt, set), then by (stem, target)."""
+Scores = dict[tuple[str, str], dict[str, float]]
+"""By (stem, target), then by metric."""
+Rows = dict[tuple[str, str], Scores]
+"""Scores by (prompt, set)."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +86,14 @@ def read_rows(source: str) -> tuple[str, Rows]:
     return label, _group(rows_of[label])
 
 
-def compare(first: Rows, second: Rows, metrics: Sequence[str] = ("iou", "biou"), seed: int = 0) -> list[Difference]:
+def compare(first: Rows, second: Rows, metrics: Sequence[str] | None = None, seed: int = 0) -> list[Difference]:
     """Differences by prompt, set and metric, over the objects that both evaluations hold.
+
+    Args:
+        first: Scores of one evaluation.
+        second: Those of the other.
+        metrics: Which are compared; None takes all that both hold.
+        seed: Of the resampling.
 
     Raises:
         DataError: They share no object.
@@ -93,7 +101,7 @@ def compare(first: Rows, second: Rows, metrics: Sequence[str] = ("iou", "biou"),
     differences = []
     for place in [place for place in first if place in second]:
         shared = [key for key in first[place] if key in second[place]]
-        for metric in metrics:
+        for metric in _shared(first[place], second[place], shared) if metrics is None else metrics:
             pairs = [(first[place][key].get(metric), second[place][key].get(metric)) for key in shared]
             values = np.array([pair for pair in pairs if None not in pair], dtype=float)
             if len(values):
@@ -105,6 +113,11 @@ def compare(first: Rows, second: Rows, metrics: Sequence[str] = ("iou", "biou"),
             "the two evaluations share no object and metric", hint="measure both on the same sets with the same prompts"
         )
     return differences
+
+
+def _shared(first: Scores, second: Scores, keys: Sequence[tuple[str, str]]) -> list[str]:
+    """Metrics that both evaluations have of some object, in the first one's order."""
+    return list(dict.fromkeys(name for key in keys for name in first[key] if name in second[key]))
 
 
 def bootstrap(values: np.ndarray, rng: np.random.Generator, level: float = 0.95) -> tuple[float, float]:

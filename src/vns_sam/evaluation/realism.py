@@ -97,7 +97,7 @@ def gather(
         folder: A set, see :mod:`vns_sam.data.pairs`, or a folder of pictures.
         model: Whose features are taken.
         below: Pictures of this mean luminance and more are left out.
-        limit: Pictures taken at most, spread evenly over the names.
+        limit: Pictures taken at most of those that are dark enough, spread evenly over their names.
         progress: Told about every picture, with how many are done and how many there are.
 
     Raises:
@@ -105,25 +105,26 @@ def gather(
     """
     place = picture_folder(folder)
     names = find_images(place)
-    if limit is not None and len(names) > limit:
-        names = [names[k * len(names) // limit] for k in range(limit)]
-    lights, rows, broken = [], [], []
+    lights: dict[str, Luminance] = {}
+    broken = []
     for done, file in enumerate(names, 1):
         try:
-            image = read_image(place / file)
+            light = measure(read_image(place / file))
         except DataError as error:
             broken.append(error.message)
         else:
-            light = measure(image)
             if light.mean < below:
-                lights.append(light)
-                rows.append(picture_features(model, image))
+                lights[file] = light
         progress(done, len(names))
-    if len(rows) < LEAST:
+    taken, left_out = [*lights], len(names) - len(lights) - len(broken)
+    if limit is not None and len(taken) > limit:
+        taken = [taken[k * len(taken) // limit] for k in range(limit)]
+    if len(taken) < LEAST:
         raise DataError(
-            f"expected {LEAST} pictures or more below a luminance of {below:g} in {folder}, found {len(rows)}"
+            f"expected {LEAST} pictures or more below a luminance of {below:g} in {folder}, found {len(taken)}"
         )
-    return PictureSet(name, tuple(lights), np.stack(rows), len(names) - len(rows) - len(broken), tuple(broken))
+    features = np.stack([picture_features(model, read_image(place / file)) for file in taken])
+    return PictureSet(name, tuple(lights[file] for file in taken), features, left_out, tuple(broken))
 
 
 @torch.inference_mode()

@@ -1,5 +1,5 @@
 """A second look: where the first one was too coarse, parts of the picture are enlarged to the model's input and asked
-about again. Measured in docs/results.md.
+about again. Measured in docs/experiments/009-second-look.md.
 
 A model with a small input sees little of a small object: its surroundings are cut out, and the two answers are
 averaged, so that the first keeps the whole in view and the second adds detail. An object that is thin rather than

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-from pathlib import Path
+from collections.abc import Iterable
+from pathlib import Path, PurePath
 from typing import Any
 
 from vns_sam.errors import DataError
@@ -35,6 +36,32 @@ def read_prompt_file(path: str | Path) -> PromptTable:
     if not table:
         raise DataError(f"{path} holds no prompts", hint="see: vns-sam segment --help")
     return table
+
+
+def match_pictures(table: PromptTable, names: Iterable[str]) -> PromptTable:
+    """The table with the names of files: tables that are written for sets, such as those of ``vns-sam data scribble``,
+    name pictures without a suffix.
+
+    Args:
+        table: Prompts by picture.
+        names: Files that there are, relative to their folder.
+
+    Raises:
+        DataError: A name without suffix fits several files.
+    """
+    files = set(names)
+    by_stem: dict[str, list[str]] = {}
+    for name in files:
+        by_stem.setdefault(str(PurePath(name).with_suffix("")), []).append(name)
+    matched: PromptTable = {}
+    for name, prompts in table.items():
+        fitting = [name] if name in files else sorted(by_stem.get(name, [name]))
+        if len(fitting) > 1:
+            raise DataError(
+                f"prompts for '{name}' fit several files: {', '.join(fitting[:3])}", hint="name each with its suffix"
+            )
+        matched[fitting[0]] = prompts
+    return matched
 
 
 def _from_json(path: Path, text: str) -> PromptTable:

@@ -1,0 +1,54 @@
+"""Tables in README, cards and documents are what the files of results say."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+if not (REPOSITORY / "results").is_dir():
+    pytest.skip("the results are not in this copy", allow_module_level=True)
+
+
+def load() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("tables", REPOSITORY / "benchmarks" / "tables.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+TABLES = load()
+DOCUMENTS = [path for path in TABLES.documents() if "<!-- table" in path.read_text(encoding="utf-8")]
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_tables_say_what_the_results_say(path: Path) -> None:
+    assert TABLES.refresh(path, check=True), "make docs"
+
+
+def test_a_changed_number_is_seen_and_mended(tmp_path: Path) -> None:
+    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    copy = tmp_path / "README.md"
+    copy.write_text(text.replace("| 0.687 |", "| 0.787 |", 1), encoding="utf-8")
+    assert not TABLES.refresh(copy, check=True)
+    assert not TABLES.refresh(copy, check=False)
+    assert copy.read_text(encoding="utf-8") == text
+
+
+def test_every_measurement_is_shown_and_names_its_command() -> None:
+    shown = {name for path in DOCUMENTS for name in re.findall(r"<!-- table (\S+)", path.read_text(encoding="utf-8"))}
+    files = sorted((REPOSITORY / "results").glob("*.json"))
+    assert shown == {path.relative_to(REPOSITORY).as_posix() for path in files}
+    assert all(TABLES.read_results(path).command for path in files)
+
+
+def test_links_between_documents_exist() -> None:
+    for path in (REPOSITORY / "docs").rglob("*.md"):
+        for target in re.findall(r"\]\((?!https?://|#)([^)#\s]+)", path.read_text(encoding="utf-8")):
+            assert (path.parent / target).exists(), f"{path}: {target}"

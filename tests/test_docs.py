@@ -24,7 +24,7 @@ def load() -> ModuleType:
 
 
 TABLES = load()
-DOCUMENTS = [path for path in TABLES.documents() if "<!-- table" in path.read_text(encoding="utf-8")]
+DOCUMENTS = [path for path in TABLES.documents() if TABLES.TABLE.search(path.read_text(encoding="utf-8"))]
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(REPOSITORY)))
@@ -42,7 +42,8 @@ def test_a_changed_number_is_seen_and_mended(tmp_path: Path) -> None:
 
 
 def test_every_measurement_is_shown_and_names_its_command() -> None:
-    shown = {name for path in DOCUMENTS for name in re.findall(r"<!-- table (\S+)", path.read_text(encoding="utf-8"))}
+    orders = [match[2] for path in DOCUMENTS for match in TABLES.TABLE.finditer(path.read_text(encoding="utf-8"))]
+    shown = {order.split()[0] for order in orders}
     files = sorted((REPOSITORY / "results").glob("*.json"))
     assert shown == {path.relative_to(REPOSITORY).as_posix() for path in files}
     assert all(TABLES.read_results(path).command for path in files)

@@ -38,7 +38,7 @@ def test_means_and_intervals_survive_the_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("{", "invalid json"), ('{"command": "x", "version": "1"}', "rows"), ('{"rows": [{"model": 3}]}', "rows.0.model")],
+    [("{", "invalid json"), ('{"command": "x", "version": "1"}', "rows"), ('{"command": "x", "rows": [3]}', "rows.0")],
 )
 def test_another_file_is_told(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "r.json").write_text(text)

@@ -6,6 +6,8 @@ the package prints. Codes: 0 done, 2 usage, 3 bad input or data, 4 bad checkpoin
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class VnsSamError(Exception):
     """Base of every error that a user can cause and mend.
@@ -18,9 +20,12 @@ class VnsSamError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        super().__init__(printable(message))
+        self.message = printable(message)
+        self.hint = printable(hint)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _again, (type(self), self.message, self.hint)  # a worker's error reaches its caller whole
 
 
 class UsageError(VnsSamError):
@@ -33,6 +38,10 @@ class DataError(VnsSamError):
     """Input that cannot be used: a broken image, a pair that does not match, an unwritable output."""
 
     exit_code = 3
+
+
+class OutputError(DataError):
+    """A place that cannot be written: it costs a run, where bad input costs one item of it."""
 
 
 class PromptError(DataError):
@@ -55,3 +64,14 @@ class MissingExtraError(VnsSamError):
             f"{purpose} needs the package '{package}', which is not installed",
             hint=f"pip install 'vns-sam[{extra}]'",
         )
+
+
+def printable(text: str) -> str:
+    """One line that every terminal shows, whatever the names in it hold."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _again(kind: type[VnsSamError], message: str, hint: str) -> VnsSamError:
+    error = kind.__new__(kind)
+    VnsSamError.__init__(error, message, hint=hint)
+    return error

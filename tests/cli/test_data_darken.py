@@ -74,7 +74,7 @@ def test_mistakes(disks: Path, tmp_path: Path, options: list[str], kind: type[Ex
 def test_nothing_readable(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.jpg").write_bytes(b"x")
-    with pytest.raises(DataError, match="none of 1 pictures"):
+    with pytest.raises(DataError, match="none of 1 could be done"):
         call(data_darken, tmp_path / "photos", "--out", tmp_path / "dark", "--workers", "0")
 
 

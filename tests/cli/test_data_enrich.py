@@ -39,11 +39,11 @@ def test_samples_are_counted_and_problems_told(
     out = tmp_path / "out"
     assert enrich(str(source), "--out", str(out), "--workers", "0") == 0
     printed = capsys.readouterr()
-    assert printed.out == f"{out}: 4 samples of 4 pictures; 1 dropped, 1 skipped, 0 done before\n"
+    assert printed.out == f"{out}: 4 samples, 1 pictures dropped; 3 done, 0 done before, 1 failed\n"
     assert "dropped, no part of 0.4 %: c\n" in printed.err
-    assert "skipped: d: " in printed.err
+    assert "masks/d.png: mask is 9 x 9, its picture 50 x 20" in printed.err
     assert enrich(str(source), "--out", str(out), "--workers", "0") == 0
-    assert capsys.readouterr().out.endswith("3 done before\n")
+    assert capsys.readouterr().out.endswith("0 done, 3 done before, 1 failed\n")
 
 
 def test_nothing_to_enrich(source: Path, tmp_path: Path) -> None:

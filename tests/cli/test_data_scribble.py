@@ -9,7 +9,7 @@ from vns_sam.cli import data_scribble
 from vns_sam.data.scribble_set import annotate_set, plan_run
 from vns_sam.data.sparse import SparseLabels
 from vns_sam.errors import DataError, UsageError
-from vns_sam.runs.manifest import MANIFEST
+from vns_sam.runs.job import MANIFEST
 
 
 @pytest.fixture
@@ -75,7 +75,10 @@ def test_a_stopped_run_goes_on(pond: Path, tmp_path: Path, kind: str) -> None:
 def test_a_changed_mask_is_annotated_again(pond: Path, tmp_path: Path) -> None:
     list(annotate_set(plan_run(pond, tmp_path / "out")))
     Image.fromarray(np.eye(60, 80, dtype=np.uint8) * 255).save(pond / "masks" / "newt.png")
-    assert [o.skipped for o in annotate_set(plan_run(pond, tmp_path / "out"))] == [True, True, False]
+    with pytest.raises(UsageError, match="made from another input or question: newt"):
+        list(annotate_set(plan_run(pond, tmp_path / "out")))
+    outcomes = list(annotate_set(plan_run(pond, tmp_path / "out"), force=True))
+    assert [(o.skipped, o.replaced) for o in outcomes] == [(True, False), (True, False), (False, True)]
 
 
 def test_a_split_is_followed(pond: Path, tmp_path: Path) -> None:
@@ -91,7 +94,7 @@ def test_wrong_places(pond: Path, tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "a.txt").touch()
     with pytest.raises(DataError, match="other files"):
-        plan_run(pond, tmp_path / "full")
+        list(annotate_set(plan_run(pond, tmp_path / "full")))
     scribble(pond, tmp_path / "out")
     with pytest.raises(DataError, match="of the kind 'box'"):
         plan_run(pond, tmp_path / "out", "box")

@@ -55,7 +55,10 @@ def test_from_labels_to_an_audit(pond: Path, capsys: pytest.CaptureFixture[str])
 
 
 def test_labels_made_with_a_second_look_are_other_labels(pond: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for flags, looks, done in (((), False, 2), ((), False, 0), (("--second-look",), True, 2)):
+    with pytest.raises(UsageError, match="2 made with second look False instead of True"):
+        label(pond), label(pond, "--second-look")
+    capsys.readouterr()
+    for flags, looks, done in (((), False, 0), (("--second-look", "--force"), True, 2), (("--second-look",), True, 0)):
         assert label(pond, *flags) == 0
         assert f"{done} done, {2 - done} done before" in capsys.readouterr().out
         assert {r.settings["second_look"] for r in LabelStore(pond / "out").records.values()} == {looks}
@@ -64,7 +67,7 @@ def test_labels_made_with_a_second_look_are_other_labels(pond: Path, capsys: pyt
 def test_nothing_could_be_labelled(pond: Path) -> None:
     for path in (pond / "labels").iterdir():
         path.write_bytes(b"")
-    with pytest.raises(DataError, match="none of 2 pictures"):
+    with pytest.raises(DataError, match="none of 2 could be done"):
         label(pond)
 
 
@@ -100,8 +103,10 @@ def test_a_student_adds_points_in_a_second_round(pond: Path, capsys: pytest.Capt
         torch.nn.init.constant_(stage.out.bias, 5.0)  # sure that all is object
     student.save_pretrained(pond / "ws")
     label(pond)
-    label(pond, "--student", str(pond / "ws"))
-    assert "2 done, 0 done before" in capsys.readouterr().out.splitlines()[-2]
+    with pytest.raises(UsageError, match="2 made with models"):
+        label(pond, "--student", str(pond / "ws"))
+    label(pond, "--student", str(pond / "ws"), "--force")
+    assert "2 done, 0 done before, 0 failed, 2 replaced" in capsys.readouterr().out.splitlines()[-2]
     for record in LabelStore(pond / "out").records.values():
         assert [record.model[0], record.model[2]] == ["sam-tiny", "small"]
         assert sum(record.prompts["labels"][0]) == 20

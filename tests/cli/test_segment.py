@@ -94,8 +94,20 @@ def test_a_box_that_sticks_out_is_noted(capsys: pytest.CaptureFixture[str]) -> N
     box = ["--box", "-5", "0", "64", "48"]
     assert main(["segment", FROG, *box]) == 0
     assert "note: box -5 0 64 48 is clipped" in capsys.readouterr().err
-    assert main(["segment", FROG, *box, "--quiet"]) == 0
+    assert main(["segment", FROG, *box, "--force", "--quiet"]) == 0
     assert capsys.readouterr().err == ""
+
+
+def test_what_is_there_is_replaced_only_when_that_is_said(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "frog_mask.png").write_bytes(b"drawn by hand")
+    box = ["--box", "16", "32", "64", "80"]
+    assert main(["segment", FROG, *box]) == 2
+    assert "expected to replace no file, found frog_mask.png" in capsys.readouterr().err
+    assert (here / "frog_mask.png").read_bytes() == b"drawn by hand"
+    assert main(["segment", FROG, *box, "--dry-run", "--force"]) == 0
+    assert capsys.readouterr().out == "replace: frog_mask.png\nwrite: frog_overlay.png\n"
+    assert main(["segment", FROG, *box, "--force"]) == 0
+    assert "1 replaced" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -128,7 +140,7 @@ def test_a_prompts_file_serves_one_picture_and_a_folder(here: Path, capsys: pyte
 
 def test_a_folder_where_all_fail_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["segment", str(tmp_path), "--box", "500", "500", "600", "600"]) == 3
-    assert "none of 1 pictures" in capsys.readouterr().err
+    assert "none of 1 could be done" in capsys.readouterr().err
 
 
 def test_demo(here: Path) -> None:

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from vns_sam.data import enrich
-from vns_sam.data.enrich import Component, enrich_set, split_mask
+from vns_sam.data.enrich import Component, plan_enrich, samples_of, split_mask
 from vns_sam.data.pairs import find_pairs, read_mask
 from vns_sam.errors import DataError, UsageError
 from vns_sam.images.write import write_mask
-from vns_sam.runs.manifest import MANIFEST
+from vns_sam.runs.engine import Outcome
+from vns_sam.runs.engine import run as run_job
+from vns_sam.runs.job import MANIFEST
+from vns_sam.runs.plan import prepare
+from vns_sam.runs.processes import Processes
+from vns_sam.runs.threads import overlapped
 
 CASES = (
     "a_two_big_one_small",
@@ -79,44 +86,55 @@ def source(tmp_path: Path) -> Path:
     return tmp_path / "set"
 
 
-def run(source: Path, out: Path, **options: object) -> dict[str, enrich.Outcome]:
-    return {outcome.stem: outcome for outcome, _ in enrich_set(source, out, **options)}  # type: ignore[arg-type]
+def steps(
+    source: Path, out: Path, *, workers: int = 0, split: str | None = None, strict: bool = False, force: bool = False
+) -> Iterator[Outcome]:
+    mapper = Processes(workers) if workers else overlapped
+    plan = prepare(plan_enrich(source, out, split=split, strict=strict), force=force)
+    return run_job(plan, mapper, strict=strict)
+
+
+def run(source: Path, out: Path, **options: Any) -> dict[str, Outcome]:
+    return {outcome.name: outcome for outcome in steps(source, out, **options)}
+
+
+def lines(out: Path) -> list[dict[str, Any]]:
+    return [line for text in (out / MANIFEST).read_text().splitlines() if "stem" in (line := json.loads(text))]
 
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_set_is_written(source: Path, tmp_path: Path, workers: int) -> None:
     out = tmp_path / "out"
     outcomes = run(source, out, workers=workers)
-    assert {stem: outcome.samples for stem, outcome in outcomes.items()} == {
+    assert {stem: samples_of(outcome.line) for stem, outcome in outcomes.items()} == {
         "a": ["a_comp_1", "a_comp_2", "a_comp_0"],
         "b": ["b_comp_1"],
         "c": [],
         "d": ["d_comp_1", "d_comp_2", "d_comp_0"],
     }
     pairs = find_pairs(out)
-    assert [pair.stem for pair in pairs] == sorted(name for outcome in outcomes.values() for name in outcome.samples)
+    assert [pair.stem for pair in pairs] == sorted(name for o in outcomes.values() for name in samples_of(o.line))
     masks = {pair.stem: read_mask(pair.mask) for pair in pairs}
     np.testing.assert_array_equal(masks["a_comp_2"], bar(30))
     np.testing.assert_array_equal(masks["a_comp_0"], bar(3, 30))
     assert (out / "images" / "a_comp_2.jpg").samefile(source / "im" / "a.jpg")
-    lines = [json.loads(line) for line in (out / MANIFEST).read_text().splitlines()]
-    assert [line["stem"] for line in lines] == ["a", "b", "c", "d"]
-    assert lines[1]["components"] == [{"id": 1, "area": 4, "box": [7, 5, 7, 8]}]
+    assert [line["stem"] for line in lines(out)] == ["a", "b", "c", "d"]
+    assert lines(out)[1]["components"] == [{"id": 1, "area": 4, "box": [7, 5, 7, 8]}]
 
 
 def test_a_stopped_run_goes_on(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "out"
     whole = run(source, tmp_path / "whole")
-    stopped = enrich_set(source, out)
-    assert [next(stopped)[0].stem for _ in range(2)] == ["a", "b"]
+    stopped = steps(source, out)
+    assert [next(stopped).name for _ in range(2)] == ["a", "b"]
     stopped.close()
     with (out / MANIFEST).open("a") as file:
         file.write('{"stem": "c", "ke')
     (out / "masks" / "a_comp_2.png").unlink()
     outcomes = run(source, out)
-    assert [outcome.skipped for outcome in outcomes.values()] == [False, True, False, False]
+    assert {name for name, outcome in outcomes.items() if outcome.skipped} == {"b"}
     assert (out / MANIFEST).read_text() == (tmp_path / "whole" / MANIFEST).read_text()
-    assert [outcome.samples for outcome in outcomes.values()] == [outcome.samples for outcome in whole.values()]
+    assert {name: o.files for name, o in outcomes.items()} == {name: o.files for name, o in whole.items()}
     monkeypatch.setattr(enrich, "split_mask", None)
     assert all(outcome.skipped for outcome in run(source, out).values())
 
@@ -125,7 +143,7 @@ def test_a_changed_mask_is_done_again(source: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     run(source, out)
     write_mask(source / "gt" / "a.png", bar(12))
-    outcomes = run(source, out)
+    outcomes = run(source, out, force=True)
     assert [stem for stem, outcome in outcomes.items() if not outcome.skipped] == ["a"]
     assert sorted(path.name for path in (out / "masks").glob("a_*")) == ["a_comp_1.png"]
     assert sorted(path.name for path in (out / "images").glob("a_*")) == ["a_comp_1.jpg"]
@@ -156,8 +174,7 @@ def test_another_split_may_go_to_the_same_place(source: Path, tmp_path: Path) ->
     (source / "val.txt").write_text("b\n")
     for split in ("train", "val"):
         run(source, tmp_path / "out", split=split)
-    lines = [json.loads(line) for line in (tmp_path / "out" / MANIFEST).read_text().splitlines()]
-    assert [line["stem"] for line in lines] == ["d", "b"]
+    assert [line["stem"] for line in lines(tmp_path / "out")] == ["d", "b"]
     assert run(source, tmp_path / "out", split="train")["d"].skipped
 
 

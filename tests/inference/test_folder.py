@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,10 +9,11 @@ import pytest
 from fakes import FakeModel
 from PIL import Image
 
-from vns_sam.errors import DataError
-from vns_sam.images.read import find_images
+from vns_sam.errors import DataError, UsageError
+from vns_sam.images.find import find_images
 from vns_sam.inference.folder import MANIFEST, FolderRun, segment_folder
 from vns_sam.inference.predictor import Predictor
+from vns_sam.runs.engine import Outcome
 
 BOX = {"boxes": [[2, 2, 20, 20]]}
 
@@ -28,6 +30,14 @@ def run(tmp_path: Path) -> FolderRun:
     return FolderRun(folder, tmp_path / "out", dict.fromkeys(find_images(folder), BOX))
 
 
+def segment(run: FolderRun, model: FakeModel | None = None, *, force: bool = False) -> Iterator[Outcome]:
+    return segment_folder(Predictor(model or FakeModel()), run, force=force)
+
+
+def lines(run: FolderRun) -> list[dict[str, object]]:
+    return [json.loads(line) for line in (run.out / MANIFEST).read_text().splitlines() if line.endswith("}")]
+
+
 def test_only_pictures_are_found(run: FolderRun, tmp_path: Path) -> None:
     assert list(run.prompts) == ["a.png", "b.jpg", "bad.png", "sub/c.png"]
     with pytest.raises(DataError, match="no picture in"):
@@ -35,38 +45,73 @@ def test_only_pictures_are_found(run: FolderRun, tmp_path: Path) -> None:
 
 
 def test_a_bad_picture_is_told_and_the_rest_is_done(run: FolderRun) -> None:
-    outcomes = {o.image: o for o in segment_folder(Predictor(FakeModel()), replace(run, overlay=True))}
+    outcomes = {o.name: o for o in segment(replace(run, overlay=True))}
     assert "not a picture" in outcomes["bad.png"].error
-    assert outcomes["sub/c.png"].outputs == ("sub/c_mask.png", "sub/c_overlay.jpg")
+    assert outcomes["sub/c.png"].files == ("sub/c_mask.png", "sub/c_overlay.jpg")
+    assert outcomes["sub/c.png"].line["scores"] == [0.9]
     assert sorted(p.name for p in run.out.iterdir()) == [
         "a_mask.png", "a_overlay.jpg", "b_mask.png", "b_overlay.jpg", MANIFEST, "sub",
     ]  # fmt: skip
 
 
 def test_a_stopped_run_goes_on_where_it_was(run: FolderRun) -> None:
-    first = FakeModel()
-    steps = segment_folder(Predictor(first), run)
+    steps = segment(run)
     next(steps)
     steps.close()
-    with (run.out / MANIFEST).open("a") as lines:
-        lines.write('{"image": "b.jpg", "ke')  # killed while writing
+    with (run.out / MANIFEST).open("a") as file:
+        file.write('{"image": "b.jpg", "ke')  # killed while writing
     second = FakeModel()
-    outcomes = list(segment_folder(Predictor(second), run))
-    assert [o.image for o in outcomes if o.skipped] == ["a.png"]
+    outcomes = list(segment(run, second))
+    assert [o.name for o in outcomes if o.skipped] == ["a.png"]
     assert len(second.encoded) == 2
-    lines = [json.loads(line) for line in (run.out / MANIFEST).read_text().splitlines() if line.endswith("}")]
-    assert [line["image"] for line in lines] == ["a.png", "b.jpg", "sub/c.png"]
+    assert [line.get("image") for line in lines(run)] == [None, "a.png", "b.jpg", "bad.png", "sub/c.png"]
     (run.out / "a_mask.png").unlink()
-    third = [o.image for o in segment_folder(Predictor(FakeModel()), run) if not o.skipped]
-    assert third == ["a.png", "bad.png"]
+    assert [o.name for o in segment(run) if not o.skipped] == ["a.png", "bad.png"]
+
+
+def test_results_of_another_picture_or_prompt_are_replaced_when_that_is_said(run: FolderRun) -> None:
+    list(segment(run))
     Image.new("RGB", (32, 24), "red").save(run.folder / "sub" / "c.png")
-    changed = [o.image for o in segment_folder(Predictor(FakeModel()), run) if not o.skipped]
-    assert changed == ["bad.png", "sub/c.png"]
+    with pytest.raises(UsageError, match=r"found one made from another input or question: sub/c\.png"):
+        list(segment(run))
+    changed = list(segment(run, force=True))
+    assert [(o.name, o.replaced) for o in changed if not o.skipped] == [("bad.png", False), ("sub/c.png", True)]
     other = replace(run, prompts={"a.png": {"boxes": [[1, 1, 9, 9]]}})
-    assert [o.skipped for o in segment_folder(Predictor(FakeModel()), other)] == [False]
+    with pytest.raises(UsageError, match=r"a\.png"):
+        list(segment(other))
+    assert [o.replaced for o in segment(other, force=True)] == [True]
+    assert [line.get("image") for line in lines(run)] == [None, "b.jpg", "bad.png", "sub/c.png", "a.png"]
+
+
+def test_one_object_instead_of_two_leaves_no_file_of_the_second(run: FolderRun) -> None:
+    two = replace(run, prompts={"a.png": {"boxes": [[2, 2, 20, 20], [1, 1, 9, 9]]}})
+    one = replace(run, prompts={"a.png": BOX})
+    for now, left in ((one, ["a_mask.png"]), (two, ["a_mask_0.png", "a_mask_1.png"]), (one, ["a_mask.png"])):
+        list(segment(now, force=True))
+        assert sorted(path.name for path in run.out.glob("*.png")) == left
+
+
+def test_pictures_that_differ_in_their_ending_alone_keep_it(run: FolderRun) -> None:
+    Image.new("RGB", (32, 24)).save(run.folder / "a.jpg")
+    Image.new("RGB", (32, 24)).save(run.folder / "B.png")
+    now = replace(run, prompts=dict.fromkeys(("a.png", "a.jpg", "b.jpg", "B.png"), BOX))
+    found = {o.name: o.files for o in segment(now)}
+    assert found == {
+        "a.png": ("a_png_mask.png",), "a.jpg": ("a_jpg_mask.png",),
+        "b.jpg": ("b_jpg_mask.png",), "B.png": ("B_png_mask.png",),
+    }  # fmt: skip
+
+
+def test_names_that_lead_out_of_the_folder_are_told(run: FolderRun, tmp_path: Path) -> None:
+    Image.new("RGB", (32, 24)).save(tmp_path / "c.jpg")
+    names = ("../c.jpg", str(tmp_path / "c.jpg"), "a.png")
+    outcomes = list(segment(replace(run, prompts=dict.fromkeys(names, BOX))))
+    assert [bool(o.error) for o in outcomes] == [True, True, False]
+    assert "expected a picture inside of" in outcomes[0].error
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["c.jpg", "in", "out"]
 
 
 def test_coco_runs_end_in_one_set(run: FolderRun) -> None:
-    list(segment_folder(Predictor(FakeModel()), replace(run, kind="coco")))
+    list(segment(replace(run, kind="coco")))
     merged = json.loads((run.out / "annotations.json").read_text())
     assert [image["file_name"] for image in merged["images"]] == ["a.png", "b.jpg", "sub/c.png"]

@@ -8,16 +8,17 @@ from labelling_colours import ColourModel, frog_strokes, write_pond
 from PIL import Image
 
 from vns_sam.errors import DataError, UsageError
-from vns_sam.labelling.folder import Labelled, PictureLabeller, label_folder, plan_run
+from vns_sam.labelling.folder import label_folder, plan_run
 from vns_sam.labelling.fusion import Selection
 from vns_sam.labelling.labeller import LabelSettings
 from vns_sam.labelling.store import LINES, LabelStore
+from vns_sam.runs.job import Done, Job, attempt
 
 
 def test_each_picture_is_a_map_and_a_line(tmp_path: Path) -> None:
     images, labels = write_pond(tmp_path)
     outcomes = list(label_folder(ColourModel(), plan_run(images, labels, tmp_path / "out")))
-    assert [o.image for o in outcomes] == ["eel.png", "frog.png", "newt.png"]
+    assert [o.name for o in outcomes] == ["eel.png", "frog.png", "newt.png"]
     store = LabelStore(tmp_path / "out")
     assert len(store.kept(Selection())) == 3
     record = store.records["frog.png"]
@@ -51,13 +52,13 @@ def test_whoever_does_the_work_gets_what_is_to_do_and_may_answer_in_any_order(tm
     steps.close()
     asked: list[str] = []
 
-    def backwards(labeller: PictureLabeller, names: Sequence[str]) -> Iterator[Labelled]:
+    def backwards(job: Job[str], names: Sequence[str]) -> Iterator[Done]:
         asked.extend(names)
-        return map(labeller, reversed(names))
+        return (attempt(job, name) for name in reversed(names))
 
     outcomes = list(label_folder(ColourModel(), run, mapper=backwards))
     assert asked == ["frog.png", "newt.png"]
-    assert [o.image for o in outcomes] == ["eel.png", "newt.png", "frog.png"]
+    assert [o.name for o in outcomes] == ["eel.png", "newt.png", "frog.png"]
     assert list(LabelStore(run.out).records) == ["eel.png", "frog.png", "newt.png"]
 
 
@@ -69,8 +70,15 @@ def test_what_has_changed_is_asked_again(tmp_path: Path) -> None:
     codes[0, 0] = 2
     Image.fromarray(codes).save(labels / "frog.png")
     (run.out / "maps" / "newt.png.png").unlink()
-    assert [o.skipped for o in label_folder(ColourModel(), run)] == [True, False, False]
-    assert not any(o.skipped for o in label_folder(ColourModel(), replace(run, settings=LabelSettings(points=3))))
+    with pytest.raises(UsageError, match=r"made from another input or question: frog\.png"):
+        list(label_folder(ColourModel(), run))
+    outcomes = {o.name: o for o in label_folder(ColourModel(), run, force=True)}
+    assert [name for name, o in outcomes.items() if o.skipped] == ["eel.png"]
+    assert [name for name, o in outcomes.items() if o.replaced] == ["frog.png"]
+    otherwise = replace(run, settings=LabelSettings(points=3))
+    with pytest.raises(UsageError, match="3 made with points 10 instead of 3"):
+        list(label_folder(ColourModel(), otherwise))
+    assert all(o.replaced for o in label_folder(ColourModel(), otherwise, force=True))
 
 
 def test_bad_input_is_told_by_name_and_nothing_else_is_lost(tmp_path: Path) -> None:
@@ -81,7 +89,7 @@ def test_bad_input_is_told_by_name_and_nothing_else_is_lost(tmp_path: Path) -> N
     Image.fromarray(np.full((48, 64), 255, np.uint8)).save(labels / "codes.png")
     (labels / "missing.png").unlink()
     Image.fromarray(np.ones((10, 10), np.uint8)).save(labels / "size.png")
-    outcomes = {o.image: o for o in label_folder(ColourModel(), plan_run(images, labels, tmp_path / "out"))}
+    outcomes = {o.name: o for o in label_folder(ColourModel(), plan_run(images, labels, tmp_path / "out"))}
     said = {"blank": "mark on the object", "broken": "not a picture", "codes": "found 255", "missing": "found none"}
     for stem, reason in {**said, "size": "found 10 x 10"}.items():
         assert stem in outcomes[f"{stem}.png"].error
@@ -103,7 +111,7 @@ def test_a_split_leaves_the_others_as_they_were(tmp_path: Path) -> None:
     list(label_folder(ColourModel(), plan_run(images, labels, tmp_path / "out")))
     (images / "train.txt").write_text("frog\n")
     outcomes = list(label_folder(ColourModel(), plan_run(images, labels, tmp_path / "out", split="train")))
-    assert [(o.image, o.skipped) for o in outcomes] == [("frog.png", True)]
+    assert [(o.name, o.skipped) for o in outcomes] == [("frog.png", True)]
     assert len(LabelStore(tmp_path / "out").records) == 3
     with pytest.raises(DataError, match=r"val\.txt"):
         plan_run(images, labels, tmp_path / "out", split="val")
@@ -115,6 +123,6 @@ def test_wrong_places(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="beside"):
             plan_run(images, labels, place)
     with pytest.raises(DataError, match="other files"):
-        plan_run(images, labels, images / "masks")
+        list(label_folder(ColourModel(), plan_run(images, labels, images / "masks")))
     with pytest.raises(DataError, match="no folder"):
         plan_run(images / "none", labels, tmp_path / "out")

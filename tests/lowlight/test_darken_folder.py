@@ -21,8 +21,11 @@ from vns_sam.errors import DataError, UsageError
 from vns_sam.images.read import read_image
 from vns_sam.lowlight.camera import CameraDarkener
 from vns_sam.lowlight.darkener import Darkened
-from vns_sam.lowlight.folder import Outcome, darken_folder, plan_run
-from vns_sam.runs.manifest import MANIFEST
+from vns_sam.lowlight.folder import darken_folder, plan_run
+from vns_sam.runs.engine import Outcome
+from vns_sam.runs.job import MANIFEST
+from vns_sam.runs.processes import Processes
+from vns_sam.runs.threads import overlapped
 
 
 @pytest.fixture
@@ -34,13 +37,14 @@ def disks(tmp_path: Path) -> Path:
     return folder
 
 
-def darken(source: Path, out: Path, darkener: object = None, workers: int = 0) -> list[Outcome]:
+def darken(source: Path, out: Path, darkener: object = None, workers: int = 0, *, force: bool = False) -> list[Outcome]:
+    mapper = Processes(workers) if workers else overlapped
     run = plan_run(source, out)
-    return list(darken_folder(darkener or CameraDarkener(), run, workers=workers))  # type: ignore[arg-type]
+    return list(darken_folder(darkener or CameraDarkener(), run, mapper, force=force))  # type: ignore[arg-type]
 
 
 def lines(out: Path) -> list[dict[str, object]]:
-    return [json.loads(line) for line in (out / MANIFEST).read_text().splitlines() if line]
+    return [line for text in (out / MANIFEST).read_text().splitlines() if "source" in (line := json.loads(text))]
 
 
 def test_the_set_stays_a_set(disks: Path, tmp_path: Path) -> None:
@@ -76,9 +80,11 @@ def test_only_what_is_missing_or_was_asked_otherwise_is_done_again(disks: Path, 
     out = tmp_path / "dark"
     darken(disks, out)
     (out / "images" / "002.jpg").unlink()
-    assert [o.source for o in darken(disks, out) if not o.skipped] == ["images/002.png"]
+    assert [o.name for o in darken(disks, out) if not o.skipped] == ["images/002.png"]
     assert all(outcome.skipped for outcome in darken(disks, out))
-    assert not any(outcome.skipped for outcome in darken(disks, out, CameraDarkener(strength=0.5)))
+    with pytest.raises(UsageError, match=r"6 made with strength 1\.0 instead of 0\.5"):
+        darken(disks, out, CameraDarkener(strength=0.5))
+    assert all(outcome.replaced for outcome in darken(disks, out, CameraDarkener(strength=0.5), force=True))
     assert len(lines(out)) == 6
 
 
@@ -95,7 +101,7 @@ class Half:
 def test_another_method_replaces_files_of_another_ending(disks: Path, tmp_path: Path) -> None:
     out = tmp_path / "dark"
     darken(disks, out)
-    darken(disks, out, Half())
+    darken(disks, out, Half(), force=True)
     assert {path.suffix for path in (out / "images").iterdir()} == {".png"}
     assert np.array_equal(read_image(out / "images" / "001.png"), read_image(disks / "images" / "001.png") // 2)
 
@@ -103,10 +109,10 @@ def test_another_method_replaces_files_of_another_ending(disks: Path, tmp_path: 
 def test_bad_pictures_are_told_and_leave_the_lists(disks: Path, tmp_path: Path) -> None:
     (disks / "images" / "001.png").write_bytes(b"no picture")
     outcomes = darken(disks, tmp_path / "dark")
-    assert ["not a picture" in outcome.error for outcome in outcomes] == [False, True, False, False, False, False]
+    assert [outcome.name for outcome in outcomes if "not a picture" in outcome.error] == ["images/001.png"]
     assert [pair.stem for pair in find_pairs(tmp_path / "dark", "train")] == ["003", "002", "000"]
     assert not (tmp_path / "dark" / "masks" / "001.png").exists()
-    assert len(lines(tmp_path / "dark")) == 5
+    assert [line["source"] for line in lines(tmp_path / "dark") if "error" in line] == ["images/001.png"]
 
 
 def test_a_dangling_link_is_a_bad_picture(disks: Path, tmp_path: Path) -> None:
@@ -135,7 +141,7 @@ class TooLarge(Half):
 
 def test_a_picture_that_cannot_be_encoded_is_a_bad_one(disks: Path, tmp_path: Path) -> None:
     outcomes = darken(disks, tmp_path / "dark", TooLarge())
-    assert all(outcome.error.startswith(str(disks / outcome.source)) for outcome in outcomes)
+    assert all(outcome.error.startswith(str(disks / outcome.name)) for outcome in outcomes)
 
 
 def test_a_plain_folder_keeps_its_order(tmp_path: Path) -> None:
@@ -143,9 +149,9 @@ def test_a_plain_folder_keeps_its_order(tmp_path: Path) -> None:
     for name in ("a.png", "trip/b.jpg", "trip/b.png"):
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(source / name), np.full((20, 30, 3), 150, np.uint8))
-    outcomes = darken(source, tmp_path / "dark")
-    assert [outcome.image for outcome in outcomes] == ["a.jpg", "trip/b.jpg", ""]
-    assert "was there before, trip/b.jpg" in outcomes[2].error
+    refused, *outcomes = darken(source, tmp_path / "dark")
+    assert [outcome.files for outcome in outcomes] == [("a.jpg",), ("trip/b.jpg",)]
+    assert "was there before, trip/b.jpg" in refused.error
 
 
 def test_a_set_with_the_folders_of_dis5k(disks: Path, tmp_path: Path) -> None:
@@ -154,7 +160,7 @@ def test_a_set_with_the_folders_of_dis5k(disks: Path, tmp_path: Path) -> None:
     (disks / "list").mkdir()
     (disks / "train.txt").rename(disks / "list" / "train.txt")
     outcomes = darken(disks, tmp_path / "dark")
-    assert [outcome.source for outcome in outcomes] == [f"im/00{i}.png" for i in range(6)]
+    assert [outcome.name for outcome in outcomes] == [f"im/00{i}.png" for i in range(6)]
     assert read_mask(find_pairs(tmp_path / "dark", "train")[2].mask).any()
 
 
@@ -163,7 +169,7 @@ def test_wrong_places_are_refused(disks: Path, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="outside of"):
             plan_run(disks, out)
     with pytest.raises(DataError, match="expected a new folder"):
-        plan_run(disks, write_disks(tmp_path / "other", 1))
+        darken(disks, write_disks(tmp_path / "other", 1))
     (disks / "masks").rename(disks / "masks_train")
     (disks / "images").rename(disks / "images_train")
     with pytest.raises(DataError, match="expected pictures only"):
@@ -202,4 +208,5 @@ def test_a_killed_run_goes_on(tmp_path: Path) -> None:
 
 
 def written(out: Path) -> Iterator[str]:
-    return iter((out / MANIFEST).read_text().splitlines() if (out / MANIFEST).is_file() else [])
+    text = (out / MANIFEST).read_text() if (out / MANIFEST).is_file() else ""
+    return (line for line in text.splitlines() if "source" in line)

@@ -12,17 +12,17 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vns_sam.cli.numbers import at_least
-from vns_sam.errors import DataError, UsageError
+from vns_sam.cli.work import add_run_arguments, drive, finish
+from vns_sam.errors import UsageError
 
 if TYPE_CHECKING:
     from vns_sam.lowlight.darkener import Darkener
-    from vns_sam.lowlight.folder import DarkenRun, Outcome
+    from vns_sam.lowlight.folder import DarkenRun
 
 SHEET = "contact_sheet.jpg"
 SHOWN = 6
@@ -47,28 +47,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=at_least(0), default=0, help="of what the camera draws (0)")
     parser.add_argument("--weights", type=Path, metavar="PATH", help="a CycleGAN's generator: netG_A.pth or a folder")
     parser.add_argument("--device", default="cpu", help="where the generator runs (cpu)")
-    parser.add_argument(
-        "--workers", type=at_least(0), default=os.cpu_count() or 1, help="processes of the camera (all cores)"
-    )
+    add_run_arguments(parser)
+    parser.set_defaults(workers=None)
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs the action."""
     _check(args)
-    from vns_sam.lowlight.folder import plan_run
-    from vns_sam.lowlight.luminance import pooled
+    from vns_sam.lowlight.folder import DarkenJob, plan_run
+    from vns_sam.lowlight.luminance import Luminance, pooled
 
     plan = plan_run(args.source, args.out)
-    outcomes = _work(_darkener(args), plan, args)
-    done = [outcome for outcome in outcomes if not outcome.error]
-    failed = len(outcomes) - len(done)
-    if not done:
-        raise DataError(f"none of {failed} pictures could be darkened", hint="see the lines above")
-    _write_sheet(args.out / SHEET, plan, done)
-    before, after = (pooled([getattr(o, when) for o in done]) for when in ("before", "after"))
-    print(f"luminance before: {before.mean:.2f}, sd {before.sd:.2f}; after: {after.mean:.2f}, sd {after.sd:.2f}")
-    earlier = sum(outcome.skipped for outcome in done)
-    print(f"{args.out}: {len(done) - earlier} done, {earlier} done before, {failed} failed")
+    if args.workers is None:  # torch uses all cores by itself
+        args.workers = min(os.cpu_count() or 1, len(plan.names)) if args.method == "camera" and not args.cluster else 0
+    tally = drive(DarkenJob(plan, _darkener(args)), args, "darkening")
+    if tally is None:
+        return 0
+    lines = [outcome.line for outcome in tally.outcomes if not outcome.error]
+    _write_sheet(args.out / SHEET, plan, lines)
+    before, after = (pooled([Luminance(**line[when]) for line in lines]) for when in ("before", "after"))
+    if not args.json:
+        print(f"luminance before: {before.mean:.2f}, sd {before.sd:.2f}; after: {after.mean:.2f}, sd {after.sd:.2f}")
+    finish(tally, args, args.out)
     return 0
 
 
@@ -95,26 +95,7 @@ def _darkener(args: argparse.Namespace) -> Darkener:
     return CycleGanDarkener(load_generator(args.weights).to(check_device(args.device)), args.strength)
 
 
-def _work(darkener: Darkener, plan: DarkenRun, args: argparse.Namespace) -> list[Outcome]:
-    """Darkens all pictures, with a bar on stderr."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from vns_sam.lowlight.folder import darken_folder
-
-    workers = min(args.workers, len(plan.names)) if args.method == "camera" else 0  # torch uses all cores by itself
-    outcomes = []
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=args.quiet) as bar:
-        results = darken_folder(darkener, plan, workers=workers)
-        for outcome in bar.track(results, total=len(plan.names), description="darkening"):
-            if outcome.error:
-                print(f"failed: {outcome.error}", file=sys.stderr)
-            outcomes.append(outcome)
-    return outcomes
-
-
-def _write_sheet(path: Path, plan: DarkenRun, done: Sequence[Outcome]) -> None:
+def _write_sheet(path: Path, plan: DarkenRun, lines: Sequence[Mapping[str, Any]]) -> None:
     """Draws some pictures before and after, and after with the light turned up."""
     from zlib import crc32
 
@@ -125,9 +106,9 @@ def _write_sheet(path: Path, plan: DarkenRun, done: Sequence[Outcome]) -> None:
     from vns_sam.images.write import write_image
 
     rows: tuple[list[Tile], ...] = ([], [], [])
-    for outcome in sorted(done, key=lambda outcome: crc32(outcome.source.encode()))[:SHOWN]:
-        bright, dark = read_image(plan.source / outcome.source), read_image(plan.out / outcome.image)
-        rows[0].append(Tile(bright, Path(outcome.source).name))
-        rows[1].append(Tile(dark, f"luminance {outcome.after.mean:.1f}" if outcome.after else ""))
+    for line in sorted(lines, key=lambda line: crc32(line["source"].encode()))[:SHOWN]:
+        bright, dark = read_image(plan.source / line["source"]), read_image(plan.out / line["image"])
+        rows[0].append(Tile(bright, Path(line["source"]).name))
+        rows[1].append(Tile(dark, f"luminance {line['after']['mean']:.1f}"))
         rows[2].append(Tile((np.minimum(dark, 255 // GAIN) * GAIN).astype(np.uint8), f"{GAIN} times brighter"))
     write_image(path, grid(rows))

@@ -15,7 +15,7 @@ import os
 import sys
 from pathlib import Path
 
-from vns_sam.cli.numbers import at_least
+from vns_sam.cli.work import add_run_arguments, drive, finish
 from vns_sam.errors import DataError
 
 SHOWN = 20
@@ -27,41 +27,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", type=Path, metavar="SRC", help="a set")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder")
     parser.add_argument("--split", metavar="NAME", help="follow SRC/NAME.txt instead of taking every picture")
-    parser.add_argument("--strict", action="store_true", help="stop at the first bad pair")
-    workers = min(MAX_WORKERS, os.cpu_count() or 1)
-    parser.add_argument("--workers", type=at_least(0), default=workers, help="processes (%(default)s); 0 uses this one")
+    add_run_arguments(parser, workers=min(MAX_WORKERS, os.cpu_count() or 1))
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs the action."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from vns_sam.data.enrich import plan_enrich, samples_of
 
-    from vns_sam.data.enrich import enrich_set
-
-    samples = pictures = before = 0
-    dropped, broken = [], []
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=args.quiet) as bar:
-        task = bar.add_task("enrich", total=None)
-        work = enrich_set(args.source, args.out, split=args.split, strict=args.strict, workers=args.workers)
-        for outcome, total in work:
-            bar.update(task, advance=1, total=total)
-            if outcome.error:
-                broken.append(f"{outcome.stem}: {outcome.error}")
-            elif not outcome.components:
-                dropped.append(outcome.stem)
-            pictures += 1
-            samples += len(outcome.components)
-            before += outcome.skipped
-    _tell("skipped", broken)
+    tally = drive(plan_enrich(args.source, args.out, split=args.split, strict=args.strict), args, "enriching")
+    if tally is None:
+        return 0
+    good = [outcome for outcome in tally.outcomes if not outcome.error]
+    samples = sum(len(samples_of(outcome.line)) for outcome in good)
+    dropped = [outcome.name for outcome in good if not samples_of(outcome.line)]
     _tell("dropped, no part of 0.4 %", dropped)
     if not samples:
         raise DataError(f"{args.source}: expected masks with parts of 0.4 % of the picture, found none")
-    print(
-        f"{args.out}: {samples} samples of {pictures} pictures; {len(dropped)} dropped, {len(broken)} skipped, "
-        f"{before} done before"
-    )
+    if args.json:
+        finish(tally, args, args.out, samples=samples, dropped=len(dropped))
+    else:
+        print(f"{args.out}: {samples} samples, {len(dropped)} pictures dropped; {tally.told()}")
     return 0
 
 

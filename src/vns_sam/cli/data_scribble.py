@@ -11,11 +11,10 @@ Started again, a stopped run goes on. Masks that cannot be used are told and lef
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from vns_sam.cli.numbers import at_least
-from vns_sam.errors import DataError
+from vns_sam.cli.work import add_run_arguments, drive, finish
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,26 +24,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--kind", choices=("scribble", "point", "box"), default="scribble", help="what (scribble)")
     parser.add_argument("--split", metavar="NAME", help="only the pictures in SRC/NAME.txt")
     parser.add_argument("--seed", type=at_least(0), default=0, help="of the draws (0)")
+    add_run_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs the action."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from vns_sam.data.scribble_set import ScribbleJob, plan_run
 
-    from vns_sam.data.scribble_set import annotate_set, plan_run
-
-    plan = plan_run(args.source, args.out, args.kind, args.seed, args.split)
-    outcomes = []
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=args.quiet) as bar:
-        total = len(plan.pairs) + len(plan.broken)
-        for outcome in bar.track(annotate_set(plan), total=total, description="drawing"):
-            if outcome.error:
-                print(f"failed: {outcome.error}", file=sys.stderr)
-            outcomes.append(outcome)
-    failed, earlier = sum(bool(o.error) for o in outcomes), sum(o.skipped for o in outcomes)
-    if failed == len(outcomes):
-        raise DataError(f"none of {failed} masks could be annotated", hint="see the lines above")
-    print(f"{args.out}: {len(outcomes) - failed - earlier} done, {earlier} done before, {failed} failed")
+    job = ScribbleJob(plan_run(args.source, args.out, args.kind, args.seed, args.split))
+    tally = drive(job, args, "drawing")
+    if tally is not None:
+        finish(tally, args, args.out)
     return 0

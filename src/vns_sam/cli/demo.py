@@ -26,4 +26,5 @@ def run(args: argparse.Namespace) -> int:
     from vns_sam.cli.single import run_single
 
     args.image, args.format, args.overlay, args.alpha = ASSETS / "demo.jpg", "png", True, False
+    args.force, args.dry_run, args.json = True, False, False  # its names are its own
     return run_single(args, json.loads((ASSETS / "demo.json").read_text(encoding="utf-8")))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,13 +25,32 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+@dataclass(frozen=True)
+class PredictorChoice:
+    """What the options of :func:`add_model_arguments` ask for; it is picklable, and makes the predictor when called."""
+
+    model: str
+    device: str
+    refine: str | None
+    second_look: bool | None
+
+    @classmethod
+    def of(cls, args: argparse.Namespace) -> PredictorChoice:
+        """The choice of a command line."""
+        return cls(args.model, args.device, args.refine, args.second_look)
+
+    def __call__(self) -> Predictor:
+        """Loads the model."""
+        from vns_sam.inference.load import load_model, refine_with
+        from vns_sam.inference.predictor import Predictor
+        from vns_sam.inference.second_look import wants_second_look
+
+        model = load_model(self.model, self.device)
+        if self.refine is not None:
+            model = refine_with(model, self.refine)
+        return Predictor(model, second_look=wants_second_look(model, self.second_look))
+
+
 def build_predictor(args: argparse.Namespace) -> Predictor:
     """The predictor that the options of :func:`add_model_arguments` ask for."""
-    from vns_sam.inference.load import load_model, refine_with
-    from vns_sam.inference.predictor import Predictor
-    from vns_sam.inference.second_look import wants_second_look
-
-    model = load_model(args.model, args.device)
-    if args.refine is not None:
-        model = refine_with(model, args.refine)
-    return Predictor(model, second_look=wants_second_look(model, args.second_look))
+    return PredictorChoice.of(args)()

@@ -14,15 +14,16 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vns_sam.errors import DataError, UsageError
+from vns_sam.cli.work import add_run_arguments, drive, finish
+from vns_sam.errors import UsageError
 
 if TYPE_CHECKING:
     from vns_sam.labelling.audit import Audit
-    from vns_sam.labelling.folder import LabelRun, Mapper, Outcome
+    from vns_sam.labelling.folder import LabelRun, Models
     from vns_sam.labelling.fusion import Denominator, Selection
     from vns_sam.labelling.store import LabelStore
 
@@ -55,13 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     choice.add_argument("--relative", type=float, default=0.5, metavar="U", help="uncertain to certain pixels (0.5)")
     choice.add_argument("--denominator", choices=("object", "all"), default="object", help="of --relative (object)")
     choice.add_argument("--min-views", type=float, default=0.5, metavar="SHARE", help="believed views (0.5)")
-    cluster = parser.add_argument_group("work on many processors, GPUs or machines")
-    cluster.add_argument(
-        "--cluster", nargs="?", const="", metavar="ADDRESS", help="use Ray: this machine, RAY_ADDRESS, or ADDRESS"
-    )
-    cluster.add_argument("--actors", type=int, default=0, metavar="N", help="copies of the model (as many as fit)")
-    cluster.add_argument("--actor-cpus", type=float, default=0, metavar="N", help="for each (2; 1 beside a GPU)")
-    cluster.add_argument("--actor-gpus", type=float, metavar="N", help="for each (1 where there are any, else 0)")
+    add_run_arguments(parser)
     parser.add_argument("--audit", action="store_true", help="tell how good they are, with pictures in OUT/audit")
     parser.add_argument(
         "--truth", type=Path, metavar="DIR", help="true masks for the audit: a set or a folder of masks"
@@ -71,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Runs the verb."""
     from vns_sam.images.write import write_text
-    from vns_sam.labelling.folder import plan_run
+    from vns_sam.labelling.folder import LabelJob, plan_run
     from vns_sam.labelling.fusion import Selection
     from vns_sam.labelling.gates import Gates
     from vns_sam.labelling.labeller import LabelSettings
@@ -89,57 +84,44 @@ def run(args: argparse.Namespace) -> int:
         seed=args.seed,
         second_look=args.second_look,
     )
-    mapper = _mapper(args)
     plan = plan_run(args.images, args.labels, args.out, settings, args.split)
-    outcomes = _work(plan, args, mapper)
-    failed, earlier = sum(bool(o.error) for o in outcomes), sum(o.skipped for o in outcomes)
-    if failed == len(outcomes):
-        raise DataError(f"none of {failed} pictures could be labelled", hint="see the lines above")
+    choice = ModelsChoice(args.model, args.student, _device(args))
+    tally = drive(LabelJob(plan, choice), args, "labelling")
+    if tally is None:
+        return 0
     store = LabelStore(args.out)
     kept = [record.image for record in store.kept(selection)]
     write_text(args.out / KEPT, "".join(f"{name}\n" for name in kept))
-    print(f"{args.out}: {len(outcomes) - failed - earlier} done, {earlier} done before, {failed} failed")
-    print(f"kept {len(kept)} of {len(store.records)} ({len(kept) / len(store.records):.1%}): {args.out / KEPT}")
+    finish(tally, args, args.out, kept=len(kept))
+    if not args.json:
+        print(f"kept {len(kept)} of {len(store.records)} ({len(kept) / len(store.records):.1%}): {args.out / KEPT}")
     if args.audit or args.truth:
         _audit(store, selection, plan, args.truth)
     return 0
 
 
-def _mapper(args: argparse.Namespace) -> Mapper:
-    """Who does the work: this process, or a cluster."""
-    if args.cluster is None:
-        if args.actors or args.actor_cpus or args.actor_gpus is not None:
-            raise UsageError("expected --cluster beside --actors, --actor-cpus and --actor-gpus, found none")
-        return map
-    if args.device is not None:
+@dataclass(frozen=True)
+class ModelsChoice:
+    """The models that the options ask for; it is picklable, and loads them when called."""
+
+    model: str
+    student: str | None
+    device: str
+
+    def __call__(self) -> Models:
+        """Loads them."""
+        from vns_sam.inference.load import load_model, load_segmenter
+
+        student = load_segmenter(self.student, self.device) if self.student else None
+        return load_model(self.model, self.device), student
+
+
+def _device(args: argparse.Namespace) -> str:
+    if args.cluster is not None and args.device is not None:
         raise UsageError(
             f"expected no --device beside --cluster, found {args.device}", hint="--actor-gpus 0 works on processors"
         )
-    from vns_sam.distributed.labelling import RayMapper
-
-    return RayMapper(args.cluster, args.actors, args.actor_cpus, args.actor_gpus)
-
-
-def _work(plan: LabelRun, args: argparse.Namespace, mapper: Mapper) -> list[Outcome]:
-    """Labels all pictures, with a bar on stderr."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from vns_sam.inference.load import load_model, load_segmenter
-    from vns_sam.labelling.folder import label_folder
-
-    device = args.device or "cpu"
-    student = load_segmenter(args.student, device) if args.student else None
-    model = load_model(args.model, device)
-    outcomes = []
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=args.quiet) as bar:
-        steps = label_folder(model, plan, student, mapper)
-        for outcome in bar.track(steps, total=len(plan.names), description="labelling"):
-            if outcome.error:
-                print(f"failed: {outcome.error}", file=sys.stderr)
-            outcomes.append(outcome)
-    return outcomes
+    return args.device or "cpu"
 
 
 def _audit(store: LabelStore, selection: Selection, plan: LabelRun, truth: Path | None) -> None:

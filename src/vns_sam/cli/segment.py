@@ -13,8 +13,8 @@ or JSON:
 {"frog.jpg": {"boxes": [[12, 30, 210, 180]], "points": [[[120, 90]]], "labels": [[1]]}}.
 
 Results go to the working directory: frog_mask.png and frog_overlay.png; frog_mask_0.png, frog_mask_1.png for
-several objects. In a folder a bad picture is told and passed over (the exit code is 3 when all fail), and a
-run that was stopped goes on when it is started again.
+several objects. Nothing that is there is replaced without --force. In a folder a bad picture is told and passed over,
+and a run that was stopped goes on when it is started again.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vns_sam.cli.predictor import add_model_arguments
+from vns_sam.cli.work import add_run_arguments
 from vns_sam.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overlay", action=argparse.BooleanOptionalAction, help="default: for one picture only")
     add_model_arguments(parser)
     parser.add_argument("--out", type=Path, metavar="PATH", help="a file, or a folder when it has no suffix")
+    add_run_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from vns_sam.images.overlay import draw_overlay
 from vns_sam.images.read import read_image
 from vns_sam.images.write import check_writable, write_image
 from vns_sam.prompts.validate import make_prompts
+from vns_sam.runs.plan import FORCE
 from vns_sam.types import Prediction
 
 
@@ -25,8 +27,12 @@ def run_single(args: argparse.Namespace, given: dict[str, Any]) -> int:
     outputs = output_paths(mask_path, args.format, len(prompts) if prompts else 1)
     alpha_path = mask_path.with_name(f"{args.image.stem if args.out is None else mask_path.stem}_alpha.png")
     overlay = args.overlay is not False
-    for path in [*outputs, *([overlay_path] if overlay else [])]:
-        _check_output(path, args.image)
+    planned = [*outputs, *([overlay_path] if overlay else []), *([alpha_path] if args.alpha else [])]
+    replaced = [path for path in planned if _is_taken(path, args)]
+    if args.dry_run:
+        for path in planned:
+            print(f"{'replace' if path in replaced else 'write'}: {path}")
+        return 0
 
     predictor = build_predictor(args)
     start = time.perf_counter()
@@ -38,7 +44,15 @@ def run_single(args: argparse.Namespace, given: dict[str, Any]) -> int:
         outputs = [*outputs, *write_alpha(alpha_path, prediction)]
     if overlay:
         write_image(overlay_path, draw_overlay(image, prediction.masks, prompts))
-    _summarise(prediction, outputs, overlay_path if overlay else None, seconds, quiet=args.quiet)
+    paths = [*outputs, overlay_path] if overlay else outputs
+    if args.json:
+        scores = [round(float(score), 4) for score in prediction.scores]
+        files = [str(path) for path in paths]
+        print(json.dumps({"image": str(args.image), "files": files, "scores": scores, "seconds": round(seconds, 3)}))
+    else:
+        _summarise(prediction, paths, seconds, quiet=args.quiet)
+        if replaced and not args.quiet:
+            print(f"{len(replaced)} replaced")
     return 0
 
 
@@ -59,16 +73,24 @@ def result_paths(image: Path, out: Path | None, kind: Format) -> tuple[Path, Pat
     return out, out.with_name(f"{out.stem}_overlay.png")
 
 
-def _check_output(path: Path, image: Path) -> None:
-    if path.exists() and path.samefile(image):
+def _is_taken(path: Path, args: argparse.Namespace) -> bool:
+    """Whether a file is there already, which ``--force`` allows to replace.
+
+    Raises:
+        DataError: It is the picture itself.
+        UsageError: It is there, and there is no ``--force``.
+        OutputError: The place cannot be written.
+    """
+    if path.exists() and path.samefile(args.image):
         raise DataError(f"the result {path} would replace the picture itself", hint="choose another place with --out")
     check_writable(path)
+    if path.exists() and not args.force:
+        raise UsageError(f"expected to replace no file, found {path}", hint=FORCE)
+    return path.exists()
 
 
-def _summarise(
-    prediction: Prediction, outputs: list[Path], overlay: Path | None, seconds: float, *, quiet: bool
-) -> None:
-    for path in [*outputs, *([overlay] if overlay else [])]:
+def _summarise(prediction: Prediction, paths: list[Path], seconds: float, *, quiet: bool) -> None:
+    for path in paths:
         print(path)
     if quiet:
         return

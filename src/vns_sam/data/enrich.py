@@ -6,25 +6,21 @@ which part is meant. Follows the released code: ids are those of all parts, drop
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy import ndimage
+from typing_extensions import override
 
 from vns_sam.data.pairs import Pair, check_same_size, find_pairs, read_mask
-from vns_sam.errors import DataError
 from vns_sam.images.read import file_digest, read_image
-from vns_sam.images.write import link_or_copy, write_mask, write_text
-from vns_sam.runs.manifest import check_output, check_outside, extended_manifest, read_manifest, write_manifest
-from vns_sam.runs.processes import map_in_processes
-
-logger = logging.getLogger(__name__)
+from vns_sam.images.write import encode_image, write_text
+from vns_sam.runs.job import Job, Result
+from vns_sam.runs.plan import check_outside
 
 LEAST_SHARE = Fraction(4, 1000)
 """Parts smaller than this share of the picture are dropped; exact, so that equality is kept."""
@@ -46,31 +42,13 @@ class Component:
     area: int
     box: tuple[int, int, int, int]
 
+    def sample(self, stem: str) -> str:
+        """Name of the sample of a picture."""
+        return f"{stem}_comp_{self.id}"
 
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one picture; one line of the manifest.
-
-    Attributes:
-        stem: Its name.
-        key: Digest of its mask: when it changes, the picture is done again.
-        suffix: Ending of its picture.
-        components: Its samples; none where every part is too small, which drops the picture.
-        error: Why it was left out, or "".
-        skipped: Whether it was done by an earlier run.
-    """
-
-    stem: str
-    key: str = ""
-    suffix: str = ""
-    components: tuple[Component, ...] = ()
-    error: str = ""
-    skipped: bool = False
-
-    @property
-    def samples(self) -> list[str]:
-        """Names of the samples."""
-        return [f"{self.stem}_comp_{component.id}" for component in self.components]
+    def as_dict(self) -> dict[str, Any]:
+        """As the manifest has it."""
+        return {"id": self.id, "area": self.area, "box": list(self.box)}
 
 
 def split_mask(mask: np.ndarray) -> list[tuple[Component, np.ndarray]]:
@@ -94,84 +72,104 @@ def split_mask(mask: np.ndarray) -> list[tuple[Component, np.ndarray]]:
     return found
 
 
-def enrich_set(
-    source: Path, out: Path, *, split: str | None = None, strict: bool = False, workers: int = 0
-) -> Iterator[tuple[Outcome, int]]:
-    """Writes the samples of a set: a hard link to the picture and a mask of 0 and 255 for each.
+@dataclass
+class EnrichJob(Job[Pair]):
+    """The samples of a set: a hard link to the picture and a mask of 0 and 255 for each.
 
-    Every finished picture is a line in ``out/manifest.jsonl``, those of another split that went there before, too.
-    Started again, pictures whose mask is the same and whose samples are there are passed over. Ids of single objects
-    (``masks_instance/``) are not taken along.
+    A line tells the ``components``, see :class:`Component`; it has none where every part is too small, which drops the
+    picture. Ids of single objects (``masks_instance/``) are not taken along.
+
+    Attributes:
+        target: Where the new set goes.
+        pairs: The pairs, in order.
+        broken: Stems that lack a picture or a mask, with the reason.
+        split: The list that they are from, which the output gets, too.
+    """
+
+    target: Path
+    pairs: Sequence[Pair]
+    broken: Mapping[str, str]
+    split: str | None = None
+
+    verb: ClassVar[str] = "data enrich"
+    item_field: ClassVar[str] = "stem"
+
+    @property
+    @override
+    def out(self) -> Path:
+        return self.target
+
+    @property
+    @override
+    def items(self) -> Sequence[Pair]:
+        return self.pairs
+
+    @property
+    @override
+    def refused(self) -> Mapping[str, str]:
+        return self.broken
+
+    @override
+    def name(self, item: Pair) -> str:
+        return item.stem
+
+    @override
+    def inputs(self, item: Pair) -> Sequence[Path]:
+        return [item.image, item.mask]
+
+    @override
+    def key(self, item: Pair) -> str:
+        return file_digest(item.mask)[:32]
+
+    @override
+    def read(self, item: Pair) -> np.ndarray:
+        mask = read_mask(item.mask)
+        check_same_size(item, read_image(item.image), mask)
+        return mask
+
+    @override
+    def work(self, item: Pair, content: np.ndarray) -> list[tuple[Component, np.ndarray]]:
+        return split_mask(content)
+
+    @override
+    def encode(self, item: Pair, answer: list[tuple[Component, np.ndarray]]) -> Result:
+        files: dict[str, bytes | Path] = {}
+        for component, part in answer:
+            name = component.sample(item.stem)
+            files[f"masks/{name}.png"] = encode_image(part.astype(np.uint8) * 255)
+            files[f"images/{name}{item.image.suffix}"] = item.image
+            if item.ignore:
+                files[f"masks_ignore/{name}{item.ignore.suffix}"] = item.ignore
+        return Result(files, {"components": [component.as_dict() for component, _ in answer]})
+
+    @override
+    def finish(self, done: Sequence[Mapping[str, Any]], failed: Sequence[str]) -> None:
+        if self.split is not None:
+            names = [name for line in done for name in samples_of(line)]
+            write_text(self.target / f"{self.split}.txt", "".join(f"{name}\n" for name in names))
+
+
+def samples_of(line: Mapping[str, Any]) -> list[str]:
+    """Names of the samples that a line of the manifest tells of."""
+    return [f"{line['stem']}_comp_{component['id']}" for component in line["components"]]
+
+
+def plan_enrich(source: Path, out: Path, *, split: str | None = None, strict: bool = False) -> EnrichJob:
+    """Finds the pairs of a set.
 
     Args:
         source: A set in the layout of :mod:`vns_sam.data.pairs`.
         out: Where the new set goes.
-        split: The list of the source to follow, which the output gets, too; None takes every picture.
-        strict: Raise at the first bad pair instead of yielding it with its error.
-        workers: Processes; 0 works in the caller.
-
-    Yields:
-        For each picture in order what became of it, and the number of pictures.
+        split: The list of the source to follow; None takes every picture.
+        strict: Raise where a picture or a mask is missing.
 
     Raises:
         UsageError: The output is the source or lies in it.
-        DataError: The source is no set, ``out`` holds something else or cannot be written, or a pair is bad and
-            ``strict``.
-        VnsSamError: A process has died.
+        DataError: The source is no set, or a pair is incomplete and ``strict``.
     """
     check_outside(source, out, "enriched")
-    check_output(out)
     broken: dict[str, str] = {}
-    pairs = find_pairs(source, split, broken=None if strict else broken)
-    earlier = {outcome.stem: outcome for outcome in read_manifest(out, _remembered)}
-    outcomes = [Outcome(stem, error=reason) for stem, reason in broken.items()]
-    total = len(pairs) + len(outcomes)
-    yield from ((outcome, total) for outcome in outcomes)
-    before = [earlier.get(pair.stem) for pair in pairs]
-    with extended_manifest(out) as add:
-        for outcome in map_in_processes(partial(_enrich, out), pairs, before, workers=workers):
-            if strict and outcome.error:
-                raise DataError(outcome.error)
-            add(outcome)
-            outcomes.append(outcome)
-            yield outcome, total
-    now = {outcome.stem for outcome in outcomes}
-    write_manifest(out, [*(outcome for stem, outcome in earlier.items() if stem not in now), *outcomes])
-    if split is not None:
-        write_text(out / f"{split}.txt", "".join(f"{name}\n" for outcome in outcomes for name in outcome.samples))
-
-
-def _enrich(out: Path, pair: Pair, before: Outcome | None) -> Outcome:
-    """Writes the samples of one picture, unless they are there or the pair is bad."""
-    try:
-        key = file_digest(pair.mask)[:32]
-        if before and before.key == key and all(path.is_file() for path in _files(out, before)):
-            return replace(before, skipped=True)
-        mask = read_mask(pair.mask)
-        check_same_size(pair, read_image(pair.image), mask)
-    except (DataError, OSError) as error:
-        logger.info("%s failed: %s", pair.stem, error)
-        return Outcome(pair.stem, error=str(error))
-    found = split_mask(mask)
-    outcome = Outcome(pair.stem, key, pair.image.suffix, tuple(component for component, _ in found))
-    for path in set(_files(out, before)) - set(_files(out, outcome)) if before else ():
-        path.unlink(missing_ok=True)
-    for name, (_, part) in zip(outcome.samples, found, strict=True):
-        write_mask(out / "masks" / f"{name}.png", part)
-        link_or_copy(pair.image, out / "images" / f"{name}{pair.image.suffix}")
-        if pair.ignore:
-            link_or_copy(pair.ignore, out / "masks_ignore" / f"{name}{pair.ignore.suffix}")
-    return outcome
-
-
-def _files(out: Path, outcome: Outcome) -> list[Path]:
-    masks = [out / "masks" / f"{name}.png" for name in outcome.samples]
-    return [*masks, *(out / "images" / f"{name}{outcome.suffix}" for name in outcome.samples)]
-
-
-def _remembered(values: dict[str, Any]) -> Outcome:
-    components = tuple(Component(c["id"], c["area"], tuple(c["box"])) for c in values.pop("components"))
-    return Outcome(**values, components=components)
+    return EnrichJob(out, find_pairs(source, split, broken=None if strict else broken), broken, split)
 
 
 def _box(place: tuple[slice, ...]) -> tuple[int, int, int, int]:

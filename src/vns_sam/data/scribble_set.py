@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+
+import numpy as np
+from typing_extensions import override
 
 from vns_sam.data.pairs import Pair, find_pairs, read_mask
 from vns_sam.data.sparse import Kind, write_boxes, write_points
 from vns_sam.data.synthesis.scribbles import annotation_rng, draw_boxes, draw_points, draw_scribbles
 from vns_sam.errors import DataError, UsageError
 from vns_sam.images.read import file_digest
-from vns_sam.images.write import write_image, write_text
-from vns_sam.runs.manifest import check_output, extended_manifest, read_manifest, write_manifest
-
-logger = logging.getLogger(__name__)
+from vns_sam.images.write import encode_image, write_text
+from vns_sam.runs.engine import Outcome, run
+from vns_sam.runs.job import Job, Mapper, Result, told
+from vns_sam.runs.manifest import digest
+from vns_sam.runs.plan import prepare
+from vns_sam.runs.threads import overlapped
 
 TABLE = {"point": "points.csv", "box": "boxes.csv"}
 
@@ -42,25 +44,6 @@ class ScribbleRun:
     seed: int = 0
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one picture; a finished one is a line of the manifest.
-
-    Attributes:
-        stem: Of the picture.
-        key: Digest of what was asked: when it changes, the picture is done again.
-        marks: Points (x, y, label) or boxes XYXY; empty for scribbles.
-        error: Why it failed, or "".
-        skipped: Whether it was done by an earlier run.
-    """
-
-    stem: str
-    key: str = ""
-    marks: tuple[tuple[float, ...], ...] = ()
-    error: str = ""
-    skipped: bool = False
-
-
 def plan_run(source: Path, out: Path, kind: Kind = "scribble", seed: int = 0, split: str | None = None) -> ScribbleRun:
     """Finds the masks and checks that the output may be written.
 
@@ -72,7 +55,6 @@ def plan_run(source: Path, out: Path, kind: Kind = "scribble", seed: int = 0, sp
     pairs = find_pairs(source, split, broken=broken)
     if out.resolve() in {source.resolve(), *(folder.resolve() for folder in _folders(pairs))}:
         raise UsageError(f"expected --out beside the pictures and masks, found {out}", hint=f"--out {source}_{kind}")
-    check_output(out)
     held = {path.name for path in out.iterdir()} if out.is_dir() else set()
     others = {name for of, name in TABLE.items() if of != kind} | (set() if kind == "scribble" else {".png"})
     wrong = sorted(name for name in held if name in others or Path(name).suffix in others)
@@ -81,57 +63,98 @@ def plan_run(source: Path, out: Path, kind: Kind = "scribble", seed: int = 0, sp
     return ScribbleRun(out, tuple(pairs), broken, kind, seed)
 
 
-def annotate_set(run: ScribbleRun) -> Iterator[Outcome]:
+@dataclass
+class ScribbleJob(Job[Pair]):
+    """Draws the labels of a set; a line tells ``marks``: points (x, y, label) or boxes XYXY, none for scribbles."""
+
+    scribble_run: ScribbleRun
+
+    verb: ClassVar[str] = "data scribble"
+    item_field: ClassVar[str] = "stem"
+
+    @property
+    @override
+    def out(self) -> Path:
+        return self.scribble_run.out
+
+    @property
+    @override
+    def items(self) -> Sequence[Pair]:
+        return self.scribble_run.pairs
+
+    @property
+    @override
+    def refused(self) -> Mapping[str, str]:
+        return self.scribble_run.broken
+
+    @override
+    def name(self, item: Pair) -> str:
+        return item.stem
+
+    @override
+    def inputs(self, item: Pair) -> Sequence[Path]:
+        return [item.image, item.mask]
+
+    @override
+    def outputs(self, item: Pair) -> Sequence[str]:
+        return [f"{item.stem}.png"] if self.scribble_run.kind == "scribble" else []
+
+    @override
+    def asked(self) -> Mapping[str, Any]:
+        return {"kind": self.scribble_run.kind, "seed": self.scribble_run.seed}
+
+    @override
+    def key(self, item: Pair) -> str:
+        return digest([file_digest(item.mask), item.dataset, item.stem])
+
+    @override
+    def read(self, item: Pair) -> np.ndarray:
+        try:
+            return read_mask(item.mask)
+        except DataError as error:
+            raise DataError(told(str(item.mask), error.message)) from None
+
+    @override
+    def work(self, item: Pair, content: np.ndarray) -> Any:
+        """The label map of scribbles, or the points or boxes."""
+        kind, rng = self.scribble_run.kind, annotation_rng(item.dataset, item.stem, self.scribble_run.seed)
+        draw: dict[Kind, Callable[..., Any]] = {"scribble": draw_scribbles, "point": draw_points, "box": draw_boxes}
+        try:
+            return draw[kind](content, rng)
+        except DataError as error:
+            raise DataError(told(str(item.mask), error.message)) from None
+
+    @override
+    def encode(self, item: Pair, answer: Any) -> Result:
+        if self.scribble_run.kind == "scribble":
+            return Result({f"{item.stem}.png": encode_image(answer)}, {"marks": []})
+        return Result({}, {"marks": [list(mark) for mark in answer]})
+
+    @override
+    def finish(self, done: Sequence[Mapping[str, Any]], failed: Sequence[str]) -> None:
+        if self.scribble_run.kind != "scribble" and done:
+            table: dict[str, Any] = {line["stem"]: line["marks"] for line in done}
+            write = write_points if self.scribble_run.kind == "point" else write_boxes
+            write_text(self.out / TABLE[self.scribble_run.kind], write(table))
+
+
+def annotate_set(scribble_run: ScribbleRun, mapper: Mapper = overlapped, *, force: bool = False) -> Iterator[Outcome]:
     """Draws the label of each picture, yielding as it goes; a table is written when all are done.
 
     Every finished picture is a line in ``out/manifest.jsonl``. Started again, labels that are there and were drawn from
     the same mask in the same way are skipped.
 
+    Args:
+        scribble_run: What to annotate.
+        mapper: Who does the work.
+        force: Whether labels that were drawn from another mask or in another way are replaced.
+
     Raises:
-        DataError: ``out`` cannot be written; a picture that fails raises nothing.
+        UsageError: Such labels are there, and no ``force``.
+        DataError: ``out`` cannot be written or holds something else; a picture that fails raises nothing.
     """
-    earlier = {outcome.stem: outcome for outcome in read_manifest(run.out, _remembered)}
-    finished = []
-    yield from (Outcome(stem, error=reason) for stem, reason in run.broken.items())
-    with extended_manifest(run.out) as add:
-        for pair in run.pairs:
-            outcome = _annotate(pair, run, earlier.get(pair.stem))
-            add(outcome)
-            if not outcome.error:
-                finished.append(outcome)
-            yield outcome
-    write_manifest(run.out, finished)
-    if run.kind != "scribble" and finished:
-        table: dict[str, Any] = {outcome.stem: outcome.marks for outcome in finished}
-        write_text(run.out / TABLE[run.kind], write_points(table) if run.kind == "point" else write_boxes(table))
-
-
-def _annotate(pair: Pair, run: ScribbleRun, earlier: Outcome | None) -> Outcome:
-    path = run.out / f"{pair.stem}.png"
-    marks: Any = ()
-    try:
-        key = _key(pair, run)
-        if earlier and earlier.key == key and (run.kind != "scribble" or path.is_file()):
-            return Outcome(pair.stem, key, earlier.marks, skipped=True)
-        mask, rng = read_mask(pair.mask), annotation_rng(pair.dataset, pair.stem, run.seed)
-        if run.kind == "scribble":
-            write_image(path, draw_scribbles(mask, rng))
-        else:
-            marks = draw_points(mask, rng) if run.kind == "point" else draw_boxes(mask, rng)
-    except DataError as error:
-        logger.info("%s failed: %s", pair.stem, error)
-        return Outcome(pair.stem, error=f"{pair.mask}: {error.message}")
-    return Outcome(pair.stem, key, tuple(tuple(mark) for mark in marks))
+    return run(prepare(ScribbleJob(scribble_run), force=force), mapper)
 
 
 def _folders(pairs: list[Pair]) -> set[Path]:
     return {path.parent for pair in pairs for path in (pair.image, pair.mask)}
-
-
-def _key(pair: Pair, run: ScribbleRun) -> str:
-    asked = json.dumps([file_digest(pair.mask), pair.dataset, pair.stem, run.kind, run.seed])
-    return hashlib.sha256(asked.encode()).hexdigest()[:16]
-
-
-def _remembered(values: dict[str, Any]) -> Outcome:
-    return Outcome(values["stem"], values["key"], tuple(tuple(mark) for mark in values["marks"]))

@@ -18,7 +18,8 @@ from PIL import Image
 
 from vns_sam.data.pairs import picture_folder
 from vns_sam.errors import DataError
-from vns_sam.images.read import find_images, read_image
+from vns_sam.images.find import find_images
+from vns_sam.images.read import read_image
 from vns_sam.lowlight.luminance import Luminance, measure, pooled
 from vns_sam.sam.promptable import PromptableNetwork
 

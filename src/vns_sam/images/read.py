@@ -19,7 +19,9 @@ logger = logging.getLogger(__name__)
 
 ImageLike = str | os.PathLike[str] | Image.Image | np.ndarray
 
-EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"})
+EXTENSIONS = frozenset(
+    ".jpg .jpeg .jfif .jpe .png .webp .bmp .tif .tiff .gif .ppm .pgm .avif .jp2 .tga".split()  # noqa: SIM905
+)
 """What a folder run takes for pictures; single files are judged by their content."""
 
 DECODER_ERRORS = (
@@ -61,19 +63,6 @@ def read_image(image: ImageLike) -> np.ndarray:
     if isinstance(image, str | os.PathLike):
         return _read_file(Path(image))
     raise DataError(f"an image must be a path, a PIL image or a numpy array, got {type(image).__name__}")
-
-
-def find_images(folder: Path) -> list[str]:
-    """Paths of all pictures below a folder, relative to it, sorted; hidden files are left out.
-
-    Raises:
-        DataError: There is none.
-    """
-    found = (path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in EXTENSIONS)
-    names = sorted(str(path) for path in found if not any(part.startswith(".") for part in path.parts))
-    if not names:
-        raise DataError(f"no picture in {folder}", hint=f"expected files ending in {' '.join(sorted(EXTENSIONS))}")
-    return names
 
 
 def _read_file(path: Path) -> np.ndarray:

@@ -1,9 +1,12 @@
-"""Writing results so that a file is whole or not there: a temporary file in its folder, then a rename."""
+"""Writing results so that a file is whole or not there: a temporary file in its folder, on the disk, then a rename."""
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -14,27 +17,61 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from vns_sam.errors import DataError
+from vns_sam.errors import DataError, OutputError
+
+_PART = re.compile(r"\..+\.\d+\.part")
 
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Gives a temporary path beside ``path``; on success it takes its place, on any error it is removed.
 
+    The content is on the disk before the name is: after a crash there is the old file or the new one, never half.
+
     Raises:
-        DataError: The place cannot be written.
+        OutputError: The place cannot be written.
     """
     path = Path(path)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        part.unlink(missing_ok=True)  # of a run that was killed, perhaps a link to somebody's picture
         yield part
-        os.replace(part, path)
+        _sync(part)
+        _swap(part, path)
     except OSError as error:
         raise unwritable(path, error) from None
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+def remove_parts(folder: Path) -> None:
+    """Removes what killed runs left of :func:`atomic_path` below a folder in which nobody else writes."""
+    for path in folder.rglob(".*.part"):
+        if _PART.fullmatch(path.name) and not path.is_dir():
+            with suppress(OSError):
+                path.unlink()
+
+
+def _sync(path: Path) -> None:
+    """Waits until a file is on the disk; file systems that cannot say are believed.
+
+    Its folder is not waited for: a name that a crash takes back is missed by the next run, which writes it again.
+    """
+    with suppress(PermissionError):  # a link to a file that is not ours to open
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+                raise
+        finally:
+            os.close(handle)
+
+
+def _swap(part: Path, path: Path) -> None:
+    os.replace(part, path)
 
 
 def check_writable(path: str | Path) -> None:
@@ -67,21 +104,44 @@ def write_image(path: str | Path, image: np.ndarray) -> None:
     """Writes (H, W) or (H, W, 3) uint8 RGB; JPEG at quality 92 when the name ends so, else PNG.
 
     Raises:
-        DataError: The place cannot be written.
+        OutputError: The place cannot be written.
     """
-    lossy = Path(path).suffix.lower() in (".jpg", ".jpeg")
-    with atomic_path(path) as part:
-        if lossy:
-            Image.fromarray(image).save(part, "JPEG", quality=92, subsampling=0)
+    write_bytes(path, encode_image(image, Path(path).suffix))
+
+
+def encode_image(image: np.ndarray, suffix: str = ".png") -> bytes:
+    """The file of (H, W) or (H, W, 3) uint8 RGB; JPEG at quality 92 for ``.jpg`` and ``.jpeg``, else PNG.
+
+    Raises:
+        DataError: The picture is larger than its kind of file can be; a JPEG has at most 65,500 pixels a side.
+    """
+    file = io.BytesIO()
+    try:
+        if suffix.lower() in (".jpg", ".jpeg"):
+            Image.fromarray(image).save(file, "JPEG", quality=92, subsampling=0)
         else:
-            Image.fromarray(image).save(part, "PNG")
+            Image.fromarray(image).save(file, "PNG")
+    except OSError as error:
+        size = " x ".join(map(str, image.shape[1::-1]))
+        raise DataError(f"expected a picture that a {suffix} can hold, found {size}: {error}") from None
+    return file.getvalue()
+
+
+def write_bytes(path: str | Path, content: bytes) -> None:
+    """Writes a file.
+
+    Raises:
+        OutputError: The place cannot be written.
+    """
+    with atomic_path(path) as part:
+        part.write_bytes(content)
 
 
 def write_text(path: str | Path, text: str) -> None:
     """Writes UTF-8 text.
 
     Raises:
-        DataError: The place cannot be written.
+        OutputError: The place cannot be written.
     """
     with atomic_path(path) as part:
         part.write_text(text, encoding="utf-8")
@@ -109,7 +169,9 @@ def write_json(path: str | Path, value: Any) -> None:
     write_text(path, json.dumps(value, allow_nan=False) + "\n")
 
 
-def unwritable(path: Path, error: OSError) -> DataError:
+def unwritable(path: Path, error: OSError) -> OutputError:
     """What to raise where a file cannot be written."""
     reason = (error.strerror or type(error).__name__).lower()
-    return DataError(f"cannot write {path}: {reason}", hint="choose another place with --out")
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    hint = "make room, then start it again: it goes on" if full else "choose another place with --out"
+    return OutputError(f"cannot write {path}: {reason}", hint=hint)

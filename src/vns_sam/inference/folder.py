@@ -1,29 +1,36 @@
-"""A folder of pictures, one after the other: bad ones are told and passed over, a stopped run goes on."""
+"""A folder of pictures: each is segmented with its prompts, bad ones are told, a stopped run goes on."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-import logging
-import time
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from torch import nn
+from typing_extensions import override
 
 from vns_sam.errors import DataError
-from vns_sam.formats.outputs import SUFFIX, Format, merge_coco, write_prediction
+from vns_sam.formats.outputs import SUFFIX, Format, merge_coco, output_paths, to_coco, to_geojson, to_svg, to_yolo
+from vns_sam.images.find import Listing, list_images
 from vns_sam.images.overlay import draw_overlay
-from vns_sam.images.read import file_digest
-from vns_sam.images.write import write_image, write_json
+from vns_sam.images.read import file_digest, read_image
+from vns_sam.images.write import encode_image, write_json
 from vns_sam.inference.predictor import Predictor
 from vns_sam.prompts.validate import make_prompts
-from vns_sam.runs.lines import LineFile, read_lines
+from vns_sam.runs.engine import Outcome, run
+from vns_sam.runs.job import MANIFEST, Job, Mapper, Result
+from vns_sam.runs.lines import read_lines
+from vns_sam.runs.manifest import digest, is_inside
+from vns_sam.runs.plan import distinct_stems, prepare
+from vns_sam.runs.threads import overlapped
 from vns_sam.sam.checkpoints import model_digest
+from vns_sam.types import Prediction, Prompts
 
-logger = logging.getLogger(__name__)
-
-MANIFEST = "manifest.jsonl"
 COCO_SET = "annotations.json"
 
 
@@ -33,7 +40,8 @@ class FolderRun:
 
     Attributes:
         folder: Where the pictures are.
-        out: Where results and the manifest go; results of ``a/b.jpg`` are ``a/b_mask.*``.
+        out: Where results and the manifest go; results of ``a/b.jpg`` are ``a/b_mask.*``, of two pictures that
+            differ in their ending alone ``a/b_jpg_mask.*`` and ``a/b_png_mask.*``.
         prompts: By picture, its path relative to ``folder``; empty for a model that takes none.
         kind: The format of the results.
         overlay: Whether to write ``a/b_overlay.jpg`` as well.
@@ -47,95 +55,203 @@ class FolderRun:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What became of one picture; one line of the manifest.
+class Segmented:
+    """A picture with what was found in it."""
+
+    image: np.ndarray
+    prompts: Prompts | None
+    prediction: Prediction
+
+
+@dataclass
+class SegmentJob(Job[str]):
+    """Segments the pictures of a folder.
 
     Attributes:
-        image: Its path relative to the folder.
-        key: Digest of what was asked: when it changes, the picture is done again.
-        outputs: Files relative to the output folder.
-        scores: Predicted IoU of each object.
-        seconds: For reading, predicting and writing.
-        error: Why it failed, or "".
-        skipped: Whether it was done by an earlier run.
+        folder_run: What to do.
+        load: Makes the predictor, once in each process, when it is first needed; picklable where others work.
     """
 
-    image: str
-    key: str
-    outputs: tuple[str, ...] = ()
-    scores: tuple[float, ...] = ()
-    seconds: float = 0.0
-    error: str = ""
-    skipped: bool = False
+    folder_run: FolderRun
+    load: Callable[[], Predictor]
+
+    verb: ClassVar[str] = "segment"
+    shares_folder: ClassVar[bool] = True
+    timed: ClassVar[bool] = True
+
+    @cached_property
+    def predictor(self) -> Predictor:
+        """The predictor, loaded when it is first needed."""
+        return self.load()
+
+    @property
+    @override
+    def out(self) -> Path:
+        return self.folder_run.out
+
+    @cached_property
+    @override
+    def items(self) -> Sequence[str]:
+        return [name for name in self.folder_run.prompts if name not in self.refused]
+
+    @cached_property
+    @override
+    def refused(self) -> Mapping[str, str]:
+        folder = self.folder_run.folder
+        reason = f"expected a picture inside of {folder}, found"
+        return {name: f"{reason} {name}" for name in self.folder_run.prompts if not is_inside(name)}
+
+    @override
+    def name(self, item: str) -> str:
+        return item
+
+    @override
+    def inputs(self, item: str) -> Sequence[Path]:
+        return [self.folder_run.folder / item]
+
+    @override
+    def outputs(self, item: str) -> Sequence[str]:
+        files = [path.as_posix() for path in output_paths(self._mask(item), self.folder_run.kind, self._count(item))]
+        return [*files, self._overlay(item)] if self.folder_run.overlay else files
+
+    @override
+    def closing(self) -> Sequence[str]:
+        return [COCO_SET] if self.folder_run.kind == "coco" else []
+
+    @override
+    def asked(self) -> Mapping[str, Any]:
+        return {"format": self.folder_run.kind, "overlay": self.folder_run.overlay}
+
+    @override
+    def identity(self) -> Mapping[str, Any]:
+        model = self.predictor.model
+        return {"model": model.name, "weights": model_digest(model), "second_look": self.predictor.second_look}
+
+    @override
+    def key(self, item: str) -> str:
+        return digest([file_digest(self.folder_run.folder / item), self.folder_run.prompts[item]])
+
+    @override
+    def read(self, item: str) -> tuple[np.ndarray, Prompts | None]:
+        image = read_image(self.folder_run.folder / item)
+        given = self.folder_run.prompts[item]
+        return image, make_prompts(*image.shape[:2], **given) if given else None
+
+    @override
+    def work(self, item: str, content: tuple[np.ndarray, Prompts | None]) -> Segmented:
+        image, prompts = content
+        self.predictor.set_image(image)
+        found = self.predictor.predict_prompts(prompts) if prompts else self.predictor.predict()
+        return Segmented(image, prompts, found)
+
+    @override
+    def encode(self, item: str, answer: Segmented) -> Result:
+        found, kind = answer.prediction, self.folder_run.kind
+        paths = [path.as_posix() for path in output_paths(self._mask(item), kind, len(found.masks))]
+        files: dict[str, bytes | Path] = dict(zip(paths, _contents(found, kind, item), strict=True))
+        if self.folder_run.overlay:
+            overlay = draw_overlay(answer.image, found.masks, answer.prompts)
+            files[self._overlay(item)] = encode_image(overlay, ".jpg")
+        return Result(files, {"scores": [round(float(score), 4) for score in found.scores]})
+
+    @override
+    def finish(self, done: Sequence[Mapping[str, Any]], failed: Sequence[str]) -> None:
+        if self.folder_run.kind == "coco":
+            files = [self.out / next(iter(line["files"])) for line in done]
+            write_json(self.out / COCO_SET, merge_coco(files))
+
+    @override
+    def portable(self, device: str = "") -> Self:
+        settled = replace(self.folder_run, folder=self.folder_run.folder.resolve(), out=self.out.resolve())
+        return replace(self, folder_run=settled, load=_On(self.load, device))
+
+    @cached_property
+    def _stems(self) -> Mapping[str, str]:
+        return distinct_stems(tuple(self.items))
+
+    def _mask(self, item: str) -> Path:
+        return Path(f"{self._stems[item]}_mask{SUFFIX[self.folder_run.kind]}")
+
+    def _overlay(self, item: str) -> str:
+        return f"{self._stems[item]}_overlay.jpg"
+
+    def _count(self, item: str) -> int:
+        given = self.folder_run.prompts[item]
+        rows = (len(rows) for rows in given.values() if isinstance(rows, list | tuple | np.ndarray))
+        return max(1, *rows, 1)
 
 
-def segment_folder(predictor: Predictor, run: FolderRun) -> Iterator[Outcome]:
+@dataclass(frozen=True)
+class _On:
+    """Loads a predictor and moves its model to a device, if one is named."""
+
+    load: Callable[[], Predictor]
+    device: str
+
+    def __call__(self) -> Predictor:
+        predictor = self.load()
+        if self.device and isinstance(predictor.model, nn.Module):
+            predictor.model.to(self.device)
+        return predictor
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Gives a predictor that is there already."""
+
+    predictor: Predictor
+
+    def __call__(self) -> Predictor:
+        """The predictor."""
+        return self.predictor
+
+
+def segment_folder(
+    predictor: Predictor, folder_run: FolderRun, mapper: Mapper = overlapped, *, force: bool = False
+) -> Iterator[Outcome]:
     """Segments each picture that has prompts, yielding as it goes.
 
     Every finished picture is a line in ``out/manifest.jsonl``. Started again, pictures whose results are
     there and were made by the same model from the same picture and prompts are skipped. After a COCO run,
     ``out/annotations.json`` holds all pictures together.
 
+    Args:
+        predictor: Who is asked.
+        folder_run: What to do.
+        mapper: Who does the work: threads of this process, processes, or a cluster.
+        force: Whether results of other prompts, pictures or models are replaced.
+
     Raises:
-        DataError: ``out`` cannot be written; a picture that fails raises nothing.
+        UsageError: Something would be replaced without ``force``, see :func:`vns_sam.runs.plan.prepare`.
+        OutputError: ``out`` cannot be written; a picture that fails raises nothing.
     """
-    manifest = run.out / MANIFEST
-    done = _read_manifest(manifest)
-    asked_of = [model_digest(predictor.model), predictor.second_look]
-    outcomes = []
-    with LineFile(manifest) as lines:
-        for name in run.prompts:
-            outcome = _segment(predictor, run, name, done.get(name), asked_of)
-            if not outcome.error and not outcome.skipped:
-                lines.add(asdict(outcome))
-            outcomes.append(outcome)
-            yield outcome
-    if run.kind == "coco":
-        files = [run.out / outcome.outputs[0] for outcome in outcomes if outcome.outputs]
-        write_json(run.out / COCO_SET, merge_coco(files))
+    job = SegmentJob(folder_run, Loaded(predictor))
+    return run(prepare(job, force=force), mapper)
 
 
-def _segment(
-    predictor: Predictor, run: FolderRun, name: str, before: Mapping[str, Any] | None, asked_of: list[Any]
-) -> Outcome:
-    start = time.perf_counter()
-    key = ""
+def list_folder(folder: Path, out: Path) -> Listing:
+    """The pictures of a folder, without those that earlier runs made of them.
+
+    Raises:
+        DataError: There is none.
+    """
+    place = os.path.realpath(out)
+    return list_images(folder, lambda path: os.path.realpath(path) == place or holds_results(path))
+
+
+def holds_results(folder: Path) -> bool:
+    """Whether a folder is the output of a segmenting run."""
     try:
-        key = _key(asked_of, run, name)
-        if _is_done(before, key, run.out):
-            return Outcome(name, key, tuple(before["outputs"]), skipped=True)
-        image = predictor.set_image(run.folder / name)
-        given = run.prompts[name]
-        prompts = make_prompts(*image.shape[:2], **given) if given else None
-        prediction = predictor.predict_prompts(prompts) if prompts else predictor.predict()
-        stem = (run.out / name).with_suffix("")
-        path = stem.with_name(f"{stem.name}_mask{SUFFIX[run.kind]}")
-        outputs = write_prediction(path, prediction, run.kind, image_name=name)
-        if run.overlay:
-            outputs = [*outputs, stem.with_name(f"{stem.name}_overlay.jpg")]
-            write_image(outputs[-1], draw_overlay(image, prediction.masks, prompts))
-    except DataError as error:
-        logger.info("%s failed: %s", name, error)
-        return Outcome(name, key, error=error.message)
-    return Outcome(
-        name,
-        key,
-        tuple(str(output.relative_to(run.out)) for output in outputs),
-        tuple(round(float(score), 4) for score in prediction.scores),
-        round(time.perf_counter() - start, 3),
-    )
+        head = next(iter(read_lines(folder / MANIFEST)), {})
+    except DataError:
+        return False
+    return head.get("run") == SegmentJob.verb
 
 
-def _key(asked_of: list[Any], run: FolderRun, name: str) -> str:
-    picture = file_digest(run.folder / name)
-    asked = json.dumps([asked_of, run.kind, run.overlay, run.prompts[name], picture], sort_keys=True)
-    return hashlib.sha256(asked.encode()).hexdigest()[:16]
-
-
-def _is_done(line: Mapping[str, Any] | None, key: str, out: Path) -> TypeGuard[Mapping[str, Any]]:
-    return line is not None and line["key"] == key and all((out / output).is_file() for output in line["outputs"])
-
-
-def _read_manifest(path: Path) -> dict[str, dict[str, Any]]:
-    """Lines of earlier runs by picture; a line that was cut off is passed over."""
-    return {line["image"]: line for line in read_lines(path)}
+def _contents(found: Prediction, kind: Format, name: str) -> list[bytes]:
+    if kind == "png":
+        return [encode_image(np.asarray(mask, bool).astype(np.uint8) * 255) for mask in found.masks]
+    if kind in ("yolo", "svg"):
+        return [(to_yolo if kind == "yolo" else to_svg)(found).encode()]
+    value = to_coco(found, name) if kind == "coco" else to_geojson(found, name)
+    return [(json.dumps(value, allow_nan=False) + "\n").encode()]

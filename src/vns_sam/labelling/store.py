@@ -11,7 +11,7 @@ Weights and the choice of pictures are made from these when they are read, so li
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -81,6 +81,9 @@ class Record:
     def is_kept(self, selection: Selection) -> bool:
         """Whether a selection keeps the picture."""
         return selection.keeps(self.uncertainty, self.believed / self.views)
+
+
+_FIELDS = frozenset(field.name for field in fields(Record))
 
 
 class LabelStore:
@@ -176,6 +179,6 @@ def write_records(path: Path, records: list[Record]) -> None:
 def _lines(path: Path) -> Iterator[Record]:
     for values in read_lines(path):
         try:
-            yield Record(**values)
+            yield Record(**{name: value for name, value in values.items() if name in _FIELDS})
         except (ValueError, TypeError):
-            continue
+            continue  # the head of the manifest, a picture that failed

@@ -3,28 +3,54 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from vns_sam.errors import DataError, OutputError
 from vns_sam.images.write import unwritable, write_text
+
+logger = logging.getLogger(__name__)
+
+EVERY = 1.0
+"""Seconds after which lines are forced to the disk; a kill loses none, a power cut those of this time."""
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The objects in a file, none where there is no file; a line that was cut off by a kill is passed over."""
-    for text in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+    """The objects in a file, none where there is no file.
+
+    A last line that was cut off by a kill is passed over; any other that is no JSON object is named and passed over.
+
+    Raises:
+        DataError: The file cannot be read.
+    """
+    if not path.is_file():
+        return
+    try:
+        texts = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}") from None
+    for number, text in enumerate(texts, start=1):
+        if not text.strip():
+            continue
         try:
             line = json.loads(text)
-        except ValueError:
-            continue
-        yield line
+        except (ValueError, RecursionError):
+            line = None
+        if isinstance(line, dict):
+            yield line
+        elif not text.startswith("{"):  # a cut line begins as a whole one does
+            logger.warning("%s, line %d: expected a JSON object, passed over", path, number)
 
 
 def write_lines(path: Path, lines: Iterable[Mapping[str, Any]], *, allow_nan: bool = True) -> None:
     """Writes such a file anew, whole or not at all.
 
     Raises:
-        DataError: It cannot be written.
+        OutputError: It cannot be written.
     """
     write_text(path, "".join(json.dumps(line, allow_nan=allow_nan) + "\n" for line in lines))
 
@@ -40,16 +66,19 @@ class LineFile:
         is_new: Whether the file was empty.
 
     Raises:
-        DataError: It cannot be written.
+        OutputError: It cannot be written.
     """
 
     def __init__(self, path: Path, *, allow_nan: bool = True) -> None:
         self._path, self._allow_nan = path, allow_nan
+        if path.exists() and not path.is_file() and not path.is_symlink():
+            raise OutputError(f"cannot write {path}: it is not a regular file", hint="choose another place with --out")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = path.open("ab", buffering=0)  # no buffer whose rest would fail once more when it is closed
         except OSError as error:
             raise unwritable(path, error) from None
+        self._synced = time.monotonic()
         self.is_new = self._file.tell() == 0
         if not self.is_new:
             self._write("\n")  # a killed run may have left half a line
@@ -60,13 +89,37 @@ class LineFile:
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def add(self, line: Mapping[str, Any]) -> None:
-        """Adds an object.
+    def add(self, line: Mapping[str, Any], *, sync: bool = False) -> None:
+        """Adds an object; ``sync`` waits until it is on the disk.
 
         Raises:
-            DataError: The file cannot be written, the disk is full.
+            OutputError: The file cannot be written, the disk is full, or the file has been removed meanwhile.
         """
         self._write(json.dumps(line, allow_nan=self._allow_nan) + "\n")
+        now = time.monotonic()
+        if not sync and now - self._synced < EVERY:
+            return
+        self._synced = now
+        try:
+            os.fsync(self._file.fileno())
+        except OSError:
+            return  # a pipe or a device, which holds nothing
+
+    def check_there(self) -> None:
+        """Checks that the file still has its name.
+
+        Raises:
+            OutputError: It was removed or replaced since it was opened.
+        """
+        try:
+            there = os.path.samestat(os.fstat(self._file.fileno()), os.stat(self._path))
+        except OSError:
+            there = False
+        if not there:
+            raise OutputError(
+                f"expected {self._path} to stay while the run goes on, found it removed or replaced",
+                hint="start it again: what is gone is done anew",
+            )
 
     def _write(self, text: str) -> None:
         try:

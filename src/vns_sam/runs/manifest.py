@@ -1,92 +1,148 @@
-"""``manifest.jsonl``: a line for each finished picture of a command that works through a set, so that it can go on."""
+"""The manifest of a run: first a line that says who made it and what was asked, then a line for each item.
+
+::
+
+    {"run": "segment", "version": 2, "asked": {"format": "png", ...}, "id": "5f0c..."}
+    {"claim": ["a_mask.png", ...]}                       what a run is about to write; gone when it has ended
+    {"image": "a.jpg", "key": ..., "asked": "5f0c...", "files": {"a_mask.png": 812}, "seconds": 0.2, ...}
+    {"image": "b.jpg", "key": ..., "asked": "5f0c...", "files": {}, "error": "b.jpg is truncated or damaged"}
+
+A later line of an item replaces its earlier one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any, Protocol, TypeVar
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
 
-from vns_sam.errors import DataError, UsageError
-from vns_sam.images.write import check_writable
-from vns_sam.runs.lines import LineFile, read_lines, write_lines
+from vns_sam.errors import UsageError
+from vns_sam.runs.lines import read_lines, write_lines
 
-MANIFEST = "manifest.jsonl"
-_OF_THIS_RUN = ("error", "skipped")
-
-
-class Outcome(Protocol):
-    """What became of one picture: a dataclass, all of whose fields but these two are kept in the manifest."""
-
-    @property
-    def error(self) -> str:
-        """Why the picture failed, or ""."""
-        ...
-
-    @property
-    def skipped(self) -> bool:
-        """Whether it was done by an earlier run."""
-        ...
+VERSION = 2
 
 
-Read = TypeVar("Read")
+@dataclass(frozen=True)
+class Entry:
+    """What a manifest says of an item.
+
+    Attributes:
+        name: The item.
+        key: Digest of what was asked of it alone.
+        asked: Digest of what was asked of all.
+        files: Its files relative to the output, with their sizes in bytes.
+        error: Why it failed, or "".
+        line: All that its line holds.
+    """
+
+    name: str
+    key: str
+    asked: str
+    files: Mapping[str, int]
+    error: str
+    line: Mapping[str, Any]
+
+    def is_there(self, out: Path) -> bool:
+        """Whether all its files are, none of them emptied."""
+        return all(size_of(out / name) > 0 or size == 0 == size_of(out / name) for name, size in self.files.items())
+
+    def is_untouched(self, out: Path) -> bool:
+        """Whether those of its files that are there have the size that they were written with."""
+        return all(size_of(out / name) in (-1, 0, size) for name, size in self.files.items())
 
 
-def check_output(out: Path) -> None:
-    """Checks that a folder can be written, and is new or that of an earlier run.
+@dataclass(frozen=True)
+class Manifest:
+    """What earlier runs left in an output folder.
+
+    Attributes:
+        asked: What the last one asked of all items.
+        id: The digest of that and of the models.
+        entries: By item, in order.
+        claimed: Files that a run which did not end was about to write.
+        foreign: Whether it is of an earlier version, whose lines say too little to go on.
+    """
+
+    asked: Mapping[str, Any] = field(default_factory=dict)
+    id: str = ""
+    entries: Mapping[str, Entry] = field(default_factory=dict)
+    claimed: frozenset[str] = frozenset()
+    foreign: bool = False
+
+
+def read_manifest(path: Path, verb: str, item_field: str) -> Manifest:
+    """Reads a manifest; an empty one where there is none.
 
     Raises:
-        DataError: It cannot, or holds something else.
+        UsageError: It is another verb's, or a later version's.
+        DataError: It cannot be read.
     """
-    check_writable(out / MANIFEST)
-    if out.is_dir() and any(out.iterdir()) and not (out / MANIFEST).is_file():
-        raise DataError(f"expected a new folder at {out}, found other files", hint="choose another with --out")
+    lines = iter(read_lines(path))
+    head = next(lines, None)
+    if head is None:
+        return Manifest()
+    if "run" not in head:
+        return Manifest(foreign=True)
+    if head["run"] != verb:
+        raise UsageError(f"expected results of '{verb}' in {path.parent}, found those of '{head['run']}'", hint="--out")
+    if head.get("version") != VERSION or not isinstance(head.get("asked"), dict):
+        raise UsageError(
+            f"expected version {VERSION} of {path}, found {head.get('version')}", hint="choose another --out"
+        )
+    entries: dict[str, Entry] = {}
+    claimed: set[str] = set()
+    for line in lines:
+        if isinstance(line.get("claim"), list):
+            claimed.update(name for name in line["claim"] if isinstance(name, str))
+        elif (entry := _entry(line, item_field)) is not None:
+            entries.pop(entry.name, None)
+            entries[entry.name] = entry
+    return Manifest(head["asked"], str(head.get("id", "")), entries, frozenset(claimed))
 
 
-def check_outside(source: Path, out: Path, ending: str) -> None:
-    """Checks that the output is neither the source nor in it; ``ending`` makes a better name from the source's.
+def head_line(verb: str, asked: Mapping[str, Any], identity: str) -> dict[str, Any]:
+    """The first line."""
+    return {"run": verb, "version": VERSION, "asked": dict(asked), "id": identity}
+
+
+def write_manifest(path: Path, head: Mapping[str, Any], entries: Iterable[Entry]) -> None:
+    """Writes a manifest anew.
 
     Raises:
-        UsageError: It is.
+        OutputError: It cannot be written.
     """
-    if source.resolve() in (out.resolve(), *out.resolve().parents):
-        raise UsageError(f"expected --out outside of {source}, found {out}", hint=f"--out {source.resolve()}_{ending}")
+    write_lines(path, [head, *(entry.line for entry in entries)], allow_nan=False)
 
 
-def read_manifest(out: Path, make: Callable[[dict[str, Any]], Read]) -> Iterator[Read]:
-    """What earlier runs finished; a line that was cut off, or that ``make`` cannot take, is passed over."""
-    for values in read_lines(out / MANIFEST):
-        try:
-            yield make(values)
-        except (ValueError, TypeError, KeyError, AttributeError):
-            continue
+def digest(value: Any) -> str:
+    """A digest of anything that is JSON."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
-@contextmanager
-def extended_manifest(out: Path) -> Iterator[Callable[[Outcome], None]]:
-    """Gives a function that adds a finished picture; what failed or was done before is not added.
-
-    Raises:
-        DataError: The manifest cannot be written.
-    """
-    with LineFile(out / MANIFEST) as lines:
-
-        def add(outcome: Outcome) -> None:
-            if not outcome.error and not outcome.skipped:
-                lines.add(_kept(outcome))
-
-        yield add
+def is_inside(name: str) -> bool:
+    """Whether a relative path stays in its folder."""
+    path = PurePosixPath(name)
+    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts and "\0" not in name
 
 
-def write_manifest(out: Path, outcomes: Iterable[Outcome]) -> None:
-    """Writes the manifest anew, in this order and without what failed.
+def size_of(path: Path) -> int:
+    """Bytes of a file, -1 where there is none."""
+    try:
+        return path.stat().st_size if path.is_file() else -1
+    except OSError:
+        return -1
 
-    Raises:
-        DataError: It cannot be written.
-    """
-    write_lines(out / MANIFEST, (_kept(outcome) for outcome in outcomes if not outcome.error))
 
-
-def _kept(outcome: Any) -> dict[str, Any]:
-    return {name: value for name, value in asdict(outcome).items() if name not in _OF_THIS_RUN}
+def _entry(line: Mapping[str, Any], item_field: str) -> Entry | None:
+    """A line of an item, None where it is not one: a user may have been at it."""
+    name, files, error = line.get(item_field), line.get("files"), line.get("error", "")
+    key, asked = line.get("key"), line.get("asked")
+    texts = (name, key, asked, error)
+    if not all(isinstance(text, str) for text in texts) or not isinstance(files, dict):
+        return None
+    if not all(is_inside(file) and isinstance(size, int) for file, size in files.items()):
+        return None
+    return Entry(str(name), str(key), str(asked), files, error, line)

@@ -1,30 +1,45 @@
-"""Processes that score while the caller goes on."""
+"""Processes that work while the caller goes on."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import cv2
 
-from vns_sam.errors import VnsSamError
+from vns_sam.errors import UsageError, VnsSamError
+from vns_sam.runs.job import Done, Job, attempt
 
 Result = TypeVar("Result")
 
+ATTEMPTS = 2
+"""How many processes an item may bring down when it is alone with them; then it has failed."""
+AHEAD = 2
+"""Items that wait for each process, so that none waits for the caller."""
 
-def process_pool(workers: int) -> ProcessPoolExecutor:
+
+def process_pool(workers: int, prepare: Callable[..., None] | None = None, *arguments: Any) -> ProcessPoolExecutor:
     """Starts ``workers`` >= 1 fresh processes on demand; each computes in one thread and ends with its parent.
 
     They are spawned, not forked, since a process that has run PyTorch must not be forked: a script that calls this
     outside of ``if __name__ == "__main__"`` breaks the pool.
+
+    Args:
+        workers: How many.
+        prepare: Called once in each with ``arguments``; must be picklable.
+        arguments: See above.
     """
-    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_prepare)
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_prepare, initargs=(prepare, arguments))
 
 
 def map_in_processes(
@@ -53,18 +68,120 @@ def map_in_processes(
         pool.shutdown(cancel_futures=True)
 
 
+@dataclass(frozen=True)
+class Processes:
+    """A :data:`vns_sam.runs.job.Mapper` that spreads items over processes of this machine.
+
+    The job travels to each process once, with its model or with what loads it. An item whose process dies, as the
+    kernel kills one when memory runs out, is tried again alone; one that brings down another process has failed.
+
+    Attributes:
+        workers: How many processes, from 1 on.
+    """
+
+    workers: int
+
+    def __post_init__(self) -> None:
+        if self.workers < 1:
+            raise UsageError(f"expected --workers from 1 on, found {self.workers}")
+
+    def __call__(self, job: Job[Any], items: Sequence[Any]) -> Iterator[Done]:
+        """Does the work, in the order in which it is ready.
+
+        Raises:
+            VnsSamError: The processes die before any work.
+        """
+        packed = pickle.dumps(job.portable())
+        waiting, suspects = deque(items), deque[Any]()
+        deaths: dict[str, int] = {}
+        while waiting or suspects:
+            alone = bool(suspects)
+            queue = suspects if alone else waiting
+            with _Crew(1 if alone else min(self.workers, len(items)), packed) as crew:
+                lost = yield from crew.work(queue, 1 if alone else AHEAD * self.workers)
+            for item in lost:
+                name = job.name(item)
+                deaths[name] = deaths.get(name, 0) + alone
+                if deaths[name] >= ATTEMPTS:
+                    yield Done(name, error=f"{name}: {ATTEMPTS} processes died at it; is there memory for it?")
+                else:
+                    suspects.append(item)
+
+
+class _Crew:
+    """Processes that live until one of them dies."""
+
+    def __init__(self, workers: int, packed: bytes) -> None:
+        self._pool = process_pool(workers, _take, packed)
+
+    def __enter__(self) -> _Crew:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def work(self, queue: deque[Any], ahead: int) -> Generator[Done, None, list[Any]]:
+        """Takes items from the queue; returns those that were at work when a process died."""
+        at_work: dict[Future[Done], Any] = {}
+        try:
+            self._pool.submit(_ready).result()
+        except BrokenProcessPool:
+            raise worker_died() from None
+        try:
+            while queue or at_work:
+                while queue and len(at_work) < ahead:
+                    at_work[self._pool.submit(_do, queue[0])] = queue[0]
+                    queue.popleft()
+                for future in wait(at_work, return_when=FIRST_COMPLETED).done:
+                    done = future.result()
+                    del at_work[future]
+                    yield done
+        except BrokenProcessPool:
+            pass
+        ready = [future for future in at_work if future.done() and future.exception() is None]
+        yield from (future.result() for future in ready)
+        return [item for future, item in at_work.items() if future not in ready]
+
+
 def worker_died() -> VnsSamError:
     """What to raise when a pool breaks."""
     return VnsSamError(
-        "expected the processes that score to live, found one dead",
+        "expected the worker processes to live, found one dead",
         hint="use fewer workers, or 0; in a script, guard the call with if __name__ == '__main__'",
     )
 
 
-def _prepare() -> None:
+_job: Job[Any] | None = None
+"""In a worker: what it does."""
+
+
+def _take(packed: bytes) -> None:
+    global _job
+    _job = pickle.loads(packed)
+
+
+def _ready() -> bool:
+    return _job is not None
+
+
+def _do(item: Any) -> Done:
+    assert _job is not None
+    return attempt(_job, item)
+
+
+def _prepare(prepare: Callable[..., None] | None = None, arguments: tuple[Any, ...] = ()) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the caller, which shuts the pool down
     cv2.setNumThreads(1)
+    _one_thread()
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    if prepare is not None:
+        prepare(*arguments)
+
+
+def _one_thread() -> None:
+    """Before numpy's and torch's libraries are loaded: as many workers as cores leave one core to each."""
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = "1"
 
 
 def _end_with_parent() -> None:

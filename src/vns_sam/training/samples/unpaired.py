@@ -15,7 +15,8 @@ from torch.utils.data import Dataset
 
 from vns_sam.data.pairs import picture_folder
 from vns_sam.errors import DataError
-from vns_sam.images.read import find_images, read_image
+from vns_sam.images.find import find_images
+from vns_sam.images.read import read_image
 from vns_sam.lowlight.luminance import measure
 
 DARK_FOLDERS = frozenset({"low"})

@@ -1,19 +1,20 @@
 import os
+import pickle
 import socket
 import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, ClassVar
 
 import cv2
 import pytest
 from workshop import narrow_sam, write_disks
 
-from vns_sam.distributed import labelling
-from vns_sam.distributed.labelling import RayMapper
+from vns_sam.distributed import mapper as mapper_module
+from vns_sam.distributed.mapper import RayMapper
 from vns_sam.errors import MissingExtraError, UsageError
-from vns_sam.labelling.folder import Labelled, LabelRun, PictureLabeller, label_folder, plan_run
+from vns_sam.labelling.folder import LabelJob, LabelRun, Loaded, label_folder, plan_run
 from vns_sam.labelling.labeller import LabelSettings
 from vns_sam.labelling.store import LabelStore, Record
 
@@ -24,7 +25,7 @@ LARGE = {"CPU": 8.0, "GPU": 2.0}
 @pytest.fixture
 def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     """What needs no cluster is tested without Ray too."""
-    monkeypatch.setattr(labelling, "_ray", lambda: None)
+    monkeypatch.setattr(mapper_module, "_ray", lambda: None)
 
 
 def alive(*machines: dict[str, float]) -> list[dict[str, Any]]:
@@ -69,7 +70,7 @@ def test_what_finds_no_room_is_told() -> None:
 @pytest.mark.usefixtures("no_ray")
 def test_a_cluster_that_does_not_answer_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     ray = SimpleNamespace(is_initialized=lambda: False, init=lambda *_, **__: pytest.fail("Ray was asked"))
-    monkeypatch.setattr(labelling, "_ray", lambda: ray)
+    monkeypatch.setattr(mapper_module, "_ray", lambda: ray)
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))  # nobody listens
         address = f"127.0.0.1:{bound.getsockname()[1]}"
@@ -98,35 +99,34 @@ def content(out: Path) -> list[tuple[Record, bytes]]:
     return [(replace(r, seconds=0), (out / r.map).read_bytes()) for r in LabelStore(out).records.values()]
 
 
-class Deadly:
+class Deadly(LabelJob):
     """Kills its process at one picture, as the kernel does when memory runs out; once only where it leaves a mark."""
 
-    def __init__(self, labeller: PictureLabeller, name: str, once: Path | None = None) -> None:
-        self.labeller, self.name, self.once = labeller, name, once
-        self.model, self.run, self.student = labeller.model, labeller.run, labeller.student
+    at = "001.png"
+    once: ClassVar[Path | None] = None
 
-    def __call__(self, name: str) -> Labelled:
-        if name == self.name and not (self.once and self.once.exists()):
+    def work(self, item: str, content: Any) -> Any:
+        if item == self.at and not (self.once and self.once.exists()):
             if self.once:
                 self.once.touch()
             os._exit(137)
-        return self.labeller(name)
+        return super().work(item, content)
 
 
 @pytest.mark.slow
 def test_a_picture_that_kills_its_worker_fails_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ray = pytest.importorskip("ray")
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    labeller = PictureLabeller(narrow_sam(), disks(tmp_path, "out"))
-    monkeypatch.setattr(labelling, "_anywhere", lambda one: one)
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    monkeypatch.setattr(mapper_module, "pickle", SimpleNamespace(dumps=ray.cloudpickle.dumps, loads=pickle.loads))
+    job = Deadly(disks(tmp_path, "out"), Loaded((narrow_sam(), None)))
     mapper, names = RayMapper(address="local", actors=1, cpus=0.5), ["000.png", "001.png", "002.png"]
-    found = list(mapper(cast(PictureLabeller, Deadly(labeller, "001.png")), names))
-    assert {one.image for one in found if one.found is not None} == {"000.png", "002.png"}
-    errors = {one.image: one.error for one in found if one.error}
+    found = list(mapper(job, names))
+    assert {one.name for one in found if one.result is not None} == {"000.png", "002.png"}
+    errors = {one.name: one.error for one in found if one.error}
     assert errors == {"001.png": "001.png: 3 workers were killed at it; is there memory for it?"}
-    again = list(mapper(cast(PictureLabeller, Deadly(labeller, "001.png", tmp_path / "killed")), names))
-    assert {one.image for one in again if one.found is not None} == set(names)
+    monkeypatch.setattr(Deadly, "once", tmp_path / "killed")
+    assert {one.name for one in mapper(job, names) if one.result is not None} == set(names)
 
 
 @pytest.mark.slow
@@ -140,7 +140,7 @@ def test_a_cluster_finds_what_one_process_finds_and_each_goes_on_with_the_other(
     model = narrow_sam()
     list(label_folder(model, disks(Path(), "plain")))
     outcomes = list(label_folder(model, disks(Path(), "spread"), mapper=mapper))
-    assert [o.image for o in outcomes if o.error] == ["004.png"]
+    assert [o.name for o in outcomes if o.error] == ["004.png"]
     assert len(content(Path("plain"))) == 4
     assert content(Path("spread")) == content(Path("plain"))
 
@@ -148,7 +148,7 @@ def test_a_cluster_finds_what_one_process_finds_and_each_goes_on_with_the_other(
     steps = label_folder(model, stopped, mapper=mapper)
     first = next(steps)
     steps.close()
-    assert list(LabelStore(stopped.out).records) == ([] if first.error else [first.image])
+    assert list(LabelStore(stopped.out).records) == ([] if first.error else [first.name])
     list(label_folder(model, stopped))
     assert content(stopped.out) == content(Path("plain"))
     said = "".join(capfd.readouterr()).splitlines()

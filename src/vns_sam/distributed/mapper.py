@@ -1,4 +1,4 @@
-"""Pseudo-labels on Ray Data: a pool of actors asks the models, and the caller writes what they find as it arrives."""
+"""Any job on Ray Data: a pool of actors does the work, and the caller writes what they find as it arrives."""
 
 from __future__ import annotations
 
@@ -13,29 +13,26 @@ from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any
 
-from torch import nn
-
-from vns_sam.data.sparse import SparseLabels
 from vns_sam.errors import MissingExtraError, UsageError
-from vns_sam.labelling.folder import Labelled, PictureLabeller
+from vns_sam.runs.job import Done, Job, attempt
 
 logger = logging.getLogger(__name__)
 
 PATIENCE = 10.0
 """Seconds until a cluster must answer; Ray itself would ask for minutes."""
 ATTEMPTS = 3
-"""How many actors a picture may bring down, for want of memory; then it has failed. Ray itself would never give up."""
+"""How many actors an item may bring down, for want of memory; then it has failed. Ray itself would never give up."""
 CPUS = 2
 """Processors of an actor that has no GPU; fewer where no machine has as many."""
 
 
 @dataclass(frozen=True)
 class RayMapper:
-    """A :data:`vns_sam.labelling.folder.Mapper` that spreads pictures over a pool of Ray actors.
+    """A :data:`vns_sam.runs.job.Mapper` that spreads items over a pool of Ray actors.
 
-    Models travel from the caller to each actor once, so only the caller needs their files. Pictures and labels are read
-    where they are asked about: every machine must have them at the same place. A Ray that the caller has started is
-    used as it is; else one is joined or started, and left at the end.
+    The job travels from the caller to each actor once, with its models or with what loads them. What it reads is read
+    where it is worked on: every machine must have it at the same place. A Ray that the caller has started is used as
+    it is; else one is joined or started, and left at the end.
 
     Attributes:
         address: Of the cluster; when empty that of ``RAY_ADDRESS``, else one that runs on this machine, else a new one.
@@ -58,33 +55,29 @@ class RayMapper:
         if min(self.actors, self.cpus, self.gpus or 0) < 0:
             raise UsageError(f"expected no negative number of actors, CPUs or GPUs, found {self}")
 
-    def __call__(self, labeller: PictureLabeller, names: Sequence[str]) -> Iterator[Labelled]:
-        """Labels pictures, in the order in which they are ready.
-
-        Args:
-            labeller: What is done for one picture; its models are on the CPU.
-            names: The pictures.
+    def __call__(self, job: Job[Any], items: Sequence[Any]) -> Iterator[Done]:
+        """Does the work, in the order in which it is ready.
 
         Raises:
             UsageError: There is no cluster at ``address``, or it has no room for one actor.
         """
-        if not names:
+        if not items:
             return
         ray = _ray()
         with _connected(self.address):
             pool = self.fitted(ray.nodes())
             logger.info("%d actors with %g CPUs and %g GPUs each", pool.actors, pool.cpus, pool.gpus or 0)
             attempts = ray.remote(num_cpus=0)(_Attempts).remote()
-            rows = ray.data.from_items([{"name": name} for name in names], override_num_blocks=len(names))
-            found = rows.map(
+            rows = [{"name": job.name(item), "item": pickle.dumps(item)} for item in items]
+            found = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
                 _Actor,
-                fn_constructor_args=(ray.put(_anywhere(labeller)), attempts, "cuda" if pool.gpus else "cpu"),
-                compute=ray.data.ActorPoolStrategy(size=min(pool.actors, len(names)), max_tasks_in_flight_per_actor=1),
+                fn_constructor_args=(ray.put(pickle.dumps(job.portable("cuda" if pool.gpus else ""))), attempts),
+                compute=ray.data.ActorPoolStrategy(size=min(pool.actors, len(rows)), max_tasks_in_flight_per_actor=1),
                 num_cpus=pool.cpus,
                 num_gpus=pool.gpus,
             )
             for batch in found.iter_batches(batch_size=1, prefetch_batches=0):
-                yield pickle.loads(batch["labelled"][0])
+                yield pickle.loads(batch["done"][0])
 
     def fitted(self, nodes: Sequence[dict[str, Any]]) -> RayMapper:
         """The same with numbers where none are given.
@@ -122,7 +115,7 @@ def _ray() -> Any:
 
 
 class _Attempts:
-    """Counts how often each picture was begun, over all actors, also those that are gone."""
+    """Counts how often each item was begun, over all actors, also those that are gone."""
 
     def __init__(self) -> None:
         self._begun: Counter[str] = Counter()
@@ -134,22 +127,19 @@ class _Attempts:
 
 
 class _Actor:
-    """One copy of the models for as long as the run lasts."""
+    """One copy of the job for as long as the run lasts."""
 
-    def __init__(self, labeller: Any, attempts: Any, device: str) -> None:
+    def __init__(self, packed: Any, attempts: Any) -> None:
         self._attempts = attempts
-        self._labeller: PictureLabeller = _ray().get(labeller)
-        for model in (self._labeller.model, self._labeller.student):
-            if isinstance(model, nn.Module):
-                model.to(device)
+        self._job: Job[Any] = pickle.loads(_ray().get(packed))
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         name = row["name"]
         if _ray().get(self._attempts.begin.remote(name)) <= ATTEMPTS:
-            labelled = self._labeller(name)
+            done = attempt(self._job, pickle.loads(row["item"]))
         else:
-            labelled = Labelled(name, error=f"{name}: {ATTEMPTS} workers were killed at it; is there memory for it?")
-        return {"labelled": pickle.dumps(labelled)}  # rows of Ray Data hold no objects
+            done = Done(name, error=f"{name}: {ATTEMPTS} workers were killed at it; is there memory for it?")
+        return {"done": pickle.dumps(done)}  # rows of Ray Data hold no objects
 
 
 @contextmanager
@@ -190,10 +180,3 @@ def _check_answers(address: str) -> None:
 
 def _no_cluster(address: str, error: Exception) -> UsageError:
     return UsageError(f"expected a Ray cluster at {address}, found none: {error}", hint="ray status")
-
-
-def _anywhere(labeller: PictureLabeller) -> PictureLabeller:
-    """The same with full paths: an actor may work in another folder."""
-    run = labeller.run
-    labels = SparseLabels(run.labels.path.resolve())
-    return replace(labeller, run=replace(run, folder=run.folder.resolve(), labels=labels))

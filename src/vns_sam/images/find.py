@@ -1,0 +1,96 @@
+"""The pictures of a folder, and what was passed over in it."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from vns_sam.errors import DataError
+from vns_sam.images.read import EXTENSIONS
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a folder holds.
+
+    Attributes:
+        names: Pictures, relative to it, sorted.
+        left_out: How much of each kind was passed over: ``{".txt": 2, "hidden": 1}``.
+    """
+
+    names: tuple[str, ...] = ()
+    left_out: Mapping[str, int] = field(default_factory=dict)
+
+    def told(self) -> str:
+        """One line about what was passed over, "" for nothing."""
+        return ", ".join(f"{count} {kind}" for kind, count in sorted(self.left_out.items()))
+
+
+def find_images(folder: Path) -> list[str]:
+    """Paths of all pictures below a folder, see :func:`list_images`.
+
+    Raises:
+        DataError: There is none.
+    """
+    return list(list_images(folder).names)
+
+
+def list_images(folder: Path, skip: Callable[[Path], bool] | None = None) -> Listing:
+    """The pictures below a folder, judged by their names; hidden files are left out.
+
+    Links to folders are followed, but for those that lead into the folder itself, whose pictures are there already.
+
+    Args:
+        folder: Where to look.
+        skip: Tells sub-folders that are passed over, such as those of results.
+
+    Raises:
+        DataError: There is no picture.
+    """
+    left_out: Counter[str] = Counter()
+    names = sorted(path.relative_to(folder).as_posix() for path in _walk(folder, left_out, skip))
+    if not names:
+        found = f", found {Listing(left_out=left_out).told()}" if left_out else ""
+        raise DataError(
+            f"no picture in {folder}{found}", hint=f"expected files ending in {' '.join(sorted(EXTENSIONS))}"
+        )
+    return Listing(tuple(names), left_out)
+
+
+def _walk(folder: Path, left_out: Counter[str], skip: Callable[[Path], bool] | None) -> Iterator[Path]:
+    """Pictures; folders are gone through in the order in which they are found, without recursion."""
+    root = os.path.realpath(folder)
+    folders, seen = [folder], {root}
+    for place in folders:
+        try:
+            entries = sorted(os.scandir(place), key=lambda entry: entry.name)
+        except OSError:
+            left_out["folder(s) that cannot be read"] += 1
+            continue
+        for entry in entries:
+            path, suffix = place / entry.name, os.path.splitext(entry.name)[1].lower()
+            if entry.name.startswith("."):
+                left_out["hidden"] += 1
+            elif entry.is_dir():
+                if kind := _left_out(path, root, seen, skip):
+                    left_out[kind] += 1
+                else:
+                    folders.append(path)
+            elif suffix in EXTENSIONS:
+                yield path
+            else:
+                left_out[suffix or "without an ending"] += 1
+
+
+def _left_out(path: Path, root: str, seen: set[str], skip: Callable[[Path], bool] | None) -> str:
+    """Why a sub-folder is passed over, "" if it is not; it counts as seen then."""
+    real = os.path.realpath(path)
+    if path.is_symlink() and (os.path.commonpath([real, root]) in (real, root) or real in seen):
+        return "link(s) to a folder seen otherwise"
+    if skip is not None and skip(path):
+        return "folder(s) of results"
+    seen.add(real)
+    return ""

@@ -1,0 +1,202 @@
+"""The one run engine: what is to do is done by whoever does the work, and written here as it is found.
+
+Every finished item is a line of the manifest. Started again, a run that was stopped, killed or cut off goes on: items
+that are there and were made from the same input by the same question are passed over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vns_sam.errors import DataError, OutputError
+from vns_sam.images.write import link_or_copy, remove_parts, write_bytes
+from vns_sam.runs.job import Done, Item, Job, Mapper, Result
+from vns_sam.runs.lines import LineFile
+from vns_sam.runs.lock import locked
+from vns_sam.runs.manifest import Entry, digest, head_line, is_inside, read_manifest, size_of, write_manifest
+from vns_sam.runs.plan import Plan, prepare
+from vns_sam.runs.threads import overlapped
+
+CHECK_EVERY = 8
+"""Items after which it is looked whether the output is still there."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one item.
+
+    Attributes:
+        name: The item.
+        error: Why it failed, or "".
+        skipped: Whether it was done by an earlier run.
+        replaced: Whether results of another question, or somebody's files, had to go for it.
+        line: Its line in the manifest; empty where it has none.
+    """
+
+    name: str
+    error: str = ""
+    skipped: bool = False
+    replaced: bool = False
+    line: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Its files, relative to the output."""
+        return () if self.error else tuple(self.line.get("files", ()))
+
+
+def run(plan: Plan[Item], mapper: Mapper = overlapped, *, strict: bool = False) -> Iterator[Outcome]:
+    """Does what is planned, yielding as it goes: what is done or cannot be done first, the rest as it is found.
+
+    Args:
+        plan: What to do. If another run has been at work since it was made, it is made again.
+        mapper: Who does the work.
+        strict: Whether the first failure ends the run.
+
+    Raises:
+        UsageError: Another run is at work in the output; or results of other models would be replaced.
+        OutputError: The output cannot be written, or was removed while the run went on.
+        DataError: An item failed and ``strict``.
+        VnsSamError: Workers cannot be started.
+    """
+    job = plan.job
+    with locked(job.out, job.verb):
+        if read_manifest(job.out / job.manifest, job.verb, job.item_field) != plan.earlier:
+            plan = prepare(job, force=plan.force, retry_failed=plan.retry_failed)
+        asked = {**job.asked(), **job.identity()}
+        plan = plan.asking(asked)
+        _clean(plan)
+        book = _Book(plan, asked)
+        yield from book.known(strict=strict)
+        with book.opened():
+            for done in mapper(job, plan.todo) if plan.todo else ():
+                outcome = book.write(done)
+                yield outcome
+                if strict and outcome.error:
+                    raise _strict(outcome)
+        book.close()
+
+
+class _Book:
+    """Writes the results of a run and keeps its manifest."""
+
+    def __init__(self, plan: Plan[Any], asked: Mapping[str, Any]) -> None:
+        self._plan, self._job = plan, plan.job
+        self._id = digest(asked)
+        self._head = head_line(self._job.verb, asked, self._id)
+        self._path = self._job.out / self._job.manifest
+        self._now: dict[str, Entry] = {}
+        self._lines: LineFile | None = None
+
+    def known(self, *, strict: bool) -> Iterator[Outcome]:
+        """What needs no work."""
+        for name, reason in self._plan.failed.items():
+            outcome = Outcome(name, reason)
+            yield outcome
+            if strict:
+                raise _strict(outcome)
+        for entry in self._plan.kept:
+            yield Outcome(entry.name, skipped=True, line=entry.line)
+
+    def opened(self) -> LineFile:
+        """The manifest, with what is claimed, ready for lines."""
+        plan, job = self._plan, self._job
+        if plan.earlier.id != self._id:
+            write_manifest(self._path, self._head, plan.earlier.entries.values())
+        self._lines = LineFile(self._path, allow_nan=False)
+        claim = [name for item in plan.todo for name in job.outputs(item)] + list(job.closing())
+        if job.shares_folder and claim:
+            self._lines.add({"claim": [*plan.earlier.claimed, *claim]}, sync=True)
+        return self._lines
+
+    def write(self, done: Done) -> Outcome:
+        """Writes what an item became, then its line."""
+        before = self._plan.earlier.entries.get(done.name)
+        if done.result is None:
+            files = before.files if before else {}
+            entry = self._entry(done, files, {"error": done.error})
+        else:
+            entry = self._entry(done, self._put(done.result, before), done.result.fields)
+        self._now[done.name] = entry
+        if self._lines is not None:
+            if len(self._now) % CHECK_EVERY == 0:
+                self._lines.check_there()
+            self._lines.add(entry.line)
+        return Outcome(done.name, done.error, replaced=done.name in self._plan.replaced, line=entry.line)
+
+    def close(self) -> None:
+        """Writes what tells of all items, and the manifest anew in their order.
+
+        Raises:
+            OutputError: Results are gone.
+        """
+        plan, job = self._plan, self._job
+        gone = [name for name, entry in self._now.items() if not entry.error and not entry.is_there(job.out)]
+        current = {**{entry.name: entry for entry in plan.kept}, **self._now}
+        order = [name for name in map(job.name, job.items) if name in current and name not in gone]
+        asked = {*map(job.name, job.items)}
+        others = [entry for name, entry in plan.earlier.entries.items() if name not in asked]
+        if not gone:
+            done = [current[name].line for name in order if not current[name].error]
+            job.finish(done, [*plan.failed, *(name for name in order if current[name].error)])
+        write_manifest(self._path, self._head, [*others, *(current[name] for name in order)])
+        if gone:
+            raise OutputError(
+                f"expected what was written to stay in {job.out}, found {len(gone)} of {len(self._now)} results gone, "
+                f"first that of {gone[0]}",
+                hint="start it again: what is gone is done anew",
+            )
+
+    def _put(self, result: Result, before: Entry | None) -> dict[str, int]:
+        """Puts files in their places; those that the item had otherwise go first, so that none is ever forgotten."""
+        out = self._job.out
+        for name in set(before.files if before else ()) - set(result.files):
+            with suppress(OSError):
+                (out / name).unlink(missing_ok=True)
+        for name, content in result.files.items():
+            if not is_inside(name):
+                raise OutputError(f"expected all results inside of {out}, found {name}")
+            if isinstance(content, Path):
+                link_or_copy(content, out / name)
+            else:
+                write_bytes(out / name, content)
+        return {name: _size(content, out / name) for name, content in result.files.items()}
+
+    def _entry(self, done: Done, files: Mapping[str, int], fields: Mapping[str, Any]) -> Entry:
+        line = {
+            self._job.item_field: done.name,
+            "key": done.key,
+            "asked": self._id,
+            "files": dict(files),
+            **({"seconds": round(done.seconds, 3)} if self._job.timed else {}),
+            **fields,
+        }
+        return Entry(done.name, done.key, self._id, files, done.error, line)
+
+
+def _size(content: bytes | Path, path: Path) -> int:
+    return max(0, size_of(path)) if isinstance(content, Path) else len(content)
+
+
+def _clean(plan: Plan[Any]) -> None:
+    """Removes what a killed run left half-written; nobody else writes here now."""
+    job = plan.job
+    names = {name for entry in plan.earlier.entries.values() for name in entry.files}
+    names |= {name for item in plan.todo for name in job.outputs(item)}
+    for folder in {job.out, *((job.out / name).parent for name in names)}:
+        remove_parts(folder)
+
+
+def _strict(outcome: Outcome) -> DataError:
+    return DataError(outcome.error, hint="without --strict it is told and passed over")
+
+
+def stopped_at(job: Job[Any]) -> str:
+    """One line that says what a run that was interrupted has kept."""
+    entries = read_manifest(job.out / job.manifest, job.verb, job.item_field).entries.values()
+    done = sum(not entry.error for entry in entries)
+    return f"stopped: {done} of {len(job.items)} done are kept in {job.out}; the same command goes on"

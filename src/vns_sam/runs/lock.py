@@ -1,0 +1,125 @@
+"""A folder belongs to one run at a time."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from vns_sam.errors import UsageError
+from vns_sam.images.write import unwritable
+
+try:
+    import fcntl
+except ImportError:  # no POSIX system: the pid in the file decides
+    fcntl = None  # type: ignore[assignment]
+
+LOCK = ".vns-sam.lock"
+_ATTEMPTS = 100
+
+
+@contextmanager
+def locked(folder: Path, verb: str) -> Iterator[None]:
+    """Holds a folder for one run; it is made where it is missing.
+
+    The file says who holds it. It is the system's lock on it that counts where there is one: this ends with its owner,
+    however that ends, so what a killed run leaves is stale and taken over. Where files have no locks, it counts
+    whether the owner's process lives.
+
+    Args:
+        folder: The folder.
+        verb: What runs in it, for the message to a second run.
+
+    Raises:
+        UsageError: Another run is at work there.
+        OutputError: The folder cannot be written.
+    """
+    path = folder / LOCK
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = _taken(path)
+    except OSError as error:
+        raise unwritable(path, error) from None
+    try:
+        owner = {"pid": os.getpid(), "host": socket.gethostname(), "born": _born(os.getpid()), "run": verb}
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, json.dumps(owner).encode(), 0)
+        yield
+    finally:
+        with suppress(OSError):
+            path.unlink()
+        os.close(handle)
+
+
+def _taken(path: Path) -> int:
+    """An open lock file that is ours."""
+    for _ in range(_ATTEMPTS):
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            if not _is_free(handle):
+                raise _held(path, _owner(handle))
+            if os.path.samestat(os.fstat(handle), os.stat(path)):
+                return handle
+        except FileNotFoundError:
+            pass  # its owner has just ended and removed it
+        except BaseException:
+            os.close(handle)
+            raise
+        os.close(handle)
+    raise _held(path, {})
+
+
+def _is_free(handle: int) -> bool:
+    if fcntl is not None:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass  # a file system without locks
+        else:
+            return True
+    return not _lives(_owner(handle))
+
+
+def _owner(handle: int) -> dict[str, object]:
+    try:
+        owner = json.loads(os.pread(handle, 4096, 0))
+    except ValueError:
+        return {}
+    return owner if isinstance(owner, dict) else {}
+
+
+def _lives(owner: dict[str, object]) -> bool:
+    """Whether a run still is; one on another machine is believed to."""
+    pid = owner.get("pid")
+    if not isinstance(pid, int) or pid <= 0:
+        return False
+    if owner.get("host") != socket.gethostname():
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return owner.get("born") == _born(pid)
+
+
+def _born(pid: int) -> str:
+    """What tells a process from a later one of the same number, "" where the system does not say."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""
+
+
+def _held(path: Path, owner: dict[str, object]) -> UsageError:
+    who = f"'{owner.get('run', '?')}' with the process {owner.get('pid', '?')} on {owner.get('host', '?')}"
+    return UsageError(
+        f"expected {path.parent} to be free, found another run at work in it: {who}",
+        hint=f"wait for it or choose another --out; if no such process lives, remove {path}",
+    )

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vns_sam.errors import DataError, OutputError
+from vns_sam.errors import DataError, OutputError, printable
 from vns_sam.images.write import link_or_copy, remove_parts, write_bytes
 from vns_sam.runs.job import Done, Item, Job, Mapper, Result
 from vns_sam.runs.lines import LineFile
@@ -20,9 +20,6 @@ from vns_sam.runs.lock import locked
 from vns_sam.runs.manifest import Entry, digest, head_line, is_inside, read_manifest, size_of, write_manifest
 from vns_sam.runs.plan import Plan, prepare
 from vns_sam.runs.threads import overlapped
-
-CHECK_EVERY = 8
-"""Items after which it is looked whether the output is still there."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +92,7 @@ class _Book:
     def known(self, *, strict: bool) -> Iterator[Outcome]:
         """What needs no work."""
         for name, reason in self._plan.failed.items():
-            outcome = Outcome(name, reason)
+            outcome = Outcome(name, printable(reason))
             yield outcome
             if strict:
                 raise _strict(outcome)
@@ -115,6 +112,8 @@ class _Book:
 
     def write(self, done: Done) -> Outcome:
         """Writes what an item became, then its line."""
+        if self._lines is not None:
+            self._lines.check_there()
         before = self._plan.earlier.entries.get(done.name)
         if done.result is None:
             files = before.files if before else {}
@@ -123,8 +122,6 @@ class _Book:
             entry = self._entry(done, self._put(done.result, before), done.result.fields)
         self._now[done.name] = entry
         if self._lines is not None:
-            if len(self._now) % CHECK_EVERY == 0:
-                self._lines.check_there()
             self._lines.add(entry.line)
         return Outcome(done.name, done.error, replaced=done.name in self._plan.replaced, line=entry.line)
 

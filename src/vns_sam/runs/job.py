@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
-from vns_sam.errors import DataError, OutputError, VnsSamError
+from vns_sam.errors import DataError, OutputError, VnsSamError, printable
 
 logger = logging.getLogger(__name__)
 
@@ -195,13 +195,13 @@ class Attempt(Generic[Item]):
         except DataError as error:
             self._error = told(self._job.name(self._item), error.message)
         except MemoryError:
-            self._error = f"{self._job.name(self._item)}: not enough memory for it"
+            self._error = told(self._job.name(self._item), "not enough memory for it")
         except VnsSamError:
             raise
         except Exception as error:  # one odd item must not cost the others
             logger.info("%s failed", self._job.name(self._item), exc_info=True)
-            text = f"{self._job.name(self._item)}: {type(error).__name__}: {' '.join(str(error).split())}"
-            self._error = f"{text} (a fault of vns-sam, not of yours: --debug shows where)"
+            text = f"{type(error).__name__}: {error} (a fault of vns-sam, not of yours: --debug shows where)"
+            self._error = told(self._job.name(self._item), text)
         self._seconds += time.perf_counter() - start
         return self
 
@@ -213,4 +213,5 @@ def attempt(job: Job[Item], item: Item) -> Done:
 
 def told(name: str, reason: str) -> str:
     """A reason that names its item."""
+    name, reason = printable(name), printable(reason)
     return reason if name in reason else f"{name}: {reason}"

@@ -75,13 +75,14 @@ class LineFile:
             raise OutputError(f"cannot write {path}: it is not a regular file", hint="choose another place with --out")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("ab", buffering=0)  # no buffer whose rest would fail once more when it is closed
+            self._file = path.open("a+b", buffering=0)  # no buffer whose rest would fail once more when it is closed
         except OSError as error:
             raise unwritable(path, error) from None
         self._synced = time.monotonic()
-        self.is_new = self._file.tell() == 0
-        if not self.is_new:
-            self._write("\n")  # a killed run may have left half a line
+        end = self._file.tell()
+        self.is_new = end == 0
+        if not self.is_new and os.pread(self._file.fileno(), 1, end - 1) != b"\n":
+            self._write("\n")  # a killed run has left half a line
 
     def __enter__(self) -> LineFile:
         return self

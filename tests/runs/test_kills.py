@@ -1,0 +1,113 @@
+"""A run that is killed anywhere, inside of a write, too, ends as if it had not been when it is started again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from letters import capitals, content, write_letters
+
+from vns_sam.errors import VnsSamError
+from vns_sam.runs.processes import Processes, worker_died
+
+LETTERS = Path(__file__).with_name("letters.py")
+ITEMS = 5
+STEPS = 2 * (1 + 2 * ITEMS + 1 + 1)
+"""Of the writer in a whole run: two for each file, which are manifest, results, list and manifest."""
+
+
+def start(folder: Path, out: Path, step: int, workers: int = 0, pause: float = 0) -> subprocess.Popen[bytes]:
+    arguments = [sys.executable, str(LETTERS), str(folder), str(out), str(step), str(workers), str(pause)]
+    return subprocess.Popen(arguments, stdout=subprocess.PIPE)
+
+
+def sorted_names(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*.txt"))
+
+
+@pytest.fixture(scope="module")
+def letters(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("letters")
+    write_letters(folder / "in", ITEMS)
+    list(capitals(folder / "in", folder / "whole", sorted_names(folder / "in")))
+    return folder
+
+
+@pytest.mark.parametrize("step", [0, 1, 3, 6, 9, STEPS - 3, STEPS - 2, STEPS - 1])
+def test_killed_inside_a_write(letters: Path, tmp_path: Path, step: int) -> None:
+    process = start(letters / "in", tmp_path / "out", step)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    list(capitals(letters / "in", tmp_path / "out", sorted_names(letters / "in")))
+    assert content(tmp_path / "out") == content(letters / "whole")
+
+
+@pytest.mark.slow
+def test_killed_inside_every_write_and_again_when_it_goes_on(letters: Path, tmp_path: Path) -> None:
+    for step in range(STEPS):
+        out = tmp_path / str(step)
+        codes = []
+        for again in (step, step // 2, 0, -1):
+            process = start(letters / "in", out, again)
+            process.communicate()
+            codes.append(process.returncode)
+        assert codes[0] == -signal.SIGKILL
+        assert codes[-1] == 0
+        assert content(out) == content(letters / "whole")
+
+
+def test_killed_under_way_with_its_processes(tmp_path: Path) -> None:
+    names = write_letters(tmp_path / "in", 20)
+    process = start(tmp_path / "in", tmp_path / "out", -1, workers=2, pause=0.05)
+    assert process.stdout is not None
+    process.stdout.readline()
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    workers = children.read_text().split() if children.exists() else []
+    process.kill()
+    process.communicate()
+    deadline = time.monotonic() + 20
+    while any(_lives(int(pid)) for pid in workers) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not [pid for pid in workers if _lives(int(pid))]
+    list(capitals(tmp_path / "in", tmp_path / "out", sorted(names)))
+    list(capitals(tmp_path / "in", tmp_path / "whole", sorted(names)))
+    assert content(tmp_path / "out") == content(tmp_path / "whole")
+
+
+def test_processes_find_what_one_finds_and_a_killed_one_costs_nothing(tmp_path: Path) -> None:
+    names = write_letters(tmp_path / "in", 12)
+    (tmp_path / "in" / names[4]).write_text("deadly once")
+    (tmp_path / "in" / names[7]).write_text("bad text")
+    spread = {o.name: o for o in capitals(tmp_path / "in", tmp_path / "spread", names, Processes(2))}
+    assert [name for name, o in spread.items() if o.error] == [names[7]]
+    list(capitals(tmp_path / "in", tmp_path / "plain", names))
+    assert content(tmp_path / "spread") == content(tmp_path / "plain")
+
+
+def test_an_item_that_kills_every_process_fails_alone(tmp_path: Path) -> None:
+    names = write_letters(tmp_path / "in", 6)
+    (tmp_path / "in" / names[1]).write_text("deadly always")
+    outcomes = {o.name: o for o in capitals(tmp_path / "in", tmp_path / "out", names, Processes(2))}
+    assert {name: o.error for name, o in outcomes.items() if o.error} == {
+        names[1]: f"{names[1]}: 2 processes died at it; is there memory for it?"
+    }
+
+
+def test_a_pool_that_cannot_start_is_told_for_any_verb() -> None:
+    error = worker_died()
+    assert isinstance(error, VnsSamError)
+    assert "score" not in error.message
+    assert "__main__" in error.hint
+
+
+def _lives(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z" and os.path.exists(f"/proc/{pid}")

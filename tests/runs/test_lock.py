@@ -1,0 +1,95 @@
+"""One run at a time in a folder, whatever became of the run before."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from letters import Capitals, capitals, content, write_letters
+
+from vns_sam.errors import UsageError
+from vns_sam.runs import lock
+from vns_sam.runs.engine import run
+from vns_sam.runs.lock import LOCK, locked
+from vns_sam.runs.plan import prepare
+
+LETTERS = Path(__file__).with_name("letters.py")
+
+
+def test_a_folder_is_held_while_a_run_lasts_and_free_behind_it(tmp_path: Path) -> None:
+    with locked(tmp_path / "out", "first"):
+        owner = json.loads((tmp_path / "out" / LOCK).read_text())
+        assert (owner["pid"], owner["run"]) == (os.getpid(), "first")
+        says = rf"another run at work in it: 'first' with the process {os.getpid()} on"
+        with pytest.raises(UsageError, match=says), locked(tmp_path / "out", "second"):
+            pass
+    assert not (tmp_path / "out" / LOCK).exists()
+    with locked(tmp_path / "out", "third"):
+        pass
+
+
+@pytest.mark.parametrize("left", ["", "no json", '{"pid": 1}', '{"pid": "x"}', "[]"])
+def test_what_a_dead_run_left_is_stale(tmp_path: Path, left: str) -> None:
+    (tmp_path / LOCK).write_text(left)
+    with locked(tmp_path, "next"):
+        assert json.loads((tmp_path / LOCK).read_text())["run"] == "next"
+
+
+@pytest.mark.parametrize(("born", "host", "free"), [("0", "", True), ("", "", False), ("", "elsewhere", False)])
+def test_without_locks_of_the_system_the_owners_process_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, born: str, host: str, free: bool
+) -> None:
+    monkeypatch.setattr(lock, "fcntl", None)
+    me = {"pid": os.getpid(), "host": host or lock.socket.gethostname(), "born": born or lock._born(os.getpid())}
+    (tmp_path / LOCK).write_text(json.dumps(me))
+    if free:
+        with locked(tmp_path, "next"):
+            pass
+        return
+    with pytest.raises(UsageError, match="found another run"), locked(tmp_path, "next"):
+        pass
+
+
+def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(lock, "fcntl", SimpleNamespace(flock=flock, LOCK_EX=2, LOCK_NB=4))
+    with locked(tmp_path, "a"), pytest.raises(UsageError), locked(tmp_path, "b"):
+        pass
+
+
+def test_of_two_runs_the_second_is_told_and_the_first_is_not_disturbed(tmp_path: Path) -> None:
+    names = write_letters(tmp_path / "in", 12)
+    out = tmp_path / "out"
+    arguments = [sys.executable, str(LETTERS), str(tmp_path / "in"), str(out), "-1", "0", "0.1"]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE) as first:
+        assert first.stdout is not None
+        first.stdout.readline()
+        with pytest.raises(UsageError, match=f"with the process {first.pid} on"):
+            list(capitals(tmp_path / "in", out, names))
+        first.stdout.read()
+        assert first.wait() == 0
+    list(capitals(tmp_path / "in", tmp_path / "whole", sorted(names)))
+    assert content(out) == content(tmp_path / "whole")
+
+
+def test_a_killed_owner_leaves_the_folder_to_the_next(tmp_path: Path) -> None:
+    names = write_letters(tmp_path / "in", 12)
+    out = tmp_path / "out"
+    arguments = [sys.executable, str(LETTERS), str(tmp_path / "in"), str(out), "-1", "0", "0.1"]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE) as first:
+        assert first.stdout is not None
+        first.stdout.readline()
+        first.send_signal(signal.SIGKILL)
+    assert (out / LOCK).is_file()
+    time.sleep(0.1)
+    assert all(not outcome.error for outcome in run(prepare(Capitals(tmp_path / "in", out, names))))
+    assert not (out / LOCK).exists()

@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vns_sam.cli.progress import progress_bar
 from vns_sam.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -53,20 +54,17 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _build(benchmark: Benchmark, args: argparse.Namespace) -> BuildReport:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from vns_sam.data.sets.build import build_benchmark
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=args.quiet) as bar:
-        task = bar.add_task("looking", total=None)
-
-        def tell(done: int, total: int, name: str) -> None:
-            bar.update(task, completed=done, total=total, description=name)
-
-        workers = min(MAX_WORKERS, os.cpu_count() or 1)
-        return build_benchmark(benchmark, args.raw, args.out, workers=workers, progress=tell)
+    workers = min(MAX_WORKERS, os.cpu_count() or 1)
+    with progress_bar("looking", quiet=args.quiet) as show:
+        return build_benchmark(
+            benchmark,
+            args.raw,
+            args.out,
+            workers=workers,
+            progress=lambda done, total, name: show(name, done, total),
+        )
 
 
 def _print(report: BuildReport, out: Path) -> None:

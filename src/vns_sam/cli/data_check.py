@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vns_sam.cli.numbers import at_least
+from vns_sam.cli.progress import progress_bars
 from vns_sam.errors import DataError
 
 if TYPE_CHECKING:
@@ -38,9 +39,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the verb."""
-    from rich.console import Console
-    from rich.progress import Progress
-
     from vns_sam.data.doctor.check import check, find_sets
     from vns_sam.data.doctor.findings import Severity
     from vns_sam.data.doctor.repair import repair
@@ -50,14 +48,7 @@ def run(args: argparse.Namespace) -> int:
         check_writable(args.report)
     sets = [path for folder in args.folders for path in find_sets(folder)]
     start = time.perf_counter()
-    with Progress(console=Console(stderr=True), disable=args.quiet) as bar:
-        tasks = {}
-
-        def show(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bar.add_task(what, total=total)
-            bar.update(tasks[what], completed=done)
-
+    with progress_bars(quiet=args.quiet, keep=True) as show:
         report = check(sets, flips=args.flips, workers=args.workers, progress=show)
         actions = repair(report.findings, progress=show) if args.fix else []
     repaired = {action.finding for action in actions if not action.error}

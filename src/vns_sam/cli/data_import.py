@@ -13,6 +13,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from vns_sam.cli.progress import progress_bars
+
 SHOWN = 20
 
 
@@ -26,16 +28,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the verb."""
-    from rich.console import Console
-    from rich.progress import Progress
-
     from vns_sam.data.importing import Import, convert
 
     state = Import()
-    with Progress(console=Console(stderr=True), disable=args.quiet) as bar:
-        task = bar.add_task("import", total=None)
-        for state, total in convert(args.source, args.out, images=args.images, strict=args.strict):  # noqa: B007
-            bar.update(task, advance=1, total=total)
+    with progress_bars(quiet=args.quiet) as show:
+        steps = convert(args.source, args.out, images=args.images, strict=args.strict)
+        for done, (state, total) in enumerate(steps, start=1):  # noqa: B007
+            show("importing", done, total)
     for problem in state.problems[:SHOWN]:
         print(f"left out: {problem}")
     if len(state.problems) > SHOWN:

@@ -12,12 +12,9 @@ import argparse
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from vns_sam.cli.numbers import at_least
-
-if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+from vns_sam.cli.progress import progress_bars
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,9 +31,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the action."""
-    from rich.console import Console
-    from rich.progress import Progress
-
     from vns_sam.evaluation.realism import compare, gather, to_json, to_markdown
     from vns_sam.images.write import check_writable, write_json
     from vns_sam.inference.load import load_model
@@ -46,11 +40,11 @@ def run(args: argparse.Namespace) -> int:
     model = load_model("sam-tiny", args.device)
     folders = [*([args.source] if args.source else []), *args.synthetic, args.real]
     sets = []
-    with Progress(console=Console(stderr=True), transient=True, disable=args.quiet) as bar:
+    with progress_bars(quiet=args.quiet) as show:
         for folder in folders:
             below = args.real_below if folder is args.real else 256.0
-            show = partial(_show, bar, bar.add_task(str(folder)))
-            told = gather(str(folder), folder, model, below=below, limit=args.limit, progress=show)
+            tell = partial(show, str(folder))
+            told = gather(str(folder), folder, model, below=below, limit=args.limit, progress=tell)
             sets.append(told)
             for line in told.broken:
                 print(f"skipped: {line}", file=sys.stderr)
@@ -60,7 +54,3 @@ def run(args: argparse.Namespace) -> int:
         write_json(args.out, to_json(rows))
         print(f"\n{args.out}")
     return 0
-
-
-def _show(bar: Progress, task: TaskID, done: int, total: int) -> None:
-    bar.update(task, completed=done, total=total)

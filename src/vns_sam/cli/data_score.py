@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vns_sam.cli.numbers import at_least
+from vns_sam.cli.progress import track
 from vns_sam.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -87,18 +88,13 @@ def _find(folders: Sequence[Path], split: str | None, *, strict: bool) -> tuple[
 
 def _score(pairs: Sequence[Pair], args: argparse.Namespace) -> list[ScoredPair]:
     """Scores all pairs, with a bar on stderr."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from vns_sam.data.score_set import score_pairs
 
     rows = []
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=args.quiet) as bar:
-        for row in bar.track(score_pairs(pairs, args.workers), total=len(pairs), description="pictures"):
-            if row.error and args.strict:
-                raise DataError(row.error, hint="without --strict broken pairs are skipped")
-            rows.append(row)
+    for row in track(score_pairs(pairs, args.workers), "scoring", len(pairs), quiet=args.quiet):
+        if row.error and args.strict:
+            raise DataError(row.error, hint="without --strict broken pairs are skipped")
+        rows.append(row)
     return rows
 
 

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vns_sam.cli.numbers import at_least
-from vns_sam.errors import UsageError
+from vns_sam.cli.progress import track
+from vns_sam.errors import UsageError, printable
 
 if TYPE_CHECKING:
     from vns_sam.evaluation.report import Report
@@ -159,19 +160,13 @@ def _unprompted(args: argparse.Namespace) -> bool:
 
 def _measure(name: str, suite: Suite, args: argparse.Namespace, processes: Any) -> Any:
     """Measures one model, with a bar on stderr."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from vns_sam.inference.load import load_model
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
     model = load_model(name, args.device)
     run = suite.run(model, name, args.out, workers=args.workers, strict=args.strict, shard=processes.shard)
-    with Progress(*columns, console=console, transient=True, disable=args.quiet or not processes.is_first) as bar:
-        for outcome in bar.track(run, total=len(run), description=name):
-            if outcome.error and not args.quiet:
-                console.print(f"skipped: {outcome.error}", markup=False, highlight=False)
+    for outcome in track(run, name, len(run), quiet=args.quiet or not processes.is_first):
+        if outcome.error and not args.quiet:
+            print(f"skipped: {printable(outcome.error)}", file=sys.stderr)
     return run
 
 

@@ -7,6 +7,7 @@ imports torch only when it runs, so ``--help`` answers at once.
 from __future__ import annotations
 
 import argparse
+import errno
 import logging
 import os
 import shlex
@@ -18,7 +19,17 @@ from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import version
 
-from vns_sam.errors import UsageError, VnsSamError
+from vns_sam.cli.ends import (
+    INTERRUPTED,
+    TERMINATED,
+    Terminated,
+    accept_all_names,
+    drop_output,
+    flush_output,
+    lost,
+    signals_heard,
+)
+from vns_sam.errors import UsageError, VnsSamError, printable
 
 VERBS = {
     "demo": "segment a bundled picture with the bundled model, offline",
@@ -32,7 +43,6 @@ VERBS = {
     "evaluate": "measure a model on sets of pictures with masks",
 }
 GLOBAL_FLAGS = ("--debug", "--quiet")
-INTERRUPTED = 130
 
 
 class Parser(argparse.ArgumentParser):
@@ -50,17 +60,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments after the program's name; those of the process when None.
 
     Returns:
-        The exit code: 0 done, 2 usage, 3 bad input, 4 bad checkpoint, 5 a missing extra, 130 interrupted.
+        The exit code: 0 done, 2 usage, 3 bad input, 4 bad checkpoint, 5 a missing extra, 130 interrupted, 143 ended.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug, quiet = (flag in arguments for flag in GLOBAL_FLAGS)
     _calm(debug=debug, quiet=quiet)
+    accept_all_names()
     try:
-        return dispatch([argument for argument in arguments if argument not in GLOBAL_FLAGS], quiet=quiet)
+        with signals_heard():
+            code = dispatch([argument for argument in arguments if argument not in GLOBAL_FLAGS], quiet=quiet)
+            flush_output()
+            return code
+    except Terminated:
+        return TERMINATED
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:  # the reader of our output has gone, as in `vns-sam models list | head -1`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_output()
         return 0
     except Exception as error:
         if debug:
@@ -125,7 +141,9 @@ def _help() -> str:
         "  vns-sam COMMAND --help  tells the options of a command\n"
         "  --version               tells the version\n"
         "  --quiet                 prints results only, no notes and no progress\n"
-        "  --debug                 shows the traceback of an error"
+        "  --debug                 shows the traceback of an error\n\n"
+        "exit codes: 0 done, in part too (what failed is told; with --strict it is 3); 2 usage; 3 bad input or data,\n"
+        "or nothing could be done; 4 bad checkpoint; 5 a missing extra; 130 interrupted; 143 ended by a signal"
     )
 
 
@@ -150,7 +168,10 @@ def _report(error: Exception) -> int:
         if error.hint:
             print(f"try: {error.hint}", file=sys.stderr)
         return error.exit_code
-    line = " ".join(str(error).split())
+    if isinstance(error, OSError) and error.filename is None and error.errno in (errno.ENOSPC, errno.EIO):
+        drop_output()
+        return _report(lost(error))
+    line = printable(" ".join(str(error).split()))
     print(f"error: {type(error).__name__}: {line} (a fault of vns-sam, not of yours)", file=sys.stderr)
     print("try: the same command with --debug, and report what it prints", file=sys.stderr)
     return 1

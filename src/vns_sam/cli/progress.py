@@ -40,9 +40,9 @@ def progress_bars(*, quiet: bool, keep: bool = False) -> Iterator[Bars]:
 
 
 @contextmanager
-def progress_bar(what: str, *, quiet: bool) -> Iterator[Bars]:
+def progress_bar(what: str, *, quiet: bool, keep: bool = False) -> Iterator[Bars]:
     """One bar, whose words change with the work: what it is told replaces ``what``."""
-    with _progress(quiet=quiet) as progress:
+    with _progress(quiet=quiet, keep=keep) as progress:
         task = progress.add_task(what, total=None)
 
         def show(now: str, done: int, total: int | None = None, /) -> None:

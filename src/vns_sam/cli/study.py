@@ -10,6 +10,7 @@ import argparse
 from pathlib import Path
 
 from vns_sam.cli.numbers import at_least
+from vns_sam.cli.progress import progress_bar
 
 TAKES_OVERRIDES = True
 
@@ -35,18 +36,8 @@ def run(args: argparse.Namespace) -> int:
             print(f"{trial.label}: {steps}")
         return 0
 
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=args.quiet) as bar:
-        task = bar.add_task(args.study.stem)
-        report = run_study(
-            study,
-            device=args.device,
-            workers=args.workers,
-            progress=lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
-        )
+    with progress_bar(args.study.stem, quiet=args.quiet) as show:
+        report = run_study(study, device=args.device, workers=args.workers, progress=show)
     print(report.to_markdown(), end="")
     print(f"\n{study.out / TABLE}")
     return 0

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from vns_sam.cli.progress import progress_bar
 from vns_sam.errors import UsageError
 
 TAKES_OVERRIDES = True
@@ -33,16 +34,12 @@ def run(args: argparse.Namespace) -> int:
     if isinstance(recipe, GanRecipe) and os.environ.get("WORLD_SIZE", "1") != "1":
         raise UsageError("a CycleGAN trains in one process", hint=f"vns-sam train {args.recipe}")
 
-    from rich.console import Console
-    from rich.progress import Progress
-
     first = os.environ.get("RANK", "0") == "0"  # torchrun runs this in every process
-    with Progress(console=Console(stderr=True), disable=args.quiet or not first) as bar:
-        task = bar.add_task("training", total=None)
+    with progress_bar("training", quiet=args.quiet or not first, keep=True) as show:
 
         def tell(done: int, total: int, latest: dict[str, float]) -> None:
             shown = "  ".join(f"{name} {value:.4g}" for name, value in latest.items())
-            bar.update(task, completed=done, total=total, description=shown or "training")
+            show(shown or "training", done, total)
 
         scores = start(recipe, tell)
     if not first:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 MEANING = """
 What fails is told and left out; started again, the same command goes on and tries it once more. Exit code 0: all there
-is, or all but what was told; 3: nothing could be done, or with --strict anything failed; 130: interrupted.
+is, or all but what was told; 3: nothing could be done, or with --strict anything failed; 130, 143: stopped.
 """
 
 SHOWN = 20
@@ -139,7 +139,7 @@ def drive(job: Job[Any], args: argparse.Namespace, what: str) -> Tally | None:
         for outcome in _shown(run(plan, mapper, strict=args.strict), plan, args, what):
             tally.outcomes.append(outcome)
     except KeyboardInterrupt:
-        print(stopped_at(job), file=sys.stderr)
+        print(printable(stopped_at(job)), file=sys.stderr)
         raise
     if tally.failed and tally.failed == len(tally.outcomes):
         raise DataError(f"none of {tally.failed} could be done in {job.out}", hint="see the lines above")

@@ -1,0 +1,70 @@
+"""How the command ends when it is not let finish: by Ctrl-C, by a signal, or because nobody takes its output."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+
+from vns_sam.errors import OutputError
+
+INTERRUPTED = 130
+TERMINATED = 143
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: workers are ended and locks given back as after Ctrl-C, with an exit code of its own."""
+
+
+@contextmanager
+def signals_heard() -> Iterator[None]:
+    """Makes SIGTERM (and SIGHUP, a terminal that is closed) an exception for as long as the block lasts."""
+
+    def heard(number: int, frame: FrameType | None) -> None:
+        raise Terminated
+
+    before = {}
+    with suppress(ValueError):  # not in the main thread: the program around decides
+        before = {kind: signal.signal(kind, heard) for kind in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
+
+
+def accept_all_names() -> None:
+    """Lets stdout take every name: what its encoding lacks is escaped, as on stderr."""
+    reconfigure = getattr(sys.stdout, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="backslashreplace")
+
+
+def flush_output() -> None:
+    """Hands all that was printed to the system.
+
+    Raises:
+        OutputError: It takes no more; the work itself is done.
+    """
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        drop_output()
+        raise lost(error) from None
+
+
+def lost(error: OSError) -> OutputError:
+    """What to raise where stdout takes nothing."""
+    reason = (error.strerror or str(error)).lower()
+    return OutputError(f"cannot write to the standard output: {reason}", hint="files that were asked for are written")
+
+
+def drop_output() -> None:
+    """Sends what is still to be printed nowhere, so that Python's own end does not fail at it."""
+    with suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

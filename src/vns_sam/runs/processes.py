@@ -23,6 +23,8 @@ Result = TypeVar("Result")
 
 ATTEMPTS = 2
 """How many processes an item may bring down when it is alone with them; then it has failed."""
+_BROKEN = (BrokenProcessPool, OSError)
+"""What a pool raises when a process has died: the second when it was just about to start another."""
 AHEAD = 2
 """Items that wait for each process, so that none waits for the caller."""
 
@@ -125,7 +127,7 @@ class _Crew:
         at_work: dict[Future[Done], Any] = {}
         try:
             self._pool.submit(_ready).result()
-        except BrokenProcessPool:
+        except _BROKEN:
             raise worker_died() from None
         try:
             while queue or at_work:
@@ -136,7 +138,7 @@ class _Crew:
                     done = future.result()
                     del at_work[future]
                     yield done
-        except BrokenProcessPool:
+        except _BROKEN:
             pass
         ready = [future for future in at_work if future.done() and future.exception() is None]
         yield from (future.result() for future in ready)

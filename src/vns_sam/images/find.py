@@ -9,7 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vns_sam.errors import DataError
-from vns_sam.images.read import EXTENSIONS
+
+EXTENSIONS = frozenset(
+    ".jpg .jpeg .jfif .jpe .png .webp .bmp .tif .tiff .gif .ppm .pgm .avif .jp2 .tga".split()  # noqa: SIM905
+)
+"""What a folder run takes for pictures; single files are judged by their content."""
 
 
 @dataclass(frozen=True)

@@ -14,15 +14,12 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from vns_sam.errors import DataError
+from vns_sam.images.find import EXTENSIONS as EXTENSIONS
+from vns_sam.images.find import find_images as find_images
 
 logger = logging.getLogger(__name__)
 
 ImageLike = str | os.PathLike[str] | Image.Image | np.ndarray
-
-EXTENSIONS = frozenset(
-    ".jpg .jpeg .jfif .jpe .png .webp .bmp .tif .tiff .gif .ppm .pgm .avif .jp2 .tga".split()  # noqa: SIM905
-)
-"""What a folder run takes for pictures; single files are judged by their content."""
 
 DECODER_ERRORS = (
     OSError,

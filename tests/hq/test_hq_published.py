@@ -13,10 +13,10 @@ from vns_sam.errors import CheckpointError
 from vns_sam.hq.config import HqSamConfig
 from vns_sam.hq.decoder import HqMaskDecoder
 from vns_sam.hq.model import HqSamModel
-from vns_sam.hq.published import HUB, load_hf
+from vns_sam.hq.published import load_hf
 from vns_sam.inference.load import load_model
 from vns_sam.sam.keys import decoder_key_to_meta
-from vns_sam.sam.zoo import HUB as SAM_HUB
+from vns_sam.sam.registry import PUBLISHED
 from vns_sam.sam.zoo import load_sam
 from vns_sam.types import PromptBatch
 
@@ -80,7 +80,7 @@ def test_the_authors_file_and_transformers_folder_are_one_model(
     torch.save(authors_state(model), file)
     again = load_model(file)
     assert isinstance(again, HqSamModel)
-    assert (again.name, again.config.base) == ("hq_vit_test", str(file))
+    assert (again.name, again.config.base) == ("hq_vit_32x8", str(file))
     batch = PromptBatch(torch.tensor([0, 1]), BOX.repeat(2, 1))
     torch.testing.assert_close(outputs(model, batch), outputs(again, batch), atol=1e-5, rtol=1e-5)
 
@@ -106,7 +106,7 @@ def test_parameters_are_those_of_the_papers(name: str, channels: int, trained: i
     with torch.device("meta"):
         decoder = HqMaskDecoder(HqSamConfig(name, early_channels=channels))
     assert sum(value.numel() for value in decoder.parameters() if value.requires_grad) == trained
-    assert HUB[f"hq_{name}"].parameters == SAM_HUB[name].parameters + trained
+    assert PUBLISHED[f"hq_{name}"].parameters == PUBLISHED[name].parameters + trained
 
 
 def test_a_file_that_lacks_a_tensor_is_refused(hf_folder: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 import vns_sam
 from vns_sam.metrics.iou import iou
-from vns_sam.sam import zoo
+from vns_sam.sam import registry
 
 LIMITS = {"sam-tiny": 30, "vns-sam-tiny": 30, "dis-sam-tiny": 8, "ws-sam-tiny": 12}
 """MB of each; the first two together have 30."""
@@ -18,12 +18,12 @@ BOX = [[198, 98, 449, 311]]
 
 
 def test_every_bundled_model_is_small_and_has_a_card() -> None:
-    assert set(zoo.BUNDLED_MODELS) == set(LIMITS)
-    sizes = {name: (zoo.BUNDLED / name / "model.safetensors").stat().st_size / 1e6 for name in zoo.BUNDLED_MODELS}
+    assert set(registry.bundled()) == set(LIMITS)
+    sizes = {name: (registry.BUNDLED / name / "model.safetensors").stat().st_size / 1e6 for name in registry.bundled()}
     assert all(size <= LIMITS[name] for name, size in sizes.items())
     assert sizes["sam-tiny"] + sizes["vns-sam-tiny"] <= 30
-    for name in zoo.BUNDLED_MODELS:
-        card = (zoo.BUNDLED / name / "README.md").read_text()
+    for name in registry.bundled():
+        card = (registry.BUNDLED / name / "README.md").read_text()
         assert all(heading in card for heading in (f"# {name}", "## Data", "## Results", "## Limits"))
 
 

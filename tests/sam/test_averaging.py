@@ -13,7 +13,7 @@ from vns_sam.cli.main import main
 from vns_sam.errors import CheckpointError, UsageError
 from vns_sam.inference.load import load_model
 from vns_sam.sam.averaging import average_checkpoints
-from vns_sam.sam.zoo import BUNDLED
+from vns_sam.sam.registry import BUNDLED
 from vns_sam.vns.model import VnsSamModel
 
 

@@ -4,11 +4,11 @@ import pytest
 import torch
 import transformers
 
-from vns_sam.sam.encoders.vit import ARCHITECTURES, vit_config
+from vns_sam.sam.config import VITS, vit_config
 from vns_sam.sam.keys import decoder_key_to_hf, decoder_key_to_meta, hf_key_to_own, meta_key_to_own
 from vns_sam.sam.mask_decoder import SamMaskDecoder
 from vns_sam.sam.model import SamModel
-from vns_sam.sam.zoo import HUB
+from vns_sam.sam.registry import PUBLISHED as HUB
 
 PUBLISHED = ("vit_b", "vit_l", "vit_h")
 
@@ -19,7 +19,7 @@ def shapes(model):
 
 @pytest.mark.parametrize("backbone", PUBLISHED)
 def test_every_tensor_of_the_published_models_has_its_place(backbone, meta_names):
-    vit = ARCHITECTURES[backbone]
+    vit = VITS[backbone]
     with torch.device("meta"):
         own = SamModel(vit_config(backbone))
         hf = transformers.SamModel(transformers.SamConfig(vision_config={**vars(vit), "mlp_dim": 4 * vit.hidden_size}))
@@ -31,7 +31,7 @@ def test_every_tensor_of_the_published_models_has_its_place(backbone, meta_names
 
 
 def test_levels_are_taken_from_the_blocks_that_attend_globally():
-    assert [ARCHITECTURES[name].global_attn_indexes for name in PUBLISHED] == [
+    assert [VITS[name].global_attn_indexes for name in PUBLISHED] == [
         (2, 5, 8, 11),
         (5, 11, 17, 23),
         (7, 15, 23, 31),

@@ -1,5 +1,4 @@
 import io
-import logging
 
 import pytest
 import torch
@@ -55,13 +54,16 @@ def test_output_is_that_of_transformers(given, loaded, hf_sam):
     assert masks.std() > 0.1
 
 
-def test_vns_sam_merged_into_sam_leaves_its_tensors_over(tmp_path, meta_state, caplog):
-    path = tmp_path / "merged.pth"
-    torch.save(meta_state | {"mask_decoder.hf_token.weight": torch.zeros(2, 256)}, path)
-    with caplog.at_level(logging.WARNING):
-        _, report = load_meta(path)
-    assert report.left_over == ("mask_decoder.hf_token.weight",)
-    assert "1 left over" in caplog.text
+@pytest.mark.parametrize(
+    "added", ["mask_decoder.hf_token.weight", "image_encoder.blocks.0.Adapter.D_fc1.weight", "prompt_encoder.more"]
+)
+def test_what_was_added_to_sam_is_not_dropped(added, tmp_path, meta_state):
+    path = tmp_path / "more.pth"
+    torch.save(meta_state | {added: torch.zeros(2, 256)}, path)
+    with pytest.raises(
+        CheckpointError, match=r"1 tensors that this model has no place for, the first is '.*(?i:adapter|hf_token|more)"
+    ):
+        load_meta(path)
 
 
 def test_half_precision_weights_become_float32(tmp_path, meta_state):
@@ -98,12 +100,15 @@ def with_other_shape(state):
         (lambda state: b"", "is damaged or no file of PyTorch weights"),
         (lambda state: b"<html>not found</html>", "is damaged or no file of PyTorch weights"),
         (lambda state: saved(state)[:200_000], "is damaged or no file of PyTorch weights"),
-        (lambda state: saved({"model": Other()}), "is damaged or no file of PyTorch weights"),
+        (lambda state: saved({"model": Other()}), r"loading it would run 'test_meta\.Other'"),
         (lambda state: saved([1, 2]), "must hold a dictionary of tensors, found a list"),
         (lambda state: saved({}), "must hold a dictionary of tensors, found an empty one"),
         (lambda state: saved({"epoch": 3, **state}), "must hold a dictionary of tensors, found a dictionary of int"),
         (lambda state: saved({"conv1.weight": torch.zeros(1)}), "its first tensor is 'conv1.weight'"),
-        (lambda state: saved(without_last_block(state)), "width 32 with 7 blocks, expected width 768 with 12"),
+        (
+            lambda state: saved(without_last_block(state)),
+            "width 32 with 7 blocks, of which 3 attend over the whole grid; expected 4",
+        ),
         (lambda state: saved(without_decoder(state)), "lacks 120 of"),
         (lambda state: saved(with_other_shape(state)), r"must have shape \(4, 256\), found \(5, 256\)"),
     ],

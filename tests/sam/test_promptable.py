@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 import torch
+from toy import toy_sam
 from transformers import SamImageProcessorPil
 
 from vns_sam.errors import PromptError
 from vns_sam.images.geometry import boxes_to_model, fit, maps_to_original, points_to_model
-from vns_sam.sam.encoders.vit import vit_config
 from vns_sam.sam.model import SamModel
 from vns_sam.sam.promptable import Preprocessing
 from vns_sam.types import PADDING_LABEL, Prompts
@@ -20,7 +20,7 @@ def picture(height, width, seed=0):
 @pytest.fixture(scope="module")
 def model():
     torch.manual_seed(2)
-    return SamModel(vit_config("vit_test", image_size=64)).eval()
+    return SamModel(toy_sam(64)).eval()
 
 
 def prompts_of_all_kinds(height, width, rng):

@@ -2,11 +2,11 @@ import json
 
 import pytest
 import torch
+from toy import toy_sam
 
 from vns_sam.errors import CheckpointError
-from vns_sam.sam import zoo
+from vns_sam.sam import registry, zoo
 from vns_sam.sam.checkpoints import WEIGHTS
-from vns_sam.sam.encoders.vit import vit_config
 from vns_sam.sam.model import SamModel
 
 
@@ -35,7 +35,7 @@ def test_the_three_sources_of_one_sam_agree(tmp_path, hf_folder, meta_state):
     from_meta, from_own, from_hf = (zoo.load_sam(tmp_path / name) for name in ("sam.pth", "own", "hf"))
     assert equal(from_own, from_meta)
     assert equal(from_hf, from_meta)
-    assert from_own.config == from_meta.config == from_hf.config == vit_config("vit_test", image_size=96)
+    assert from_own.config == from_meta.config == from_hf.config == toy_sam(96)
     assert not any(model.training for model in (from_meta, from_own, from_hf))
 
 
@@ -58,12 +58,12 @@ def test_a_truncated_weights_file_is_refused(hf_folder):
 
 def test_a_folder_of_another_model_is_refused(hf_folder):
     (hf_folder / "config.json").write_text(json.dumps({"model_type": "sam2", "vision_config": {}}))
-    with pytest.raises(CheckpointError, match="holds a 'sam2' model, expected 'sam'"):
+    with pytest.raises(CheckpointError, match="holds a 'sam2' model, expected one of 'sam'"):
         zoo.load_sam(hf_folder)
 
 
 def test_weights_that_do_not_fit_their_config_are_refused(tmp_path):
-    SamModel(vit_config("vit_test", image_size=64)).save_pretrained(tmp_path)
+    SamModel(toy_sam(64)).save_pretrained(tmp_path)
     values = json.loads((tmp_path / "config.json").read_text()) | {"image_size": 96}
     (tmp_path / "config.json").write_text(json.dumps(values))
     with pytest.raises(CheckpointError, match=r"pos_embed' must have shape \(1, 6, 6, 32\), found \(1, 4, 4, 32\)"):
@@ -82,7 +82,7 @@ def test_without_network_one_line_says_how_to_get_the_weights(name, line, empty_
     with pytest.raises(CheckpointError) as caught:
         zoo.load_sam(name)
     assert caught.value.message == f"{line} are not on this machine and the hub cannot be reached"
-    assert f"hf download facebook/{zoo.HUB[name].repo.split('/')[1]}" in caught.value.hint
+    assert f"hf download facebook/{registry.PUBLISHED[name].repo.split('/')[1]}" in caught.value.hint
     assert f"sam_{name}_*.pth" in caught.value.hint
 
 
@@ -113,16 +113,19 @@ def test_what_is_in_the_cache_needs_no_network(hf_folder, empty_cache, monkeypat
 
 
 def test_catalog_names_sizes_and_sources(tmp_path, monkeypatch):
-    monkeypatch.setattr(zoo, "BUNDLED", tmp_path)
-    rows = list(zoo.catalog())
+    monkeypatch.setattr(registry, "BUNDLED", tmp_path)
+    rows = list(registry.catalog())
     assert [(row.name, round(row.mib), row.bundled) for row in rows] == [
         ("vit_b", 358, False),
         ("vit_l", 1191, False),
         ("vit_h", 2446, False),
+        ("hq_vit_b", 362, False),
+        ("hq_vit_l", 1197, False),
+        ("hq_vit_h", 2452, False),
     ]
-    model = SamModel(vit_config("vit_test", image_size=64))
+    model = SamModel(toy_sam(64))
     model.save_pretrained(tmp_path / "sam-tiny", dtype=torch.float16)
-    bundled = next(zoo.catalog())
+    bundled = next(registry.catalog())
     assert (bundled.name, bundled.source, bundled.bundled) == ("sam-tiny", "bundled", True)
     assert bundled.parameters == sum(value.numel() for value in model.state_dict().values())
     assert bundled.mib == pytest.approx(bundled.parameters * 2 / 2**20, rel=0.02)

@@ -11,12 +11,12 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
+from toy import toy_sam
 
 from vns_sam.errors import CheckpointError, UsageError
 from vns_sam.hq.model import HqSamModel
 from vns_sam.inference.load import load_model
 from vns_sam.sam.config import MaskDecoderConfig
-from vns_sam.sam.encoders.vit import vit_config
 from vns_sam.sam.model import SamModel
 from vns_sam.training.loop import train
 from vns_sam.training.recipe import Recipe, Tune, load_recipe
@@ -90,7 +90,7 @@ def test_sam_tune_moves_what_it_names_and_saves_a_plain_sam(
 
 @pytest.mark.parametrize(("task", "kind"), [("hq-sam", HqSamModel), ("sam-tune", SamModel)])
 def test_a_vit_is_trained_too(vns_recipe: Recipe, task: str, kind: type, tmp_path: Path) -> None:
-    SamModel(vit_config("vit_test", image_size=64)).save_pretrained(tmp_path / "vit")
+    SamModel(toy_sam(64)).save_pretrained(tmp_path / "vit")
     recipe = replace(vns_recipe, task=task, tune="all", init=str(tmp_path / "vit"), steps=1, accumulate=1)
     train(recipe)
     assert isinstance(load_model(recipe.out / "model"), kind)
@@ -98,7 +98,7 @@ def test_a_vit_is_trained_too(vns_recipe: Recipe, task: str, kind: type, tmp_pat
 
 def test_sam_tune_has_the_papers_parameters() -> None:
     with torch.device("meta"):
-        model = SamModel(replace(vit_config("vit_test", image_size=64), mask_decoder=MaskDecoderConfig()))
+        model = SamModel(replace(toy_sam(64), mask_decoder=MaskDecoderConfig()))
     head = sum(p.numel() for p in model.mask_decoder.iou_prediction_head.parameters())
     sizes = {
         tune: sum(p.numel() for part in tuned_parts(model, tune) for p in part.parameters())
@@ -177,7 +177,7 @@ def test_the_sam_task_keeps_the_first_stages_and_the_batch_norms(recipe_file: Pa
 
 
 def test_the_sam_task_takes_a_tiny_sam_only(vns_recipe: Recipe, tmp_path: Path) -> None:
-    SamModel(vit_config("vit_test", image_size=64)).save_pretrained(tmp_path / "vit")
+    SamModel(toy_sam(64)).save_pretrained(tmp_path / "vit")
     with pytest.raises(UsageError, match="trains a tiny SAM"):
         build_task(replace(vns_recipe, task="sam", init=str(tmp_path / "vit")))
 

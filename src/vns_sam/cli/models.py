@@ -119,7 +119,7 @@ def _check_folder(out: Path) -> None:
 def _convert(args: argparse.Namespace) -> int:
     _check_folder(args.out)
     from vns_sam.hq.published import holds_hq
-    from vns_sam.sam.meta import read_tensors
+    from vns_sam.sam.files import read_tensors
     from vns_sam.sam.zoo import convert_meta
     from vns_sam.vns.official import convert_decoder, holds_decoder
 

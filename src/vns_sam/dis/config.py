@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
-from difflib import get_close_matches
-from typing import Any, Literal, Self, get_args
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
 
 from vns_sam.dis.mattes import Cut
-from vns_sam.errors import CheckpointError, UsageError
-from vns_sam.sam.config import check_keys
+from vns_sam.errors import UsageError
+from vns_sam.sam.model_config import Between, ModelConfig
 
-MODEL_TYPE = "dis-sam"
 Choice = Literal["first", "single", "best-iou"]
+Factor = Annotated[float, Between(1 / 64, 16)]
+"""On the channels of a network."""
 
 
 @dataclass(frozen=True)
-class DisSamConfig:
+class DisSamConfig(ModelConfig):
     """A first stage and an IS-Net that refines its masks. The defaults are those of the release.
 
     Attributes:
@@ -35,64 +35,39 @@ class DisSamConfig:
         cut: Where alpha becomes a mask, see :func:`vns_sam.dis.mattes.threshold`.
     """
 
+    model_type: ClassVar[str] = "dis-sam"
+    title: ClassVar[str] = "DIS-SAM"
+
     base: str
     name: str = "dis-sam"
-    width: float = 1.0
-    image_size: int = 1024
+    width: Factor = 1.0
+    image_size: Annotated[int, Between(32, 16384)] = 1024
     choice: Choice = "first"
     residual: bool = False
     mask_channel: bool = True
     box_channel: bool = True
-    margin: float | None = None
+    margin: Annotated[float, Between(0, 100)] | None = None
     antialias: bool = False
     stretch: bool = True
     cut: Cut = "half"
 
     def __post_init__(self) -> None:
-        for name, allowed in (("choice", get_args(Choice)), ("cut", get_args(Cut))):
-            if getattr(self, name) not in allowed:
-                raise UsageError(f"{name} must be one of {', '.join(allowed)}, found '{getattr(self, name)}'")
+        super().__post_init__()
         if self.residual and not self.mask_channel:
             raise UsageError(
                 "expected a mask channel for residual true, found mask_channel false", hint="a correction needs both"
             )
-        if self.width <= 0 or self.image_size <= 0 or (self.margin is not None and self.margin < 0):
-            raise UsageError(
-                f"width and image_size must be above 0 and margin not below it, found {self.width:g}, "
-                f"{self.image_size} and {self.margin}"
-            )
 
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready form with its ``model_type``."""
-        return {"model_type": MODEL_TYPE, **asdict(self)}
 
-    @classmethod
-    def make(cls, **values: Any) -> Self:
-        """A configuration from fields that a user names.
+@dataclass(frozen=True)
+class GtEncoderConfig(ModelConfig):
+    """The ground-truth encoder that IS-Net's features are compared with in training.
 
-        Raises:
-            UsageError: A field does not exist, the nearest one is named; or a value is not allowed.
-        """
-        known = [entry.name for entry in fields(cls)]
-        for name in values:
-            if name not in known:
-                near = get_close_matches(name, known, 1)
-                hint = f"did you mean '{near[0]}'?" if near else f"its fields are {', '.join(known)}"
-                raise UsageError(f"DIS-SAM's configuration has no field '{name}'", hint=hint)
-        return cls(**values)
+    Attributes:
+        width: Factor on its channels, IS-Net's.
+    """
 
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Reads :meth:`to_dict`'s form.
+    model_type: ClassVar[str] = "gt-encoder"
+    title: ClassVar[str] = "the ground-truth encoder"
 
-        Raises:
-            CheckpointError: A key is unknown, ``base`` is missing, or a value is not allowed.
-        """
-        given = {key: value for key, value in values.items() if key != "model_type"}
-        check_keys(cls, given, "config.json")
-        if "base" not in given:
-            raise CheckpointError("config.json must hold 'base', the first stage")
-        try:
-            return cls(**given)
-        except UsageError as error:
-            raise CheckpointError(f"config.json: {error.message}", hint=error.hint) from None
+    width: Factor = 1.0

@@ -13,15 +13,17 @@ import torch.nn.functional as F
 from torch import nn
 
 from vns_sam.dis.channels import LARGEST_SIDE, box_channel, colour_channels, mask_channel, reduced
-from vns_sam.dis.config import MODEL_TYPE, Choice, DisSamConfig
+from vns_sam.dis.config import Choice, DisSamConfig
 from vns_sam.dis.isnet import IsNet
 from vns_sam.dis.mattes import stretch, threshold, to_picture
 from vns_sam.dis.windows import Fusion, boundary_windows, surroundings, uncertainty
-from vns_sam.errors import PromptError, UsageError
+from vns_sam.errors import CheckpointError, PromptError, UsageError
 from vns_sam.images.geometry import maps_to_original
 from vns_sam.images.windows import Window, extent, whole
+from vns_sam.sam import registry
 from vns_sam.sam.checkpoints import load_weights, read_checkpoint, write_checkpoint
 from vns_sam.sam.promptable import PromptableNetwork
+from vns_sam.sam.registry import portable
 from vns_sam.types import DecoderOutput, Geometry, ImageFeatures, Matte, PromptableModel, PromptBatch, Prompts
 
 MOST_WINDOWS = 16
@@ -183,7 +185,8 @@ class DisSamModel(PromptableNetwork):
 
     def save_pretrained(self, folder: str | Path, *, dtype: torch.dtype = torch.float32) -> None:
         """Writes ``config.json`` and ``model.safetensors`` with IS-Net; the first stage is named, not copied."""
-        write_checkpoint(folder, self.config.to_dict(), self.network.state_dict(), dtype)
+        config = {**self.config.to_dict(), "base": portable(self.config.base)}
+        write_checkpoint(folder, config, self.network.state_dict(), dtype)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, first: PromptableModel | None = None) -> Self:
@@ -191,21 +194,28 @@ class DisSamModel(PromptableNetwork):
 
         Args:
             folder: The folder.
-            first: The first stage; found by the name in the config when omitted, which must then be a SAM.
-                ``load_model`` finds every model.
+            first: The first stage; found by the name in the config when omitted.
 
         Raises:
-            CheckpointError: The folder is missing or damaged, or its first stage is not at hand.
+            CheckpointError: The folder is missing or damaged, or its first stage is not at hand, takes no prompt or
+                is refined itself.
         """
-        values, state = read_checkpoint(folder, MODEL_TYPE)
-        config = DisSamConfig.from_dict(values)
+        config, state = read_checkpoint(folder, DisSamConfig)
         if first is None:
-            from vns_sam.sam.zoo import load_sam
-
-            first = load_sam(config.base)
+            first = _first_stage(config.base, folder)
         network = IsNet(5, config.width, residual=config.residual)
         load_weights(network, state, folder)
         return cls(config, first, network).eval()
+
+
+def _first_stage(name: str, folder: str | Path) -> PromptableNetwork:
+    """The model that a DIS-SAM's folder names as its first stage."""
+    first = registry.load(name, beside=folder)
+    if isinstance(first, DisSamModel):
+        raise CheckpointError(f"the first stage of {folder}, '{name}', is a DIS-SAM itself", hint="name what is below")
+    if not first.takes_prompts:
+        raise CheckpointError(f"the first stage of {folder}, '{name}', takes no prompt", hint="name a model that does")
+    return first
 
 
 def coarse_logits(

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import torch
 
+from vns_sam.dis.config import DisSamConfig
 from vns_sam.dis.isnet import FEATURE_CHANNELS, IsNet
+from vns_sam.dis.model import DisSamModel
 from vns_sam.errors import CheckpointError
+from vns_sam.sam import registry
 from vns_sam.sam.checkpoints import load_weights
 
 FIRST_STAGE = "vit_l"
@@ -54,3 +57,16 @@ def inflated(weight: torch.Tensor) -> torch.Tensor:
     """The first convolution (C, 3, 3, 3) for five channels, (C, 5, 3, 3): zero on those that are new."""
     new = weight.new_zeros(len(weight), max(0, CHANNELS - weight.shape[1]), *weight.shape[2:])
     return torch.cat([weight, new], 1)
+
+
+def load_model(state: Mapping[str, torch.Tensor], path: Path) -> DisSamModel:
+    """The DIS-SAM of a file: its IS-Net on the masks of the SAM that it was trained on.
+
+    Raises:
+        CheckpointError: Tensors are missing or of another shape, or that SAM is not at hand.
+    """
+    network = load_isnet(state, path, inflate=True)
+    return DisSamModel(DisSamConfig(FIRST_STAGE), registry.load(FIRST_STAGE), network)
+
+
+LAYOUT = registry.Layout("DIS-SAM's or IS-Net's isnet.pth", holds_isnet, load_model)

@@ -19,9 +19,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from vns_sam.errors import UsageError
 from vns_sam.hq.model import HqSamModel
 from vns_sam.prompts.validate import whole_picture
+from vns_sam.sam.config import VITS, vit_config
 from vns_sam.sam.model import SamModel
 from vns_sam.sam.promptable import PromptableNetwork
-from vns_sam.sam.zoo import HUB
 from vns_sam.types import PromptBatch, Prompts
 from vns_sam.vns.config import VnsSamConfig
 from vns_sam.vns.model import VnsSamModel
@@ -114,10 +114,10 @@ def weightless(backbone: str) -> Iterator[PromptableNetwork]:
     Raises:
         UsageError: It is another name.
     """
-    if backbone not in HUB:
+    if backbone not in VITS:
         raise UsageError(
             f"models without weights are built by the name of a ViT, found '{backbone}'",
-            hint=f"one of {', '.join(HUB)}",
+            hint=f"one of {', '.join(VITS)}",
         )
     with torch.device("meta"):
         yield _blank_sam(backbone)
@@ -150,9 +150,7 @@ def hardware(device: torch.device) -> str:
 
 
 def _blank_sam(backbone: str) -> SamModel:
-    from vns_sam.sam.encoders.vit import ARCHITECTURES, vit_config
-
-    return SamModel(next(vit_config(name) for name in ARCHITECTURES if name == backbone)).eval()
+    return SamModel(vit_config(backbone)).eval()
 
 
 def _count(model: PromptableNetwork) -> tuple[int, int]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 
 from vns_sam.errors import CheckpointError
-from vns_sam.hq.config import MODEL_TYPE, HqSamConfig
+from vns_sam.hq.config import HqSamConfig
 from vns_sam.hq.decoder import HqDecoderOutput, HqMaskDecoder
 from vns_sam.sam.frozen import FrozenSamNetwork
 from vns_sam.sam.model import SamModel
@@ -28,7 +28,6 @@ class HqSamModel(FrozenSamNetwork):
         CheckpointError: The decoder was made for another backbone.
     """
 
-    kind = MODEL_TYPE
     config_class = HqSamConfig
     decoder_class = HqMaskDecoder
     config: HqSamConfig

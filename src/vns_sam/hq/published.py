@@ -15,19 +15,11 @@ import torch
 
 from vns_sam.hq.config import HqSamConfig
 from vns_sam.hq.model import HqSamModel
-from vns_sam.sam.checkpoints import read_checkpoint
+from vns_sam.sam.checkpoints import read_state
 from vns_sam.sam.keys import decoder_key_to_hf, hf_key_to_own, meta_key_to_own
 from vns_sam.sam.meta import build_vit_sam
-from vns_sam.sam.zoo import HubWeights
+from vns_sam.sam.registry import Layout
 
-HUB = {
-    "hq_vit_b": HubWeights("syscv-community/sam-hq-vit-base", 94_806_832, "sam_hq_vit_b.pth"),
-    "hq_vit_l": HubWeights("syscv-community/sam-hq-vit-large", 313_676_336, "sam_hq_vit_l.pth"),
-    "hq_vit_h": HubWeights("syscv-community/sam-hq-vit-huge", 642_686_256, "sam_hq_vit_h.pth"),
-}
-"""HQ-SAM's published weights in transformers' form."""
-
-HF_MODEL_TYPE = "sam_hq"
 _DECODER = "mask_decoder."
 _PARTS = {
     # ours: (transformers', the authors')
@@ -56,7 +48,7 @@ def load_hf(folder: str | Path, base: str) -> HqSamModel:
     Raises:
         CheckpointError: The folder is damaged, or holds another model or size.
     """
-    _, state = read_checkpoint(folder, HF_MODEL_TYPE)
+    state = read_state(folder)
     trained = _pick(state, 0)
     sam = {hf_key_to_own(key): value for key, value in state.items() if key not in trained}
     return _build(trained, sam, state, folder, base)
@@ -99,3 +91,6 @@ def _build(
     sam, _ = build_vit_sam(sam_state, origin)
     config = HqSamConfig.for_sam(sam.config, base=base, name=f"hq_{sam.name}")
     return HqSamModel.assemble(sam, config, {own: state[key].float() for key, own in trained.items()}, origin)
+
+
+LAYOUT = Layout("HQ-SAM's sam_hq_vit_*.pth", holds_hq, load_authors)

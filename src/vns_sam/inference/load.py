@@ -10,21 +10,16 @@ from pathlib import Path
 import torch
 
 from vns_sam.dis import official
-from vns_sam.dis.config import MODEL_TYPE as DIS_SAM
 from vns_sam.dis.config import DisSamConfig
 from vns_sam.dis.model import DisSamModel
 from vns_sam.errors import CheckpointError, UsageError
-from vns_sam.hq import published
-from vns_sam.hq.model import HqSamModel
-from vns_sam.sam import zoo
-from vns_sam.sam.checkpoints import CONFIG, WEIGHTS, read_config
-from vns_sam.sam.meta import build_meta, read_tensors
+from vns_sam.sam import registry
+from vns_sam.sam.checkpoints import read_config
+from vns_sam.sam.files import read_tensors
+from vns_sam.sam.hub import download
 from vns_sam.sam.promptable import PromptableNetwork
-from vns_sam.ws.config import MODEL_TYPE as WS_SAM
+from vns_sam.ws.config import WsSamConfig
 from vns_sam.ws.model import WsSamModel
-
-HUB = {**zoo.HUB, **published.HUB}
-"""Models on the Hugging Face hub that have a name of their own: SAM and HQ-SAM."""
 
 
 def load_model(name: str | os.PathLike[str], device: str | torch.device = "cpu") -> PromptableNetwork:
@@ -45,7 +40,7 @@ def load_model(name: str | os.PathLike[str], device: str | torch.device = "cpu")
     place = check_device(device)
     check_model_name(name)
     first, second = _stages(name)
-    model = _load(first).to(place).eval()
+    model = registry.load(first).to(place).eval()
     return refine_with(model, second) if second else model
 
 
@@ -70,10 +65,8 @@ def check_model_name(name: str | os.PathLike[str]) -> None:
     text, second = _stages(name)
     if second:
         check_model_name(second)
-    is_path = Path(text).exists()
-    is_hub_id = text.count("/") == 1 and not text.startswith((".", "/", "~")) and all(text.split("/"))
-    named = (*zoo.BUNDLED_MODELS, *HUB)
-    if text in named or is_path or is_hub_id:
+    named = registry.names()
+    if text in named or Path(text).exists() or registry.is_hub_id(text):
         return
     if "/" in text or text.endswith((".pth", ".safetensors")):
         raise CheckpointError(f"no model at {text}", hint="give an existing folder or file")
@@ -94,13 +87,13 @@ def model_type(name: str | os.PathLike[str]) -> str | None:
     Raises:
         CheckpointError: The folder holds no readable ``config.json``.
     """
-    folder = zoo.place(name)
+    folder = registry.place(name)
     return str(read_config(folder)["model_type"]) if folder.is_dir() else None
 
 
 def takes_prompts(name: str | os.PathLike[str]) -> bool:
     """Whether a model is asked about objects, as all are but WS-SAM's segmenter, which is known by its folder."""
-    return model_type(name) != WS_SAM
+    return model_type(name) != WsSamConfig.model_type
 
 
 def check_device(device: str | torch.device) -> torch.device:
@@ -118,54 +111,6 @@ def check_device(device: str | torch.device) -> torch.device:
     return place
 
 
-def _load(name: str) -> PromptableNetwork:
-    bundled = zoo.BUNDLED / name
-    if name in zoo.BUNDLED_MODELS:
-        if not (bundled / CONFIG).is_file():
-            raise CheckpointError(f"the bundled model '{name}' is missing", hint="reinstall vns-sam")
-        return _from_folder(bundled, name)
-    path = Path(name)
-    if path.is_dir():
-        return _from_folder(path, name)
-    if path.is_file():
-        return _from_file(path)
-    weights = HUB.get(name)
-    return _from_folder(zoo.download(name, weights), weights.repo if weights else name)
-
-
-def _from_folder(folder: Path, origin: str) -> PromptableNetwork:
-    """The model of a folder, which came from ``origin``: a path or a hub id."""
-    kind = read_config(folder)["model_type"]
-    if kind == "vns-sam":
-        from vns_sam.vns.model import VnsSamModel
-
-        return VnsSamModel.from_pretrained(folder)
-    if kind == "hq-sam":
-        return HqSamModel.from_pretrained(folder)
-    if kind == DIS_SAM:
-        return DisSamModel.from_pretrained(folder, _first_stage(folder))
-    if kind == WS_SAM:
-        return WsSamModel.from_pretrained(folder)
-    if kind == "sam_hq":
-        return published.load_hf(folder, origin)
-    if kind == "sam":
-        return zoo.load_sam(folder)
-    known = "'sam', 'vns-sam', 'hq-sam', 'dis-sam' or 'ws-sam'"
-    raise CheckpointError(f"{folder} holds a '{kind}' model, expected {known}")
-
-
-def _first_stage(folder: Path) -> PromptableNetwork:
-    """The model that a DIS-SAM's folder names as its first stage."""
-    base = DisSamConfig.from_dict(read_config(folder)).base
-    check_model_name(base)
-    first = _load(base)
-    if isinstance(first, DisSamModel):
-        raise CheckpointError(f"the first stage of {folder}, '{base}', is a DIS-SAM itself", hint="name what is below")
-    if isinstance(first, WsSamModel):
-        raise CheckpointError(f"the first stage of {folder}, '{base}', takes no prompt", hint="name a model that does")
-    return first
-
-
 def refine_with(first: PromptableNetwork, name: str | os.PathLike[str]) -> DisSamModel:
     """Puts a DIS-SAM's second stage after a model, on its device.
 
@@ -181,33 +126,20 @@ def refine_with(first: PromptableNetwork, name: str | os.PathLike[str]) -> DisSa
     check_model_name(name)
     if isinstance(first, DisSamModel):
         raise UsageError(f"'{first.name}' refines its masks itself", hint="name a model that does not")
-    if isinstance(first, WsSamModel):
+    if not first.takes_prompts:
         raise UsageError(f"'{first.name}' takes no prompt, and refining needs one", hint="leave --refine out")
-    if name in HUB:
+    if name in registry.PUBLISHED:
         raise UsageError(f"expected a DIS-SAM to refine with, '{name}' is none", hint="a folder or file of one")
-    path = zoo.place(name)
+    path = registry.place(name)
     if path.is_file():
         network = official.load_isnet(read_tensors(path), path, inflate=True)
         refiner = DisSamModel(DisSamConfig(first.name, path.stem), first, network)
     else:
-        folder = path if path.is_dir() else zoo.download(os.fspath(name))
+        folder = path if path.is_dir() else download(os.fspath(name))
         refiner = DisSamModel.from_pretrained(folder, first)
     return refiner.with_first(first).to(first.device).eval()
 
 
-def _from_file(path: Path) -> PromptableNetwork:
-    tensors = read_tensors(path)
-    if official.holds_isnet(tensors):
-        network = official.load_isnet(tensors, path, inflate=True)
-        return DisSamModel(DisSamConfig(official.FIRST_STAGE), _load(official.FIRST_STAGE), network)
-    return published.load_authors(tensors, path) if published.holds_hq(tensors) else build_meta(tensors, path)[0]
-
-
-def catalog() -> Iterator[zoo.CatalogRow]:
+def catalog() -> Iterator[registry.CatalogRow]:
     """All models that have a name, the bundled ones first."""
-    for name in zoo.BUNDLED_MODELS:
-        path = zoo.BUNDLED / name / WEIGHTS
-        if path.is_file() and name != zoo.BUNDLED_SAM:
-            yield zoo.CatalogRow(name, zoo.count_parameters(path), path.stat().st_size / 2**20, "bundled", True)
-    yield from zoo.catalog()
-    yield from zoo.hub_rows(published.HUB)
+    return registry.catalog()

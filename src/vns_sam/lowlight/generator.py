@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import nn
 
+from vns_sam.sam.model_config import Count, ModelConfig, Width
+
 
 @dataclass(frozen=True)
-class GeneratorConfig:
+class GeneratorConfig(ModelConfig):
     """What defines a generator's tensors.
 
     Attributes:
@@ -17,8 +20,11 @@ class GeneratorConfig:
         blocks: Residual blocks; 9 is what is published for pictures of 256 pixels and more.
     """
 
-    ngf: int = 64
-    blocks: int = 9
+    model_type: ClassVar[str] = "cyclegan-generator"
+    title: ClassVar[str] = "the generator"
+
+    ngf: Width = 64
+    blocks: Count = 9
 
 
 class ResnetBlock(nn.Module):

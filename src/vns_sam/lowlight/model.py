@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -11,9 +10,8 @@ import torch
 from vns_sam.errors import CheckpointError
 from vns_sam.lowlight.generator import GeneratorConfig, ResnetGenerator
 from vns_sam.sam.checkpoints import load_weights, read_checkpoint, write_checkpoint
-from vns_sam.sam.config import check_keys
+from vns_sam.sam.files import read_tensors
 
-MODEL_TYPE = "cyclegan-generator"
 _FIRST, _BLOCK = "model.1.weight", ".conv_block.1.weight"
 _WRAPPER = "module."
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
@@ -22,8 +20,7 @@ _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 def save_generator(generator: ResnetGenerator, folder: str | Path, *, dtype: torch.dtype = torch.float16) -> None:
     """Writes ``config.json`` and ``model.safetensors``; the tensors keep the authors' names."""
-    config = {"model_type": MODEL_TYPE, **asdict(generator.config)}
-    write_checkpoint(folder, config, generator.state_dict(), dtype)
+    write_checkpoint(folder, generator.config.to_dict(), generator.state_dict(), dtype)
 
 
 def load_generator(path: str | Path) -> ResnetGenerator:
@@ -38,12 +35,8 @@ def load_generator(path: str | Path) -> ResnetGenerator:
     """
     path = Path(path)
     if path.is_dir():
-        values, state = read_checkpoint(path, MODEL_TYPE)
-        given = {key: value for key, value in values.items() if key != "model_type"}
-        check_keys(GeneratorConfig, given, f"{path}/config.json")
-        return _build(GeneratorConfig(**given), state, path)
-    from vns_sam.sam.meta import read_tensors
-
+        config, state = read_checkpoint(path, GeneratorConfig)
+        return _build(config, state, path)
     state = published_state(read_tensors(path))
     return _build(_detect(state, path), state, path)
 

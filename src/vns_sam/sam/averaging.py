@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from vns_sam.errors import CheckpointError, UsageError
-from vns_sam.sam.checkpoints import read_checkpoint, read_config, write_checkpoint
-from vns_sam.sam.zoo import place
+from vns_sam.sam.checkpoints import read_config, read_state, write_checkpoint
+from vns_sam.sam.registry import place
 
 
 def average_checkpoints(
@@ -42,7 +42,9 @@ def average_checkpoints(
     config: dict[str, Any] = {}
     states: list[dict[str, torch.Tensor]] = []
     for folder in places:
-        config, state = read_checkpoint(folder, kind)
+        config, state = read_config(folder), read_state(folder)
+        if config["model_type"] != kind:
+            raise CheckpointError(f"{folder} holds a '{config['model_type']:.60}' model, expected '{kind}'")
         states.append(state)
         found, wanted = _shapes(state), _shapes(states[0])
         if odd := [key for key in {**wanted, **found} if found.get(key) != wanted.get(key)]:

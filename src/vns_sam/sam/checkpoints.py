@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -16,9 +15,12 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from vns_sam.errors import CheckpointError
+from vns_sam.images.bounded import read_bounded
 from vns_sam.images.write import atomic_path, write_text
+from vns_sam.sam.files import check_finite, judge_tensors
+from vns_sam.sam.model_config import ModelConfig
 
-logger = logging.getLogger(__name__)
+Config = TypeVar("Config", bound=ModelConfig)
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 
@@ -45,29 +47,45 @@ def load_weights(model: nn.Module, state: Mapping[str, torch.Tensor], origin: st
     """Puts ``state`` into ``model``, which may be on the meta device: its tensors are taken, not copied.
 
     Args:
-        model: Every tensor of it must be in ``state``.
-        state: By the model's own names; others are left over and reported.
+        model: Every tensor of it must be in ``state``, and no other: what is dropped could change the answers.
+        state: By the model's own names.
         origin: What an error calls the weights.
 
     Raises:
-        CheckpointError: A tensor is missing or has another shape.
+        CheckpointError: A tensor is missing or left over, has another shape or kind of numbers, or holds NaN.
     """
     expected = model.state_dict()
-    missing = tuple(key for key in expected if key not in state)
-    if missing:
+    report = match_keys(expected, state)
+    if report.missing:
         raise CheckpointError(
-            f"{origin} lacks {len(missing)} of {len(expected)} tensors, the first is '{missing[0]}'",
+            f"{origin} lacks {len(report.missing)} of {len(expected)} tensors, the first is '{report.missing[0]}'",
             hint="the file is truncated or of another model: download or convert it again",
+        )
+    if report.left_over:
+        raise CheckpointError(
+            f"{origin} holds {len(report.left_over)} tensors that this model has no place for, the first is "
+            f"'{report.left_over[0]}'",
+            hint="it is another model, or one with additions that would be lost",
         )
     for key, tensor in expected.items():
         if state[key].shape != tensor.shape:
             found, wanted = tuple(state[key].shape), tuple(tensor.shape)
             raise CheckpointError(f"{origin}: '{key}' must have shape {wanted}, found {found}")
+        if state[key].is_floating_point() != tensor.is_floating_point():
+            kinds = (str(value.dtype).removeprefix("torch.") for value in (tensor, state[key]))
+            raise CheckpointError("{}: '{}' must hold {}, found {}".format(origin, key, *kinds))
+    check_finite({key: state[key] for key in expected}, origin)
     model.load_state_dict({key: state[key] for key in expected}, assign=True)
-    report = KeyReport(tuple(expected), missing, tuple(key for key in state if key not in expected))
-    if report.left_over:
-        logger.warning("%s: %s, the first left over is '%s'", origin, report, report.left_over[0])
     return report
+
+
+def match_keys(expected: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tensor]) -> KeyReport:
+    """Compares the names of two sets of tensors."""
+    return KeyReport(
+        tuple(key for key in expected if key in state),
+        tuple(key for key in expected if key not in state),
+        tuple(key for key in state if key not in expected),
+    )
 
 
 def write_checkpoint(
@@ -76,6 +94,7 @@ def write_checkpoint(
     """Writes a model's folder, each file atomically; floating tensors are stored as ``dtype``.
 
     Raises:
+        CheckpointError: A tensor holds NaN, or a number too large for ``dtype``.
         DataError: The place cannot be written.
     """
     folder = Path(folder)
@@ -83,6 +102,7 @@ def write_checkpoint(
         key: (value.to(dtype) if value.is_floating_point() else value).detach().cpu().contiguous().clone()
         for key, value in state.items()
     }
+    check_finite(stored, folder)
     write_text(folder / CONFIG, json.dumps(config, indent=2) + "\n")
     with atomic_path(folder / WEIGHTS) as part:
         save_file(stored, part)
@@ -93,37 +113,56 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     """Reads ``config.json``.
 
     Raises:
-        CheckpointError: It is missing or no JSON object with a ``model_type``.
+        CheckpointError: It is missing, or no JSON object of ordinary size with a ``model_type``.
     """
     path = Path(folder) / CONFIG
+    if not path.exists():
+        raise CheckpointError(f"no {CONFIG} in {folder}", hint="give a folder written by save_pretrained")
     try:
-        values = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise CheckpointError(f"no {CONFIG} in {folder}", hint="give a folder written by save_pretrained") from None
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} is not readable JSON ({error})") from None
-    if not isinstance(values, dict) or "model_type" not in values:
+        values = json.loads(read_bounded(path))
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: no UTF-8, no JSON, too many digits
+        reason = "nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())
+        raise CheckpointError(f"{path} is not readable JSON ({reason})") from None
+    if not isinstance(values, dict) or not isinstance(values.get("model_type"), str):
         raise CheckpointError(f"{path} holds no 'model_type'", hint="give a folder written by save_pretrained")
     return values
 
 
-def read_checkpoint(folder: str | Path, model_type: str) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    """Reads a model's folder; floating tensors become float32.
+def read_state(folder: str | Path) -> dict[str, torch.Tensor]:
+    """Reads a folder's ``model.safetensors``; floating tensors become float32.
 
     Raises:
-        CheckpointError: A file is missing or damaged, or the folder holds another kind of model.
+        CheckpointError: It is missing, damaged or holds something else.
     """
-    values = read_config(folder)
-    if values["model_type"] != model_type:
-        raise CheckpointError(f"{folder} holds a '{values['model_type']}' model, expected '{model_type}'")
     path = Path(folder) / WEIGHTS
+    if not path.exists():
+        raise CheckpointError(f"no {WEIGHTS} in {folder}", hint="copy or download the whole folder")
     try:
         state = load_file(path)
-    except FileNotFoundError:
-        raise CheckpointError(f"no {WEIGHTS} in {folder}") from None
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"{path} is damaged ({error})", hint="download or copy it again") from None
-    return values, {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
+    judge_tensors(state, path, path.stat().st_size)
+    return {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
+
+
+def read_checkpoint(folder: str | Path, kind: type[Config]) -> tuple[Config, dict[str, torch.Tensor]]:
+    """Reads a model's folder.
+
+    Args:
+        folder: The folder.
+        kind: The class of its configuration.
+
+    Returns:
+        The configuration, and the tensors, floating ones as float32.
+
+    Raises:
+        CheckpointError: A file is missing or damaged, a field of the configuration is wrong, or the folder holds
+            another kind of model.
+    """
+    values = read_config(folder)
+    if values["model_type"] != kind.model_type:
+        raise CheckpointError(f"{folder} holds a '{values['model_type']:.60}' model, expected '{kind.model_type}'")
+    return kind.from_dict(values, Path(folder) / CONFIG), read_state(folder)
 
 
 def model_digest(model: object) -> str:

@@ -13,6 +13,7 @@ from vns_sam.sam.encoders.adapter import EncoderAdapter
 from vns_sam.sam.mask_decoder import SamMaskDecoder
 from vns_sam.sam.model import SamModel
 from vns_sam.sam.promptable import PromptableNetwork
+from vns_sam.sam.registry import portable
 
 
 class AroundSamDecoder(nn.Module):
@@ -39,7 +40,6 @@ class FrozenSamNetwork(PromptableNetwork):
     """A network on a SAM that it takes over and freezes.
 
     Attributes:
-        kind: The ``model_type`` in its folders.
         config_class, decoder_class: What it is made of; a configuration names the SAM as ``base``.
         config: Its configuration.
         sam: The SAM.
@@ -47,7 +47,6 @@ class FrozenSamNetwork(PromptableNetwork):
         adapter: What is trained of the encoder, or None.
     """
 
-    kind: ClassVar[str]
     config_class: ClassVar[Any]
     decoder_class: ClassVar[Any]
     config: Any
@@ -91,7 +90,8 @@ class FrozenSamNetwork(PromptableNetwork):
     def save_pretrained(self, folder: str | Path, *, dtype: torch.dtype = torch.float32) -> None:
         """Writes ``config.json`` and ``model.safetensors`` with what is trained; SAM is named, not copied."""
         state = {key.removeprefix("decoder."): value for key, value in self.trainable_state_dict().items()}
-        write_checkpoint(folder, self.config.to_dict(), state, dtype)
+        config = self.config.to_dict()
+        write_checkpoint(folder, {**config, "base": portable(config["base"])}, state, dtype)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, sam: SamModel | None = None) -> Self:
@@ -104,12 +104,11 @@ class FrozenSamNetwork(PromptableNetwork):
         Raises:
             CheckpointError: The folder is missing, damaged or made for another SAM, or that SAM is not at hand.
         """
-        values, state = read_checkpoint(folder, cls.kind)
-        config = cls.config_class.from_dict(values)
+        config, state = read_checkpoint(folder, cls.config_class)
         if sam is None:
             from vns_sam.sam.zoo import load_sam
 
-            sam = load_sam(config.base)
+            sam = load_sam(config.base, beside=folder)
         return cls.assemble(sam, config, state, folder)
 
     @classmethod

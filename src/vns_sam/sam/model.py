@@ -79,8 +79,7 @@ class SamModel(PromptableNetwork):
         Raises:
             CheckpointError: The folder or its files are missing, damaged or of another architecture.
         """
-        values, state = read_checkpoint(folder, "sam")
-        config = SamConfig.from_dict(values)
+        config, state = read_checkpoint(folder, SamConfig)
         # The meta device saves a ViT's random initialisation but costs a second of imports: not for a small model.
         with nullcontext() if config.backbone == "tiny" else torch.device("meta"):
             model = cls(config)
@@ -93,14 +92,11 @@ def _build_encoder(config: SamConfig) -> nn.Module:
         return TinyEncoder(config.mask_decoder.hidden_size)
     from vns_sam.sam.encoders.vit import VitEncoder
 
-    return VitEncoder(config)
+    return VitEncoder(config.backbone, config.image_size, config.mask_decoder.hidden_size)
 
 
 def build_adapter(config: SamConfig) -> EncoderAdapter:
     """A fresh adapter for the encoder of a SAM."""
     if config.backbone == "tiny":
         return TinyAdapter(tuple(channels for _, _, _, channels, _ in STAGES))
-    from vns_sam.sam.encoders.vit import ARCHITECTURES
-
-    architecture = ARCHITECTURES[config.backbone]
-    return VitAdapter(architecture.hidden_size, architecture.num_hidden_layers)
+    return VitAdapter(config.backbone.hidden_size, config.backbone.num_hidden_layers)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from vns_sam.errors import UsageError
-from vns_sam.vns.switches import nearest
+from vns_sam.sam.model_config import nearest
 
 Table = Literal["VI", "VII", "VIII", "IX", "X"]
 

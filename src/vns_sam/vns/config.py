@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal, Self
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from vns_sam.errors import CheckpointError, UsageError
-from vns_sam.sam.config import MaskDecoderConfig, SamConfig, check_keys
+from vns_sam.sam.config import VITS, LevelChannels, MaskDecoderConfig, SamConfig
+from vns_sam.sam.model_config import Between, ModelConfig, nearest
 from vns_sam.vns.ablations import ablation_switches
-from vns_sam.vns.switches import SWITCHES, Switches, Variant, change_switches, nearest
-
-MODEL_TYPE = "vns-sam"
-LevelChannels = tuple[int, int, int, int]
+from vns_sam.vns.switches import SWITCHES, Switches, Variant, change_switches
 
 
 @dataclass(frozen=True)
-class VnsSamConfig:
+class VnsSamConfig(ModelConfig):
     """A frozen SAM with VNS-SAM's modules.
 
     Attributes:
@@ -36,15 +35,18 @@ class VnsSamConfig:
         mask_decoder: SAM's decoder.
     """
 
+    model_type: ClassVar[str] = "vns-sam"
+    title: ClassVar[str] = "VNS-SAM"
+
     base: str
     name: str = "vns-sam"
     variant: Variant = "official"
     switches: Switches | None = None
     level_channels: LevelChannels = (1024, 1024, 1024, 1024)
-    inner_channels: int = 96
-    head_channels: int = 256
+    inner_channels: Annotated[int, Between(4, 8192, 4)] = 96
+    head_channels: Annotated[int, Between(1, 8192)] = 256
     sum_with_sam: bool = False
-    mask_threshold: float = 0.0
+    mask_threshold: Annotated[float, Between(-100, 100)] = 0.0
     adapter: bool = False
     mask_prompt: Literal["logits", "grey"] | None = None
     mask_decoder: MaskDecoderConfig = field(default_factory=MaskDecoderConfig)
@@ -62,17 +64,23 @@ class VnsSamConfig:
         Raises:
             UsageError: A field, an ablation, a switch or its value does not exist; the nearest one is named.
         """
-        known = [entry.name for entry in fields(cls)]
-        for name in changes:
-            if name not in known:
-                raise UsageError(f"VNS-SAM's configuration has no field '{name}'", hint=nearest(name, known))
         given = {"base": sam.name, "name": f"vns-{sam.name}", "level_channels": sam.level_channels, **changes}
-        variant, switches = _variant(given.get("variant", "official")), given.get("switches")
+        switches = given.get("switches")
         if isinstance(switches, Switches) and ablation is not None:
             raise UsageError("give an ablation or whole switches, not both", hint="switches may be a mapping")
-        if not isinstance(switches, Switches) and (ablation is not None or switches is not None):
-            given["switches"] = change_switches(variant, {**ablation_switches(ablation or "full"), **(switches or {})})
-        return cls(**{"mask_decoder": sam.mask_decoder, **given})
+        if ablation is not None:
+            given["switches"] = {**ablation_switches(ablation), **(switches or {})}
+        return cls.make(**{"mask_decoder": sam.mask_decoder, **given})
+
+    @classmethod
+    def prepare(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """``switches`` as a mapping may give those alone that differ from the variant's preset."""
+        variant, switches = _variant(values.get("variant", "official")), values.get("switches")
+        if switches is None or isinstance(switches, Switches):
+            return values
+        if not isinstance(switches, Mapping):
+            raise UsageError(f"switches must be a mapping of switches, found {switches!r:.60}")
+        return {**values, "switches": change_switches(variant, switches)}
 
     @property
     def method(self) -> Switches:
@@ -84,35 +92,6 @@ class VnsSamConfig:
         """Channels of a map that a mask is read from: those of SAM's upscaled image."""
         return self.mask_decoder.hidden_size // 8
 
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready form with its ``model_type``."""
-        return {"model_type": MODEL_TYPE, **asdict(self)}
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Reads :meth:`to_dict`'s form; ``switches`` that are not given are those of the variant.
-
-        Raises:
-            CheckpointError: A key is unknown or missing, or a variant or a switch's value does not exist.
-        """
-        given = {key: value for key, value in values.items() if key != "model_type"}
-        check_keys(cls, given, "config.json")
-        try:
-            variant = _variant(given.get("variant", "official"))
-            if given.get("switches") is not None:
-                given["switches"] = change_switches(variant, given["switches"])
-        except UsageError as error:
-            raise CheckpointError(f"config.json: {error.message}", hint=error.hint) from None
-        if "mask_decoder" in given:
-            check_keys(MaskDecoderConfig, given["mask_decoder"], "'mask_decoder' of config.json")
-            given["mask_decoder"] = MaskDecoderConfig(**given["mask_decoder"])
-        if "level_channels" in given:
-            given["level_channels"] = tuple(given["level_channels"])
-        try:
-            return cls(**given)
-        except TypeError as error:
-            raise CheckpointError(f"config.json is incomplete: {error}") from None
-
 
 def _variant(name: str) -> Variant:
     for variant in SWITCHES:
@@ -121,7 +100,7 @@ def _variant(name: str) -> Variant:
     raise UsageError(f"variant must be 'official' or 'paper', found '{name}'", hint=nearest(str(name), [*SWITCHES]))
 
 
-VIT_CHANNELS = {"vit_b": 768, "vit_l": 1024, "vit_h": 1280}
+VIT_CHANNELS = {name: vit.hidden_size for name, vit in VITS.items()}
 """Width of SAM's encoders, which their four exported maps share."""
 
 

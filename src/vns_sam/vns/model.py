@@ -10,7 +10,7 @@ import torch
 from vns_sam.sam.frozen import FrozenSamNetwork
 from vns_sam.sam.model import SamModel, build_adapter
 from vns_sam.types import DecoderOutput, ImageFeatures, PromptBatch
-from vns_sam.vns.config import MODEL_TYPE, VnsSamConfig, check_backbone
+from vns_sam.vns.config import VnsSamConfig, check_backbone
 from vns_sam.vns.decoder import VnsDecoderOutput, VnsMaskDecoder
 
 CHUNK_BYTES = 2**30
@@ -32,7 +32,6 @@ class VnsSamModel(FrozenSamNetwork):
         CheckpointError: The decoder was made for another backbone.
     """
 
-    kind = MODEL_TYPE
     config_class = VnsSamConfig
     decoder_class = VnsMaskDecoder
     config: VnsSamConfig

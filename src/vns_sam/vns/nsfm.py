@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from vns_sam.errors import DataError
+from vns_sam.sam.config import LevelChannels
 from vns_sam.sam.mask_decoder import LayerNorm2d
-from vns_sam.vns.config import LevelChannels
 from vns_sam.vns.switches import Wavelets
 
 

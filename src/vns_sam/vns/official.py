@@ -6,6 +6,7 @@ GPUs), and SAM's whole file with the decoder's tensors added under ``mask_decode
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +15,17 @@ import torch
 
 from vns_sam.errors import CheckpointError
 from vns_sam.sam.checkpoints import KeyReport, write_checkpoint
-from vns_sam.sam.keys import decoder_key_to_hf, decoder_key_to_meta
+from vns_sam.sam.files import check_finite
+from vns_sam.sam.keys import decoder_key_to_hf, decoder_key_to_meta, meta_key_to_own
+from vns_sam.sam.meta import build_meta
+from vns_sam.sam.model import SamModel
+from vns_sam.sam.registry import Layout, is_at_hand, portable
+from vns_sam.sam.zoo import load_sam
 from vns_sam.vns.config import VIT_CHANNELS, VnsSamConfig, backbone_of, check_backbone
 from vns_sam.vns.decoder import VnsMaskDecoder
+from vns_sam.vns.model import VnsSamModel
+
+logger = logging.getLogger(__name__)
 
 _NECK, _HEAD = "neck.aggregator.", "neck.decouple_head."
 _BLOCK = (
@@ -105,13 +114,31 @@ def match_decoder(state_dict: Mapping[str, torch.Tensor], origin: str | Path) ->
     return decoder.eval(), report
 
 
+def load_model(state_dict: Mapping[str, torch.Tensor], path: Path) -> VnsSamModel:
+    """The VNS-SAM of a file: on the SAM that is merged into it, else on the published one of its width.
+
+    Raises:
+        CheckpointError: Tensors are missing or left over, or belong to another SAM; or that SAM is not at hand.
+    """
+    decoder, _ = _match_whole(state_dict, path)
+    config = decoder.config
+    merged = {key: value for key, value in state_dict.items() if not key.startswith(_MERGED)}
+    if any(map(_is_sam, merged)):
+        sam, _ = build_meta(merged | _frozen(state_dict), path)
+        config = replace(config, base=str(path))
+    else:
+        sam = load_sam(config.base)
+        _check_frozen(state_dict, sam, path)
+    return VnsSamModel.assemble(sam, config, decoder.trainable_state_dict(), path)
+
+
 def convert_decoder(
     state_dict: Mapping[str, torch.Tensor], origin: str | Path, out: str | Path, base: str | None = None
 ) -> KeyReport:
     """Writes an authors' decoder as a folder that ``load_model`` reads.
 
     Args:
-        state_dict: As :func:`load_decoder` takes it; SAM's frozen part is not needed.
+        state_dict: As :func:`load_decoder` takes it; SAM's frozen part is not needed, but compared where it is there.
         origin: What an error calls it.
         out: Folder to write; it holds VNS-SAM's own tensors and names the SAM they belong to.
         base: That SAM: "vit_b", "vit_l" or "vit_h", or a folder or file with its weights; found out by default.
@@ -125,12 +152,14 @@ def convert_decoder(
     decoder, report = match_decoder(state_dict, origin)
     trained = decoder.trainable_state_dict()
     _require([key_to_official(key) for key, value in trained.items() if value.is_meta], origin)
+    check_finite(trained, origin)
     config = decoder.config
     if base in VIT_CHANNELS:
         width = VIT_CHANNELS[base]
         check_backbone(config.level_channels, (width, width, width, width), str(origin))
     if base is not None:
-        config = replace(config, base=base)
+        config = replace(config, base=portable(base))
+    _compare_with_base(state_dict, config, origin)
     write_checkpoint(out, config.to_dict(), trained, torch.float32)
     return report
 
@@ -138,6 +167,57 @@ def convert_decoder(
 def holds_decoder(state_dict: Mapping[str, torch.Tensor]) -> bool:
     """Whether a state dict is VNS-SAM's, alone or merged into a SAM file."""
     return "fusion_layer.0.weight" in _decoder_names(state_dict)
+
+
+def _match_whole(state_dict: Mapping[str, torch.Tensor], origin: str | Path) -> tuple[VnsMaskDecoder, KeyReport]:
+    """:func:`match_decoder` for a file that is to answer as it stands: nothing is missing or left over."""
+    decoder, report = match_decoder(state_dict, origin)
+    _require([key_to_official(key) for key, value in decoder.trainable_state_dict().items() if value.is_meta], origin)
+    if report.left_over:
+        raise CheckpointError(
+            f"{origin} holds {len(report.left_over)} tensors that VNS-SAM's decoder has no place for, the first is "
+            f"'{report.left_over[0]}'"
+        )
+    return decoder, report
+
+
+def _compare_with_base(state_dict: Mapping[str, torch.Tensor], config: VnsSamConfig, origin: str | Path) -> None:
+    """Compares the frozen part of a file with the SAM that a converted folder will name, where that is at hand."""
+    if not _frozen(state_dict):
+        return
+    if not is_at_hand(config.base):
+        logger.warning("%s: its frozen part was not compared with %s, which is not here", origin, config.base)
+        return
+    sam = load_sam(config.base)
+    check_backbone(config.level_channels, sam.config.level_channels, str(origin))
+    _check_frozen(state_dict, sam, origin)
+
+
+def _frozen(state_dict: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """SAM's own tensors of a decoder file, by the names of Meta's whole file."""
+    names = _decoder_names(state_dict)
+    return {_MERGED + name: state_dict[key] for name, key in names.items() if key_to_own(name).startswith("sam.")}
+
+
+def _is_sam(key: str) -> bool:
+    return key.startswith(("image_encoder.", "prompt_encoder."))
+
+
+def _check_frozen(state_dict: Mapping[str, torch.Tensor], sam: SamModel, origin: str | Path) -> None:
+    """Refuses a file whose frozen part is not that of the SAM below: its answers would be others.
+
+    Raises:
+        CheckpointError: A tensor differs; encoders are compared where the file holds them.
+    """
+    found = _frozen(state_dict) | {key: value for key, value in state_dict.items() if _is_sam(key)}
+    below = sam.state_dict()
+    for key, value in found.items():
+        own = below.get(meta_key_to_own(key))
+        if own is None or own.shape != value.shape or not torch.equal(own.to(value.dtype), value):
+            raise CheckpointError(
+                f"{origin}: its frozen part differs from the SAM '{sam.name}' below it, first in '{key}'",
+                hint="name the SAM that it was trained on with --base, or use the file itself, if it holds one",
+            )
 
 
 def _require(missing: Sequence[str], origin: str | Path) -> None:
@@ -173,3 +253,6 @@ def _detect_config(state: Mapping[str, torch.Tensor], origin: str | Path) -> Vns
         head_channels=fusion.shape[0],
         mask_prompt="grey",
     )
+
+
+LAYOUT = Layout("VNS-SAM's epoch_*.pth", holds_decoder, load_model)

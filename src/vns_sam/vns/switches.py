@@ -4,20 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from difflib import get_close_matches
 from typing import Any, Literal, get_args, get_type_hints
 
 from vns_sam.errors import UsageError
+from vns_sam.sam.model_config import nearest
 
 Variant = Literal["official", "paper"]
 Layer = Literal["mpl", "epl"]
 Wavelets = Literal["both", "high", "low", "none"]
-
-
-def nearest(found: str, known: list[str]) -> str:
-    """A hint that names the known word nearest to the one found, or all of them."""
-    near = get_close_matches(found, known, 1)
-    return f"did you mean '{near[0]}'?" if near else f"one of {', '.join(known)}"
 
 
 def _check_value(name: str, found: object, allowed: tuple[object, ...]) -> None:

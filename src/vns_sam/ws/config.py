@@ -3,34 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
-from difflib import get_close_matches
-from typing import Any, Literal, Self, get_args
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Literal
 
-from vns_sam.errors import CheckpointError, UsageError
-from vns_sam.sam.config import check_keys
+from vns_sam.errors import UsageError
+from vns_sam.sam.config import LevelChannels as LevelChannels
+from vns_sam.sam.model_config import Between, Checked, Count, ModelConfig, Width, fit, nearest
 from vns_sam.ws.grouping import Reconstruct
 from vns_sam.ws.layers import REDUCTION
 
-MODEL_TYPE = "ws-sam"
 Kind = Literal["efficientnet-lite0", "resnet", "pvt_v2", "swin"]
-LevelChannels = tuple[int, int, int, int]
+Rate = Annotated[float, Between(0.01, 64)]
+Share = Annotated[float, Between(0, 1)]
 
 LEVELS = 4
 STRIDE = 32
 """Of the deepest level."""
 
-SETTINGS: dict[Kind, tuple[str, ...]] = {
-    "efficientnet-lite0": (),
-    "resnet": ("embedding_size", "hidden_sizes", "depths", "layer_type", "downsample_in_bottleneck"),
-    "pvt_v2": ("hidden_sizes", "depths", "num_attention_heads", "mlp_ratios", "sr_ratios", "drop_path_rate"),
-    "swin": ("embed_dim", "depths", "num_heads", "window_size", "mlp_ratio", "drop_path_rate"),
+_FourWidths, _Four = tuple[Width, Width, Width, Width], tuple[Count, Count, Count, Count]
+_Rates = tuple[Rate, Rate, Rate, Rate]
+SETTINGS: dict[Kind, dict[str, Any]] = {
+    "efficientnet-lite0": {},
+    "resnet": {
+        "embedding_size": Width,
+        "hidden_sizes": _FourWidths,
+        "depths": _Four,
+        "layer_type": Literal["basic", "bottleneck"],
+        "downsample_in_bottleneck": bool,
+    },
+    "pvt_v2": {
+        "hidden_sizes": _FourWidths,
+        "depths": _Four,
+        "num_attention_heads": _Four,
+        "mlp_ratios": _Rates,
+        "sr_ratios": _Four,
+        "drop_path_rate": Share,
+    },
+    "swin": {
+        "embed_dim": Width,
+        "depths": _Four,
+        "num_heads": _Four,
+        "window_size": Count,
+        "mlp_ratio": Rate,
+        "drop_path_rate": Share,
+    },
 }
 """What may be set of each kind of backbone, by the names of transformers; the strides are always 4, 8, 16 and 32."""
 
 
 @dataclass(frozen=True)
-class BackboneConfig:
+class BackboneConfig(Checked):
     """A backbone.
 
     Attributes:
@@ -45,12 +67,12 @@ class BackboneConfig:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.kind not in SETTINGS:
-            raise UsageError(f"backbone kind must be one of {', '.join(SETTINGS)}, found '{self.kind}'")
-        for name in self.settings:
+        super().__post_init__()
+        for name, value in self.settings.items():
             if name not in SETTINGS[self.kind]:
                 known = ", ".join(SETTINGS[self.kind]) or "nothing"
                 raise UsageError(f"a {self.kind} backbone has no setting '{name}'", hint=f"it can set {known}")
+            fit(value, SETTINGS[self.kind][name], f"settings.{name}")
 
 
 BACKBONES: dict[str, BackboneConfig] = {
@@ -65,7 +87,7 @@ BACKBONES: dict[str, BackboneConfig] = {
 
 
 @dataclass(frozen=True)
-class WsSamConfig:
+class WsSamConfig(ModelConfig):
     """A backbone and WS-SAM's segmenter. The defaults are those of the release, but for ``reconstruct``.
 
     Attributes:
@@ -82,78 +104,29 @@ class WsSamConfig:
         UsageError: A value is not allowed.
     """
 
+    model_type: ClassVar[str] = "ws-sam"
+    title: ClassVar[str] = "WS-SAM"
+
     name: str = "ws-sam"
     backbone: BackboneConfig = BACKBONES["resnet50"]
-    channels: int = 128
-    image_size: int = 384
+    channels: Annotated[int, Between(REDUCTION, 8192, REDUCTION)] = 128
+    image_size: Annotated[int, Between(STRIDE, 16384)] = 384
     reconstruct: Reconstruct = "assign"
-    prototypes: tuple[int, int] = (4, 2)
-    iterations: int = 3
-    grouping_levels: tuple[int, ...] = (LEVELS,)
+    prototypes: tuple[Count, Count] = (4, 2)
+    iterations: Count = 3
+    grouping_levels: tuple[Annotated[int, Between(1, LEVELS)], ...] = (LEVELS,)
 
     def __post_init__(self) -> None:
-        if self.reconstruct not in get_args(Reconstruct):
-            allowed = " or ".join(f"'{name}'" for name in get_args(Reconstruct))
-            raise UsageError(f"reconstruct must be {allowed}, found '{self.reconstruct}'")
-        if self.channels <= 0 or self.channels % REDUCTION:
-            raise UsageError(f"channels must be a multiple of {REDUCTION}, found {self.channels}")
-        if self.image_size < STRIDE:
-            raise UsageError(f"image_size must be at least {STRIDE}, found {self.image_size}")
-        if len(self.prototypes) != 2 or min(*self.prototypes, self.iterations) < 1:
-            raise UsageError(
-                "prototypes must be two numbers and iterations one, all at least 1, found "
-                f"{self.prototypes} and {self.iterations}"
-            )
-        levels = set(self.grouping_levels)
-        if not levels <= set(range(1, LEVELS + 1)) or len(levels) < len(self.grouping_levels):
-            raise UsageError(f"grouping_levels must be different levels of 1 to {LEVELS}, found {self.grouping_levels}")
+        super().__post_init__()
+        if len(set(self.grouping_levels)) < len(self.grouping_levels):
+            raise UsageError(f"grouping_levels must be different levels, found {list(self.grouping_levels)}")
 
     @classmethod
-    def make(cls, **values: Any) -> Self:
-        """A configuration from fields that a user names; ``backbone`` may be a name in :data:`BACKBONES`.
-
-        Raises:
-            UsageError: A field or a backbone does not exist, the nearest one is named; or a value is not allowed.
-        """
-        known = [entry.name for entry in fields(cls)]
-        for name in values:
-            if name not in known:
-                raise UsageError(f"WS-SAM's configuration has no field '{name}'", hint=_nearest(name, known))
+    def prepare(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """``backbone`` may be a name in :data:`BACKBONES`."""
         backbone = values.get("backbone")
-        if isinstance(backbone, str):
-            if backbone not in BACKBONES:
-                raise UsageError(f"no backbone '{backbone}'", hint=_nearest(backbone, [*BACKBONES]))
-            values["backbone"] = BACKBONES[backbone]
-        for name in ("prototypes", "grouping_levels"):
-            if name in values:
-                values[name] = tuple(values[name])
-        return cls(**values)
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready form with its ``model_type``."""
-        return {"model_type": MODEL_TYPE, **asdict(self)}
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Reads :meth:`to_dict`'s form.
-
-        Raises:
-            CheckpointError: A key is unknown, or a value is not allowed.
-        """
-        given = {key: value for key, value in values.items() if key != "model_type"}
-        check_keys(cls, given, "config.json")
-        backbone = given.get("backbone")
-        try:
-            if isinstance(backbone, dict):
-                check_keys(BackboneConfig, backbone, "'backbone' of config.json")
-                given["backbone"] = BackboneConfig(**backbone)
-            return cls.make(**given)
-        except UsageError as error:
-            raise CheckpointError(f"config.json: {error.message}", hint=error.hint) from None
-        except TypeError as error:
-            raise CheckpointError(f"config.json is incomplete: {error}") from None
-
-
-def _nearest(name: str, known: list[str]) -> str:
-    near = get_close_matches(name, known, 1)
-    return f"did you mean '{near[0]}'?" if near else f"there are {', '.join(known)}"
+        if not isinstance(backbone, str):
+            return values
+        if backbone not in BACKBONES:
+            raise UsageError(f"no backbone '{backbone:.60}'", hint=nearest(backbone, [*BACKBONES]))
+        return {**values, "backbone": BACKBONES[backbone]}

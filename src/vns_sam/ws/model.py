@@ -17,7 +17,7 @@ from vns_sam.sam.checkpoints import load_weights, read_checkpoint, write_checkpo
 from vns_sam.sam.promptable import Preprocessing, PromptableNetwork
 from vns_sam.types import DecoderOutput, Geometry, ImageFeatures, PromptBatch, Prompts
 from vns_sam.ws.backbones import Backbone, build_backbone, load_backbone
-from vns_sam.ws.config import MODEL_TYPE, STRIDE, WsSamConfig
+from vns_sam.ws.config import STRIDE, WsSamConfig
 from vns_sam.ws.head import SegmentationHead, WsSamOutput
 
 
@@ -32,6 +32,8 @@ class WsSamModel(PromptableNetwork):
         name: What users call the model.
         preprocessing: Side of the square input and how pixels are normalised.
     """
+
+    takes_prompts = False
 
     def __init__(self, config: WsSamConfig, backbone: Backbone | None = None) -> None:
         super().__init__()
@@ -145,8 +147,8 @@ class WsSamModel(PromptableNetwork):
         Raises:
             CheckpointError: The folder is missing, damaged or holds another kind of model.
         """
-        values, state = read_checkpoint(folder, MODEL_TYPE)
-        model = cls(WsSamConfig.from_dict(values))
+        config, state = read_checkpoint(folder, WsSamConfig)
+        model = cls(config)
         load_weights(model, state, folder)
         return model.eval()
 

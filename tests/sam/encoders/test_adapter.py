@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from toy import toy_sam
 from workshop import NARROW
 
 from vns_sam.sam.config import SamConfig
 from vns_sam.sam.encoders.adapter import VitAdapter, high_frequencies
-from vns_sam.sam.encoders.vit import vit_config
 from vns_sam.sam.model import SamModel, build_adapter
 
-SMALL = {"tiny": NARROW, "vit_test": vit_config("vit_test", image_size=64)}
+SMALL = {"tiny": NARROW, "vit": toy_sam(64)}
 
 
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (32, 96)])

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from vns_sam.data.synthesis.thin import write_thin_set
-from vns_sam.dis.config import DisSamConfig
+from vns_sam.dis.config import DisSamConfig, GtEncoderConfig
 from vns_sam.dis.isnet import GtEncoder, IsNet
 from vns_sam.dis.losses import dis_loss, ortho_loss
 from vns_sam.dis.model import DisSamModel
@@ -16,7 +16,7 @@ from vns_sam.dis.official import load_isnet
 from vns_sam.errors import UsageError
 from vns_sam.inference.load import load_model
 from vns_sam.sam.checkpoints import load_weights, read_checkpoint, write_checkpoint
-from vns_sam.sam.meta import read_tensors
+from vns_sam.sam.files import read_tensors
 from vns_sam.sam.promptable import PromptableNetwork
 from vns_sam.training.recipe import Dis, Recipe
 from vns_sam.training.samples.coarse import CoarseCache, fingerprint
@@ -24,8 +24,6 @@ from vns_sam.training.samples.prompted import split_pairs
 from vns_sam.training.samples.refinement import THIN, RefinementSet, RefinementValidator, all_pairs, held_out
 from vns_sam.training.tasks.base import Task, Validate
 
-GT_ENCODER = "gt-encoder"
-"""Model type of a saved ground-truth encoder."""
 BASE = "sam-tiny"
 
 
@@ -78,8 +76,8 @@ class GtEncoderTask(RefinementTask):
 
     def export(self, folder: Path) -> None:
         """Writes a folder for :func:`load_gt_encoder`."""
-        config = {"model_type": GT_ENCODER, "width": self.config.width}
-        write_checkpoint(folder, config, self.model.state_dict(), torch.float32)
+        config = GtEncoderConfig(self.config.width)
+        write_checkpoint(folder, config.to_dict(), self.model.state_dict(), torch.float32)
 
 
 class DisTask(RefinementTask):
@@ -169,7 +167,7 @@ def load_gt_encoder(folder: Path, width: float) -> GtEncoder:
     Raises:
         CheckpointError: It is missing, damaged or of another width.
     """
-    state = read_checkpoint(folder, GT_ENCODER)[1] if folder.is_dir() else read_tensors(folder)
+    state = read_checkpoint(folder, GtEncoderConfig)[1] if folder.is_dir() else read_tensors(folder)
     encoder = GtEncoder(width)
     load_weights(encoder, state, folder)
     return encoder.requires_grad_(False).eval()

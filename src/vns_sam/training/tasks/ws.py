@@ -18,7 +18,7 @@ from vns_sam.training.tasks.base import Task, Validate
 from vns_sam.training.tasks.scratch import imagenet_weights
 from vns_sam.training.validation import Validator
 from vns_sam.ws.backbones import LiteBackbone
-from vns_sam.ws.config import MODEL_TYPE, SETTINGS, WsSamConfig
+from vns_sam.ws.config import SETTINGS, WsSamConfig
 from vns_sam.ws.losses import PRESETS, ws_loss
 from vns_sam.ws.model import WsSamModel
 
@@ -101,7 +101,7 @@ def begin(init: str | None, fields: dict[str, Any]) -> WsSamModel:
     if init == LITE:
         return _on_lite(init, fields)
     kind = model_type(init)
-    given = load_model(init) if kind == MODEL_TYPE else None
+    given = load_model(init) if kind == WsSamConfig.model_type else None
     if isinstance(given, WsSamModel):
         model = WsSamModel(WsSamConfig.make(**{**vars(given.config), **fields}))
         load_weights(model, given.state_dict(), init)

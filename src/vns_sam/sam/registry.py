@@ -1,0 +1,221 @@
+"""Every kind of model, every known layout of a file and every published weight: one line each.
+
+A new model is a folder with its modules and a line in :data:`MODELS`; a new layout of somebody's checkpoints a line in
+:data:`LAYOUTS`; weights with a name of their own a line in :data:`PUBLISHED`. Modules are named, not imported: what is
+not used costs nothing, and the foundation does not know what stands on it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vns_sam.errors import CheckpointError
+from vns_sam.sam.checkpoints import CONFIG, WEIGHTS, read_config
+from vns_sam.sam.files import read_tensors
+from vns_sam.sam.hub import HubWeights, count_parameters, download, is_cached
+
+if TYPE_CHECKING:
+    import torch
+
+    from vns_sam.sam.promptable import PromptableNetwork
+
+MODELS = {
+    "sam": "vns_sam.sam.zoo:load_folder",
+    "sam_hq": "vns_sam.hq.published:load_hf",
+    "vns-sam": "vns_sam.vns.model:VnsSamModel",
+    "hq-sam": "vns_sam.hq.model:HqSamModel",
+    "dis-sam": "vns_sam.dis.model:DisSamModel",
+    "ws-sam": "vns_sam.ws.model:WsSamModel",
+}
+"""The ``model_type`` of a ``config.json`` to what loads its folder: a class with ``from_pretrained(folder)``, or a
+function of the folder and of what names it, a path or a hub id."""
+
+LAYOUTS = (
+    "vns_sam.vns.official:LAYOUT",
+    "vns_sam.dis.official:LAYOUT",
+    "vns_sam.hq.published:LAYOUT",
+    "vns_sam.sam.meta:LAYOUT",
+    "vns_sam.sam.zoo:LAYOUT",
+)
+"""Checkpoints that are one file, each a :class:`Layout`; the first that recognises a file loads it."""
+
+PUBLISHED = {
+    "vit_b": HubWeights("facebook/sam-vit-base", 93_735_728, "sam_vit_b_*.pth"),
+    "vit_l": HubWeights("facebook/sam-vit-large", 312_343_088, "sam_vit_l_*.pth"),
+    "vit_h": HubWeights("facebook/sam-vit-huge", 641_090_864, "sam_vit_h_*.pth"),
+    "hq_vit_b": HubWeights("syscv-community/sam-hq-vit-base", 94_806_832, "sam_hq_vit_b.pth"),
+    "hq_vit_l": HubWeights("syscv-community/sam-hq-vit-large", 313_676_336, "sam_hq_vit_l.pth"),
+    "hq_vit_h": HubWeights("syscv-community/sam-hq-vit-huge", 642_686_256, "sam_hq_vit_h.pth"),
+}
+"""Weights on the Hugging Face hub that have a name here."""
+
+BUNDLED = Path(__file__).parents[1] / "weights"
+"""Folder of the models that ship with the package, one folder each."""
+DEFAULT = "vns-sam-tiny"
+"""The one that is used where none is named."""
+
+_HUB_ID = re.compile(r"\w[\w.-]*/[\w.-]+")
+_MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One way in which somebody stores a model in a single file.
+
+    Attributes:
+        what: What it is, as a message calls it.
+        holds: Whether these tensors are such a file's, by their names.
+        load: The model of these tensors; the path is what an error, and a model saved again, calls the file.
+    """
+
+    what: str
+    holds: Callable[[Mapping[str, torch.Tensor]], bool]
+    load: Callable[[Mapping[str, torch.Tensor], Path], PromptableNetwork]
+
+
+@dataclass(frozen=True)
+class CatalogRow:
+    """One model that can be loaded by name.
+
+    Attributes:
+        name: What ``load_model`` takes.
+        parameters: Number of parameters.
+        mib: Size of the weights file in MiB.
+        source: Where the weights come from.
+        bundled: Whether they ship with the package.
+    """
+
+    name: str
+    parameters: int
+    mib: float
+    source: str
+    bundled: bool
+
+
+def bundled() -> tuple[str, ...]:
+    """The models inside the package, the default first; they need no network."""
+    found = sorted(path.parent.name for path in BUNDLED.glob(f"*/{CONFIG}"))
+    return tuple(sorted(found, key=lambda name: name != DEFAULT))
+
+
+def names() -> tuple[str, ...]:
+    """Every model that has a name, the bundled ones first."""
+    return (*bundled(), *PUBLISHED)
+
+
+def is_hub_id(name: str) -> bool:
+    """Whether a name has the form of a hub id, ``owner/model``."""
+    return _HUB_ID.fullmatch(name) is not None
+
+
+def is_at_hand(name: str) -> bool:
+    """Whether a model is on this machine, so that loading it fetches nothing."""
+    if name in PUBLISHED:
+        return is_cached(PUBLISHED[name].repo)
+    return place(name).exists() or (is_hub_id(name) and is_cached(name))
+
+
+def place(name: str | os.PathLike[str]) -> Path:
+    """The folder of a bundled model by its name, else the path itself."""
+    return BUNDLED / name if os.fspath(name) in bundled() else Path(name).expanduser()
+
+
+def catalog() -> Iterator[CatalogRow]:
+    """All models that have a name, the bundled ones first."""
+    for name in bundled():
+        path = BUNDLED / name / WEIGHTS
+        if path.is_file():
+            yield CatalogRow(name, count_parameters(path), path.stat().st_size / _MIB, "bundled", True)
+    for name, weights in PUBLISHED.items():
+        yield CatalogRow(name, weights.parameters, weights.parameters * 4 / _MIB, weights.repo, False)
+
+
+def load(name: str | os.PathLike[str], *, beside: str | Path | None = None) -> PromptableNetwork:
+    """Loads a model, on the CPU.
+
+    Args:
+        name: Of :func:`names`, a folder, a file or a hub id.
+        beside: A folder whose ``config.json`` gives the name: a relative path is looked for from there first.
+
+    Raises:
+        CheckpointError: It is none of these, or the weights are missing, damaged or of another architecture.
+    """
+    text = os.fspath(name)
+    if text in PUBLISHED:
+        return load_folder(download(text, PUBLISHED[text]), PUBLISHED[text].repo)
+    path = place(text)
+    if beside is not None and text not in bundled() and (Path(beside) / path).exists():
+        path = Path(beside) / path
+    if path.is_dir():
+        return load_folder(path, text)
+    if path.exists() or path.suffix in (".pth", ".pt", ".safetensors"):
+        return load_file(path)
+    if is_hub_id(text):
+        return load_folder(download(text), text)
+    raise CheckpointError(
+        f"no model '{text}': it is no known name, folder, file or hub id",
+        hint=f"one of {', '.join(names())}, a folder with {CONFIG}, or a file of weights",
+    )
+
+
+def load_folder(folder: Path, origin: str) -> PromptableNetwork:
+    """The model of a folder, which came from ``origin``: a name, a path or a hub id.
+
+    Raises:
+        CheckpointError: The folder holds no model of a known kind, or it cannot be read.
+    """
+    kind = read_config(folder)["model_type"]
+    if kind not in MODELS:
+        known = ", ".join(f"'{name}'" for name in MODELS)
+        raise CheckpointError(f"{folder} holds a '{kind:.60}' model, expected one of {known}")
+    loader = resolve(MODELS[kind])
+    is_class = isinstance(loader, type)
+    model: PromptableNetwork = loader.from_pretrained(folder) if is_class else loader(folder, origin)
+    return model
+
+
+def load_file(path: Path) -> PromptableNetwork:
+    """The model of a single file, whose layout is seen from the names of its tensors.
+
+    Raises:
+        CheckpointError: It is missing or damaged, or of no known layout.
+    """
+    if path.name == WEIGHTS and (path.parent / CONFIG).is_file():
+        return load_folder(path.parent, os.fspath(path.parent))
+    state = read_tensors(path)
+    return recognise(state, path).load(state, path)
+
+
+def recognise(state: Mapping[str, torch.Tensor], path: Path) -> Layout:
+    """What a file is.
+
+    Raises:
+        CheckpointError: None of :data:`LAYOUTS`.
+    """
+    layouts: list[Layout] = [resolve(entry) for entry in LAYOUTS]
+    found = next((layout for layout in layouts if layout.holds(state)), None)
+    if found is None:
+        raise CheckpointError(
+            f"{path} holds no model that is known (its first tensor is '{next(iter(state))}')",
+            hint=f"expected {', '.join(layout.what for layout in layouts)}",
+        )
+    return found
+
+
+def resolve(entry: str) -> Any:
+    """What a line of a table names, ``module:attribute``."""
+    module, _, attribute = entry.partition(":")
+    return getattr(import_module(module), attribute)
+
+
+def portable(name: str) -> str:
+    """What a saved model calls the one that it stands on: a path is made absolute, so that it holds everywhere."""
+    if name in names() or not Path(name).expanduser().exists():
+        return name
+    return str(Path(name).expanduser().resolve())

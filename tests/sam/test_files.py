@@ -60,10 +60,10 @@ def test_a_payload_is_said_to_be_one_and_does_not_run(tmp_path: Path, monkeypatc
 
 def test_a_file_that_unpacks_to_more_than_it_holds_is_refused(tmp_path: Path) -> None:
     torch.save({"a": torch.zeros(8_000_000)}, tmp_path / "plain.pth")
-    with zipfile.ZipFile(tmp_path / "plain.pth") as plain:
-        with zipfile.ZipFile(tmp_path / "bomb.pth", "w", zipfile.ZIP_DEFLATED) as bomb:
-            for entry in plain.namelist():
-                bomb.writestr(entry, plain.read(entry))
+    plain, bomb = zipfile.ZipFile(tmp_path / "plain.pth"), zipfile.ZipFile(tmp_path / "bomb.pth", "w", 8)
+    with plain, bomb:
+        for entry in plain.namelist():
+            bomb.writestr(entry, plain.read(entry))
     with pytest.raises(CheckpointError, match="would unpack to"):
         read_tensors(tmp_path / "bomb.pth")
     torch.save({"a": torch.zeros(1).expand(8_000_000)}, tmp_path / "view.pth")

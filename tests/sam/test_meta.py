@@ -60,9 +60,7 @@ def test_output_is_that_of_transformers(given, loaded, hf_sam):
 def test_what_was_added_to_sam_is_not_dropped(added, tmp_path, meta_state):
     path = tmp_path / "more.pth"
     torch.save(meta_state | {added: torch.zeros(2, 256)}, path)
-    with pytest.raises(
-        CheckpointError, match=r"1 tensors that this model has no place for, the first is '.*(?i:adapter|hf_token|more)"
-    ):
+    with pytest.raises(CheckpointError, match="1 tensors that this model has no place for, the first is"):
         load_meta(path)
 
 
@@ -107,7 +105,7 @@ def with_other_shape(state):
         (lambda state: saved({"conv1.weight": torch.zeros(1)}), "its first tensor is 'conv1.weight'"),
         (
             lambda state: saved(without_last_block(state)),
-            "width 32 with 7 blocks, of which 3 attend over the whole grid; expected 4",
+            "7 blocks, of which 3 attend over the whole grid; expected 4",
         ),
         (lambda state: saved(without_decoder(state)), "lacks 120 of"),
         (lambda state: saved(with_other_shape(state)), r"must have shape \(4, 256\), found \(5, 256\)"),

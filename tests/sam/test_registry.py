@@ -69,9 +69,8 @@ def test_a_sam_of_any_numbers_is_known_by_its_tensors(vit: VitConfig, tmp_path: 
     model = SamModel(vit_config(vit, image_size=64)).eval()
     save_file(model.state_dict(), tmp_path / "w.safetensors")
     state = {meta(key): value for key, value in model.state_dict().items()}
-    torch.save(
-        {"model": {f"module.{key}": value.half() for key, value in state.items()}, "epoch": 3}, tmp_path / "w.pth"
-    )
+    wrapped = {f"module.{key}": value.half() for key, value in state.items()}
+    torch.save({"model": wrapped, "epoch": 3}, tmp_path / "w.pth")
     again = registry.load(tmp_path / "w.pth")
     expected = vit if vit.window_size < 4 else replace(vit, window_size=4)  # no block has windows
     assert again.config == vit_config(expected, image_size=64)  # type: ignore[union-attr]
@@ -103,7 +102,7 @@ def vns(tmp_path: Path) -> VnsSamModel:
     torch.manual_seed(0)
     sam = SamModel(toy_sam())
     sam.save_pretrained(tmp_path / "sam")
-    config = VnsSamConfig.for_sam(sam.config, inner_channels=8, head_channels=8, mask_prompt="grey")
+    config = VnsSamConfig.for_sam(sam.config, head_channels=8, mask_prompt="grey")
     return VnsSamModel.from_sam(sam, config).eval()
 
 

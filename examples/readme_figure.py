@@ -11,7 +11,7 @@ from vns_sam.images.write import write_image
 from vns_sam.prompts.validate import make_prompts
 
 image = read_image(Path(vns_sam.__file__).parent / "assets" / "demo.jpg")
-predictor = vns_sam.Predictor(vns_sam.load_model("vns-sam-tiny"), second_look=True)  # as vns-sam segment does
+predictor = vns_sam.Predictor("vns-sam-tiny")
 predictor.set_image(image)
 
 panels = [image]

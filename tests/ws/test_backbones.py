@@ -103,7 +103,7 @@ def test_a_backbone_of_another_kind(tmp_path: Path) -> None:
 
 
 def test_refused_descriptions() -> None:
-    with pytest.raises(UsageError, match="kind must be one of"):
+    with pytest.raises(UsageError, match="kind must be 'efficientnet-lite0' or"):
         BackboneConfig("vgg")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="no setting 'widths'"):
         BackboneConfig("resnet", {"widths": [1]})

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from vns_sam.data.sparse import BACKGROUND, OBJECT, SparseLabel
+from vns_sam.data.sparse import SparseLabel
 from vns_sam.labelling.points import prompts_from
 from vns_sam.labelling.student import add_points
+from vns_sam.prompts.codes import BACKGROUND, OBJECT
 from vns_sam.types import Prompts
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from small import small_model
 
-from vns_sam.data.sparse import BACKGROUND, OBJECT
+from vns_sam.prompts.codes import BACKGROUND, OBJECT
 from vns_sam.ws.losses import ws_loss
 
 SIDE = 64

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from vns_sam.data.sparse import BACKGROUND, OBJECT
+from vns_sam.prompts.codes import BACKGROUND, OBJECT
 from vns_sam.ws.losses import (
     PRESETS,
     WsLossConfig,

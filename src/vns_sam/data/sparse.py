@@ -19,11 +19,9 @@ from PIL import Image
 
 from vns_sam.errors import DataError
 from vns_sam.images.read import file_digest
+from vns_sam.prompts.codes import BACKGROUND, OBJECT, UNLABELLED
 from vns_sam.prompts.files import PromptTable, read_prompt_file
 from vns_sam.prompts.validate import make_prompts
-
-UNLABELLED, OBJECT, BACKGROUND = 0, 1, 2
-"""Codes of a label map."""
 
 TABLES = ("points.csv", "points.json", "boxes.csv", "boxes.json")
 """Names under which a folder of labels may hold a table."""

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from vns_sam.data.sparse import BACKGROUND, OBJECT, SparseLabel, inside_boxes
+from vns_sam.data.sparse import SparseLabel, inside_boxes
 from vns_sam.errors import UsageError
+from vns_sam.prompts.codes import BACKGROUND, OBJECT
 
 
 @dataclass(frozen=True)

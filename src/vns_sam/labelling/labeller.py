@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from vns_sam.data.sparse import BACKGROUND, BOX_ROOM, OBJECT, SparseLabel, inside_boxes
+from vns_sam.data.sparse import BOX_ROOM, SparseLabel, inside_boxes
 from vns_sam.errors import UsageError
 from vns_sam.inference.answers import Asker, full_size
 from vns_sam.inference.second_look import wants_second_look
@@ -17,6 +17,7 @@ from vns_sam.labelling.gates import Agreement, Gates, agreement, marked_parts
 from vns_sam.labelling.points import Sampler, prompts_from
 from vns_sam.labelling.student import add_points, probability
 from vns_sam.labelling.views import Preset, View, usable, views
+from vns_sam.prompts.codes import BACKGROUND, OBJECT
 from vns_sam.types import SECOND_LOOK, Answers, PromptableModel, Prompts, SecondLook, Size
 
 

@@ -8,9 +8,10 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from vns_sam.data.sparse import BACKGROUND, OBJECT, SparseLabel
+from vns_sam.data.sparse import SparseLabel
 from vns_sam.errors import DataError
 from vns_sam.metrics.thinning import skeleton
+from vns_sam.prompts.codes import BACKGROUND, OBJECT
 from vns_sam.types import Prompts
 
 Sampler = Literal["fps", "grid", "random"]

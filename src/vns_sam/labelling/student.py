@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from vns_sam.data.sparse import BACKGROUND, OBJECT, SparseLabel
+from vns_sam.data.sparse import SparseLabel
 from vns_sam.labelling.gates import marked_parts
 from vns_sam.labelling.points import Sampler, spread_points
+from vns_sam.prompts.codes import BACKGROUND, OBJECT
 from vns_sam.types import PromptableModel, Prompts
 
 SURE = 0.9

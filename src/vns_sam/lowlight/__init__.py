@@ -1,1 +1,1 @@
-"""CycleGAN (Zhu et al. 2017) as it makes daylight pictures dark: networks, losses, and translation of any size."""
+"""Everything that makes pictures dark: a camera at night, a quick sketch of it for training, and CycleGAN."""

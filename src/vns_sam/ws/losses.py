@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 
-from vns_sam.data.sparse import BACKGROUND, OBJECT
+from vns_sam.prompts.codes import BACKGROUND, OBJECT
 from vns_sam.sam.losses import Bce, bce_iou_loss, boundary_weight
 
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from vns_sam.data.synthesis.scenes import MEAN_COLOUR, Scene, camouflage, darken, paste, recolour, view
+from vns_sam.data.synthesis.scenes import MEAN_COLOUR, Scene, camouflage, paste, recolour, view
 
 SEEDS = range(12)
 GREEN, RED = (60, 120, 60), (200, 40, 40)
@@ -72,9 +72,8 @@ def test_beyond_the_picture_a_view_has_the_mean_colour() -> None:
         lambda scene, rng: paste(scene, scene, 0, rng).image,
         lambda scene, rng: camouflage(scene, 0, rng).image,
         lambda scene, rng: recolour(scene.image, rng),
-        lambda scene, rng: darken(scene.image, rng),
     ],
-    ids=["view", "paste", "camouflage", "recolour", "darken"],
+    ids=["view", "paste", "camouflage", "recolour"],
 )
 def test_the_generator_decides_alone_and_the_input_stays(
     change: Callable[[Scene, np.random.Generator], np.ndarray],
@@ -132,25 +131,6 @@ def test_camouflage_takes_the_colours_of_the_background(seed: int) -> None:
 
     assert contrast(hidden.image) < 0.5 * contrast(scene.image)
     assert hidden.image[core].std(axis=0).min() > 4  # texture, not a flat fill
-
-
-@pytest.mark.parametrize(("value", "low", "high"), [(255, 25, 125), (128, 10, 65), (0, 0, 15)])
-def test_darkened_pictures_are_as_dark_as_their_exposure(value: int, low: float, high: float) -> None:
-    image = np.full((40, 60, 3), value, np.uint8)
-    for seed in SEEDS:
-        dark = darken(image, np.random.default_rng(seed))
-        assert dark.dtype == np.uint8
-        assert dark.shape == image.shape
-        assert low <= dark.mean() <= high
-
-
-def test_darkness_keeps_the_order_of_brightness_and_adds_noise() -> None:
-    image = np.repeat(np.array([60, 140, 220], np.uint8), 40)[None, :, None] * np.ones((40, 1, 3), np.uint8)
-    for seed in SEEDS:
-        bands = darken(image, np.random.default_rng(seed)).reshape(40, 3, 40, 3).astype(float)
-        means = bands.mean(axis=(0, 2, 3))
-        assert means[0] < means[1] < means[2]
-        assert bands.std(axis=(0, 2)).min() > 0
 
 
 def test_recolouring_stays_near_the_picture() -> None:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from vns_sam.data.sparse import BACKGROUND, OBJECT
+from vns_sam.prompts.codes import BACKGROUND, OBJECT
 from vns_sam.training.samples.views import WeakPicture, draw_view, move_codes
 
 MIRROR = np.array([[-1.0, 0, 63], [0, 1, 0]])

@@ -120,16 +120,6 @@ def camouflage(scene: Scene, target: int, rng: np.random.Generator) -> Scene:
     return Scene(np.clip(mixed, 0, 255).astype(np.uint8), scene.masks)
 
 
-def darken(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A low-light rendering: linear light, an exposure of 1.5 to 12 %, shot and read noise, back to 8 bit sRGB."""
-    linear = (image.astype(np.float32) / 255) ** 2.2
-    exposed = linear * np.float32(np.exp(rng.uniform(np.log(0.015), np.log(0.12))))
-    exposed *= rng.uniform(0.8, 1.25, 3).astype(np.float32)
-    variance = np.float32(rng.uniform(1e-4, 6e-4)) * exposed + np.float32(rng.uniform(2e-4, 2e-3)) ** 2
-    noisy = exposed + rng.standard_normal(exposed.shape, dtype=np.float32) * np.sqrt(variance)
-    return (np.clip(noisy, 0, 1) ** (1 / 2.2) * 255 + 0.5).astype(np.uint8)
-
-
 def _lay_over(scene: Scene, object_image: np.ndarray, alpha: np.ndarray) -> Scene:
     soft = cv2.GaussianBlur(alpha, (0, 0), 0.7)[..., None]
     image = scene.image * (1 - soft) + object_image * soft

@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from vns_sam.data.sparse import BACKGROUND, OBJECT
 from vns_sam.errors import DataError
 from vns_sam.metrics.thinning import skeleton
+from vns_sam.prompts.codes import BACKGROUND, OBJECT
 
 _MOST_OBJECTS = 4
 _SMALL = 0.08

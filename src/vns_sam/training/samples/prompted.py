@@ -15,9 +15,10 @@ from torch.utils.data import Dataset
 
 from vns_sam.data.pairs import Pair, check_same_size, find_pairs, read_instances, read_mask
 from vns_sam.data.synthesis.defects import crack, scar
-from vns_sam.data.synthesis.scenes import Scene, camouflage, darken, paste, recolour, view
+from vns_sam.data.synthesis.scenes import Scene, camouflage, paste, recolour, view
 from vns_sam.errors import DataError
 from vns_sam.images.read import read_image
+from vns_sam.lowlight.sketch import sketch_night
 from vns_sam.prompts.slots import PROMPT_SLOTS, draw_prompt, plan_slots
 from vns_sam.training.samples.edges import edge_target
 from vns_sam.training.samples.memory import Memory
@@ -162,7 +163,7 @@ class TrainingSet(Dataset[dict[str, np.ndarray]]):
                 elif rng.random() < self.data.mix.camouflage:
                     scene = camouflage(scene, 0, rng)
                 if rng.random() < self.data.mix.dark:
-                    return Scene(darken(scene.image, rng), scene.masks)
+                    return Scene(sketch_night(scene.image, rng), scene.masks)
             return Scene(recolour(scene.image, rng), scene.masks)
         raise DataError(
             f"found no object to train on in {ATTEMPTS} views of {', '.join(self.names)}",

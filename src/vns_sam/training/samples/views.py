@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from vns_sam.data.sparse import BACKGROUND, OBJECT, UNLABELLED
 from vns_sam.data.synthesis.scenes import MEAN_COLOUR
+from vns_sam.prompts.codes import BACKGROUND, OBJECT, UNLABELLED
 
 ZOOM = (0.8, 1.8)
 """Side of the picture in a view relative to the view's."""

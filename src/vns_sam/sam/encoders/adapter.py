@@ -7,6 +7,9 @@ Both start as exact no-ops. Shapes: I images, g x g' grid, r the adapter's width
 
 from __future__ import annotations
 
+from functools import lru_cache
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -16,7 +19,10 @@ RATE = 0.25
 
 
 def high_frequencies(pixels: torch.Tensor, rate: float = RATE) -> torch.Tensor:
-    """Magnitude of a picture without its low frequencies; half precision is widened for the transform.
+    """Magnitude of a picture without its low frequencies; half precision is widened.
+
+    The square of low frequencies is that of the rows' times that of the columns', so the picture is multiplied with one
+    fixed matrix from each side: the same numbers as by two Fourier transforms, in a fraction of their time.
 
     Args:
         pixels: (I, 3, S, S') normalised.
@@ -25,12 +31,36 @@ def high_frequencies(pixels: torch.Tensor, rate: float = RATE) -> torch.Tensor:
     Returns:
         (I, 3, S, S'), not negative.
     """
+    wide = pixels if pixels.dtype == torch.float64 else pixels.float()
     height, width = pixels.shape[-2:]
     half = int((height * width * rate) ** 0.5 / 2)
-    y, x = (torch.fft.fftfreq(side, 1 / side, device=pixels.device) for side in (height, width))
-    low = ((-half <= y) & (y < half))[:, None] & ((-half <= x) & (x < half))[None, :]
-    spectrum = torch.fft.fft2(pixels if pixels.dtype == torch.float64 else pixels.float())
-    return torch.fft.ifft2(spectrum.masked_fill(low, 0)).real.abs().to(pixels.dtype)
+    rows, columns = (_low_pass(side, half, wide.device, wide.dtype) for side in (height, width))
+    low = rows.real @ wide @ columns.real.mT - rows.left @ (rows.right.mT @ wide @ columns.right) @ columns.left.mT
+    return (wide - low).abs_().to(pixels.dtype)
+
+
+class _LowPass(NamedTuple):
+    """The matrix that keeps the frequencies -half to half - 1 of a side. The lowest has no partner, so it is complex:
+    ``real`` (S, S) and, of rank two, ``left @ right.mT``.
+    """
+
+    real: torch.Tensor
+    left: torch.Tensor
+    right: torch.Tensor
+
+
+@lru_cache(maxsize=8)
+@torch.inference_mode(False)
+def _low_pass(side: int, half: int, device: torch.device, dtype: torch.dtype) -> _LowPass:
+    frequencies = torch.fft.fftfreq(side, 1 / side, dtype=torch.float64)
+    kernel = torch.fft.ifft(((-half <= frequencies) & (frequencies < half)).double()).real
+    places = torch.arange(side)
+    phase = 2 * torch.pi * half / side * places.double()
+    left, right = (torch.stack(pair, dim=1) for pair in ((phase.sin(), phase.cos()), (phase.cos(), -phase.sin())))
+    if half > side // 2:
+        left = torch.zeros_like(left)
+    real = kernel[(places[:, None] - places) % side]
+    return _LowPass(*(part.to(device, dtype) for part in (real, left / side, right)))
 
 
 class VitAdapter(nn.Module):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -134,3 +135,39 @@ def test_a_decompression_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
 def test_bad_values_are_refused(value: object, says: str) -> None:
     with pytest.raises(DataError, match=says):
         read_image(value)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "1", "P", "LA", "RGBA", "CMYK", "PA"])
+def test_strips_do_not_show(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(0).integers(0, 256, (13, 7, 4), dtype=np.uint8)
+    source = Image.fromarray(values).convert("RGB" if mode in ("CMYK", "P", "PA") else mode)
+    source = source.convert(mode)
+    whole = read_image(source)
+    monkeypatch.setattr("vns_sam.images.read.PIXELS_AT_ONCE", 20)
+    np.testing.assert_array_equal(read_image(source), whole)
+
+
+def test_a_large_picture_is_held_twice_at_most(tmp_path: Path) -> None:
+    """As Pillow decodes it, which is not counted here, and as the result."""
+    path = save(tmp_path / "large.png", Image.new("L", (4000, 3000), 7))
+    tracemalloc.start()
+    pixels = read_image(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert pixels.nbytes <= peak < 1.5 * pixels.nbytes
+
+
+def test_postscript_is_refused_whatever_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.init()
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *_, **__: pytest.fail("Ghostscript was started"))
+    path = tmp_path / "picture.png"
+    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n")
+    with pytest.raises(DataError, match="not a picture in a format that can be read"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "BMP", "GIF", "PPM", "WEBP", "TIFF", "JPEG2000", "TGA"])
+def test_formats_of_cameras_and_tools_are_read(tmp_path: Path, format: str) -> None:
+    path = tmp_path / "picture.dat"
+    Image.new("RGB", (16, 16), (255, 0, 0)).save(path, format)
+    assert np.abs(read_image(path)[0, 0].astype(int) - [255, 0, 0]).max() < 8

@@ -21,6 +21,12 @@ from vns_sam.errors import PromptError
 from vns_sam.images.geometry import boxes_to_model, fit, masks_to_model, points_to_model, resize_image
 from vns_sam.types import PADDING_LABEL, DecoderOutput, Geometry, ImageFeatures, PromptBatch, Prompts
 
+CELLS_AT_ONCE = 2**13
+"""Grid cells of the prompts that a CPU decodes at once: their maps of 256 channels, 8 MiB, stay in its caches."""
+
+CELLS_AT_ONCE_ELSEWHERE = 2**17
+"""The same for other devices, which want larger products."""
+
 
 @dataclass(frozen=True)
 class Preprocessing:
@@ -56,13 +62,13 @@ class PromptableNetwork(nn.Module, ABC):
         name: What a user calls the model.
         takes_prompts: Whether it is asked about objects; WS-SAM's segmenter is not.
         preprocessing: How pictures enter.
-        chunk: Prompts decoded at once; eight of them stay in the caches of a CPU.
+        chunk: Prompts decoded at once, None for as many as suit the device.
     """
 
     name: str
     takes_prompts: bool = True
     preprocessing: Preprocessing
-    chunk: int = 8
+    chunk: int | None = None
 
     @abstractmethod
     def encode_pixels(self, pixels: torch.Tensor) -> ImageFeatures:
@@ -108,8 +114,8 @@ class PromptableNetwork(nn.Module, ABC):
         """
         parts: list[DecoderOutput] = []
         order: list[int] = []
-        for rows, batch in self._chunks(features, prompts, image_index):
-            parts.append(self.decode_batch(features, batch))
+        for rows, asked, batch in self._chunks(features, prompts, image_index):
+            parts.append(self.decode_batch(asked, batch))
             order.extend(rows)
         back = torch.from_numpy(np.argsort(order)).to(self.device)
         edges = [part.edge_logits for part in parts if part.edge_logits is not None]
@@ -130,20 +136,48 @@ class PromptableNetwork(nn.Module, ABC):
         """
         parts: list[tuple[torch.Tensor, torch.Tensor]] = []
         order: list[int] = []
-        for rows, batch in self._chunks(features, prompts, image_index):
-            parts.append(self.decode_all(features, batch))
+        for rows, asked, batch in self._chunks(features, prompts, image_index):
+            parts.append(self.decode_all(asked, batch))
             order.extend(rows)
         back = torch.from_numpy(np.argsort(order)).to(self.device)
         return torch.cat([masks for masks, _ in parts])[back], torch.cat([scores for _, scores in parts])[back]
 
+    @property
+    def at_once(self) -> int:
+        """Prompts decoded at once."""
+        cells = CELLS_AT_ONCE if self.device.type == "cpu" else CELLS_AT_ONCE_ELSEWHERE
+        return self.chunk or max(1, cells // self.grid**2)
+
     def _chunks(
         self, features: ImageFeatures, prompts: Sequence[Prompts], image_index: Sequence[int]
-    ) -> Iterator[tuple[list[int], PromptBatch]]:
-        """Row numbers and prompts of one kind, at most ``chunk`` of them, on the model's device."""
+    ) -> Iterator[tuple[list[int], ImageFeatures, PromptBatch]]:
+        """Row numbers, features, and prompts of one kind about them: at most :attr:`at_once`, on the model's device. On
+        a CPU they are about one picture and share what is its alone.
+        """
         for rows, batch in batch_prompts(prompts, image_index, features.geometry, 4 * self.grid):
-            for start in range(0, len(rows), self.chunk):
-                part = slice(start, start + self.chunk)
-                yield rows[part], _take(batch, part).to(self.device)
+            apart = self.device.type == "cpu"
+            for members, asked, part in _by_image(rows, features, batch) if apart else [(rows, features, batch)]:
+                for start in range(0, len(members), self.at_once):
+                    at = slice(start, start + self.at_once)
+                    yield members[at], asked, _take(part, at).to(self.device)
+
+
+def _by_image(
+    rows: list[int], features: ImageFeatures, batch: PromptBatch
+) -> Iterator[tuple[list[int], ImageFeatures, PromptBatch]]:
+    """Each picture that prompts are about: their row numbers, its features as a batch of one, and the prompts."""
+    for image in batch.image_index.unique().tolist():
+        at = (batch.image_index == image).nonzero()[:, 0]
+        one = slice(image, image + 1)
+        alone = replace(
+            features,
+            embedding=features.embedding[one],
+            levels=tuple(level[one] for level in features.levels),
+            geometry=features.geometry[one],
+            mined=tuple(mined[one] for mined in features.mined),
+            pictures=features.pictures[one],
+        )
+        yield [rows[i] for i in at.tolist()], alone, replace(_take(batch, at), image_index=torch.zeros_like(at))
 
 
 def batch_prompts(
@@ -211,5 +245,5 @@ def _stack(singles: Sequence[PromptBatch]) -> PromptBatch:
     return PromptBatch(index, cat("boxes"), cat("points"), cat("labels"), cat("masks"))
 
 
-def _take(batch: PromptBatch, part: slice) -> PromptBatch:
+def _take(batch: PromptBatch, part: slice | torch.Tensor) -> PromptBatch:
     return replace(batch, **{k: v[part] for k, v in vars(batch).items() if v is not None})

@@ -116,5 +116,6 @@ def supplement(
 
 
 def dot(vector: torch.Tensor, feature: torch.Tensor) -> torch.Tensor:
-    """Reads a map: dot products of vectors (P, m) with features (P, m, h, w), (P, 1, h, w)."""
-    return torch.einsum("pc,pchw->phw", vector, feature)[:, None]
+    """Reads a map: dot products of vectors (P, m) with features (P, m, h, w), or (1, m, h, w) for all: (P, 1, h, w)."""
+    rows = vector[:, None] if feature.shape[0] == vector.shape[0] else vector[None]
+    return (rows @ feature.flatten(2)).view(-1, 1, *feature.shape[2:])

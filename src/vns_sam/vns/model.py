@@ -45,7 +45,6 @@ class VnsSamModel(FrozenSamNetwork):
         self.take_over(sam, decoder, self.config.mask_prompt)
         self.decoder = decoder
         self.adapter = build_adapter(sam.config) if self.config.adapter else None
-        self.chunk = max(1, min(self.chunk, CHUNK_BYTES // self._bytes_of_one_prompt()))
 
     def encode_pixels(self, pixels: torch.Tensor) -> ImageFeatures:
         """Encodes normalised pixels (I, 3, S, S) and mines the levels; no gradient reaches SAM's weights."""
@@ -61,6 +60,11 @@ class VnsSamModel(FrozenSamNetwork):
         """The final mask, the edge, and SAM's predicted IoU."""
         sparse, dense, pe = self._embed(features, batch)
         return self.decoder.decode_final(features.embedding, pe, sparse, dense, batch.image_index, features.mined)
+
+    @property
+    def at_once(self) -> int:
+        """Prompts decoded at once, fewer where the fusion is wide."""
+        return max(1, min(super().at_once, CHUNK_BYTES // self._bytes_of_one_prompt()))
 
     def _bytes_of_one_prompt(self) -> int:
         """Four activations of the fusion, the widest maps of the decoder, in float32."""

@@ -192,7 +192,7 @@ class PromptMixer(nn.Module):
         self.blocks = nn.Sequential(*(MixBlock(hidden_size) for _ in range(blocks)))
 
     def forward(self, embeddings: torch.Tensor, batch: PromptBatch) -> torch.Tensor:
-        """Dense prompt (P, C, g, g') for image embeddings (P, C, g, g')."""
+        """Dense prompt (P, C, g, g') for image embeddings (P, C, g, g'), or (1, C, g, g') for all."""
         drawn = embeddings + self.embed(self.draw(batch, embeddings.shape[-2] * 4, embeddings.shape[-1] * 4))
         return self.blocks(drawn) - embeddings
 
@@ -201,7 +201,7 @@ class PromptMixer(nn.Module):
         device = batch.image_index.device
         y = (torch.arange(height, device=device) * 4.0 + 1.5)[:, None]
         x = (torch.arange(width, device=device) * 4.0 + 1.5)[None, :]
-        canvas = torch.zeros(len(batch), 7, height, width, device=device)
+        canvas = torch.zeros(batch.image_index.shape[0], 7, height, width, device=device)
         if batch.boxes is not None:
             x0, y0, x1, y1 = (c[:, None, None] for c in batch.boxes.float().unbind(1))
             inside = torch.minimum(torch.minimum(x - x0, x1 - x), torch.minimum(y - y0, y1 - y))

@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
+from vns_sam.sam.recording import being_recorded
+
 SCORES_AT_ONCE = 2**19
 """Scores that a CPU has in hand at once: 2 MiB in float32, near the size of its second cache."""
 
@@ -40,7 +42,7 @@ def piecewise(x: torch.Tensor) -> bool:
     """Whether work on a tensor is done in pieces that stay in caches: on a CPU, unless the graph of the work is being
     recorded, which wants few large operators.
     """
-    return x.device.type == "cpu" and not torch.compiler.is_compiling() and not torch.jit.is_tracing()
+    return x.device.type == "cpu" and not being_recorded()
 
 
 def distances(table: torch.Tensor, first: int, count: int) -> torch.Tensor:

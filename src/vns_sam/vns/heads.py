@@ -11,6 +11,7 @@ from torch import nn
 
 from vns_sam.sam.config import MaskDecoderConfig
 from vns_sam.sam.mask_decoder import Attention, LayerNorm2d
+from vns_sam.sam.pointwise import ThinConv
 from vns_sam.vns.switches import Switches
 
 
@@ -44,9 +45,9 @@ def supplementary_head(hidden: int, width: int) -> nn.Sequential:
 def fusion_head(width: int, convs: int) -> nn.Sequential:
     """Fuses a prediction and its supplementary map, (P, 2, 4g, 4g'), into one of (P, 1, 4g, 4g')."""
     if convs == 2:
-        return nn.Sequential(nn.Conv2d(2, width, 3, padding=1), nn.GELU(), nn.Conv2d(width, 1, 1))
+        return nn.Sequential(ThinConv(2, width), nn.GELU(), nn.Conv2d(width, 1, 1))
     return nn.Sequential(
-        nn.Conv2d(2, width, 3, padding=1),
+        ThinConv(2, width),
         nn.GELU(),
         nn.Conv2d(width, width, 3, padding=1),
         nn.GELU(),

@@ -13,8 +13,8 @@ from vns_sam.types import DecoderOutput, ImageFeatures, PromptBatch
 from vns_sam.vns.config import VnsSamConfig, check_backbone
 from vns_sam.vns.decoder import VnsDecoderOutput, VnsMaskDecoder
 
-CHUNK_BYTES = 2**30
-"""Memory for the prompts that are decoded at once."""
+CHUNK_BYTES = {"cpu": 2**25}
+"""Memory for the prompts that are decoded at once, what a CPU's caches do not wholly lose, and 1 GiB elsewhere."""
 
 
 class VnsSamModel(FrozenSamNetwork):
@@ -64,7 +64,8 @@ class VnsSamModel(FrozenSamNetwork):
     @property
     def at_once(self) -> int:
         """Prompts decoded at once, fewer where the fusion is wide."""
-        return max(1, min(super().at_once, CHUNK_BYTES // self._bytes_of_one_prompt()))
+        limit = CHUNK_BYTES.get(self.device.type, 2**30) // self._bytes_of_one_prompt()
+        return max(1, self.chunk or min(super().at_once, limit))
 
     def _bytes_of_one_prompt(self) -> int:
         """Four activations of the fusion, the widest maps of the decoder, in float32."""

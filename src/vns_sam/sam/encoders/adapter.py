@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from vns_sam.sam.pointwise import pointwise
+
 RATE = 0.25
 """Share of the spectrum's area, around its centre, that the high-pass removes."""
 
@@ -115,19 +117,27 @@ class TinyAdapter(nn.Module):
 
     def cue(self, pixels: torch.Tensor, stem: torch.Tensor) -> torch.Tensor:
         """What all prompts share, (I, r, S / 4, S' / 4), from pixels (I, 3, S, S') and the stem's output."""
-        return self.patches(high_frequencies(pixels)) + self.embed(F.avg_pool2d(stem, 2))
+        seen = self.patches(high_frequencies(pixels).contiguous(memory_format=torch.channels_last))
+        return seen + _pointwise(self.embed, F.avg_pool2d(stem, 2))
 
-    def add(self, output: torch.Tensor, cue: torch.Tensor, stage: int) -> torch.Tensor:
-        """A stage's output (I, C, h, w) and its prompt."""
+    def add(self, output: torch.Tensor, cue: torch.Tensor, stage: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """A stage's output (I, C, h, w) and its prompt; and the cue (I, r, h, w) for the stages from here on."""
         if stage < self.first:
-            return output
-        place = stage - self.first
-        pooled = F.avg_pool2d(cue, cue.shape[-1] // output.shape[-1])
-        return output + self.up[place](F.gelu(self.mix[place](pooled + self.down[place](output))))
+            return output, cue
+        place, factor = stage - self.first, cue.shape[-1] // output.shape[-1]
+        if factor > 1:
+            cue = F.avg_pool2d(cue, factor)
+        mixed = self.mix[place](cue + _pointwise(self.down[place], output))
+        return output + _pointwise(self.up[place], F.gelu(mixed)), cue
 
 
 EncoderAdapter = VitAdapter | TinyAdapter
 """One of them, to be given to the encoder it was made for."""
+
+
+def _pointwise(layer: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    assert isinstance(layer, nn.Conv2d)
+    return pointwise(x, layer.weight, layer.bias)
 
 
 def _silence(*layers: nn.Linear | nn.Conv2d) -> None:

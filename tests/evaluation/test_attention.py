@@ -11,7 +11,6 @@ from workshop import NARROW, narrow_sam
 
 from vns_sam.errors import DataError, UsageError
 from vns_sam.evaluation.attention import attention_figure, attention_weights, feature_maps, token_attention
-from vns_sam.sam import mask_decoder
 from vns_sam.sam.mask_decoder import Attention
 from vns_sam.sam.model import SamModel
 from vns_sam.types import Prompts
@@ -64,16 +63,17 @@ def test_level_2_is_what_the_last_attention_uses(
     variant: str, image: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, used = build(variant), []
-    plain = mask_decoder.F.scaled_dot_product_attention
+    plain, heads = torch.Tensor.softmax, model.config.mask_decoder.num_attention_heads
 
-    def spy(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-        if key.shape[-2] == GRID**2 and query.shape[-2] != GRID**2:
-            eye = torch.eye(GRID**2).expand(*key.shape[:2], -1, -1)
-            used.append(plain(query, key, eye).mean(dim=1).unflatten(-1, (GRID, GRID)))
-        return plain(query, key, value)
+    def spy(scores: torch.Tensor, dim: int) -> torch.Tensor:
+        weights = plain(scores, dim)
+        if scores.shape[-1] == GRID**2 and dim == -1:
+            by_head = weights.reshape(len(BOXES), heads, -1, GRID**2)
+            used.append(by_head.mean(dim=1).unflatten(-1, (GRID, GRID)))
+        return weights
 
     found = token_attention(model, image, BOXES)
-    monkeypatch.setattr(mask_decoder.F, "scaled_dot_product_attention", spy)
+    monkeypatch.setattr(torch.Tensor, "softmax", spy)
     model.decode(model.encode([image]), [BOXES], [0])
     names = {"SAM mask": 1}
     if isinstance(model, VnsSamModel):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from PIL import Image
 
 from vns_sam.errors import DataError
-from vns_sam.images.read import read_image
+from vns_sam.images.read import PIXELS_AT_ONCE, read_image
 
 RAMP = np.arange(48, dtype=np.uint8).reshape(4, 4, 3) * 5
 
@@ -103,7 +104,7 @@ def test_bad_files_are_one_clear_line(tmp_path: Path, make: object, says: str) -
 
 
 def test_a_file_without_permission_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
     path = save(tmp_path / "closed.png", Image.new("RGB", (2, 2)))
@@ -134,3 +135,40 @@ def test_a_decompression_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
 def test_bad_values_are_refused(value: object, says: str) -> None:
     with pytest.raises(DataError, match=says):
         read_image(value)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "1", "P", "LA", "RGBA", "CMYK", "PA"])
+def test_strips_do_not_show(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(0).integers(0, 256, (13, 7, 4), dtype=np.uint8)
+    source = Image.fromarray(values).convert("RGB" if mode in ("CMYK", "P", "PA") else mode)
+    source = source.convert(mode)
+    whole = read_image(source)
+    monkeypatch.setattr("vns_sam.images.read.PIXELS_AT_ONCE", 20)
+    np.testing.assert_array_equal(read_image(source), whole)
+
+
+def test_a_large_picture_is_not_held_many_times(tmp_path: Path) -> None:
+    """Beside what Pillow decodes, which is not counted here, there are the result and one strip."""
+    path = save(tmp_path / "large.png", Image.new("L", (8000, 6000), 7))
+    tracemalloc.start()
+    pixels = read_image(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    strip = 2 * 4 * PIXELS_AT_ONCE
+    assert pixels.nbytes <= peak < pixels.nbytes + strip
+
+
+def test_postscript_is_refused_whatever_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.init()
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *_, **__: pytest.fail("Ghostscript was started"))
+    path = tmp_path / "picture.png"
+    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n")
+    with pytest.raises(DataError, match="not a picture in a format that can be read"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "BMP", "GIF", "PPM", "WEBP", "TIFF", "JPEG2000", "TGA"])
+def test_formats_of_cameras_and_tools_are_read(tmp_path: Path, format: str) -> None:
+    path = tmp_path / "picture.dat"
+    Image.new("RGB", (16, 16), (255, 0, 0)).save(path, format)
+    assert np.abs(read_image(path)[0, 0].astype(int) - [255, 0, 0]).max() < 8

@@ -23,6 +23,7 @@ import numpy as np
 from PIL import Image
 
 from vns_sam.errors import DataError
+from vns_sam.images.opener import open_image
 from vns_sam.images.read import DECODER_ERRORS, EXTENSIONS, file_digest, one_line
 
 MASK_THRESHOLD = 127
@@ -174,7 +175,7 @@ def check_same_size(pair: Pair, image: np.ndarray, mask: np.ndarray) -> None:
 def _read_values(path: Path, *, allow_colour: bool = True) -> tuple[np.ndarray, bool]:
     """Values (H, W) of a mask file, and whether they are indices into a coloured palette."""
     try:
-        with Image.open(path) as file:
+        with open_image(path) as file:
             if file.mode == "P" and not _has_gray_palette(file):
                 return np.asarray(file), True
             values = np.asarray(file.convert("L") if file.mode == "P" else file)

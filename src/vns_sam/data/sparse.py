@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from PIL import Image
 
 from vns_sam.errors import DataError
+from vns_sam.images.opener import open_image
 from vns_sam.images.read import file_digest
 from vns_sam.prompts.codes import BACKGROUND, OBJECT, UNLABELLED
 from vns_sam.prompts.files import PromptTable, read_prompt_file
@@ -65,7 +65,7 @@ def read_label_map(path: Path, shape: tuple[int, int] | None = None) -> np.ndarr
         DataError: The file is missing or no picture, holds colours or other codes, or has another size.
     """
     try:
-        with Image.open(path) as file:
+        with open_image(path) as file:
             codes = np.asarray(file)
     except FileNotFoundError:
         raise DataError(f"expected a label map at {path}, found no file there", hint=_LABEL_HINT) from None

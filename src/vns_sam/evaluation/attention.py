@@ -20,7 +20,7 @@ from vns_sam.errors import UsageError
 from vns_sam.evaluation.figures import TRUTH
 from vns_sam.images.geometry import maps_to_original
 from vns_sam.images.tiles import CELL, Tile, View, check_size, grid
-from vns_sam.sam.mask_decoder import Attention, SamMaskDecoder, TwoWayBlock
+from vns_sam.sam.mask_decoder import Attention, SamMaskDecoder, TwoWayBlock, Upscaled
 from vns_sam.sam.model import SamModel
 from vns_sam.sam.promptable import batch_prompts
 from vns_sam.types import Geometry, ImageFeatures, PromptableModel, PromptBatch, Prompts
@@ -210,7 +210,8 @@ def _mask_feature(model: SamModel | VnsSamModel, features: ImageFeatures, batch:
     """What the final mask is read from by a dot product, (P, C, 4g, 4g')."""
     with _recorded({"upscaled": _sam_decoder(model).upscale_conv2}) as records:
         model.decode_batch(features, batch)
-    upscaled = F.gelu(records["upscaled"][1])
+    grid = (features.embedding.shape[2], features.embedding.shape[3])
+    upscaled = F.gelu(Upscaled(records["upscaled"][1], grid).as_maps())
     if not isinstance(model, VnsSamModel) or not features.mined:
         return upscaled
     decoder = model.decoder

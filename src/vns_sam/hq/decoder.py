@@ -12,7 +12,7 @@ from torch import nn
 
 from vns_sam.hq.config import HqSamConfig
 from vns_sam.sam.frozen import AroundSamDecoder
-from vns_sam.sam.mask_decoder import FeedForward, LayerNorm2d, SamMaskDecoder
+from vns_sam.sam.mask_decoder import FeedForward, LayerNorm2d, SamMaskDecoder, as_rows, rows_of
 
 
 @dataclass(frozen=True)
@@ -91,12 +91,12 @@ class HqMaskDecoder(AroundSamDecoder):
             fused: What :meth:`fuse` made of the image.
         """
         own = torch.cat([self.sam.iou_token.weight, self.sam.mask_tokens.weight, self.token.weight])
-        tokens = torch.cat([own.expand(len(sparse), -1, -1), sparse], dim=1)
-        keys = (image_embeddings[image_index] + dense).flatten(2).transpose(1, 2)
-        tokens, keys = self.sam.transformer(tokens, keys, image_pe.flatten(2).transpose(1, 2))
-        upscaled = self.sam.upscale(keys.transpose(1, 2).unflatten(2, dense.shape[-2:]))
-        feature = self.mask_embedding(upscaled) + fused[image_index]
-        vector = self.mask_mlp(tokens[:, len(own) - 1])
+        tokens = torch.cat([own.expand(sparse.shape[0], -1, -1), sparse], dim=1)
+        keys = as_rows(rows_of(image_embeddings, image_index) + dense)
+        tokens, keys = self.sam.transformer(tokens, keys, as_rows(image_pe))
+        upscaled = self.sam.upscale(keys, (dense.shape[2], dense.shape[3]))
+        feature = self.mask_embedding(upscaled.as_maps()) + rows_of(fused, image_index)
+        vector = self.mask_mlp(tokens[:, own.shape[0] - 1])
         return HqDecoderOutput(
             torch.einsum("pc,pchw->phw", vector, feature)[:, None],
             self.sam.read_masks(tokens, upscaled),

@@ -34,7 +34,6 @@ class HqSamModel(FrozenSamNetwork):
     decoder_class = HqMaskDecoder
     config: HqSamConfig
     decoder: HqMaskDecoder
-    chunk = 16
 
     def __init__(self, sam: SamModel, decoder: HqMaskDecoder) -> None:
         super().__init__()

@@ -11,15 +11,19 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from vns_sam.errors import DataError
 from vns_sam.images.find import EXTENSIONS as EXTENSIONS
 from vns_sam.images.find import find_images as find_images
+from vns_sam.images.opener import open_image
 
 logger = logging.getLogger(__name__)
 
 ImageLike = str | os.PathLike[str] | Image.Image | np.ndarray
+
+PIXELS_AT_ONCE = 1 << 22
+"""Pixels that are converted together."""
 
 DECODER_ERRORS = (
     OSError,
@@ -67,7 +71,7 @@ def _read_file(path: Path) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            with Image.open(path) as opened:
+            with open_image(path) as opened:
                 return _from_pil(opened, str(path))
         except UnidentifiedImageError:
             raise DataError(
@@ -132,18 +136,32 @@ def _from_pil(image: Image.Image, where: str) -> np.ndarray:
     image = _upright(image, where)
     if image.mode.startswith("I") or image.mode == "F":
         return _from_array(_deep_values(image, where), where)
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
     try:
-        return np.array(image.convert("RGB"))
+        return _to_rgb(image)
     except ValueError:
         raise DataError(f"{where} has the colour mode {image.mode}, which has no RGB form here") from None
 
 
+def _to_rgb(image: Image.Image) -> np.ndarray:
+    """(H, W, 3) of a picture, transparent pixels over white. It is converted in strips: beside the decoded picture
+    there is only the result.
+    """
+    width, height = image.size
+    result = np.empty((height, width, 3), np.uint8)
+    rows = max(1, PIXELS_AT_ONCE // width)
+    for top in range(0, height, rows):
+        strip = image.crop((0, top, width, min(height, top + rows)))
+        if strip.has_transparency_data:
+            rgba = strip.convert("RGBA")
+            strip = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+        result[top : top + rows] = np.asarray(strip.convert("RGB"))
+    return result
+
+
 def _upright(image: Image.Image, where: str) -> Image.Image:
     try:
-        return ImageOps.exif_transpose(image)
+        turned = image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9)
+        return ImageOps.exif_transpose(image) if turned else image
     except DECODER_ERRORS as error:
         logger.warning("%s has broken EXIF data, its orientation is ignored (%s)", where, one_line(error))
         return image

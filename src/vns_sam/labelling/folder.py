@@ -138,7 +138,9 @@ class LabelJob(Job[str]):
 
     @override
     def asked(self) -> Mapping[str, Any]:
-        return self.label_run.settings.as_dict()
+        asked = self.label_run.settings.as_dict()
+        del asked["second_look"]  # what it comes to depends on the model, see ``identity``
+        return asked
 
     @override
     def identity(self) -> Mapping[str, Any]:

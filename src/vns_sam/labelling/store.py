@@ -16,9 +16,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from vns_sam.errors import DataError
+from vns_sam.images.opener import open_image
 from vns_sam.images.write import write_image
 from vns_sam.labelling.fusion import HIGH, Selection, Uncertainty, measure, pixel_weights
 from vns_sam.runs.lines import read_lines, write_lines
@@ -115,7 +115,7 @@ class LabelStore:
         """
         path = self.root / record.map
         try:
-            with Image.open(path) as file:
+            with open_image(path) as file:
                 bytes_ = np.asarray(file)
         except (OSError, SyntaxError, ValueError) as error:
             raise DataError(f"expected a fused map at {path}: {error}", hint="label that picture again") from None

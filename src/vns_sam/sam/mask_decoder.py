@@ -6,11 +6,14 @@ Shapes: P prompts, T tokens, C channels, L = g * g image positions.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from vns_sam.sam.config import MaskDecoderConfig
+from vns_sam.sam.recording import being_recorded
 
 
 class LayerNorm2d(nn.LayerNorm):
@@ -25,22 +28,80 @@ class LayerNorm2d(nn.LayerNorm):
 
 
 class Attention(nn.Module):
-    """Multi-head attention whose inner width is ``hidden_size / downsample_rate``."""
+    """Multi-head attention whose inner width is ``hidden_size / downsample_rate``.
+
+    In a mask decoder a handful of tokens meet thousands of image positions, and three things are known about it. What
+    all prompts share is projected once for all of them. Where the image is a prompt's own, its projection is folded
+    into the few: q (Wk x) = (q Wk) x costs one product with heads x tokens vectors instead of one with the inner
+    width. And a sum of weights is 1, so biases of keys drop out and biases of values join the result.
+    """
 
     def __init__(self, config: MaskDecoderConfig, downsample_rate: int) -> None:
         super().__init__()
-        inner = config.hidden_size // downsample_rate
+        self.inner = config.hidden_size // downsample_rate
         self.heads = config.num_attention_heads
-        self.q_proj = nn.Linear(config.hidden_size, inner)
-        self.k_proj = nn.Linear(config.hidden_size, inner)
-        self.v_proj = nn.Linear(config.hidden_size, inner)
-        self.out_proj = nn.Linear(inner, config.hidden_size)
+        self.q_proj = nn.Linear(config.hidden_size, self.inner)
+        self.k_proj = nn.Linear(config.hidden_size, self.inner)
+        self.v_proj = nn.Linear(config.hidden_size, self.inner)
+        self.out_proj = nn.Linear(self.inner, config.hidden_size)
 
     def forward(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-        """Attends from (P, T, C) to (P, S, C)."""
-        q, k, v = self.q_proj(query), self.k_proj(key), self.v_proj(value)
-        split = [x.unflatten(-1, (self.heads, -1)).transpose(1, 2) for x in (q, k, v)]
-        return self.out_proj(F.scaled_dot_product_attention(*split).transpose(1, 2).flatten(2))
+        """Attends from (P, T, C) to (P, S, C). Either side may be (1, ..., C), which all P share."""
+        few, many = sorted((query.shape[1], key.shape[1]))
+        if being_recorded() or (query.shape[0] == key.shape[0] and self.heads * few > min(self.inner, many)):
+            return self._directly(query, key, value)
+        if query.shape[0] != key.shape[0]:
+            return self._with_shared(query, key, value)
+        return self._to_many(query, key, value) if query.shape[1] == few else self._from_many(query, key, value)
+
+    def _directly(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        q, k, v = (self._split(x) for x in (self.q_proj(query) * self._scale, self.k_proj(key), self.v_proj(value)))
+        return self.out_proj(((q @ k.mT).softmax(-1) @ v).transpose(1, 2).flatten(2))
+
+    def _with_shared(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        """The side that all prompts share is projected once; to its heads the prompts are rows of one matrix."""
+        q, k, v = (self._split(x) for x in (self.q_proj(query) * self._scale, self.k_proj(key), self.v_proj(value)))
+        if key.shape[0] == 1:
+            rows = q.transpose(0, 1).flatten(1, 2)
+            found = (rows @ k[0].mT).softmax(-1) @ v[0]
+            return self.out_proj(found.unflatten(1, (query.shape[0], -1)).permute(1, 2, 0, 3).flatten(2))
+        scores = (k.transpose(0, 1).flatten(1, 2) @ q[0].mT).unflatten(1, (key.shape[0], -1)).transpose(0, 1)
+        return self._mix(scores, v)
+
+    def _to_many(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        """From few tokens to the many positions of a prompt's own image."""
+        folded = self._split(self.q_proj(query) * self._scale) @ self._by_head(self.k_proj)
+        weights = (folded.flatten(1, 2) @ key.mT).softmax(-1)
+        found = (weights @ value).unflatten(1, (self.heads, -1)) @ self._by_head(self.v_proj).mT
+        return self.out_proj(found.transpose(1, 2).flatten(2) + self.v_proj.bias)
+
+    def _from_many(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        """From the many positions of a prompt's own image to few tokens."""
+        k = self._split(self.k_proj(key) * self._scale)
+        folded = (k @ self._by_head(self.q_proj)).flatten(1, 2)
+        offset = (k @ self.q_proj.bias.unflatten(0, (self.heads, -1, 1))).flatten(1, 2)
+        scores = torch.baddbmm(offset, folded, query.mT).unflatten(1, (self.heads, -1))
+        return self._mix(scores, self._split(self.v_proj(value)))
+
+    def _mix(self, scores: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+        """(P, many, C) from scores (P, heads, few, many) and values (P, heads, few, inner / heads), whose way out is
+        shorter than that of the many.
+        """
+        out = self.out_proj.weight.mT.unflatten(0, (self.heads, -1))
+        mixed = values @ out + self.out_proj.bias / self.heads
+        return scores.softmax(2).flatten(1, 2).mT @ mixed.flatten(1, 2)
+
+    @property
+    def _scale(self) -> float:
+        return (self.inner // self.heads) ** -0.5
+
+    def _split(self, x: torch.Tensor) -> torch.Tensor:
+        """(P, T, inner) as (P, heads, T, inner / heads)."""
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+    def _by_head(self, projection: nn.Linear) -> torch.Tensor:
+        """Weights of a projection as (heads, inner / heads, C)."""
+        return projection.weight.unflatten(0, (self.heads, -1))
 
 
 class TwoWayBlock(nn.Module):
@@ -62,17 +123,18 @@ class TwoWayBlock(nn.Module):
     def forward(
         self, queries: torch.Tensor, keys: torch.Tensor, query_pe: torch.Tensor, key_pe: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Updates tokens (P, T, C) and image (P, L, C)."""
+        """Updates tokens (P, T, C) and image (P, L, C), or (1, L, C) where it is still the same for all prompts."""
         if self.first:
             queries = self.self_attn(queries, queries, queries)
         else:
             q = queries + query_pe
             queries = queries + self.self_attn(q, q, queries)
         queries = self.layer_norm1(queries)
-        attended = self.cross_attn_token_to_image(queries + query_pe, keys + key_pe, keys)
+        located = keys + key_pe
+        attended = self.cross_attn_token_to_image(queries + query_pe, located, keys)
         queries = self.layer_norm2(queries + attended)
         queries = self.layer_norm3(queries + self.mlp(queries))
-        keys = keys + self.cross_attn_image_to_token(keys + key_pe, queries + query_pe, queries)
+        keys = keys + self.cross_attn_image_to_token(located, queries + query_pe, queries)
         return queries, self.layer_norm4(keys)
 
 
@@ -94,6 +156,50 @@ class TwoWayTransformer(nn.Module):
             queries, keys = layer(queries, keys, tokens, key_pe)
         attended = self.final_attn_token_to_image(queries + tokens, keys + key_pe, keys)
         return self.layer_norm_final_attn(queries + attended), keys
+
+
+class CellUpscale(nn.ConvTranspose2d):
+    """A transposed convolution of 2 x 2 and stride 2 on rows of cells, where it is one product of matrices."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, 2, 2)
+
+    def forward(self, cells: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        """Maps (..., n, in) to (..., n * 4, out): each cell to its four pixels, row by row."""
+        weight = self.weight.permute(2, 3, 1, 0).flatten(0, 2)
+        bias = None if self.bias is None else self.bias.repeat(4)
+        return F.linear(cells, weight, bias).unflatten(-1, (4, -1)).flatten(-3, -2)
+
+
+@dataclass(frozen=True)
+class Upscaled:
+    """The image of P prompts, four times as large as the grid g x g', in m channels.
+
+    Attributes:
+        cells: (P, g * g' * 16, m): of each cell four pixels, row by row, and of each of these four again.
+        grid: g and g'.
+    """
+
+    cells: torch.Tensor
+    grid: tuple[int, int]
+
+    def as_maps(self) -> torch.Tensor:
+        """(P, m, 4g, 4g')."""
+        return self._arranged(self.cells).permute(0, 3, 1, 2)
+
+    def read(self, vectors: torch.Tensor) -> torch.Tensor:
+        """Dot products of each pixel with vectors (P, M, m): (P, M, 4g, 4g')."""
+        return self._arranged(self.cells @ vectors.mT).permute(0, 3, 1, 2)
+
+    def _arranged(self, cells: torch.Tensor) -> torch.Tensor:
+        height, width = self.grid
+        parts = cells.unflatten(1, (height, width, 2, 2, 2, 2)).permute(0, 1, 3, 5, 2, 4, 6, 7)
+        return parts.reshape(cells.shape[0], 4 * height, 4 * width, -1)
+
+
+def rows_of(images: torch.Tensor, image_index: torch.Tensor) -> torch.Tensor:
+    """The rows (P, ...) of tensors (I, ...) by image; a single one stays (1, ...), which all prompts share."""
+    return images if images.shape[0] == 1 else images[image_index]
 
 
 class FeedForward(nn.Module):
@@ -123,9 +229,9 @@ class SamMaskDecoder(nn.Module):
         self.iou_token = nn.Embedding(1, size)
         self.mask_tokens = nn.Embedding(masks, size)
         self.transformer = TwoWayTransformer(config)
-        self.upscale_conv1 = nn.ConvTranspose2d(size, size // 4, 2, 2)
-        self.upscale_layer_norm = LayerNorm2d(size // 4)
-        self.upscale_conv2 = nn.ConvTranspose2d(size // 4, size // 8, 2, 2)
+        self.upscale_conv1 = CellUpscale(size, size // 4)
+        self.upscale_layer_norm = nn.LayerNorm(size // 4, eps=1e-6)
+        self.upscale_conv2 = CellUpscale(size // 4, size // 8)
         self.output_hypernetworks_mlps = nn.ModuleList(FeedForward(size, size, size // 8) for _ in range(masks))
         self.iou_prediction_head = FeedForward(size, config.iou_head_hidden_dim, masks)
 
@@ -135,30 +241,40 @@ class SamMaskDecoder(nn.Module):
         """Decodes P prompts.
 
         Args:
-            embeddings: (P, C, g, g') image embedding, one row for each prompt.
+            embeddings: (P, C, g, g') image embedding, one row for each prompt, or (1, C, g, g') for all.
             image_pe: (1, C, g, g') positional encoding of the grid.
             sparse: (P, N, C) embedded points and boxes.
-            dense: (P, C, g, g') embedded mask prompt.
+            dense: (P, C, g, g') embedded mask prompt, or (1, C, g, g') for all.
 
         Returns:
             Mask logits (P, 4, 4g, 4g') - the first is SAM's single-mask output - and predicted IoU (P, 4).
         """
         own = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
-        tokens = torch.cat([own.expand(len(sparse), -1, -1), sparse], dim=1)
-        keys = (embeddings + dense).flatten(2).transpose(1, 2)
-        tokens, keys = self.transformer(tokens, keys, image_pe.flatten(2).transpose(1, 2))
-        upscaled = self.upscale(keys.transpose(1, 2).unflatten(2, embeddings.shape[-2:]))
+        tokens = torch.cat([own.expand(sparse.shape[0], -1, -1), sparse], dim=1)
+        keys = as_rows(embeddings + dense)
+        tokens, keys = self.transformer(tokens, keys, as_rows(image_pe))
+        upscaled = self.upscale(keys, (embeddings.shape[2], embeddings.shape[3]))
         return self.read_masks(tokens, upscaled), self.iou_prediction_head(tokens[:, 0])
 
-    def upscale(self, image: torch.Tensor) -> torch.Tensor:
-        """Upscales the attended image (P, C, g, g') to (P, C / 8, 4g, 4g')."""
-        hidden = F.gelu(self.upscale_layer_norm(self.upscale_conv1(image)))
-        return F.gelu(self.upscale_conv2(hidden))
+    def upscale(self, keys: torch.Tensor, grid: tuple[int, int]) -> Upscaled:
+        """Upscales the attended image (P, g * g', C) to four times its size in C / 8 channels."""
+        hidden = F.gelu(self.upscale_layer_norm(self.upscale_conv1(keys)))
+        return Upscaled(F.gelu(self.upscale_conv2(hidden)), grid)
 
-    def read_masks(self, tokens: torch.Tensor, upscaled: torch.Tensor) -> torch.Tensor:
+    def read_masks(self, tokens: torch.Tensor, upscaled: Upscaled) -> torch.Tensor:
         """Dot products of the mask tokens' hyper-MLPs with the upscaled image: (P, 4, 4g, 4g')."""
         hyper = torch.stack([mlp(tokens[:, 1 + i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)], dim=1)
-        return torch.einsum("pmc,pchw->pmhw", hyper, upscaled)
+        return upscaled.read(hyper)
+
+
+def as_rows(maps: torch.Tensor) -> torch.Tensor:
+    """Maps (B, C, g, g') as rows of positions (B, g * g', C)."""
+    return maps.flatten(2).transpose(1, 2)
+
+
+def as_maps(rows: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
+    """Inverse of :func:`as_rows`."""
+    return rows.transpose(1, 2).unflatten(2, grid)
 
 
 class _TwoLinear(nn.Module):

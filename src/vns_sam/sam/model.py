@@ -14,7 +14,7 @@ from vns_sam.sam.checkpoints import load_weights, read_checkpoint, write_checkpo
 from vns_sam.sam.config import SamConfig
 from vns_sam.sam.encoders.adapter import EncoderAdapter, TinyAdapter, VitAdapter
 from vns_sam.sam.encoders.lite import STAGES, PromptMixer, TinyEncoder
-from vns_sam.sam.mask_decoder import SamMaskDecoder
+from vns_sam.sam.mask_decoder import SamMaskDecoder, rows_of
 from vns_sam.sam.prompt_encoder import SamPromptEncoder
 from vns_sam.sam.promptable import Preprocessing, PromptableNetwork
 from vns_sam.types import DecoderOutput, ImageFeatures, ModelInfo, PromptBatch
@@ -51,18 +51,18 @@ class SamModel(PromptableNetwork):
         return self.prompt_encoder.shared_embedding.grid(*grid)
 
     def embed_prompts(self, features: ImageFeatures, batch: PromptBatch) -> tuple[torch.Tensor, torch.Tensor]:
-        """Embeds P prompts of one kind: sparse (P, N, C) and dense (P, C, g, g')."""
+        """Embeds P prompts of one kind: sparse (P, N, C) and dense (P, C, g, g'), or (1, C, g, g') for all."""
         height, width = features.embedding.shape[-2:]
         sparse, dense = self.prompt_encoder(batch, (height, width))
         if self.prompt_mixer is not None:
-            dense = dense + self.prompt_mixer(features.embedding[batch.image_index], batch)
+            dense = dense + self.prompt_mixer(rows_of(features.embedding, batch.image_index), batch)
         return sparse, dense
 
     def decode_all(self, features: ImageFeatures, batch: PromptBatch) -> tuple[torch.Tensor, torch.Tensor]:
         """All four masks (P, 4, 4g, 4g) and predicted IoU (P, 4); the first is the single-mask output."""
         sparse, dense = self.embed_prompts(features, batch)
         pe = self.image_pe((features.embedding.shape[-2], features.embedding.shape[-1]))
-        return self.mask_decoder(features.embedding[batch.image_index], pe, sparse, dense)
+        return self.mask_decoder(rows_of(features.embedding, batch.image_index), pe, sparse, dense)
 
     def decode_batch(self, features: ImageFeatures, batch: PromptBatch, *, candidates: bool = False) -> DecoderOutput:
         """SAM's single-mask output, and the three masks of its multi-mask output to choose from."""

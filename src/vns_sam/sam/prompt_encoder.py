@@ -72,14 +72,14 @@ class SamPromptEncoder(nn.Module):
 
         Returns:
             Sparse (P, N, C): points first, closed by "not a point" where there is no box, then two corners; and
-            dense (P, C, g, g').
+            dense (P, C, g, g'), or (1, C, g, g') for all where no masks are given.
         """
         size = torch.tensor([grid[1] * 16, grid[0] * 16], device=self.no_mask_embed.weight.device)
-        parts = [self.no_mask_embed.weight.new_zeros(len(batch), 0, self.no_mask_embed.embedding_dim)]
+        parts = [self.no_mask_embed.weight.new_zeros(batch.image_index.shape[0], 0, self.no_mask_embed.embedding_dim)]
         if batch.points is not None and batch.labels is not None:
             parts.append(self._embed_points(batch.points, batch.labels, size))
             if batch.boxes is None:
-                parts.append(self.not_a_point_embed.weight.expand(len(batch), 1, -1))
+                parts.append(self.not_a_point_embed.weight.expand(batch.image_index.shape[0], 1, -1))
         if batch.boxes is not None:
             parts.append(self._embed_boxes(batch.boxes, size))
         return torch.cat(parts, dim=1), self._embed_masks(batch, grid)
@@ -96,7 +96,7 @@ class SamPromptEncoder(nn.Module):
 
     def _embed_masks(self, batch: PromptBatch, grid: tuple[int, int]) -> torch.Tensor:
         if batch.masks is None:
-            return self.no_mask_embed.weight[:, :, None, None].expand(len(batch), -1, *grid)
+            return self.no_mask_embed.weight[:, :, None, None].expand(-1, -1, *grid)
         grey = self.mask_prompt == "grey"
         values = 255.0 * batch.masks if grey else MASK_LOGIT * (2 * batch.masks - 1)
         return self.mask_embed(values)

@@ -34,6 +34,12 @@ from vns_sam.types import (
     Prompts,
 )
 
+CELLS_AT_ONCE = 2**13
+"""Grid cells of the prompts that a CPU decodes at once: their maps of 256 channels, 8 MiB, stay in its caches."""
+
+CELLS_AT_ONCE_ELSEWHERE = 2**17
+"""The same for other devices, which want larger products."""
+
 
 @dataclass(frozen=True)
 class Preprocessing:
@@ -68,12 +74,12 @@ class PromptableNetwork(nn.Module, ABC):
     Attributes:
         name: What a user calls the model.
         preprocessing: How pictures enter.
-        chunk: Prompts decoded at once; eight of them stay in the caches of a CPU.
+        chunk: Prompts decoded at once, None for as many as suit the device.
     """
 
     name: str
     preprocessing: Preprocessing
-    chunk: int = 8
+    chunk: int | None = None
 
     @abstractmethod
     def encode_pixels(self, pixels: torch.Tensor) -> ImageFeatures:
@@ -141,8 +147,8 @@ class PromptableNetwork(nn.Module, ABC):
         features = features.to(self.device)
         parts: list[DecoderOutput] = []
         order: list[int] = []
-        for rows, batch in self._chunks(features, prompts, image_index):
-            parts.append(self.decode_batch(features, batch, candidates=candidates))
+        for rows, asked, batch in self._chunks(features, prompts, image_index):
+            parts.append(self.decode_batch(asked, batch, candidates=candidates))
             order.extend(rows)
         back = torch.from_numpy(np.argsort(order)).to(self.device)
 
@@ -171,14 +177,37 @@ class PromptableNetwork(nn.Module, ABC):
         if known is None or features.owner is not known[1]:  # else it has just made them
             features.check_owner(self.info)
 
+    @property
+    def at_once(self) -> int:
+        """Prompts decoded at once."""
+        cells = CELLS_AT_ONCE if self.device.type == "cpu" else CELLS_AT_ONCE_ELSEWHERE
+        return self.chunk or max(1, cells // self.grid**2)
+
     def _chunks(
         self, features: ImageFeatures, prompts: Sequence[Prompts], image_index: Sequence[int]
-    ) -> Iterator[tuple[list[int], PromptBatch]]:
-        """Row numbers and prompts of one kind, at most ``chunk`` of them, on the model's device."""
+    ) -> Iterator[tuple[list[int], ImageFeatures, PromptBatch]]:
+        """Row numbers, features, and prompts of one kind about them: at most :attr:`at_once`, on the model's device. On
+        a CPU they are about one picture and share what is its alone.
+        """
         for rows, batch in batch_prompts(prompts, image_index, features.geometry, 4 * self.grid):
-            for start in range(0, len(rows), self.chunk):
-                part = slice(start, start + self.chunk)
-                yield rows[part], _take(batch, part).to(self.device)
+            apart = self.device.type == "cpu"
+            for members, asked, part in _by_image(rows, features, batch) if apart else [(rows, features, batch)]:
+                for start in range(0, len(members), self.at_once):
+                    at = slice(start, start + self.at_once)
+                    yield members[at], asked, _take(part, at).to(self.device)
+
+
+def _by_image(
+    rows: list[int], features: ImageFeatures, batch: PromptBatch
+) -> Iterator[tuple[list[int], ImageFeatures, PromptBatch]]:
+    """Each picture that prompts are about: their row numbers, its features as a batch of one, and the prompts."""
+    for image in batch.image_index.unique().tolist():
+        at = (batch.image_index == image).nonzero()[:, 0]
+        yield (
+            [rows[i] for i in at.tolist()],
+            features.select(image),
+            replace(_take(batch, at), image_index=torch.zeros_like(at)),
+        )
 
 
 class _State:
@@ -278,5 +307,5 @@ def _stack(singles: Sequence[PromptBatch]) -> PromptBatch:
     return PromptBatch(index, cat("boxes"), cat("points"), cat("labels"), cat("masks"))
 
 
-def _take(batch: PromptBatch, part: slice) -> PromptBatch:
+def _take(batch: PromptBatch, part: slice | torch.Tensor) -> PromptBatch:
     return replace(batch, **{k: v[part] for k, v in vars(batch).items() if v is not None})

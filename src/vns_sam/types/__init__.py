@@ -7,8 +7,8 @@ g embedding grid (stride 16 of the model's square input). Nothing here loads tor
 from vns_sam.types.answers import Answers, Candidates, DecoderOutput, Prediction, Size
 from vns_sam.types.features import ImageFeatures
 from vns_sam.types.info import SECOND_LOOK, ModelInfo, PromptKind, SecondLook
-from vns_sam.types.protocol import PromptableModel
 from vns_sam.types.prompts import PADDING_LABEL, Geometry, PromptBatch, Prompts
+from vns_sam.types.protocol import PromptableModel
 
 __all__ = [
     "PADDING_LABEL",

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from vns_sam.sam.frozen import AroundSamDecoder
-from vns_sam.sam.mask_decoder import Attention, FeedForward, SamMaskDecoder
+from vns_sam.sam.mask_decoder import Attention, FeedForward, SamMaskDecoder, Upscaled, as_maps, as_rows, rows_of
 from vns_sam.types import DecoderOutput
 from vns_sam.vns import heads
 from vns_sam.vns.config import VnsSamConfig
@@ -151,14 +151,14 @@ class VnsMaskDecoder(AroundSamDecoder):
         """
         mined = self.mine(levels) if mined is None else mined
         first, second = self._attend(image_embeddings, image_pe, sparse, dense, image_index)
-        grid = dense.shape[-2:]
-        image = _as_map(second.keys, grid)
-        upscaled = self.sam.upscale(image)
+        grid = (dense.shape[2], dense.shape[3])
+        image = as_maps(second.keys, grid)
+        upscaled = self.sam.upscale(second.keys, grid)
         level2_mask, mask, edge = self._read_level2(second.tokens, image, upscaled, mined, image_index)
         level1_mask = level1_edge = None
         if self.switches.dual_level:
-            tokens, image = self._level1_tokens(first, image_pe, sparse), _as_map(first.keys, grid)
-            level1_mask, level1_edge = self._read_level1(tokens, image, upscaled, mined, image_index)
+            tokens = self._level1_tokens(first, image_pe, sparse)
+            level1_mask, level1_edge = self._read_level1(tokens, first.keys, upscaled, mined, image_index)
         return VnsDecoderOutput(
             mask_logits=mask,
             edge_logits=edge,
@@ -188,8 +188,9 @@ class VnsMaskDecoder(AroundSamDecoder):
         ``mask_threshold`` is taken off.
         """
         _, second = self._attend(image_embeddings, image_pe, sparse, dense, image_index)
-        image = _as_map(second.keys, dense.shape[-2:])
-        upscaled = self.sam.upscale(image)
+        grid = (dense.shape[2], dense.shape[3])
+        image = as_maps(second.keys, grid)
+        upscaled = self.sam.upscale(second.keys, grid)
         _, mask, edge = self._read_level2(second.tokens, image, upscaled, mined, image_index)
         sam_masks = self.sam.read_masks(second.tokens, upscaled) if self.config.sum_with_sam or candidates else None
         if self.config.sum_with_sam and sam_masks is not None:
@@ -203,7 +204,7 @@ class VnsMaskDecoder(AroundSamDecoder):
     def _own_tokens(self, sparse: torch.Tensor) -> torch.Tensor:
         """IoU token, SAM's mask tokens, VNS tokens, prompt tokens: (P, T, d)."""
         own = torch.cat([self.sam.iou_token.weight, self.sam.mask_tokens.weight, self.tokens.weight])
-        return torch.cat([own.expand(len(sparse), -1, -1), sparse], dim=1)
+        return torch.cat([own.expand(sparse.shape[0], -1, -1), sparse], dim=1)
 
     def _attend(
         self,
@@ -215,8 +216,8 @@ class VnsMaskDecoder(AroundSamDecoder):
     ) -> tuple[_Level, _Level]:
         """Runs SAM's two layers: both levels, the tokens of the second after SAM's last attention."""
         tokens = self._own_tokens(sparse)
-        keys = (image_embeddings[image_index] + dense).flatten(2).transpose(1, 2)
-        pe = image_pe.flatten(2).transpose(1, 2)
+        keys = as_rows(rows_of(image_embeddings, image_index) + dense)
+        pe = as_rows(image_pe)
         transformer = self.sam.transformer
         layer1, layer2 = transformer.layers
         queries1, keys1 = layer1(tokens, keys, tokens, pe)
@@ -237,23 +238,25 @@ class VnsMaskDecoder(AroundSamDecoder):
     def _level1_tokens(self, level: _Level, image_pe: torch.Tensor, sparse: torch.Tensor) -> torch.Tensor:
         if self.level1_attention is None or self.level1_norm is None:
             return level.tokens
-        keys = level.keys + image_pe.flatten(2).transpose(1, 2)
+        keys = level.keys + as_rows(image_pe)
         attended = self.level1_attention(level.tokens + self._own_tokens(sparse), keys, level.keys)
         return self.level1_norm(level.tokens + attended)
 
     def _read_level1(
         self,
         tokens: torch.Tensor,
-        image: torch.Tensor,
-        upscaled2: torch.Tensor,
+        keys: torch.Tensor,
+        upscaled2: Upscaled,
         mined: Mined,
         image_index: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Mask and edge of level 1. Without NSFM they are read from level 2's upscaled image, as the authors did."""
-        feature = upscaled2
-        if self.mask_embedding is not None:
-            feature = self.mask_embedding(self.sam.upscale(image)) + mined[0][image_index]
-        mask = heads.dot(self._mask_vector(tokens), feature)
+        image, vector = as_maps(keys, upscaled2.grid), self._mask_vector(tokens)
+        if self.mask_embedding is None:
+            mask = upscaled2.read(vector[:, None])
+        else:
+            feature = self.mask_embedding(self.sam.upscale(keys, upscaled2.grid).as_maps())
+            mask = heads.dot(vector, feature + rows_of(mined[0], image_index))
         edge = self._read_edge(tokens, image, upscaled2, mined, image_index)
         if self.switches.level1_fusion:
             mask = heads.supplement(mask, image, self.dense_head, self.fusion)
@@ -264,16 +267,19 @@ class VnsMaskDecoder(AroundSamDecoder):
         self,
         tokens: torch.Tensor,
         image: torch.Tensor,
-        upscaled: torch.Tensor,
+        upscaled: Upscaled,
         mined: Mined,
         image_index: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
         """Mask of level 2 before and after the fusion, and the edge."""
-        feature = upscaled
-        if mined:
-            full = self.mask_embedding if self.switches.level2_maskfeature == "full" else None
-            feature = (F.gelu(upscaled) if full is None else full(upscaled)) + mined[0][image_index]
-        mask = heads.dot(self._mask_vector(tokens), feature)
+        vector = self._mask_vector(tokens)
+        if not mined:
+            mask = upscaled.read(vector[:, None])
+        elif self.mask_embedding is not None and self.switches.level2_maskfeature == "full":
+            mask = heads.dot(vector, self.mask_embedding(upscaled.as_maps()) + rows_of(mined[0], image_index))
+        else:
+            own = Upscaled(F.gelu(upscaled.cells), upscaled.grid).read(vector[:, None])
+            mask = own + heads.dot(vector, rows_of(mined[0], image_index))
         fused = heads.supplement(mask, image, self.dense_head, self.fusion)
         edge = self._read_edge(tokens, image, upscaled, mined, image_index)
         edge = None if edge is None else heads.supplement(edge, image, self.edge_dense_head, self.edge_fusion)
@@ -295,21 +301,18 @@ class VnsMaskDecoder(AroundSamDecoder):
         self,
         tokens: torch.Tensor,
         image: torch.Tensor,
-        upscaled2: torch.Tensor,
+        upscaled2: Upscaled,
         mined: Mined,
         image_index: torch.Tensor,
     ) -> torch.Tensor | None:
         """EPL: the edge token's dot product with the upscaled edge feature, (P, 1, 4g, 4g')."""
         if self.edge_mlp is None:
             return None
+        vector = self.edge_mlp(tokens[:, self.edge_index])
         if self.edge_embedding is None:
-            feature = upscaled2
-        elif self.switches.edge_with_image_embedding:
-            feature = self.edge_embedding(mined[1][image_index] + image)
+            return upscaled2.read(vector[:, None])
+        if self.switches.edge_with_image_embedding:
+            feature = self.edge_embedding(rows_of(mined[1], image_index) + image)
         else:
-            feature = self.edge_embedding(mined[1])[image_index]
-        return heads.dot(self.edge_mlp(tokens[:, self.edge_index]), feature)
-
-
-def _as_map(keys: torch.Tensor, grid: torch.Size) -> torch.Tensor:
-    return keys.transpose(1, 2).unflatten(2, tuple(grid))
+            feature = rows_of(self.edge_embedding(mined[1]), image_index)
+        return heads.dot(vector, feature)

@@ -11,6 +11,7 @@ from torch import nn
 
 from vns_sam.sam.config import MaskDecoderConfig
 from vns_sam.sam.mask_decoder import Attention, LayerNorm2d
+from vns_sam.sam.pointwise import ThinConv
 from vns_sam.vns.switches import Switches
 
 
@@ -44,9 +45,9 @@ def supplementary_head(hidden: int, width: int) -> nn.Sequential:
 def fusion_head(width: int, convs: int) -> nn.Sequential:
     """Fuses a prediction and its supplementary map, (P, 2, 4g, 4g'), into one of (P, 1, 4g, 4g')."""
     if convs == 2:
-        return nn.Sequential(nn.Conv2d(2, width, 3, padding=1), nn.GELU(), nn.Conv2d(width, 1, 1))
+        return nn.Sequential(ThinConv(2, width), nn.GELU(), nn.Conv2d(width, 1, 1))
     return nn.Sequential(
-        nn.Conv2d(2, width, 3, padding=1),
+        ThinConv(2, width),
         nn.GELU(),
         nn.Conv2d(width, width, 3, padding=1),
         nn.GELU(),
@@ -116,5 +117,6 @@ def supplement(
 
 
 def dot(vector: torch.Tensor, feature: torch.Tensor) -> torch.Tensor:
-    """Reads a map: dot products of vectors (P, m) with features (P, m, h, w), (P, 1, h, w)."""
-    return torch.einsum("pc,pchw->phw", vector, feature)[:, None]
+    """Reads a map: dot products of vectors (P, m) with features (P, m, h, w), or (1, m, h, w) for all: (P, 1, h, w)."""
+    rows = vector[:, None] if feature.shape[0] == vector.shape[0] else vector[None]
+    return (rows @ feature.flatten(2)).view(-1, 1, *feature.shape[2:])

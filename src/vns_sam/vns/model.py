@@ -14,8 +14,8 @@ from vns_sam.types import DecoderOutput, ImageFeatures, ModelInfo, PromptBatch
 from vns_sam.vns.config import VnsSamConfig, check_backbone
 from vns_sam.vns.decoder import VnsDecoderOutput, VnsMaskDecoder
 
-CHUNK_BYTES = 2**30
-"""Memory for the prompts that are decoded at once."""
+CHUNK_BYTES = {"cpu": 2**25}
+"""Memory for the prompts that are decoded at once, what a CPU's caches do not wholly lose, and 1 GiB elsewhere."""
 
 
 class VnsSamModel(FrozenSamNetwork):
@@ -46,7 +46,6 @@ class VnsSamModel(FrozenSamNetwork):
         self.take_over(sam, decoder, self.config.mask_prompt)
         self.decoder = decoder
         self.adapter = build_adapter(sam.config) if self.config.adapter else None
-        self.chunk = max(1, min(self.chunk, CHUNK_BYTES // self._bytes_of_one_prompt()))
 
     def encode_pixels(self, pixels: torch.Tensor) -> ImageFeatures:
         """Encodes normalised pixels (I, 3, S, S) and mines the levels; no gradient reaches SAM's weights."""
@@ -69,6 +68,12 @@ class VnsSamModel(FrozenSamNetwork):
         """Its own mask and SAM's three to choose from, and edges where it has an edge token."""
         masks = 1 + self.config.mask_decoder.num_multimask_outputs
         return super().describe(digest, candidates=masks, edges=self.decoder.edge_mlp is not None, **more)
+
+    @property
+    def at_once(self) -> int:
+        """Prompts decoded at once, fewer where the fusion is wide."""
+        limit = CHUNK_BYTES.get(self.device.type, 2**30) // self._bytes_of_one_prompt()
+        return max(1, self.chunk or min(super().at_once, limit))
 
     def _bytes_of_one_prompt(self) -> int:
         """Four activations of the fusion, the widest maps of the decoder, in float32."""

@@ -15,15 +15,23 @@ from vns_sam.sam.model import SamModel, build_adapter
 SMALL = {"tiny": NARROW, "vit": toy_sam(64)}
 
 
-@pytest.mark.parametrize(("height", "width"), [(64, 64), (32, 96)])
+@pytest.mark.parametrize(("height", "width"), [(64, 64), (32, 96), (33, 35), (16, 256)])
 def test_high_frequencies_leave_out_the_centre_of_the_spectrum(height: int, width: int) -> None:
     pixels = np.random.default_rng(0).normal(size=(2, 3, height, width))
     spectrum = np.fft.fftshift(np.fft.fft2(pixels), axes=(-2, -1))
     half = int((height * width * 0.25) ** 0.5 // 2)
-    spectrum[..., height // 2 - half : height // 2 + half, width // 2 - half : width // 2 + half] = 0
+    rows, columns = (slice(max(0, side // 2 - half), side // 2 + half) for side in (height, width))
+    spectrum[..., rows, columns] = 0
     expected = np.abs(np.fft.ifft2(np.fft.ifftshift(spectrum, axes=(-2, -1))).real)
     found = high_frequencies(torch.from_numpy(pixels).float())
-    torch.testing.assert_close(found, torch.from_numpy(expected).float(), atol=1e-5, rtol=0)
+    torch.testing.assert_close(found, torch.from_numpy(expected).float(), atol=2e-6, rtol=0)
+
+
+def test_half_precision_is_widened_and_given_back() -> None:
+    pixels = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)).bfloat16()
+    found = high_frequencies(pixels)
+    assert found.dtype == torch.bfloat16
+    assert torch.equal(found, high_frequencies(pixels.float()).bfloat16())
 
 
 def test_a_flat_picture_has_none() -> None:

@@ -1,9 +1,15 @@
 import pytest
 import torch
 from toy import toy_sam
+from transformers import SamVisionConfig
+from transformers.models.sam.modeling_sam import SamVisionEncoder
 
+from vns_sam.sam.encoders import relative_attention, vision_transformer
 from vns_sam.sam.encoders.vit import VitEncoder
 from vns_sam.sam.model import SamModel
+
+SIDES = [32, 64, 96, 128, 160]
+"""Grids of 2 to 10 cells, in windows of 3: smaller than one, whole ones, with a rest of one and of two cells."""
 
 
 def randomised(config):
@@ -15,18 +21,43 @@ def randomised(config):
     return encoder
 
 
-@pytest.mark.parametrize("side", [64, 96, 128])
+def theirs_of(encoder, side):
+    """Transformers' encoder, by its plain attention, with the same weights."""
+    numbers = {name: value for name, value in vars(toy_sam(side).backbone).items() if name != "kind"}
+    config = SamVisionConfig(**numbers, image_size=side, output_channels=256, attn_implementation="eager")
+    theirs = SamVisionEncoder(config).eval()
+    theirs.load_state_dict(encoder.vit.state_dict())
+    return theirs
+
+
+@pytest.mark.parametrize("side", SIDES)
 @torch.inference_mode()
 def test_levels_and_embedding_are_those_of_transformers(side):
     encoder = randomised(toy_sam(side))
     pixels = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0))
     embedding, levels = encoder(pixels)
-    theirs = encoder.vit(pixels, output_hidden_states=True)
+    theirs = theirs_of(encoder, side)(pixels, output_hidden_states=True)
     assert embedding.shape == (2, 256, side // 16, side // 16)
-    assert torch.equal(embedding, theirs.last_hidden_state)
+    torch.testing.assert_close(embedding, theirs.last_hidden_state, atol=1e-4, rtol=0)
     assert len(levels) == 4
     for index, level in zip((1, 3, 5, 7), levels, strict=True):
-        assert torch.equal(level, theirs.hidden_states[index + 1])
+        torch.testing.assert_close(level, theirs.hidden_states[index + 1], atol=1e-4, rtol=1e-5)
+
+
+@pytest.mark.parametrize("scores", [1, 40, 200, 10**9])
+@pytest.mark.parametrize("side", [64, 128])
+@torch.inference_mode()
+def test_neither_blocks_nor_strips_change_the_answer(side, scores, monkeypatch):
+    encoder = randomised(toy_sam(side))
+    pixels = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0))
+    monkeypatch.setattr(vision_transformer, "piecewise", lambda _: False)
+    monkeypatch.setattr(relative_attention, "piecewise", lambda _: False)
+    whole = encoder(pixels)
+    monkeypatch.undo()
+    monkeypatch.setattr(relative_attention, "SCORES_AT_ONCE", scores)
+    monkeypatch.setattr(vision_transformer, "STRIP_CELLS", 20)
+    pieces = encoder(pixels)
+    torch.testing.assert_close(pieces, whole, atol=1e-4, rtol=1e-5)
 
 
 @pytest.mark.parametrize("side", [64, 96, 128])

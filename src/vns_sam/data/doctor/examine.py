@@ -10,13 +10,13 @@ from typing import TypeVar
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from vns_sam.data.doctor.alignment import find_misfit
 from vns_sam.data.doctor.findings import Finding
 from vns_sam.data.doctor.hashing import hashes, thumbnail
 from vns_sam.data.pairs import MASK_THRESHOLD, read_mask
 from vns_sam.errors import DataError
+from vns_sam.images.opener import open_image
 from vns_sam.images.read import DECODER_ERRORS, file_digest, one_line, read_image
 
 TINY = 16
@@ -111,7 +111,7 @@ def _guarded(read: Callable[[Path], Content], path: Path | None, root: Path, fin
 
 def _judge_values(path: Path, root: Path) -> list[Finding]:
     """How a readable mask file stores its object."""
-    with Image.open(path) as file:
+    with open_image(path) as file:
         values, mode, lossy = np.asarray(file), file.mode, file.format in _LOSSY
         if mode == "P":
             values = np.asarray(file.convert("RGB"))
@@ -247,7 +247,7 @@ def _judge_extras(shape: tuple[int, ...], files: Files) -> list[Finding]:
 def _read_ids(path: Path) -> np.ndarray:
     """Object ids (H, W), or (H, W, C) where the file holds colours instead."""
     try:
-        with Image.open(path) as file:
+        with open_image(path) as file:
             ids = np.asarray(file)
     except DECODER_ERRORS as error:
         raise DataError(f"expected object ids at {path}: {one_line(error)}") from None
@@ -257,7 +257,7 @@ def _read_ids(path: Path) -> np.ndarray:
 
 def _stored_size(path: Path) -> tuple[int, int]:
     """Size (H, W) of a picture file before its EXIF rotation."""
-    with Image.open(path) as file:
+    with open_image(path) as file:
         return file.height, file.width
 
 

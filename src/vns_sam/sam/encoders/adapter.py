@@ -7,16 +7,24 @@ Both start as exact no-ops. Shapes: I images, g x g' grid, r the adapter's width
 
 from __future__ import annotations
 
+from functools import lru_cache
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+from vns_sam.sam.pointwise import pointwise
 
 RATE = 0.25
 """Share of the spectrum's area, around its centre, that the high-pass removes."""
 
 
 def high_frequencies(pixels: torch.Tensor, rate: float = RATE) -> torch.Tensor:
-    """Magnitude of a picture without its low frequencies; half precision is widened for the transform.
+    """Magnitude of a picture without its low frequencies; half precision is widened.
+
+    The square of low frequencies is that of the rows' times that of the columns', so the picture is multiplied with one
+    fixed matrix from each side: the same numbers as by two Fourier transforms, in a fraction of their time.
 
     Args:
         pixels: (I, 3, S, S') normalised.
@@ -25,12 +33,36 @@ def high_frequencies(pixels: torch.Tensor, rate: float = RATE) -> torch.Tensor:
     Returns:
         (I, 3, S, S'), not negative.
     """
+    wide = pixels if pixels.dtype == torch.float64 else pixels.float()
     height, width = pixels.shape[-2:]
     half = int((height * width * rate) ** 0.5 / 2)
-    y, x = (torch.fft.fftfreq(side, 1 / side, device=pixels.device) for side in (height, width))
-    low = ((-half <= y) & (y < half))[:, None] & ((-half <= x) & (x < half))[None, :]
-    spectrum = torch.fft.fft2(pixels if pixels.dtype == torch.float64 else pixels.float())
-    return torch.fft.ifft2(spectrum.masked_fill(low, 0)).real.abs().to(pixels.dtype)
+    rows, columns = (_low_pass(side, half, wide.device, wide.dtype) for side in (height, width))
+    low = rows.real @ wide @ columns.real.mT - rows.left @ (rows.right.mT @ wide @ columns.right) @ columns.left.mT
+    return (wide - low).abs_().to(pixels.dtype)
+
+
+class _LowPass(NamedTuple):
+    """The matrix that keeps the frequencies -half to half - 1 of a side. The lowest has no partner, so it is complex:
+    ``real`` (S, S) and, of rank two, ``left @ right.mT``.
+    """
+
+    real: torch.Tensor
+    left: torch.Tensor
+    right: torch.Tensor
+
+
+@lru_cache(maxsize=8)
+@torch.inference_mode(False)
+def _low_pass(side: int, half: int, device: torch.device, dtype: torch.dtype) -> _LowPass:
+    frequencies = torch.fft.fftfreq(side, 1 / side, dtype=torch.float64)
+    kernel = torch.fft.ifft(((-half <= frequencies) & (frequencies < half)).double()).real
+    places = torch.arange(side)
+    phase = 2 * torch.pi * half / side * places.double()
+    left, right = (torch.stack(pair, dim=1) for pair in ((phase.sin(), phase.cos()), (phase.cos(), -phase.sin())))
+    if half > side // 2:
+        left = torch.zeros_like(left)
+    real = kernel[(places[:, None] - places) % side]
+    return _LowPass(*(part.to(device, dtype) for part in (real, left / side, right)))
 
 
 class VitAdapter(nn.Module):
@@ -85,19 +117,27 @@ class TinyAdapter(nn.Module):
 
     def cue(self, pixels: torch.Tensor, stem: torch.Tensor) -> torch.Tensor:
         """What all prompts share, (I, r, S / 4, S' / 4), from pixels (I, 3, S, S') and the stem's output."""
-        return self.patches(high_frequencies(pixels)) + self.embed(F.avg_pool2d(stem, 2))
+        seen = self.patches(high_frequencies(pixels).contiguous(memory_format=torch.channels_last))
+        return seen + _pointwise(self.embed, F.avg_pool2d(stem, 2))
 
-    def add(self, output: torch.Tensor, cue: torch.Tensor, stage: int) -> torch.Tensor:
-        """A stage's output (I, C, h, w) and its prompt."""
+    def add(self, output: torch.Tensor, cue: torch.Tensor, stage: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """A stage's output (I, C, h, w) and its prompt; and the cue (I, r, h, w) for the stages from here on."""
         if stage < self.first:
-            return output
-        place = stage - self.first
-        pooled = F.avg_pool2d(cue, cue.shape[-1] // output.shape[-1])
-        return output + self.up[place](F.gelu(self.mix[place](pooled + self.down[place](output))))
+            return output, cue
+        place, factor = stage - self.first, cue.shape[-1] // output.shape[-1]
+        if factor > 1:
+            cue = F.avg_pool2d(cue, factor)
+        mixed = self.mix[place](cue + _pointwise(self.down[place], output))
+        return output + _pointwise(self.up[place], F.gelu(mixed)), cue
 
 
 EncoderAdapter = VitAdapter | TinyAdapter
 """One of them, to be given to the encoder it was made for."""
+
+
+def _pointwise(layer: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    assert isinstance(layer, nn.Conv2d)
+    return pointwise(x, layer.weight, layer.bias)
 
 
 def _silence(*layers: nn.Linear | nn.Conv2d) -> None:

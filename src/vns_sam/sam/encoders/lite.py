@@ -18,6 +18,7 @@ from vns_sam.errors import CheckpointError
 from vns_sam.sam.config import TINY
 from vns_sam.sam.encoders.adapter import TinyAdapter
 from vns_sam.sam.mask_decoder import LayerNorm2d
+from vns_sam.sam.pointwise import pointwise
 from vns_sam.sam.prompt_encoder import MaskEmbedding
 from vns_sam.types import PromptBatch
 
@@ -57,6 +58,8 @@ class ConvBn(nn.Sequential):
             return self[3](norm(conv(self[0](x))))
         scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
         weight, bias = conv.weight * scale[:, None, None, None], norm.bias - norm.running_mean * scale
+        if conv.kernel_size == (1, 1):
+            return self[3](pointwise(x, weight, bias))
         return self[3](F.conv2d(self[0](x), weight, bias, conv.stride, conv.padding, groups=conv.groups))
 
 
@@ -89,7 +92,8 @@ class MixBlock(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Keeps the shape (B, C, H, W)."""
-        return x + self.project(F.gelu(self.expand(self.norm(self.depthwise(x)))))
+        hidden = F.gelu(pointwise(self.norm(self.depthwise(x)), self.expand.weight, self.expand.bias))
+        return x + pointwise(hidden, self.project.weight, self.project.bias)
 
 
 class TinyEncoder(nn.Module):
@@ -135,7 +139,7 @@ class TinyEncoder(nn.Module):
         for i, stage in enumerate(self.stages):
             x = stage(x)
             if adapter is not None and cue is not None:
-                x = adapter.add(x, cue, i)
+                x, cue = adapter.add(x, cue, i)
             if i in EXPORTED:
                 maps.append(x)
         levels = [
@@ -192,8 +196,9 @@ class PromptMixer(nn.Module):
         self.blocks = nn.Sequential(*(MixBlock(hidden_size) for _ in range(blocks)))
 
     def forward(self, embeddings: torch.Tensor, batch: PromptBatch) -> torch.Tensor:
-        """Dense prompt (P, C, g, g') for image embeddings (P, C, g, g')."""
+        """Dense prompt (P, C, g, g') for image embeddings (P, C, g, g'), or (1, C, g, g') for all."""
         drawn = embeddings + self.embed(self.draw(batch, embeddings.shape[-2] * 4, embeddings.shape[-1] * 4))
+        drawn = drawn.contiguous(memory_format=torch.channels_last)
         return self.blocks(drawn) - embeddings
 
     def draw(self, batch: PromptBatch, height: int, width: int) -> torch.Tensor:
@@ -201,7 +206,7 @@ class PromptMixer(nn.Module):
         device = batch.image_index.device
         y = (torch.arange(height, device=device) * 4.0 + 1.5)[:, None]
         x = (torch.arange(width, device=device) * 4.0 + 1.5)[None, :]
-        canvas = torch.zeros(len(batch), 7, height, width, device=device)
+        canvas = torch.zeros(batch.image_index.shape[0], 7, height, width, device=device)
         if batch.boxes is not None:
             x0, y0, x1, y1 = (c[:, None, None] for c in batch.boxes.float().unbind(1))
             inside = torch.minimum(torch.minimum(x - x0, x1 - x), torch.minimum(y - y0, y1 - y))

@@ -1,4 +1,4 @@
-"""SAM's ViT image encoder on transformers' layers, exporting its four global-attention maps."""
+"""SAM's ViT image encoder, exporting its four global-attention maps."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from torch import nn
 
 from vns_sam.sam.config import VitConfig
 from vns_sam.sam.encoders.adapter import VitAdapter
+from vns_sam.sam.encoders.relative_attention import piecewise
+from vns_sam.sam.encoders.vision_transformer import VisionTransformer
 
 
 class VitEncoder(nn.Module):
-    """Transformers' ``SamVisionEncoder``, run so that only the four exported maps are kept.
+    """SAM's ViT, run so that only the four exported maps are kept.
 
     Args:
         config: Its numbers.
@@ -18,18 +20,22 @@ class VitEncoder(nn.Module):
         output_channels: Channels of the embedding.
 
     Attributes:
-        vit: The transformers module, for a checkpoint's ``vision_encoder.*`` keys.
+        vit: Its modules, for a checkpoint's ``vision_encoder.*`` keys.
         exported: Indices of the blocks whose outputs are the levels, shallow to deep.
     """
 
     def __init__(self, config: VitConfig, image_size: int, output_channels: int) -> None:
         super().__init__()
-        from transformers import SamVisionConfig
-        from transformers.models.sam.modeling_sam import SamVisionEncoder
-
-        numbers = {name: value for name, value in vars(config).items() if name != "kind"}
         self.exported = config.global_attn_indexes
-        self.vit = SamVisionEncoder(SamVisionConfig(**numbers, image_size=image_size, output_channels=output_channels))
+        self.vit = VisionTransformer(
+            channels=config.hidden_size,
+            heads=config.num_attention_heads,
+            whole=tuple(block in self.exported for block in range(config.num_hidden_layers)),
+            window=config.window_size,
+            mlp=round(config.hidden_size * config.mlp_ratio),
+            image_size=image_size,
+            out=output_channels,
+        )
 
     def forward(
         self, pixels: torch.Tensor, adapter: VitAdapter | None = None
@@ -44,14 +50,22 @@ class VitEncoder(nn.Module):
             The embedding (I, 256, g, g) and four levels (I, g, g, C), shallow to deep: each is a block's
             output before the neck, ``hidden_states[i + 1]`` in transformers' terms.
         """
+        if pixels.shape[0] > 1 and piecewise(pixels):
+            embeddings, levels = zip(*(self._encode(image, adapter) for image in pixels.split(1)), strict=True)
+            return torch.cat(embeddings), tuple(torch.cat(level) for level in zip(*levels, strict=True))
+        return self._encode(pixels, adapter)
+
+    def _encode(
+        self, pixels: torch.Tensor, adapter: VitAdapter | None
+    ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
         patches = self.vit.patch_embed(pixels)
         cue = None if adapter is None else adapter.cue(pixels, patches)
         hidden = patches + self.vit.pos_embed
-        levels = []
+        exported = []
         for index, layer in enumerate(self.vit.layers):
             if adapter is not None and cue is not None:
                 hidden = hidden + adapter.prompt(cue, index)
             hidden = layer(hidden)
             if index in self.exported:
-                levels.append(hidden)
-        return self.vit.neck(hidden), tuple(levels)
+                exported.append(hidden)
+        return self.vit.neck(hidden), tuple(exported)

@@ -1,0 +1,30 @@
+"""The one way to open a picture file: by its content, and only in formats that are decoded here."""
+
+from __future__ import annotations
+
+import os
+
+from PIL import Image, UnidentifiedImageError
+
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "MPO", "WEBP", "TIFF", "DIB", "JPEG2000", "AVIF", "TGA", "ICO", "PCX")
+"""What may be decoded, whatever a file is called. Pillow would also start Ghostscript for what holds PostScript, and
+plugins for dozens of formats that no camera writes.
+"""
+
+_AT_HAND = FORMATS[:5]
+"""Those whose plugins Pillow has loaded already."""
+
+
+def open_image(path: str | os.PathLike[str]) -> Image.Image:
+    """Opens a picture file without decoding its pixels; to be used with ``with``.
+
+    Raises:
+        UnidentifiedImageError: It is none of :data:`FORMATS`.
+        OSError: The file cannot be read.
+        Image.DecompressionBombError: It has more pixels than Pillow's limit.
+    """
+    try:
+        return Image.open(path, formats=_AT_HAND)
+    except UnidentifiedImageError:
+        Image.init()
+        return Image.open(path, formats=[name for name in FORMATS if name in Image.OPEN])

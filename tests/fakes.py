@@ -8,8 +8,9 @@ import numpy as np
 import torch
 
 from vns_sam.images.geometry import fit
-from vns_sam.sam.promptable import batch_prompts
-from vns_sam.types import DecoderOutput, ImageFeatures, Prompts
+from vns_sam.sam.answers import MapAnswers
+from vns_sam.sam.promptable import batch_prompts, row_geometry
+from vns_sam.types import ImageFeatures, ModelInfo, Prompts
 
 SIDE = 64
 
@@ -17,11 +18,14 @@ SIDE = 64
 class FakeModel:
     """Answers a box with the box, clicks with a square around the first one, a mask with itself."""
 
-    name = "fake"
-
     def __init__(self, *, edges: bool = False) -> None:
         self.edges = edges
         self.encoded: list[tuple[int, ...]] = []
+
+    @property
+    def info(self) -> ModelInfo:
+        """It says nothing of its input's side, so that nothing is looked at again by default."""
+        return ModelInfo("fake", f"fake-{self.edges}", edges=self.edges)
 
     def encode(self, images: Sequence[np.ndarray]) -> ImageFeatures:
         """Remembers the shapes."""
@@ -29,7 +33,9 @@ class FakeModel:
         geometry = tuple(fit(*image.shape[:2], SIDE) for image in images)
         return ImageFeatures(torch.zeros(len(images), 1, 4, 4), (), geometry)  # type: ignore[arg-type]
 
-    def decode(self, features: ImageFeatures, prompts: Sequence[Prompts], image_index: Sequence[int]) -> DecoderOutput:
+    def decode(
+        self, features: ImageFeatures, prompts: Sequence[Prompts], image_index: Sequence[int], **_: bool
+    ) -> MapAnswers:
         """Full-resolution logits, +5 inside and -5 outside."""
         maps: dict[int, torch.Tensor] = {}
         for rows, batch in batch_prompts(prompts, image_index, features.geometry, SIDE):
@@ -44,5 +50,6 @@ class FakeModel:
                 elif batch.masks is not None:
                     maps[row][batch.masks[k, 0] > 0.5] = 5
         logits = torch.stack([maps[row] for row in sorted(maps)])[:, None]
-        scores = torch.linspace(0.9, 0.8, len(logits))
-        return DecoderOutput(logits, scores, logits.clone() if self.edges else None)
+        scores = np.linspace(0.9, 0.8, len(logits), dtype=np.float32)
+        geometry = row_geometry(features, prompts, image_index)
+        return MapAnswers(logits, scores, geometry, logits.clone() if self.edges else None)

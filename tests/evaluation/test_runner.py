@@ -20,7 +20,8 @@ from vns_sam.evaluation.protocol import Protocol, parse_protocols
 from vns_sam.evaluation.rows import Row, RowStore
 from vns_sam.evaluation.runner import Clock, Settings, evaluate, scored_pairs
 from vns_sam.evaluation.suite import make_suite
-from vns_sam.types import DecoderOutput, ImageFeatures, Prompts
+from vns_sam.sam.answers import MapAnswers
+from vns_sam.types import ImageFeatures, Prompts
 
 
 class Oracle(FakeModel):
@@ -42,23 +43,28 @@ class Oracle(FakeModel):
         self.bright = np.pad(found, ((0, SIDE - found.shape[0]), (0, SIDE - found.shape[1])))
         return super().encode(images)
 
-    def decode(self, features: ImageFeatures, prompts: Sequence[Prompts], image_index: Sequence[int]) -> DecoderOutput:
+    def decode(
+        self, features: ImageFeatures, prompts: Sequence[Prompts], image_index: Sequence[int], **_: bool
+    ) -> MapAnswers:
         self.asked += prompts
         logits = torch.from_numpy(self.bright)[None, None].float() * 10 - 5
-        return DecoderOutput(logits.expand(len(prompts), -1, -1, -1), torch.ones(len(prompts)))
+        scores, geometry = np.ones(len(prompts), np.float32), features.geometry * len(prompts)
+        return MapAnswers(logits.expand(len(prompts), -1, -1, -1), scores, geometry)
 
 
 class Learner(FakeModel):
     """Marks a band around each click that is wide enough to be right after a few."""
 
-    def decode(self, features: ImageFeatures, prompts: Sequence[Prompts], image_index: Sequence[int]) -> DecoderOutput:
+    def decode(
+        self, features: ImageFeatures, prompts: Sequence[Prompts], image_index: Sequence[int], **_: bool
+    ) -> MapAnswers:
         (given,) = prompts
         assert given.points is not None
         assert given.labels is not None
         logits = torch.full((1, 1, SIDE, SIDE), -5.0)
         for (x, y), label in zip(given.points[0].astype(int), given.labels[0], strict=True):
             logits[0, 0, max(0, y - 6) : y + 7, max(0, x - 6) : x + 7] = 5.0 if label else -5.0
-        return DecoderOutput(logits, torch.ones(1))
+        return MapAnswers(logits, np.ones(1, np.float32), features.geometry)
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,9 @@ import torch
 from PIL import Image
 
 from vns_sam.images.geometry import fit, resize_image
-from vns_sam.sam.promptable import batch_prompts
-from vns_sam.types import DecoderOutput, ImageFeatures, Prompts
+from vns_sam.sam.answers import MapAnswers
+from vns_sam.sam.promptable import batch_prompts, row_geometry
+from vns_sam.types import ImageFeatures, ModelInfo, Prompts
 
 SIDE = 64
 
@@ -23,7 +24,7 @@ class ColourModel:
         blind: Numbers of the pictures, in order of encoding, in which it finds nothing.
     """
 
-    name = "colours"
+    info = ModelInfo("colours", "colours")
 
     def __init__(self, blind: Sequence[int] = ()) -> None:
         self.blind = set(blind)
@@ -41,7 +42,9 @@ class ColourModel:
             self.encoded += 1
         return ImageFeatures(reds, (), geometry)
 
-    def decode(self, features: ImageFeatures, prompts: Sequence[Prompts], image_index: Sequence[int]) -> DecoderOutput:
+    def decode(
+        self, features: ImageFeatures, prompts: Sequence[Prompts], image_index: Sequence[int], **_: bool
+    ) -> MapAnswers:
         """Logits +8 on that colour, -8 elsewhere; the clicked pixel must be in the picture."""
         maps: dict[int, torch.Tensor] = {}
         for rows, batch in batch_prompts(prompts, image_index, features.geometry, SIDE):
@@ -52,7 +55,8 @@ class ColourModel:
                 hit = (red - red[y, x]).abs() < 40
                 maps[row] = torch.where(hit & (red < 256), 8.0, -8.0)
         logits = torch.stack([maps[row] for row in sorted(maps)])[:, None]
-        return DecoderOutput(logits, torch.full((len(logits),), 0.75))
+        scores = np.full(len(logits), 0.75, np.float32)
+        return MapAnswers(logits, scores, row_geometry(features, prompts, image_index))
 
 
 def frog_picture() -> tuple[np.ndarray, np.ndarray]:

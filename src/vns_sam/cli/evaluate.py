@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vns_sam.cli.numbers import at_least
+from vns_sam.cli.predictor import add_second_look, second_look
 from vns_sam.cli.progress import track
 from vns_sam.errors import UsageError, printable
 
@@ -60,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="keep the aspect (default), or squash to 1024 x 1024 as the authors do",
     )
     parser.add_argument("--instances", action="store_true", help="ask for each object of masks_instance/ by itself")
-    parser.add_argument("--second-look", action="store_true", help="look again, closer, at small and thin objects")
+    add_second_look(parser)
     parser.add_argument("--seed", type=at_least(0), default=0, help="of the drawn prompts (0)")
     parser.add_argument("--limit", type=at_least(1), default=ALL, help="pictures of each set at most")
     parser.add_argument("--group", action="append", default=[], metavar="NAME=SET,SET", help="a mean over some sets")
@@ -131,7 +132,7 @@ def _suite(args: argparse.Namespace) -> Suite:
         metrics=metrics,
         resize=args.resize or named.resize,
         instances=args.instances,
-        second_look=args.second_look,
+        second_look=second_look(args),
         seed=args.seed,
         limit=args.limit,
         groups=groups,
@@ -153,7 +154,7 @@ def _unprompted(args: argparse.Namespace) -> bool:
         return False
     if args.prompt != [*UNPROMPTED] and (args.prompt or len(without) < len(args.models)):
         raise UsageError(f"'{without[0]}' takes no prompt", hint="--prompt image asks all models for the whole picture")
-    if args.instances or args.second_look:
+    if args.instances or args.second_look == "on":
         raise UsageError(f"'{without[0]}' cannot be asked about one object", hint="leave the option out")
     return True
 

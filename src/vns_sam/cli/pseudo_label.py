@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vns_sam.cli.predictor import add_second_look, second_look
 from vns_sam.cli.work import add_run_arguments, drive, finish
 from vns_sam.errors import UsageError
 
@@ -44,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     asking.add_argument("--fuse", choices=("vote", "prob"), default="vote", help="votes or mean probability (vote)")
     asking.add_argument("--points", type=int, default=10, metavar="N", help="on object and background each (10)")
     asking.add_argument("--sampler", choices=("fps", "grid", "random"), default="fps", help="points on strokes (fps)")
-    asking.add_argument("--second-look", action="store_true", help="ask again, closer, about small and thin objects")
+    add_second_look(asking)
     asking.add_argument("--no-gates", action="store_true", help="believe every view")
     asking.add_argument(
         "--all-parts", action="store_true", help="keep parts of an answer that no mark on the object hits"
@@ -82,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
         marked_only=not args.all_parts,
         clamp=not args.no_clamp,
         seed=args.seed,
-        second_look=args.second_look,
+        second_look=second_look(args),
     )
     plan = plan_run(args.images, args.labels, args.out, settings, args.split)
     choice = ModelsChoice(args.model, args.student, _device(args))

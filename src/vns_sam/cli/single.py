@@ -37,7 +37,7 @@ def run_single(args: argparse.Namespace, given: dict[str, Any]) -> int:
     predictor = build_predictor(args)
     start = time.perf_counter()
     predictor.set_image(image)
-    prediction = predictor.predict_prompts(prompts) if prompts else predictor.predict()
+    prediction = predictor.predict_prompts(prompts)
     seconds = time.perf_counter() - start
     write_prediction(mask_path, prediction, args.format, image_name=args.image.name)
     if args.alpha:

@@ -1,7 +1,9 @@
-"""From IS-Net's answer in its square to an alpha map and a mask at the picture's size."""
+"""From IS-Net's answer in its square to an alpha map and a mask at the picture's size, and to answers."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal
 
 import cv2
@@ -9,7 +11,72 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from vns_sam.types import Answers, Size
+
 Cut = Literal["half", "otsu"]
+
+
+@dataclass(frozen=True)
+class Matte:
+    """A dense answer to one prompt, at the size of its picture.
+
+    Attributes:
+        alpha: (H, W) float32 in [0, 1].
+        threshold: A pixel is object where its alpha is above this.
+    """
+
+    alpha: np.ndarray
+    threshold: float = 0.5
+
+    @property
+    def logits(self) -> np.ndarray:
+        """(H, W) float32, object where > 0; within 14 of 0."""
+        clipped = self.alpha.clip(1e-6, 1 - 1e-6)
+        odds = np.divide(clipped, 1 - clipped, out=clipped)
+        odds *= np.float32((1 - self.threshold) / self.threshold)
+        return np.log(odds, out=odds)
+
+
+@dataclass(frozen=True)
+class MatteAnswers(Answers):
+    """Refined answers, at the size of their pictures.
+
+    Attributes:
+        mattes: One for each row.
+        scores: (P,) float32, the first stage's.
+        coarse: The first stage's answers, where all of their candidates are to choose from.
+        refine: Refines candidate ``number`` of row ``row`` when it is asked for.
+    """
+
+    mattes: tuple[Matte, ...]
+    scores: np.ndarray
+    coarse: Answers | None = None
+    refine: Callable[[int, int], Matte] | None = None
+
+    def logits(self, row: int, size: Size | None = None, *, direct: bool = False) -> np.ndarray:
+        """See :meth:`vns_sam.types.Answers.logits`."""
+        return _resized(self.mattes[row].logits, size)
+
+    def alpha(self, row: int, size: Size | None = None) -> np.ndarray:
+        """See :meth:`vns_sam.types.Answers.alpha`."""
+        return _resized(self.mattes[row].alpha, size)
+
+    def candidate_scores(self, row: int) -> np.ndarray:
+        """See :meth:`vns_sam.types.Answers.candidate_scores`."""
+        return super().candidate_scores(row) if self.coarse is None else self.coarse.candidate_scores(row)
+
+    def candidate(self, row: int, number: int, size: Size | None = None) -> np.ndarray:
+        """See :meth:`vns_sam.types.Answers.candidate`."""
+        if self.refine is None:
+            return super().candidate(row, number, size)
+        return _resized(self.refine(row, number).logits, size)
+
+
+def _resized(values: np.ndarray, size: Size | None) -> np.ndarray:
+    """Values (H, W) at another size, bilinear."""
+    if size is None or values.shape == size:
+        return values
+    return to_picture(torch.from_numpy(values)[None, None], *size)
 
 
 def to_picture(probability: torch.Tensor, height: int, width: int) -> np.ndarray:

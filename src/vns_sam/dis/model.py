@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from vns_sam.dis.channels import LARGEST_SIDE, box_channel, colour_channels, mask_channel, reduced
-from vns_sam.dis.config import Choice, DisSamConfig
+from vns_sam.dis.coarse import coarse_answers
+from vns_sam.dis.config import DisSamConfig
 from vns_sam.dis.isnet import IsNet
-from vns_sam.dis.mattes import stretch, threshold, to_picture
+from vns_sam.dis.mattes import Matte, MatteAnswers, stretch, threshold, to_picture
 from vns_sam.dis.windows import Fusion, boundary_windows, surroundings, uncertainty
 from vns_sam.errors import CheckpointError, PromptError, UsageError
-from vns_sam.images.geometry import maps_to_original
 from vns_sam.images.windows import Window, extent, whole
 from vns_sam.sam import registry
 from vns_sam.sam.checkpoints import load_weights, read_checkpoint, write_checkpoint
 from vns_sam.sam.promptable import PromptableNetwork
 from vns_sam.sam.registry import portable
-from vns_sam.types import DecoderOutput, Geometry, ImageFeatures, Matte, PromptableModel, PromptBatch, Prompts
+from vns_sam.types import DecoderOutput, Geometry, ImageFeatures, ModelInfo, PromptableModel, PromptBatch, Prompts, Size
 
 MOST_WINDOWS = 16
 """Of a second look at one object."""
@@ -45,7 +45,6 @@ class DisSamModel(PromptableNetwork):
 
     Attributes:
         name: What users call the model.
-        second_look: Whether IS-Net looks again, at windows of a finer scale along uncertain boundaries.
     """
 
     def __init__(self, config: DisSamConfig, first: PromptableModel, network: IsNet | None = None) -> None:
@@ -56,12 +55,11 @@ class DisSamModel(PromptableNetwork):
         if isinstance(first, PromptableNetwork):
             self.preprocessing = first.preprocessing
         self.network = network or IsNet(5, config.width, residual=config.residual)
-        self.second_look = False
 
     def with_first(self, first: PromptableModel) -> DisSamModel:
         """The same refinement, weights shared, after another first stage."""
-        model = DisSamModel(replace(self.config, base=first.name), first, self.network)
-        model.name = f"{first.name}+{self.name}"
+        model = DisSamModel(replace(self.config, base=first.info.name), first, self.network)
+        model.name = f"{first.info.name}+{self.name}"
         return model.train(self.training)
 
     @property
@@ -80,51 +78,87 @@ class DisSamModel(PromptableNetwork):
         """The first stage's; the second needs the pictures, see :meth:`encode`."""
         return self._first_network().encode_pixels(pixels)
 
-    def decode_batch(self, features: ImageFeatures, batch: PromptBatch) -> DecoderOutput:
+    def decode_batch(self, features: ImageFeatures, batch: PromptBatch, *, candidates: bool = False) -> DecoderOutput:
         """The first stage's; the second needs the pictures, see :meth:`decode`."""
-        return self._first_network().decode_batch(features, batch)
+        return self._first_network().decode_batch(features, batch, candidates=candidates)
 
     def _first_network(self) -> PromptableNetwork:
         if not isinstance(self.first, PromptableNetwork):
-            raise UsageError(f"the first stage '{self.first.name}' is no network that takes tensors")
+            raise UsageError(f"the first stage '{self.first.info.name}' is no network that takes tensors")
         return self.first
 
     def encode(self, images: Sequence[np.ndarray]) -> ImageFeatures:
         """Encodes I pictures, each (H, W, 3) uint8 RGB, with the first stage, and keeps them for the second."""
-        return replace(self.first.encode(images), pictures=tuple(images))
+        return replace(self.first.encode(images), pictures=tuple(images), owner=self.info)
 
-    def decode(self, features: ImageFeatures, prompts: Sequence[Prompts], image_index: Sequence[int]) -> DecoderOutput:
+    def decode(
+        self,
+        features: ImageFeatures,
+        prompts: Sequence[Prompts] = (),
+        image_index: Sequence[int] = (),
+        *,
+        candidates: bool = False,
+        look_again: bool = False,
+    ) -> MatteAnswers:
         """Decodes ``prompts[k]`` on image ``image_index[k]``, then refines each mask.
 
+        With ``look_again`` IS-Net looks again, at windows of a finer scale along uncertain boundaries.
+
         Returns:
-            The refined answers as mattes, and once more as ``mask_logits`` in the first stage's square. Scores are
-            the first stage's.
+            The refined answers, with the first stage's scores; candidates are refined when they are asked for.
 
         Raises:
-            PromptError: As the first stage; or the features are not of this model.
+            UsageError: Another model made the features.
+            PromptError: As the first stage.
         """
-        if not features.pictures:
-            raise PromptError("features without pictures cannot be refined", hint="use this model's own encode")
-        coarse, scores = coarse_logits(self.first, features, prompts, image_index, self.config.choice)
-        mattes: list[Matte] = []
-        maps = []
-        for given, image in zip(prompts, image_index, strict=True):
-            picture, geometry = features.pictures[image], features.geometry[image]
-            for row in range(len(given)):
-                mask = _mask_of(coarse[len(mattes)], geometry)
-                box = None if given.boxes is None else given.boxes[row]
-                mattes.append(self.refine(picture, mask, box))
-                maps.append(_to_square(mattes[-1], geometry))
-        return DecoderOutput(torch.stack(maps).to(coarse.device), scores, mattes=tuple(mattes))
+        self.check_owner(features)
+        features = replace(features, owner=self.first.info)
+        coarse = coarse_answers(self.first, features, prompts, image_index, self.config.choice)
+        rows = [
+            (features.pictures[image], _working_size(features.geometry[image]), _box_of(given, row))
+            for given, image in zip(prompts, image_index, strict=True)
+            for row in range(len(given))
+        ]
+
+        def refine(row: int, logits: np.ndarray) -> Matte:
+            return self.refine(rows[row][0], logits > 0, rows[row][2], look_again=look_again)
+
+        mattes = tuple(refine(row, coarse.logits(row, size)) for row, (_, size, _) in enumerate(rows))
+        if not candidates:
+            return MatteAnswers(mattes, coarse.scores)
+        offered = self.first.decode(features, prompts, image_index, candidates=True)
+
+        def refine_candidate(row: int, number: int) -> Matte:
+            return refine(row, offered.candidate(row, number, rows[row][1]))
+
+        return MatteAnswers(mattes, coarse.scores, offered, refine_candidate)
+
+    def describe(self, digest: Callable[[], str], **more: Any) -> ModelInfo:
+        """As its first stage, but with alpha and without edges; it looks again itself."""
+        first = self.first.info
+
+        def both() -> str:
+            """IS-Net's digest has the first stage's weights only where that is a network."""
+            own = digest()
+            if isinstance(self.first, nn.Module):
+                return own
+            return hashlib.sha256(f"{first.digest} {own}".encode()).hexdigest()[:16]
+
+        return ModelInfo(
+            self.name, both, first.prompts, first.input_side, first.candidates, alpha=True, look_again="itself"
+        )
 
     @torch.inference_mode()
-    def refine(self, image: np.ndarray, mask: np.ndarray, box: np.ndarray | None = None) -> Matte:
+    def refine(
+        self, image: np.ndarray, mask: np.ndarray, box: np.ndarray | None = None, *, look_again: bool = False
+    ) -> Matte:
         """Refines one coarse mask.
 
         Args:
             image: (H, W, 3) uint8 RGB; above 4096 pixels a side it is worked on reduced, so that memory stays bounded.
             mask: (h, w) bool, at the picture's size or at that of its reduced form.
             box: X0 Y0 X1 Y1 in pixels of the picture; the mask's own when omitted.
+            look_again: Whether IS-Net looks again, closer, along uncertain boundaries.
 
         Returns:
             Alpha at the picture's size; all 0 where there is neither mask nor box. With a box and an empty mask,
@@ -146,14 +180,14 @@ class DisSamModel(PromptableNetwork):
         place = extent(mask) if box is None else np.asarray(box, np.float32) * scale
         if place is None:
             return Matte(np.zeros((height, width), np.float32))
-        alpha = self._refine_reduced(small, mask, place)
+        alpha = self._refine_reduced(small, mask, place, look_again)
         if self.config.stretch:
             alpha = stretch(alpha)
         if alpha.shape != (height, width):
             alpha = to_picture(torch.from_numpy(alpha)[None, None], height, width)
         return Matte(alpha, threshold(alpha, self.config.cut))
 
-    def _refine_reduced(self, image: np.ndarray, mask: np.ndarray, box: np.ndarray) -> np.ndarray:
+    def _refine_reduced(self, image: np.ndarray, mask: np.ndarray, box: np.ndarray, look_again: bool) -> np.ndarray:
         """Alpha (H, W) of a picture of bounded size."""
         height, width = mask.shape
         alpha = np.zeros((height, width), np.float32)
@@ -162,7 +196,7 @@ class DisSamModel(PromptableNetwork):
             window = surroundings(_hull(box, extent(mask)), self.config.margin, height, width)
         alpha[window.index] = self._look(image, mask, box, window)
         side = int(self.config.image_size / LEAST_GAIN)
-        if not self.second_look or max(window.shape) <= side:
+        if not look_again or max(window.shape) <= side:
             return alpha
         found = alpha > threshold(alpha, self.config.cut)
         doubt = uncertainty(alpha, found, mask, max(8, round(0.03 * max(window.shape))))
@@ -211,34 +245,11 @@ class DisSamModel(PromptableNetwork):
 def _first_stage(name: str, folder: str | Path) -> PromptableNetwork:
     """The model that a DIS-SAM's folder names as its first stage."""
     first = registry.load(name, beside=folder)
-    if isinstance(first, DisSamModel):
+    if first.info.alpha:
         raise CheckpointError(f"the first stage of {folder}, '{name}', is a DIS-SAM itself", hint="name what is below")
-    if not first.takes_prompts:
+    if not first.info.prompts:
         raise CheckpointError(f"the first stage of {folder}, '{name}', takes no prompt", hint="name a model that does")
     return first
-
-
-def coarse_logits(
-    first: PromptableModel,
-    features: ImageFeatures,
-    prompts: Sequence[Prompts],
-    image_index: Sequence[int],
-    choice: Choice,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The first stage's mask for each prompt, (P, 1, h, h) logits, and its predicted IoU (P,).
-
-    "first" is what the authors take: the first of the three masks of SAM's multi-mask output, whatever their scores.
-    """
-    if choice == "single" or not isinstance(first, PromptableNetwork):
-        output = first.decode(features, prompts, image_index)
-        return output.mask_logits, output.scores
-    masks, scores = first.decode_candidates(features, prompts, image_index)
-    if choice == "best-iou":
-        best = scores.argmax(1)
-    else:
-        best = torch.full_like(scores[:, 0], min(1, masks.shape[1] - 1), dtype=torch.long)
-    rows = torch.arange(len(best), device=best.device)
-    return masks[rows, best][:, None], scores[rows, best]
 
 
 def _hull(box: np.ndarray, other: np.ndarray | None) -> np.ndarray:
@@ -247,19 +258,11 @@ def _hull(box: np.ndarray, other: np.ndarray | None) -> np.ndarray:
     return np.concatenate([np.minimum(box[:2], other[:2]), np.maximum(box[2:], other[2:])])
 
 
-def _mask_of(logits: torch.Tensor, geometry: Geometry) -> np.ndarray:
-    """The coarse mask (h, w) bool of one prompt, at the size that its picture is worked on."""
+def _box_of(given: Prompts, row: int) -> np.ndarray | None:
+    return None if given.boxes is None else given.boxes[row]
+
+
+def _working_size(geometry: Geometry) -> Size:
+    """The size that a picture is worked on."""
     scale = min(1.0, LARGEST_SIDE / max(geometry.height, geometry.width))
-    small = replace(
-        geometry, height=max(1, round(geometry.height * scale)), width=max(1, round(geometry.width * scale))
-    )
-    mask: np.ndarray = (maps_to_original(logits[None].float(), small)[0] > 0).cpu().numpy()
-    return mask
-
-
-def _to_square(matte: Matte, geometry: Geometry) -> torch.Tensor:
-    """A matte's logits (1, S, S) in the padded square of the first stage."""
-    alpha = to_picture(torch.from_numpy(matte.alpha)[None, None], geometry.fitted_height, geometry.fitted_width)
-    logits = torch.from_numpy(Matte(alpha, matte.threshold).logits)
-    pad = (0, geometry.side - geometry.fitted_width, 0, geometry.side - geometry.fitted_height)
-    return F.pad(logits, pad, value=float(logits.min()))[None]
+    return max(1, round(geometry.height * scale)), max(1, round(geometry.width * scale))

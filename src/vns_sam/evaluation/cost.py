@@ -18,14 +18,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from vns_sam.errors import UsageError
 from vns_sam.hq.model import HqSamModel
-from vns_sam.prompts.validate import whole_picture
 from vns_sam.sam.config import VITS, vit_config
 from vns_sam.sam.model import SamModel
 from vns_sam.sam.promptable import PromptableNetwork
 from vns_sam.types import PromptBatch, Prompts
 from vns_sam.vns.config import VnsSamConfig
 from vns_sam.vns.model import VnsSamModel
-from vns_sam.ws.model import WsSamModel
 
 _MIB = 2**20
 
@@ -91,8 +89,7 @@ def cost(model: PromptableNetwork, image: np.ndarray, *, calls: int = 5) -> Cost
         return Cost(model.name, total, trained, encode_flops, decode_flops)
     height, width = image.shape[:2]
     prompts = [Prompts(boxes=np.array([[width / 4, height / 4, 3 * width / 4, 3 * height / 4]]))]
-    if isinstance(model, WsSamModel):
-        prompts = [whole_picture(height, width)]
+    asked = (prompts, [0]) if model.info.prompts else ()
     features = model.encode([image])
     return Cost(
         model.name,
@@ -101,7 +98,7 @@ def cost(model: PromptableNetwork, image: np.ndarray, *, calls: int = 5) -> Cost
         encode_flops,
         decode_flops,
         median_seconds(lambda: model.encode([image]), calls, model.device),
-        median_seconds(lambda: model.decode(features, prompts, [0]), calls, model.device),
+        median_seconds(lambda: model.decode(features, *asked), calls, model.device),
     )
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from vns_sam.images.geometry import maps_to_original
-from vns_sam.types import DecoderOutput, ImageFeatures
+from vns_sam.inference.answers import Asker, full_size
+from vns_sam.types import Answers, Prompts
 
 Resize = Literal["fit", "square"]
 SQUARE_SIDE = 1024
@@ -36,21 +36,17 @@ class Frame:
         """Brings a true mask (H, W) bool into the frame."""
         return mask if self.resize == "fit" else _square(mask[..., None].astype(np.float32) * 255)[..., 0] > 128
 
-    def masks_back(self, logits: torch.Tensor, features: ImageFeatures) -> torch.Tensor:
-        """Brings the decoder's maps (P, 1, h, h) of one picture to (P, H, W) at the original size."""
+    def answer(self, asker: Asker, answers: Answers, row: int, prompts: Prompts | None) -> np.ndarray:
+        """Logits (H, W) of one prompt at the original size, with a second look, in the frame, where it is wanted."""
+        if self.resize == "square" and not asker.asks_crops:
+            return answers.logits(row, self.size, direct=True)
+        found = full_size(asker, self.image, answers, [row], prompts)
         if self.resize == "fit":
-            return maps_to_original(logits.float(), features.geometry[0])
-        return F.interpolate(logits.float(), self.size, mode="bilinear", align_corners=False)[:, 0]
-
-    def answer(self, output: DecoderOutput, row: int, features: ImageFeatures) -> np.ndarray:
-        """Logits (1, H, W) of one prompt at the original size, from its matte where the model gives one."""
-        if output.mattes is None:
-            return self.masks_back(output.mask_logits[row : row + 1], features).cpu().numpy()
-        logits = output.mattes[row].logits[None]
-        if self.resize == "square":
-            enlarged = F.interpolate(torch.from_numpy(logits)[None], self.size, mode="bilinear", align_corners=False)
-            logits = enlarged[0].numpy()
-        return logits
+            return found.logits[0]
+        if not found.changed:
+            return answers.logits(row, self.size, direct=True)
+        squashed = torch.from_numpy(found.logits)[None]
+        return F.interpolate(squashed, self.size, mode="bilinear", align_corners=False)[0, 0].numpy()
 
 
 def frame(image: np.ndarray, resize: Resize) -> Frame:

@@ -21,10 +21,9 @@ from vns_sam.evaluation.rows import Key
 from vns_sam.evaluation.runner import true_masks
 from vns_sam.evaluation.suite import Run, Suite
 from vns_sam.images.charts import curve
-from vns_sam.images.geometry import maps_to_original
 from vns_sam.images.read import read_image
 from vns_sam.images.write import write_image
-from vns_sam.inference.second_look import look_again
+from vns_sam.inference.answers import Asker, predict
 from vns_sam.sam.model import SamModel
 from vns_sam.vns.model import VnsSamModel
 from vns_sam.ws.model import WsSamModel
@@ -120,18 +119,12 @@ def _case(
     found: dict[str, np.ndarray] = {}
     edges: dict[str, np.ndarray] = {}
     for run in runs:
-        features = run.model.encode([framed.image])
-        output = run.model.decode(features, [prompt], [0])
-        if output.mattes is not None:
-            logits = output.mattes[0].logits[None]
-        else:
-            logits = maps_to_original(output.mask_logits.float(), features.geometry[0]).cpu().numpy()
-        if suite.settings.second_look and output.mattes is None:
-            look_again(run.model, framed.image, prompt, logits)
-        found[run.label] = logits[0] > 0
-        if output.edge_logits is not None:
-            edge = maps_to_original(output.edge_logits.float(), features.geometry[0])[0].sigmoid()
-            edges[run.label] = edge.cpu().numpy()
+        asked = prompt if run.model.info.prompts else None
+        asker = Asker.of(run.model, suite.settings.second_look)
+        answer = predict(asker, framed.image, run.model.encode([framed.image]), asked)
+        found[run.label] = answer.masks[0]
+        if answer.edges is not None:
+            edges[run.label] = answer.edges[0]
     shown = {run.label: scores[run.label] for run in runs}
     return Case(f"{key.dataset}/{key.stem}", framed.image, truth, prompt, found, edges, shown)
 

@@ -33,6 +33,7 @@ class ModelResult:
         line: The table's line that it stands in, ``label`` where empty; several results of one line are shown as
             mean and standard deviation.
         trained: Number of trained parameters, where that is part of the table.
+        second_look: Whether the model looked a second time.
     """
 
     label: str
@@ -42,6 +43,7 @@ class ModelResult:
     seconds: Mapping[str, float] = field(default_factory=dict)
     line: str = ""
     trained: int | None = None
+    second_look: bool = False
 
     def means(self) -> dict[str, dict[str, Means]]:
         """Means by prompt and set, with the number of objects as ``count``."""
@@ -91,7 +93,13 @@ class Report:
                 continue
             for metrics in _columns(_unique(metric for row in sets for values in row.values() for metric in values)):
                 tables.append(self._table(f"**{prompt}**: {' / '.join(metrics)}", metrics, names, rows, lines))
+        tables.append(self._looks())
         return "\n".join(tables)
+
+    def _looks(self) -> str:
+        """Which models looked a second time."""
+        looked = _unique(result.line or result.label for result in self.models if result.second_look)
+        return f"Second look: {', '.join(looked) or 'none'}\n"
 
     def _table(
         self,
@@ -152,6 +160,7 @@ class Report:
             "models": {
                 result.label: {
                     "weights": result.weights,
+                    "second_look": result.second_look,
                     "means": result.means(),
                     "skipped": dict(result.skipped),
                     "seconds": dict(result.seconds),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -11,18 +11,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vns_sam.data.pairs import Pair, check_same_size, find_pairs, pair_digest, read_instances, read_mask
-from vns_sam.errors import DataError
+from vns_sam.errors import DataError, PromptError
 from vns_sam.evaluation.frames import Frame, Resize, frame
 from vns_sam.evaluation.protocol import Protocol, draw_prompt
 from vns_sam.evaluation.rows import Detection, Key, Row, RowStore
-from vns_sam.images.geometry import maps_to_original
 from vns_sam.images.read import read_image
-from vns_sam.inference.second_look import look_again, prepare_second_look
+from vns_sam.inference.answers import Asker
 from vns_sam.metrics.detection import encode_mask
 from vns_sam.metrics.iou import iou
 from vns_sam.metrics.scoring import ImageScores, Scorer, saliency_map
 from vns_sam.prompts.clicks import next_click
-from vns_sam.types import ImageFeatures, PromptableModel, Prompts
+from vns_sam.types import SECOND_LOOK, Answers, ImageFeatures, PromptableModel, Prompts, SecondLook
 
 NOC = (0.85, 0.90)
 """IoU that clicks are counted up to."""
@@ -41,14 +40,14 @@ class Settings:
         resize: "fit" keeps the aspect, "square" is the authors' way.
         instances: Whether each object of ``masks_instance/`` is asked for by itself, where a set has that folder.
         second_look: Whether small and thin objects are asked about once more in cut-outs; not for clicks. A DIS-SAM
-            looks again along uncertain boundaries instead.
+            looks again along uncertain boundaries instead. "auto" is decided for each model.
         precision: Whether masks are kept for average precision, in which objects compete by predicted IoU.
     """
 
     metrics: tuple[str, ...] = MASK_METRICS
     resize: Resize = "fit"
     instances: bool = False
-    second_look: bool = False
+    second_look: SecondLook = SECOND_LOOK
     precision: bool = False
 
 
@@ -121,7 +120,7 @@ def evaluate(
         DataError: ``strict``, and a picture or mask cannot be read, they differ in size, or a mask is empty.
     """
     clock = clock or Clock()
-    prepare_second_look(model, settings.second_look)
+    asker = Asker.of(model, settings.second_look)
     asked: dict[Key, _Asked] = {}
 
     def keep(finished: Iterator[tuple[Key, ImageScores, float]]) -> None:
@@ -140,7 +139,7 @@ def evaluate(
                 if todo is None:
                     outcome = Outcome(pair, done_before=True)
                 else:
-                    for answer in _ask(model, todo, settings, clock):
+                    for answer in _ask(asker, todo, clock):
                         if todo.ignored is not None:
                             answer.logits[todo.ignored] = _NOTHING
                         asked[answer.key] = answer.about(settings, todo.data)
@@ -262,36 +261,43 @@ def true_masks(pair: Pair, settings: Settings) -> tuple[dict[str, np.ndarray], n
     return {target: mask & ~ignored for target, mask in masks.items()}, ignored
 
 
-def _ask(model: PromptableModel, todo: _Todo, settings: Settings, clock: Clock) -> Iterator[_Answer]:
+def _ask(asker: Asker, todo: _Todo, clock: Clock) -> Iterator[_Answer]:
     """Encodes a picture and decodes what is asked: all prompts at once, clicks one after the other."""
     start = perf_counter()
-    features = model.encode([todo.frame.image])
+    features = asker.model.encode([todo.frame.image])
     clock.encode += perf_counter() - start
     at_once = [asked for asked in todo.asked if asked[1].kind != "clicks"]
     if at_once:
         start = perf_counter()
-        prompts = [prompts for _, _, prompts, _, _ in at_once]
-        output = model.decode(features, prompts, [0] * len(prompts))
-        scores = output.scores.tolist()
+        answers = _decode(asker, features, [(protocol, prompts) for _, protocol, prompts, _, _ in at_once])
+        scores = answers.scores.tolist()
         shared = (perf_counter() - start) / len(at_once)
         for row, ((key, _, given, _, truth), score) in enumerate(zip(at_once, scores, strict=True)):
             start = perf_counter()
-            found = todo.frame.answer(output, row, features)
-            if settings.second_look and output.mattes is None:
-                look_again(model, todo.frame.image, given, found)
+            found = todo.frame.answer(asker, answers, row, given)
             spent = shared + perf_counter() - start
             clock.decode += spent
-            yield _Answer(key, found[0], truth, score, spent, {})
+            yield _Answer(key, found, truth, score, spent, {})
     for key, protocol, _, inside, truth in todo.asked:
         if protocol.kind == "clicks":
             start = perf_counter()
-            found, score, clicks = _click(model, features, todo, inside, protocol.count)
+            found, score, clicks = _click(asker, features, todo, inside, protocol.count)
             clock.decode += perf_counter() - start
             yield _Answer(key, found, truth, score, perf_counter() - start, clicks)
 
 
+def _decode(asker: Asker, features: ImageFeatures, asked: Sequence[tuple[Protocol, Prompts]]) -> Answers:
+    """Answers to prompts about one picture; a model that takes none is asked once for each."""
+    info = asker.model.info
+    if info.prompts:
+        return asker.decode(features, [prompts for _, prompts in asked], [0] * len(asked))
+    if any(protocol.kind != "image" for protocol, _ in asked):
+        raise PromptError(f"'{info.name}' takes no prompt: it finds what there is", hint="--prompt image")
+    return asker.decode(features, (), [0] * len(asked))
+
+
 def _click(
-    model: PromptableModel, features: ImageFeatures, todo: _Todo, truth: np.ndarray, limit: int
+    asker: Asker, features: ImageFeatures, todo: _Todo, truth: np.ndarray, limit: int
 ) -> tuple[np.ndarray, float, dict[str, float]]:
     """Corrects a mask click by click until its IoU reaches the highest of ``NOC`` or the limit.
 
@@ -303,23 +309,23 @@ def _click(
     counted = True if todo.ignored is None else ~todo.frame.truth(todo.ignored)
     clicks: list[Any] = []
     reached = dict.fromkeys(NOC, limit)
-    output = None
+    answers = None
     while len(clicks) < limit and (click := next_click(found, truth)):
         clicks.append(click)
         points = np.array([[(c.x, c.y) for c in clicks]], np.float32)
         labels = np.array([[c.label for c in clicks]])
-        output = model.decode(features, [Prompts(points=points, labels=labels)], [0])
-        found = (maps_to_original(output.mask_logits.float(), features.geometry[0])[0] > 0).cpu().numpy() & counted
+        answers = asker.decode(features, [Prompts(points=points, labels=labels)], [0])
+        found = (answers.logits(0) > 0) & counted
         score = iou(found, truth)
         for target in NOC:
             if score >= target:
                 reached[target] = min(reached[target], len(clicks))
         if score >= max(NOC):
             break
-    if output is None:
+    if answers is None:
         raise DataError("the true mask is empty, there is nothing to click on")
-    logits = todo.frame.masks_back(output.mask_logits, features)[0].cpu().numpy()
-    return logits, float(output.scores[0]), {f"noc{t * 100:.0f}": n for t, n in reached.items()}
+    logits = todo.frame.answer(replace(asker, closer=False), answers, 0, None)
+    return logits, float(answers.scores[0]), {f"noc{t * 100:.0f}": n for t, n in reached.items()}
 
 
 def _map(logits: np.ndarray, settings: Settings) -> np.ndarray | None:

@@ -16,9 +16,9 @@ from vns_sam.evaluation.report import ModelResult, Report
 from vns_sam.evaluation.rows import RowStore, Shard
 from vns_sam.evaluation.runner import Clock, Outcome, Settings, evaluate, scored_pairs
 from vns_sam.images.write import check_writable, write_json, write_text
+from vns_sam.inference.second_look import wants_second_look
 from vns_sam.metrics.scoring import parse_metrics
-from vns_sam.sam.checkpoints import model_digest
-from vns_sam.sam.promptable import PromptableNetwork
+from vns_sam.types import SECOND_LOOK, PromptableModel, SecondLook
 
 REPORT = "report"
 ROWS = "rows"
@@ -56,7 +56,7 @@ class Suite:
 
     def run(
         self,
-        model: PromptableNetwork,
+        model: PromptableModel,
         label: str,
         out: Path | None = None,
         *,
@@ -91,7 +91,7 @@ class Run:
     """The evaluation of one model: iterate it to measure, then ask for its result."""
 
     suite: Suite
-    model: PromptableNetwork
+    model: PromptableModel
     label: str
     out: Path | None
     workers: int
@@ -100,7 +100,8 @@ class Run:
     clock: Clock = field(default_factory=Clock)
 
     def __post_init__(self) -> None:
-        self.weights = model_digest(self.model)
+        self.weights = self.model.info.digest
+        self.looks_again = wants_second_look(self.model.info, self.suite.settings.second_look)
         if self.out is not None:
             check_writable(self.out / f"{REPORT}.json")
         self.store = self._store()
@@ -141,7 +142,7 @@ class Run:
         skipped = dict(self.suite.broken)
         skipped |= {"/".join(key): why for key, why in store.skipped.items() if key in place and key not in scored}
         seconds = {name: round(spent, 3) for name, spent in asdict(self.clock).items()}
-        return ModelResult(self.label, self.weights, rows, skipped, seconds)
+        return ModelResult(self.label, self.weights, rows, skipped, seconds, second_look=self.looks_again)
 
     def _store(self) -> RowStore:
         settings = self.suite.settings
@@ -151,7 +152,7 @@ class Run:
             "resize": settings.resize,
             "seed": self.suite.seed,
             "instances": settings.instances,
-            "second_look": settings.second_look,
+            "second_look": self.looks_again,
             "precision": settings.precision,
         }
         return RowStore(None if self.out is None else self.out / ROWS, self.label, identity, self.shard)
@@ -164,7 +165,7 @@ def make_suite(
     metrics: Sequence[str] = ("iou", "biou"),
     resize: Resize = "fit",
     instances: bool = False,
-    second_look: bool = False,
+    second_look: SecondLook = SECOND_LOOK,
     seed: int = 0,
     limit: int | None = None,
     groups: Mapping[str, Sequence[str]] | None = None,
@@ -180,7 +181,7 @@ def make_suite(
         metrics: See ``vns_sam.metrics.scoring.METRICS``; "ap" adds average precision.
         resize: "fit" keeps the aspect, "square" squashes to 1024 x 1024 as the authors do.
         instances: Whether each object of ``masks_instance/`` is asked for by itself.
-        second_look: Whether small and thin objects are asked about once more in cut-outs.
+        second_look: Whether small and thin objects are asked about once more in cut-outs; decided for each model.
         seed: Of the prompts.
         limit: Pictures of each set at most.
         groups: Means over some sets, by name.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -11,7 +13,7 @@ from vns_sam.hq.config import HqSamConfig
 from vns_sam.hq.decoder import HqDecoderOutput, HqMaskDecoder
 from vns_sam.sam.frozen import FrozenSamNetwork
 from vns_sam.sam.model import SamModel
-from vns_sam.types import DecoderOutput, ImageFeatures, PromptBatch
+from vns_sam.types import DecoderOutput, ImageFeatures, ModelInfo, PromptBatch
 
 
 class HqSamModel(FrozenSamNetwork):
@@ -60,10 +62,19 @@ class HqSamModel(FrozenSamNetwork):
             pe = self.sam.image_pe((dense.shape[-2], dense.shape[-1]))
         return self.decoder(features.embedding, pe, sparse, dense, batch.image_index, features.mined[0])
 
-    def decode_batch(self, features: ImageFeatures, batch: PromptBatch) -> DecoderOutput:
-        """The HQ mask, plus SAM's single mask unless the config says otherwise, and SAM's predicted IoU of it."""
+    def decode_batch(self, features: ImageFeatures, batch: PromptBatch, *, candidates: bool = False) -> DecoderOutput:
+        """The HQ mask, plus SAM's single mask unless the config says otherwise, and SAM's predicted IoU of it; to
+        choose from there are SAM's three masks besides.
+        """
         maps = self.decode_maps(features, batch)
         mask = maps.hq_mask_logits
         if not self.config.hq_token_only:
             mask = mask + maps.sam_masks[:, :1]
-        return DecoderOutput(mask, maps.iou_scores[:, 0])
+        if not candidates:
+            return DecoderOutput(mask, maps.iou_scores[:, 0])
+        masks = torch.cat([mask, maps.sam_masks[:, 1:]], 1)
+        return DecoderOutput(mask, maps.iou_scores[:, 0], None, masks, maps.iou_scores)
+
+    def describe(self, digest: Callable[[], str], **more: Any) -> ModelInfo:
+        """Its own mask and SAM's three to choose from."""
+        return super().describe(digest, candidates=1 + self.config.mask_decoder.num_multimask_outputs, **more)

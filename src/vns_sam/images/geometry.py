@@ -1,13 +1,21 @@
-"""Fitting a picture into a model's square input (aspect kept, padded right and bottom) and the exact way back."""
+"""Fitting a picture into a model's square input (aspect kept, padded right and bottom) and the exact way back.
+
+Masks and maps may be tensors or numpy arrays and stay what they are; the two ways agree to rounding. Only tensors need
+torch.
+"""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+import cv2
 import numpy as np
-import torch
-import torch.nn.functional as F
 from PIL import Image
 
-from vns_sam.types import Geometry
+from vns_sam.types import Geometry, Size
+
+if TYPE_CHECKING:
+    from vns_sam.types.features import Map
 
 
 def fit(height: int, width: int, side: int) -> Geometry:
@@ -40,22 +48,44 @@ def points_to_original(points: np.ndarray, geometry: Geometry) -> np.ndarray:
     return (points / np.array(geometry.scale_xy)).astype(np.float32)
 
 
-def masks_to_model(masks: torch.Tensor, geometry: Geometry, size: int) -> torch.Tensor:
-    """Maps masks (P, H, W) to the padded square (P, 1, size, size); padding is background (0)."""
+def masks_to_model(masks: Map, geometry: Geometry, size: int) -> Map:
+    """Maps masks (P, H, W) to the padded square (P, 1, size, size), smoothed; padding is background (0)."""
     height = max(1, round(geometry.fitted_height * size / geometry.side))
     width = max(1, round(geometry.fitted_width * size / geometry.side))
+    if isinstance(masks, np.ndarray):
+        square = np.zeros((len(masks), 1, size, size), np.float32)
+        for room, mask in zip(square, masks, strict=True):
+            grey = Image.fromarray(mask.astype(np.float32))
+            room[0, :height, :width] = np.asarray(grey.resize((width, height), Image.Resampling.BILINEAR))
+        return square
+    import torch.nn.functional as F
+
     fitted = F.interpolate(
         masks[:, None].float(), (height, width), mode="bilinear", align_corners=False, antialias=True
     )
     return F.pad(fitted, (0, size - width, 0, size - height))
 
 
-def maps_to_original(maps: torch.Tensor, geometry: Geometry) -> torch.Tensor:
+def maps_to_original(maps: Map, geometry: Geometry, size: Size | None = None) -> Map:
     """Maps (P, 1, h, h) over the padded square back to (P, H, W) at the original size.
 
     As SAM does it: bilinear to the square input, padding cut off, bilinear to the original size.
+
+    Args:
+        maps: Float maps.
+        geometry: How the picture was fitted into the square.
+        size: Height and width of the result, where it is not the original.
     """
-    square = F.interpolate(maps, (geometry.side, geometry.side), mode="bilinear", align_corners=False)
+    square = resize_maps(maps, (geometry.side, geometry.side))
     fitted = square[..., : geometry.fitted_height, : geometry.fitted_width]
-    size = (geometry.height, geometry.width)
-    return F.interpolate(fitted, size, mode="bilinear", align_corners=False)[:, 0]
+    return resize_maps(fitted, size or (geometry.height, geometry.width))[:, 0]
+
+
+def resize_maps(maps: Map, size: Size) -> Map:
+    """Resizes maps (P, 1, h, w) to (P, 1, H, W), bilinear; nothing is smoothed where they shrink."""
+    if isinstance(maps, np.ndarray):
+        turned = (size[1], size[0])
+        return np.stack([cv2.resize(one[0], turned, interpolation=cv2.INTER_LINEAR)[None] for one in maps])
+    import torch.nn.functional as F
+
+    return F.interpolate(maps, size, mode="bilinear", align_corners=False)

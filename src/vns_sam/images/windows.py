@@ -52,6 +52,16 @@ def extent(mask: np.ndarray) -> np.ndarray | None:
     return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], np.float32)
 
 
+def mask_boxes(masks: np.ndarray) -> np.ndarray:
+    """The boxes (P, 4) float32 around masks (P, H, W), see :func:`extent`; zeros where a mask is empty."""
+    boxes = np.zeros((len(masks), 4), np.float32)
+    for box, mask in zip(boxes, masks, strict=True):
+        found = extent(mask)
+        if found is not None:
+            box[:] = found
+    return boxes
+
+
 def grid(within: Window, side: int, shared: float) -> Iterator[Window]:
     """Square windows that cover a part of a picture.
 

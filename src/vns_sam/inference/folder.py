@@ -28,7 +28,6 @@ from vns_sam.runs.lines import read_lines
 from vns_sam.runs.manifest import digest, is_inside
 from vns_sam.runs.plan import distinct_stems, prepare
 from vns_sam.runs.threads import overlapped
-from vns_sam.sam.checkpoints import model_digest
 from vns_sam.types import Prediction, Prompts
 
 COCO_SET = "annotations.json"
@@ -124,8 +123,8 @@ class SegmentJob(Job[str]):
 
     @override
     def identity(self) -> Mapping[str, Any]:
-        model = self.predictor.model
-        return {"model": model.name, "weights": model_digest(model), "second_look": self.predictor.second_look}
+        info = self.predictor.model.info
+        return {"model": info.name, "weights": info.digest, "second_look": self.predictor.looks_again}
 
     @override
     def key(self, item: str) -> str:
@@ -141,7 +140,7 @@ class SegmentJob(Job[str]):
     def work(self, item: str, content: tuple[np.ndarray, Prompts | None]) -> Segmented:
         image, prompts = content
         self.predictor.set_image(image)
-        found = self.predictor.predict_prompts(prompts) if prompts else self.predictor.predict()
+        found = self.predictor.predict_prompts(prompts)
         return Segmented(image, prompts, found)
 
     @override

@@ -18,6 +18,7 @@ from vns_sam.sam.checkpoints import read_config
 from vns_sam.sam.files import read_tensors
 from vns_sam.sam.hub import download
 from vns_sam.sam.promptable import PromptableNetwork
+from vns_sam.types import PromptableModel
 from vns_sam.ws.config import WsSamConfig
 from vns_sam.ws.model import WsSamModel
 
@@ -44,15 +45,15 @@ def load_model(name: str | os.PathLike[str], device: str | torch.device = "cpu")
     return refine_with(model, second) if second else model
 
 
-def load_segmenter(name: str | os.PathLike[str], device: str | torch.device = "cpu") -> WsSamModel:
+def load_segmenter(name: str | os.PathLike[str], device: str | torch.device = "cpu") -> PromptableNetwork:
     """Like :func:`load_model`, for a model that takes no prompt.
 
     Raises:
         UsageError: It does take prompts.
     """
     model = load_model(name, device)
-    if not isinstance(model, WsSamModel):
-        raise UsageError(f"expected a WS-SAM, '{name}' is a {type(model).__name__}", hint="a folder of vns-sam train")
+    if model.info.prompts:
+        raise UsageError(f"expected a WS-SAM, '{name}' takes prompts", hint="a folder of vns-sam train")
     return model
 
 
@@ -111,33 +112,39 @@ def check_device(device: str | torch.device) -> torch.device:
     return place
 
 
-def refine_with(first: PromptableNetwork, name: str | os.PathLike[str]) -> DisSamModel:
-    """Puts a DIS-SAM's second stage after a model, on its device.
+def refine_with(
+    first: PromptableModel, name: str | os.PathLike[str], device: str | torch.device | None = None
+) -> DisSamModel:
+    """Puts a DIS-SAM's second stage after a model.
 
     Args:
-        first: Any model but a DIS-SAM and a WS-SAM.
+        first: Any model that takes prompts and does not refine its masks itself.
         name: A DIS-SAM as :func:`load_model` takes it; its own first stage is not loaded. Or a file of IS-Net's
             authors, which knows no prompt.
+        device: Where to put the second stage; beside the first by default, or on the CPU where that has no device.
 
     Raises:
         UsageError: The name is no model's, or ``first`` is refined already.
         CheckpointError: The weights are missing, damaged or no DIS-SAM's.
     """
     check_model_name(name)
-    if isinstance(first, DisSamModel):
-        raise UsageError(f"'{first.name}' refines its masks itself", hint="name a model that does not")
-    if not first.takes_prompts:
-        raise UsageError(f"'{first.name}' takes no prompt, and refining needs one", hint="leave --refine out")
+    if first.info.alpha:
+        raise UsageError(f"'{first.info.name}' refines its masks itself", hint="name a model that does not")
+    if not first.info.prompts:
+        raise UsageError(f"'{first.info.name}' takes no prompt, and refining needs one", hint="leave --refine out")
     if name in registry.PUBLISHED:
         raise UsageError(f"expected a DIS-SAM to refine with, '{name}' is none", hint="a folder or file of one")
     path = registry.place(name)
     if path.is_file():
         network = official.load_isnet(read_tensors(path), path, inflate=True)
-        refiner = DisSamModel(DisSamConfig(first.name, path.stem), first, network)
+        refiner = DisSamModel(DisSamConfig(first.info.name, path.stem), first, network)
     else:
         folder = path if path.is_dir() else download(os.fspath(name))
         refiner = DisSamModel.from_pretrained(folder, first)
-    return refiner.with_first(first).to(first.device).eval()
+    place = check_device(device) if device is not None else getattr(first, "device", "cpu")
+    refined = refiner.with_first(first)
+    refined.network.to(place)
+    return refined.eval()
 
 
 def catalog() -> Iterator[registry.CatalogRow]:

@@ -12,17 +12,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import get_args
 
 import cv2
 import numpy as np
 
-from vns_sam.dis.model import DisSamModel
 from vns_sam.errors import UsageError
-from vns_sam.images.geometry import maps_to_original
 from vns_sam.images.windows import Window, extent, grid
-from vns_sam.sam.promptable import PromptableNetwork
-from vns_sam.types import PADDING_LABEL, PromptableModel, Prompts
-from vns_sam.ws.model import WsSamModel
+from vns_sam.types import PADDING_LABEL, ModelInfo, PromptableModel, Prompts, SecondLook
 
 ZOOM = 1.5
 """Side of the cut-out relative to the object's longer side."""
@@ -58,30 +55,28 @@ class Crop:
     thin: tuple[float, float, float, float] | None = None
 
 
-def wants_second_look(model: PromptableModel, asked: bool | None) -> bool:
-    """What was asked for, or by default whether the model is known to have a small input and does not refine.
+def wants_second_look(info: ModelInfo, asked: SecondLook) -> bool:
+    """Whether a model looks again.
+
+    Args:
+        info: The model.
+        asked: What was asked for; "auto" is yes for a model with a small input that is asked again about crops.
 
     Raises:
-        UsageError: It was asked for, and the model cannot be asked about one object.
+        UsageError: It was asked for, and the model cannot be asked about one object; or it is none of the three words.
     """
-    if asked and isinstance(model, WsSamModel):
-        raise UsageError(f"'{model.name}' cannot be asked about one object again", hint="leave --second-look out")
-    if asked is not None:
-        return asked
-    if isinstance(model, DisSamModel | WsSamModel) or not isinstance(model, PromptableNetwork):
-        return False
-    return model.preprocessing.image_size < WANTED_BELOW
-
-
-def prepare_second_look(model: PromptableModel, wanted: bool) -> None:
-    """Tells a DIS-SAM whether to look again; other models are asked again by :func:`look_again`."""
-    if isinstance(model, DisSamModel):
-        model.second_look = wanted
+    if asked not in get_args(SecondLook):
+        raise UsageError(f"second_look must be auto, on or off, found {asked!r}", hint='second_look="auto"')
+    if asked == "on" and info.look_again == "never":
+        raise UsageError(f"'{info.name}' cannot be asked about one object again", hint="leave the second look out")
+    if asked != "auto":
+        return asked == "on"
+    return info.look_again == "crops" and info.input_side is not None and info.input_side < WANTED_BELOW
 
 
 def look_again(
     model: PromptableModel, image: np.ndarray, prompts: Prompts, logits: np.ndarray, edges: np.ndarray | None = None
-) -> None:
+) -> bool:
     """Betters a prediction by closer looks, in place; objects that are large and not thin stay.
 
     Args:
@@ -90,23 +85,26 @@ def look_again(
         prompts: The P prompts.
         logits: (P, H, W) of the first look.
         edges: (P, H, W) edge probability of the first look.
+
+    Returns:
+        Whether there was anything to look at again.
     """
     crops = list(plan_crops(prompts, logits > 0))
     row, answers = -1, np.zeros(image.shape[:2], np.uint8)
     for start in range(0, len(crops), AT_ONCE):
         some = crops[start : start + AT_ONCE]
         features = model.encode([image[crop.window.index] for crop in some])
-        output = model.decode(features, [move_into(prompts, crop) for crop in some], range(len(some)))
+        closer = model.decode(features, [move_into(prompts, crop) for crop in some], range(len(some)))
         for k, crop in enumerate(some):
             if crop.row != row:  # the crops of a row follow each other
                 row, answers = crop.row, np.full_like(answers, crop.thin is None)
-            geometry, inside = features.geometry[k], crop.window.index
-            closer = maps_to_original(output.mask_logits[k : k + 1].float(), geometry)[0]
+            inside = crop.window.index
             answers[inside] += 1
-            _average(logits[row][inside], closer.cpu().numpy(), answers[inside])
-            if edges is not None and output.edge_logits is not None:
-                closer = maps_to_original(output.edge_logits[k : k + 1].float(), geometry)[0].sigmoid()
-                _average(edges[row][inside], closer.cpu().numpy(), answers[inside])
+            _average(logits[row][inside], closer.logits(k), answers[inside])
+            edge = None if edges is None else closer.edges(k)
+            if edges is not None and edge is not None:
+                _average(edges[row][inside], edge, answers[inside])
+    return bool(crops)
 
 
 def plan_crops(prompts: Prompts, masks: np.ndarray) -> Iterator[Crop]:

@@ -20,18 +20,16 @@ from vns_sam.images.find import find_images
 from vns_sam.images.read import file_digest, read_image
 from vns_sam.images.write import encode_image
 from vns_sam.labelling.fusion import HIGH, measure
-from vns_sam.labelling.labeller import FusedLabel, LabelSettings, label_picture
+from vns_sam.labelling.labeller import FusedLabel, LabelSettings, label_picture, resolved
 from vns_sam.labelling.store import LINES, decode_map, encode_map, map_path
 from vns_sam.runs.engine import Outcome, run
 from vns_sam.runs.job import Job, Mapper, Result
 from vns_sam.runs.manifest import digest
 from vns_sam.runs.plan import prepare
 from vns_sam.runs.threads import overlapped
-from vns_sam.sam.checkpoints import model_digest
 from vns_sam.types import PromptableModel
-from vns_sam.ws.model import WsSamModel
 
-Models = tuple[PromptableModel, WsSamModel | None]
+Models = tuple[PromptableModel, PromptableModel | None]
 """The model that is asked, and the student."""
 
 
@@ -144,7 +142,7 @@ class LabelJob(Job[str]):
 
     @override
     def identity(self) -> Mapping[str, Any]:
-        return {"models": self._models()}
+        return {"models": self._models(), "second_look": self._settings.second_look}
 
     @override
     def key(self, item: str) -> str:
@@ -188,7 +186,7 @@ class LabelJob(Job[str]):
             "prompts": prompts,
             "answers": answers,
             "model": self._models(),
-            "settings": self.label_run.settings.as_dict(),
+            "settings": self._settings.as_dict(),
         }
         return Result({map_path(item): encode_image(bytes_)}, fields)
 
@@ -199,9 +197,15 @@ class LabelJob(Job[str]):
         settled = replace(run_, folder=run_.folder.resolve(), labels=labels, out=run_.out.resolve())
         return replace(self, label_run=settled, load=_On(self.load, device))
 
+    @cached_property
+    def _settings(self) -> LabelSettings:
+        """The settings as they are for this model."""
+        return resolved(self.label_run.settings, self.models[0])
+
     def _models(self) -> list[str]:
         """Name and digest of the model, then of the student where there is one."""
-        return [text for model in self.models if model is not None for text in (model.name, model_digest(model))]
+        infos = [model.info for model in self.models if model is not None]
+        return [text for info in infos for text in (info.name, info.digest)]
 
 
 @dataclass(frozen=True)
@@ -233,7 +237,7 @@ class Loaded:
 def label_folder(
     model: PromptableModel,
     label_run: LabelRun,
-    student: WsSamModel | None = None,
+    student: PromptableModel | None = None,
     mapper: Mapper = overlapped,
     *,
     force: bool = False,

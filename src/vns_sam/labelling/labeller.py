@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from vns_sam.data.sparse import BOX_ROOM, SparseLabel, inside_boxes
 from vns_sam.errors import UsageError
-from vns_sam.images.geometry import maps_to_original
-from vns_sam.inference.second_look import look_again, prepare_second_look
+from vns_sam.inference.answers import Asker, full_size
+from vns_sam.inference.second_look import wants_second_look
 from vns_sam.labelling.fusion import Fuse, fuse
 from vns_sam.labelling.gates import Agreement, Gates, agreement, marked_parts
 from vns_sam.labelling.points import Sampler, prompts_from
-from vns_sam.labelling.student import add_points
+from vns_sam.labelling.student import add_points, probability
 from vns_sam.labelling.views import Preset, View, usable, views
 from vns_sam.prompts.codes import BACKGROUND, OBJECT
-from vns_sam.types import PromptableModel, Prompts
-from vns_sam.ws.model import WsSamModel
+from vns_sam.types import SECOND_LOOK, Answers, PromptableModel, Prompts, SecondLook, Size
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class LabelSettings:
         clamp: Whether marked pixels are set to what the annotator said.
         seed: Of the random sampler.
         second_look: Whether small and thin objects are asked about once more in cut-outs of each view, see
-            :mod:`vns_sam.inference.second_look`.
+            :mod:`vns_sam.inference.second_look`; "auto" leaves it to the model.
 
     Raises:
         UsageError: There is no point to ask with.
@@ -50,7 +49,7 @@ class LabelSettings:
     marked_only: bool = True
     clamp: bool = True
     seed: int = 0
-    second_look: bool = False
+    second_look: SecondLook = SECOND_LOOK
 
     def __post_init__(self) -> None:
         if self.points < 1:
@@ -59,6 +58,16 @@ class LabelSettings:
     def as_dict(self) -> dict[str, Any]:
         """The settings as JSON can hold them."""
         return asdict(self)
+
+
+def resolved(settings: LabelSettings, model: PromptableModel) -> LabelSettings:
+    """The settings as they are for one model: whether it looks a second time is said.
+
+    Raises:
+        UsageError: A second look was asked for, and the model cannot look again.
+    """
+    closer = wants_second_look(model.info, settings.second_look)
+    return replace(settings, second_look="on" if closer else "off")
 
 
 @dataclass(frozen=True)
@@ -109,7 +118,7 @@ def label_picture(
     label: SparseLabel,
     settings: LabelSettings,
     *,
-    student: WsSamModel | None = None,
+    student: PromptableModel | None = None,
     batch: int = 4,
 ) -> FusedLabel:
     """Asks a model about one picture in all views and joins the answers.
@@ -119,7 +128,7 @@ def label_picture(
         image: (H, W, 3) uint8 RGB.
         label: Its sparse label, of the same size.
         settings: How.
-        student: A trained segmenter that adds points where it is sure.
+        student: A trained segmenter, which takes no prompt; it adds points where it is sure.
         batch: Views encoded at once.
 
     Raises:
@@ -128,11 +137,11 @@ def label_picture(
     rng = np.random.default_rng(settings.seed)
     prompts = prompts_from(label, settings.points, rng, settings.sampler)
     if student is not None:
-        prompts = add_points(prompts, label, student.segment(image), settings.points, rng, settings.sampler)
+        prompts = add_points(prompts, label, probability(student, image), settings.points, rng, settings.sampler)
     room = inside_boxes(label.boxes, image.shape[:2], BOX_ROOM) if len(label.boxes) else None
     answers, maps = [], []
     some = usable(views(settings.views), *image.shape[:2])
-    for view, logits, score in _ask(model, image, prompts, some, batch, settings.second_look):
+    for view, logits, score in _ask(Asker.of(model, settings.second_look), image, prompts, some, batch):
         if room is not None:
             logits[~room] = np.minimum(logits[~room], -_SURE)
         if settings.marked_only:
@@ -153,27 +162,27 @@ _SURE = 20.0
 
 
 def _ask(
-    model: PromptableModel, image: np.ndarray, prompts: Prompts, some: Sequence[View], batch: int, second_look: bool
+    asker: Asker, image: np.ndarray, prompts: Prompts, some: Sequence[View], batch: int
 ) -> Iterator[tuple[View, np.ndarray, float]]:
     """Logits (H, W) of each view in the picture's place, the union over boxes, and the mean score."""
     height, width = image.shape[:2]
-    prepare_second_look(model, second_look)
     for start in range(0, len(some), batch):
         asked = some[start : start + batch]
         pictures = [view.image(image) for view in asked]
         moved = [view.prompts(prompts, height, width) for view in asked]
-        features = model.encode(pictures)
-        output = model.decode(features, moved, list(range(len(asked))))
-        rows = len(prompts)
+        answers = asker.decode(asker.model.encode(pictures), moved, list(range(len(asked))))
         for k, view in enumerate(asked):
-            part = slice(k * rows, (k + 1) * rows)
-            maps, geometry = output.mask_logits[part], features.geometry[k]
-            if output.mattes is not None:  # finer than the raw maps
-                logits = [view.full_size_back(matte.logits, height, width) for matte in output.mattes[part]]
-            elif second_look:
-                found = maps_to_original(maps.float(), geometry).cpu().numpy()
-                look_again(model, pictures[k], moved[k], found)
-                logits = [view.full_size_back(one, height, width) for one in found]
-            else:
-                logits = list(view.logits_back(maps, geometry, height, width))
-            yield view, np.max(logits, axis=0), float(output.scores[part].float().mean())
+            rows = range(k * len(prompts), (k + 1) * len(prompts))
+            logits = _in_place(asker, view, pictures[k], answers, rows, moved[k], (height, width))
+            yield view, np.max(logits, axis=0), float(answers.scores[rows].mean())
+
+
+def _in_place(
+    asker: Asker, view: View, picture: np.ndarray, answers: Answers, rows: range, moved: Prompts, size: Size
+) -> list[np.ndarray]:
+    """Logits (H, W) of some rows, which are about one view, in the place of the picture."""
+    if asker.asks_crops:
+        closer = full_size(asker, picture, answers, rows, moved).logits
+        return [view.full_size_back(one, *size) for one in closer]
+    turned = view.turned_size(*size)
+    return [view.turn_back(answers.logits(row, turned)) for row in rows]

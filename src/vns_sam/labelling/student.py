@@ -8,10 +8,22 @@ from vns_sam.data.sparse import SparseLabel
 from vns_sam.labelling.gates import marked_parts
 from vns_sam.labelling.points import Sampler, spread_points
 from vns_sam.prompts.codes import BACKGROUND, OBJECT
-from vns_sam.types import Prompts
+from vns_sam.types import PromptableModel, Prompts
 
 SURE = 0.9
 """Probability above which the student is sure of the object; of the background it is below one less this."""
+
+
+def probability(student: PromptableModel, image: np.ndarray) -> np.ndarray:
+    """How probably each pixel belongs to what a model finds without a prompt, (H, W) float32.
+
+    Args:
+        student: A model that takes no prompt.
+        image: (H, W, 3) uint8 RGB.
+    """
+    logits = student.decode(student.encode([image])).logits(0)
+    found: np.ndarray = 1 / (1 + np.exp(-logits))
+    return found
 
 
 def add_points(

@@ -14,8 +14,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from vns_sam.images.geometry import maps_to_original
-from vns_sam.types import Geometry, Prompts
+from vns_sam.types import Prompts
 
 Preset = Literal["none", "flip", "d4", "ws12", "full24"]
 
@@ -75,25 +74,13 @@ class View:
             boxes = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1).astype(np.float32)
         return Prompts(boxes=boxes, points=points, labels=prompts.labels)
 
-    def logits_back(self, maps: torch.Tensor, geometry: Geometry, height: int, width: int) -> np.ndarray:
-        """Brings raw maps of this view to the picture.
-
-        Args:
-            maps: (P, 1, h, h) logits over the model's square input.
-            geometry: How the view was fitted into that square.
-            height: Of the picture.
-            width: Of the picture.
-
-        Returns:
-            (P, H, W) float32 logits: interpolated to the turned picture's size, then turned back exactly.
-        """
-        turned = replace(self, scale=1.0).size(height, width)
-        logits = maps_to_original(maps.float(), replace(geometry, height=turned[0], width=turned[1])).cpu().numpy()
-        return np.stack([self.turn_back(one) for one in logits])
+    def turned_size(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width of a picture that is turned as in this view, but not scaled."""
+        return replace(self, scale=1.0).size(height, width)
 
     def full_size_back(self, values: np.ndarray, height: int, width: int) -> np.ndarray:
         """Brings values (H', W') of this view, at its own size, to the picture (H, W): bilinear, then turned back."""
-        turned = replace(self, scale=1.0).size(height, width)
+        turned = self.turned_size(height, width)
         if values.shape != turned:
             fitted = torch.from_numpy(np.ascontiguousarray(values))[None, None]
             values = F.interpolate(fitted, turned, mode="bilinear", align_corners=False)[0, 0].numpy()

@@ -165,15 +165,17 @@ def read_checkpoint(folder: str | Path, kind: type[Config]) -> tuple[Config, dic
     return kind.from_dict(values, Path(folder) / CONFIG), read_state(folder)
 
 
-def model_digest(model: object) -> str:
-    """A digest of what a model's answers depend on: its name, and the configurations and weights of all its parts."""
-    parts = model.modules() if isinstance(model, nn.Module) else [model]
-    found = (getattr(part, "config", None) for part in parts)
-    configs: list[Any] = [config for config in found if type(config).__module__.startswith("vns_sam.")]
-    described = json.dumps([getattr(model, "name", ""), *map(asdict, configs)], sort_keys=True)
-    digest = hashlib.sha256(described.encode())
-    if isinstance(model, nn.Module):
-        for name, value in sorted(model.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+def model_digest(model: nn.Module) -> str:
+    """A digest of what a network's answers depend on: its name, and the configurations and weights of all its parts."""
+    configs = [asdict(config) for config in configurations(model)]
+    digest = hashlib.sha256(json.dumps([getattr(model, "name", ""), *configs], sort_keys=True).encode())
+    for name, value in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
     return digest.hexdigest()[:16]
+
+
+def configurations(model: nn.Module) -> list[Any]:
+    """The configurations of all parts of a network, in order; those of other packages' parts do not count."""
+    found = (getattr(part, "config", None) for part in model.modules())
+    return [config for config in found if type(config).__module__.startswith("vns_sam.")]

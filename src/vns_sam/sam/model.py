@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import nn
@@ -16,7 +17,7 @@ from vns_sam.sam.encoders.lite import STAGES, PromptMixer, TinyEncoder
 from vns_sam.sam.mask_decoder import SamMaskDecoder
 from vns_sam.sam.prompt_encoder import SamPromptEncoder
 from vns_sam.sam.promptable import Preprocessing, PromptableNetwork
-from vns_sam.types import DecoderOutput, ImageFeatures, PromptBatch
+from vns_sam.types import DecoderOutput, ImageFeatures, ModelInfo, PromptBatch
 
 
 class SamModel(PromptableNetwork):
@@ -63,10 +64,16 @@ class SamModel(PromptableNetwork):
         pe = self.image_pe((features.embedding.shape[-2], features.embedding.shape[-1]))
         return self.mask_decoder(features.embedding[batch.image_index], pe, sparse, dense)
 
-    def decode_batch(self, features: ImageFeatures, batch: PromptBatch) -> DecoderOutput:
-        """SAM's single-mask output."""
+    def decode_batch(self, features: ImageFeatures, batch: PromptBatch, *, candidates: bool = False) -> DecoderOutput:
+        """SAM's single-mask output, and the three masks of its multi-mask output to choose from."""
         masks, scores = self.decode_all(features, batch)
-        return DecoderOutput(masks[:, :1], scores[:, 0])
+        if not candidates:
+            return DecoderOutput(masks[:, :1], scores[:, 0])
+        return DecoderOutput(masks[:, :1], scores[:, 0], None, masks[:, 1:], scores[:, 1:])
+
+    def describe(self, digest: Callable[[], str], **more: Any) -> ModelInfo:
+        """A SAM offers three masks for each prompt."""
+        return super().describe(digest, candidates=self.config.mask_decoder.num_multimask_outputs, **more)
 
     def save_pretrained(self, folder: str | Path, *, dtype: torch.dtype = torch.float32) -> None:
         """Writes ``config.json`` and ``model.safetensors``."""

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +21,18 @@ from torch import nn
 
 from vns_sam.errors import PromptError
 from vns_sam.images.geometry import boxes_to_model, fit, masks_to_model, points_to_model, resize_image
-from vns_sam.types import PADDING_LABEL, DecoderOutput, Geometry, ImageFeatures, PromptBatch, Prompts
+from vns_sam.sam.answers import MapAnswers
+from vns_sam.sam.checkpoints import configurations, model_digest
+from vns_sam.types import (
+    PADDING_LABEL,
+    Answers,
+    DecoderOutput,
+    Geometry,
+    ImageFeatures,
+    ModelInfo,
+    PromptBatch,
+    Prompts,
+)
 
 
 @dataclass(frozen=True)
@@ -69,15 +82,8 @@ class PromptableNetwork(nn.Module, ABC):
         """Encodes normalised pixels (I, 3, S, S); differentiable. The geometry is left empty."""
 
     @abstractmethod
-    def decode_batch(self, features: ImageFeatures, batch: PromptBatch) -> DecoderOutput:
-        """Decodes one batch of prompts of one kind; differentiable."""
-
-    def decode_all(self, features: ImageFeatures, batch: PromptBatch) -> tuple[torch.Tensor, torch.Tensor]:
-        """All M masks (P, M, 4g, 4g) and their predicted IoU (P, M), the single-mask output first; a SAM has four,
-        other models have that one.
-        """
-        output = self.decode_batch(features, batch)
-        return output.mask_logits, output.scores[:, None]
+    def decode_batch(self, features: ImageFeatures, batch: PromptBatch, *, candidates: bool = False) -> DecoderOutput:
+        """Decodes one batch of prompts of one kind, with all masks to choose from if asked; differentiable."""
 
     @property
     def device(self) -> torch.device:
@@ -89,52 +95,83 @@ class PromptableNetwork(nn.Module, ABC):
         """Side g of the embedding grid."""
         return self.preprocessing.image_size // 16
 
+    @property
+    def info(self) -> ModelInfo:
+        """What the model is; a new one whenever its name, a configuration or a weight has changed."""
+        state = _State(self)
+        known: tuple[_State, ModelInfo] | None = vars(self).get("_known")
+        if known is None or known[0] != state:
+            self._known = known = (state, self.describe(partial(model_digest, self)))
+        return known[1]
+
+    def describe(self, digest: Callable[[], str], **more: Any) -> ModelInfo:
+        """What the model is; ``more`` are the fields that a method adds."""
+        return ModelInfo(self.name, digest, input_side=self.preprocessing.image_size, **more)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is copied and pickled: all but what is known of the weights."""
+        return {name: value for name, value in vars(self).items() if name != "_known"}
+
     @torch.inference_mode()
     def encode(self, images: Sequence[np.ndarray]) -> ImageFeatures:
         """Encodes I pictures, each (H, W, 3) uint8 RGB of any size."""
         fitted = [self.preprocessing(image, self.device) for image in images]
         pixels = torch.stack([pixels for pixels, _ in fitted])
-        return replace(self.encode_pixels(pixels), geometry=tuple(geometry for _, geometry in fitted))
+        geometry = tuple(geometry for _, geometry in fitted)
+        return replace(self.encode_pixels(pixels), levels=(), geometry=geometry, owner=self.info)
 
     @torch.inference_mode()
-    def decode(self, features: ImageFeatures, prompts: Sequence[Prompts], image_index: Sequence[int]) -> DecoderOutput:
-        """Decodes ``prompts[k]`` on image ``image_index[k]``.
+    def decode(
+        self,
+        features: ImageFeatures,
+        prompts: Sequence[Prompts] = (),
+        image_index: Sequence[int] = (),
+        *,
+        candidates: bool = False,
+        look_again: bool = False,
+    ) -> Answers:
+        """Decodes ``prompts[k]`` on image ``image_index[k]``, see :meth:`vns_sam.types.PromptableModel.decode`.
 
         Returns:
-            Maps with one row for each prompt, in the order given, whatever the kinds and counts.
+            One answer for each prompt, in the order given, whatever the kinds and counts.
 
         Raises:
+            UsageError: Another model made the features.
             PromptError: A row holds no point, box or mask, or an index names no image.
         """
+        self.check_owner(features)
+        features = features.to(self.device)
         parts: list[DecoderOutput] = []
         order: list[int] = []
         for rows, batch in self._chunks(features, prompts, image_index):
-            parts.append(self.decode_batch(features, batch))
+            parts.append(self.decode_batch(features, batch, candidates=candidates))
             order.extend(rows)
         back = torch.from_numpy(np.argsort(order)).to(self.device)
-        edges = [part.edge_logits for part in parts if part.edge_logits is not None]
-        return DecoderOutput(
-            torch.cat([part.mask_logits for part in parts])[back],
-            torch.cat([part.scores for part in parts])[back],
-            torch.cat(edges)[back] if edges else None,
+
+        def joined(name: str) -> torch.Tensor | None:
+            values = [getattr(part, name) for part in parts]
+            return None if values[0] is None else torch.cat(values)[back]
+
+        scores, iou = joined("scores"), joined("candidate_scores")
+        assert scores is not None
+        return MapAnswers(
+            joined("mask_logits"),
+            scores.float().cpu().numpy(),
+            row_geometry(features, prompts, image_index),
+            joined("edge_logits"),
+            joined("candidate_logits"),
+            None if iou is None else iou.float().cpu().numpy(),
         )
 
-    @torch.inference_mode()
-    def decode_candidates(
-        self, features: ImageFeatures, prompts: Sequence[Prompts], image_index: Sequence[int]
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Like :meth:`decode`, with all masks that the model has for each prompt.
+    def check_owner(self, features: ImageFeatures) -> None:
+        """Judges whether this model may decode features.
 
-        Returns:
-            Logits (P, M, 4g, 4g) and predicted IoU (P, M), see :meth:`decode_all`.
+        Raises:
+            UsageError: Another model made them.
         """
-        parts: list[tuple[torch.Tensor, torch.Tensor]] = []
-        order: list[int] = []
-        for rows, batch in self._chunks(features, prompts, image_index):
-            parts.append(self.decode_all(features, batch))
-            order.extend(rows)
-        back = torch.from_numpy(np.argsort(order)).to(self.device)
-        return torch.cat([masks for masks, _ in parts])[back], torch.cat([scores for _, scores in parts])[back]
+        known: tuple[_State, ModelInfo] | None = vars(self).get("_known")
+        if known is None or features.owner is not known[1]:  # else it has just made them
+            features.check_owner(self.info)
 
     def _chunks(
         self, features: ImageFeatures, prompts: Sequence[Prompts], image_index: Sequence[int]
@@ -144,6 +181,28 @@ class PromptableNetwork(nn.Module, ABC):
             for start in range(0, len(rows), self.chunk):
                 part = slice(start, start + self.chunk)
                 yield rows[part], _take(batch, part).to(self.device)
+
+
+class _State:
+    """Name, configurations and weights of a network, compared in no time: tensors by their place and version."""
+
+    def __init__(self, model: PromptableNetwork) -> None:
+        tensors = (tensor for some in (model.parameters(), model.buffers()) for tensor in some)
+        self.weights = [(t.data_ptr(), 0 if t.is_inference() else t._version) for t in tensors]
+        self.name, self.configs = model.name, configurations(model)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _State) and vars(self) == vars(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def row_geometry(
+    features: ImageFeatures, prompts: Sequence[Prompts], image_index: Sequence[int]
+) -> tuple[Geometry, ...]:
+    """How the picture of each row of prompts was fitted."""
+    pairs = zip(prompts, image_index, strict=True)
+    return tuple(features.geometry[image] for given, image in pairs for _ in range(len(given)))
 
 
 def batch_prompts(
@@ -166,8 +225,7 @@ def batch_prompts(
     kinds: dict[tuple[bool, int, bool], list[tuple[int, PromptBatch]]] = defaultdict(list)
     row = 0
     for given, image in zip(prompts, image_index, strict=True):
-        if not 0 <= image < len(geometry):
-            raise PromptError(f"image index must be 0 to {len(geometry) - 1}, got {image}")
+        check_index([image], len(geometry))
         for single in _rows_to_model(given, image, geometry[image], mask_size):
             points = 0 if single.points is None else single.points.shape[1]
             if single.boxes is None and single.masks is None and points == 0:
@@ -178,6 +236,17 @@ def batch_prompts(
         raise PromptError("no prompt given", hint="give a box, points or a mask")
     for members in kinds.values():
         yield [number for number, _ in members], _stack([single for _, single in members])
+
+
+def check_index(image_index: Sequence[int], images: int) -> None:
+    """Judges which pictures are asked about.
+
+    Raises:
+        PromptError: An index names none of the pictures.
+    """
+    for image in image_index:
+        if not 0 <= image < images:
+            raise PromptError(f"image index must be 0 to {images - 1}, got {image}")
 
 
 def _rows_to_model(given: Prompts, image: int, geometry: Geometry, mask_size: int) -> Iterator[PromptBatch]:

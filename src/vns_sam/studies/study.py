@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from vns_sam.errors import UsageError
@@ -27,6 +27,7 @@ from vns_sam.training.fields import check_fields, read_values, set_field
 from vns_sam.training.recipe import RESOLVED, Recipe, dump_recipe, load_recipe, parse_recipe
 from vns_sam.training.state import LAST
 from vns_sam.training.tasks import build_task
+from vns_sam.types import SECOND_LOOK, SecondLook
 
 _STRICT = ConfigDict(extra="forbid")
 TABLE = "table.md"
@@ -52,6 +53,11 @@ class StudyRow:
     change: dict[str, Any] = field(default_factory=dict)
 
 
+def _look(value: Any) -> Any:
+    """YAML reads on and off as true and false."""
+    return {True: "on", False: "off"}.get(value, value) if isinstance(value, bool) else value
+
+
 @dataclass(frozen=True, config=_STRICT)
 class Measure:
     """How every row is measured; the fields are those of ``vns-sam evaluate``, ``data`` lies below the study's root."""
@@ -61,7 +67,7 @@ class Measure:
     metrics: tuple[str, ...] = ("iou", "biou")
     resize: Resize = "fit"
     instances: bool = False
-    second_look: bool = False
+    second_look: Annotated[SecondLook, BeforeValidator(_look)] = SECOND_LOOK
     seed: int = 0
     limit: Annotated[int, Field(gt=0)] | None = None
     groups: dict[str, tuple[str, ...]] = field(default_factory=dict)

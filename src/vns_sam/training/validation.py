@@ -8,26 +8,26 @@ from typing import Any
 import numpy as np
 
 from vns_sam.data.pairs import Pair, read_instances, read_mask
-from vns_sam.images.geometry import maps_to_original
 from vns_sam.images.read import read_image
 from vns_sam.metrics.iou import iou
 from vns_sam.prompts.slots import tight_box
 from vns_sam.sam.promptable import PromptableNetwork
 from vns_sam.training.recipe import Validation
 from vns_sam.training.samples.prompted import TrainingData, split_pairs
-from vns_sam.types import Prompts
+from vns_sam.types import PromptableModel, Prompts
 
 
-def box_iou(model: PromptableNetwork, pair: Pair) -> float:
-    """IoU at original size with the box around the mask as prompt, the mean over the first eight objects."""
+def box_iou(model: PromptableModel, pair: Pair) -> float:
+    """IoU at original size with the box around the mask as prompt, the mean over the first eight objects.
+
+    The model is judged as it is: without a second look.
+    """
     image = read_image(pair.image)
     masks = read_instances(pair.instances)[:8] if pair.instances else []
     masks = masks or [read_mask(pair.mask)]
     boxes = np.stack([tight_box(mask) for mask in masks])
-    features = model.encode([image])
-    logits = model.decode(features, [Prompts(boxes=boxes)], [0]).mask_logits
-    found = (maps_to_original(logits, features.geometry[0]) > 0).cpu().numpy()
-    return float(np.mean([iou(f, m) for f, m in zip(found, masks, strict=True)]))
+    answers = model.decode(model.encode([image]), [Prompts(boxes=boxes)], [0])
+    return float(np.mean([iou(answers.logits(row) > 0, mask) for row, mask in enumerate(masks)]))
 
 
 class Validator:

@@ -177,8 +177,12 @@ class VnsMaskDecoder(AroundSamDecoder):
         dense: torch.Tensor,
         image_index: torch.Tensor,
         mined: Mined,
+        *,
+        candidates: bool = False,
     ) -> DecoderOutput:
         """The final mask and edge of :meth:`forward` and the score of SAM's mask 0: what inference needs.
+
+        With ``candidates`` the masks to choose from are this one and those of SAM's multi-mask output.
 
         With ``sum_with_sam`` the mask is the sum of the fused logits and SAM's own. The configuration's
         ``mask_threshold`` is taken off.
@@ -187,10 +191,14 @@ class VnsMaskDecoder(AroundSamDecoder):
         image = _as_map(second.keys, dense.shape[-2:])
         upscaled = self.sam.upscale(image)
         _, mask, edge = self._read_level2(second.tokens, image, upscaled, mined, image_index)
-        if self.config.sum_with_sam:
-            mask = mask + self.sam.read_masks(second.tokens, upscaled)[:, :1]
-        scores = self.sam.iou_prediction_head(second.tokens[:, 0])[:, 0]
-        return DecoderOutput(mask - self.config.mask_threshold, scores, edge)
+        sam_masks = self.sam.read_masks(second.tokens, upscaled) if self.config.sum_with_sam or candidates else None
+        if self.config.sum_with_sam and sam_masks is not None:
+            mask = mask + sam_masks[:, :1]
+        mask = mask - self.config.mask_threshold
+        scores = self.sam.iou_prediction_head(second.tokens[:, 0])
+        if not candidates or sam_masks is None:
+            return DecoderOutput(mask, scores[:, 0], edge)
+        return DecoderOutput(mask, scores[:, 0], edge, torch.cat([mask, sam_masks[:, 1:]], 1), scores)
 
     def _own_tokens(self, sparse: torch.Tensor) -> torch.Tensor:
         """IoU token, SAM's mask tokens, VNS tokens, prompt tokens: (P, T, d)."""

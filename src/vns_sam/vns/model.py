@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
 from vns_sam.sam.frozen import FrozenSamNetwork
 from vns_sam.sam.model import SamModel, build_adapter
-from vns_sam.types import DecoderOutput, ImageFeatures, PromptBatch
+from vns_sam.types import DecoderOutput, ImageFeatures, ModelInfo, PromptBatch
 from vns_sam.vns.config import VnsSamConfig, check_backbone
 from vns_sam.vns.decoder import VnsDecoderOutput, VnsMaskDecoder
 
@@ -57,10 +58,17 @@ class VnsSamModel(FrozenSamNetwork):
         sparse, dense, pe = self._embed(features, batch)
         return self.decoder(features.embedding, pe, sparse, dense, features.levels, batch.image_index, features.mined)
 
-    def decode_batch(self, features: ImageFeatures, batch: PromptBatch) -> DecoderOutput:
-        """The final mask, the edge, and SAM's predicted IoU."""
+    def decode_batch(self, features: ImageFeatures, batch: PromptBatch, *, candidates: bool = False) -> DecoderOutput:
+        """The final mask, the edge, and SAM's predicted IoU; to choose from there are SAM's three masks besides."""
         sparse, dense, pe = self._embed(features, batch)
-        return self.decoder.decode_final(features.embedding, pe, sparse, dense, batch.image_index, features.mined)
+        return self.decoder.decode_final(
+            features.embedding, pe, sparse, dense, batch.image_index, features.mined, candidates=candidates
+        )
+
+    def describe(self, digest: Callable[[], str], **more: Any) -> ModelInfo:
+        """Its own mask and SAM's three to choose from, and edges where it has an edge token."""
+        masks = 1 + self.config.mask_decoder.num_multimask_outputs
+        return super().describe(digest, candidates=masks, edges=self.decoder.edge_mlp is not None, **more)
 
     def _bytes_of_one_prompt(self) -> int:
         """Four activations of the fusion, the widest maps of the decoder, in float32."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -13,16 +13,17 @@ import torch.nn.functional as F
 
 from vns_sam.errors import DataError, PromptError, UsageError
 from vns_sam.images.geometry import maps_to_original, resize_image
+from vns_sam.sam.answers import MapAnswers
 from vns_sam.sam.checkpoints import load_weights, read_checkpoint, write_checkpoint
-from vns_sam.sam.promptable import Preprocessing, PromptableNetwork
-from vns_sam.types import DecoderOutput, Geometry, ImageFeatures, PromptBatch, Prompts
+from vns_sam.sam.promptable import Preprocessing, PromptableNetwork, check_index
+from vns_sam.types import DecoderOutput, Geometry, ImageFeatures, ModelInfo, PromptBatch, Prompts
 from vns_sam.ws.backbones import Backbone, build_backbone, load_backbone
 from vns_sam.ws.config import STRIDE, WsSamConfig
 from vns_sam.ws.head import SegmentationHead, WsSamOutput
 
 
 class WsSamModel(PromptableNetwork):
-    """A backbone and WS-SAM's head. Of a promptable model's questions it knows one: the box around the whole picture.
+    """A backbone and WS-SAM's head. It takes no prompt and finds what there is.
 
     Args:
         config: What defines the model.
@@ -111,30 +112,49 @@ class WsSamModel(PromptableNetwork):
         geometry = tuple(Geometry(image.shape[0], image.shape[1], side, side, side) for image in images)
         squashed = np.stack([resize_image(image, at) for image, at in zip(images, geometry, strict=True)])
         pixels = torch.from_numpy(squashed).to(self.device).permute(0, 3, 1, 2).float()
-        return replace(self.encode_pixels(self.preprocessing.normalise(pixels)), geometry=geometry)
+        features = self.encode_pixels(self.preprocessing.normalise(pixels))
+        return replace(features, geometry=geometry, owner=self.info)
 
     def encode_pixels(self, pixels: torch.Tensor) -> ImageFeatures:
         """Segments normalised pixels (I, 3, S, S); the embedding is the answer's logits (I, 1, S, S)."""
         return ImageFeatures(self(pixels).prediction.float(), (), ())
 
-    def decode(self, features: ImageFeatures, prompts: Sequence[Prompts], image_index: Sequence[int]) -> DecoderOutput:
-        """The answers, see :meth:`vns_sam.sam.promptable.PromptableNetwork.decode`.
+    @torch.inference_mode()
+    def decode(
+        self,
+        features: ImageFeatures,
+        prompts: Sequence[Prompts] = (),
+        image_index: Sequence[int] = (),
+        *,
+        candidates: bool = False,
+        look_again: bool = False,
+    ) -> MapAnswers:
+        """The answers to the pictures of ``image_index``, or to all of them.
 
         Raises:
-            PromptError: A prompt asks for something else than the whole picture.
+            UsageError: Another model made the features.
+            PromptError: A prompt is given, or an index names no image.
         """
-        for given, image in zip(prompts, image_index, strict=True):
-            if 0 <= image < len(features.geometry) and not _is_whole(given, features.geometry[image]):
-                raise PromptError(f"'{self.name}' takes no prompt: it finds what there is", hint="leave the prompt out")
-        return super().decode(features, prompts, image_index)
+        self.check_owner(features)
+        if prompts:
+            raise PromptError(f"'{self.name}' takes no prompt: it finds what there is", hint="leave the prompt out")
+        asked = list(image_index) or list(range(len(features)))
+        check_index(asked, len(features.geometry))
+        output = self.decode_batch(features.to(self.device), PromptBatch(torch.tensor(asked, device=self.device)))
+        geometry = tuple(features.geometry[image] for image in asked)
+        return MapAnswers(output.mask_logits, output.scores.float().cpu().numpy(), geometry)
 
-    def decode_batch(self, features: ImageFeatures, batch: PromptBatch) -> DecoderOutput:
+    def decode_batch(self, features: ImageFeatures, batch: PromptBatch, *, candidates: bool = False) -> DecoderOutput:
         """The answers' logits (P, 1, S, S), and the IoU that each answer's own probabilities lead one to expect."""
         logits = features.embedding[batch.image_index]
         probability, found = logits.sigmoid(), logits > 0
         hit = (probability * found).sum((1, 2, 3))
         either = (probability * ~found + found).sum((1, 2, 3))
         return DecoderOutput(logits, hit / either.clamp(min=1e-6))
+
+    def describe(self, digest: Callable[[], str], **more: Any) -> ModelInfo:
+        """It takes no prompt, and cannot be asked about one object again."""
+        return super().describe(digest, prompts=frozenset(), look_again="never", **more)
 
     def save_pretrained(self, folder: str | Path, *, dtype: torch.dtype = torch.float32) -> None:
         """Writes ``config.json`` and ``model.safetensors``, the backbone included."""
@@ -151,11 +171,3 @@ class WsSamModel(PromptableNetwork):
         model = cls(config)
         load_weights(model, state, folder)
         return model.eval()
-
-
-def _is_whole(given: Prompts, geometry: Geometry) -> bool:
-    """Whether a prompt is the box around the whole picture, to a pixel, and nothing else."""
-    if given.boxes is None or given.points is not None or given.masks is not None:
-        return False
-    far = np.array([geometry.width - 1, geometry.height - 1])
-    return bool((given.boxes[:, :2] <= 0).all() and (given.boxes[:, 2:] >= far).all())

@@ -15,13 +15,11 @@ import numpy as np
 
 from vns_sam.data.pairs import Pair, pair_digest
 from vns_sam.data.synthesis.scenes import Scene
+from vns_sam.dis.coarse import coarse_answers
 from vns_sam.dis.config import Choice
-from vns_sam.dis.model import coarse_logits
 from vns_sam.errors import DataError
-from vns_sam.images.geometry import maps_to_original
 from vns_sam.images.write import atomic_path
 from vns_sam.prompts.slots import tight_box
-from vns_sam.sam.checkpoints import model_digest
 from vns_sam.sam.promptable import PromptableNetwork
 from vns_sam.types import Prompts
 
@@ -102,12 +100,12 @@ def prompt_boxes(model: PromptableNetwork, scene: Scene, choice: Choice) -> np.n
     rows = np.flatnonzero(scene.masks.any((1, 2)))
     if len(rows):
         boxes = np.stack([tight_box(scene.masks[row]) for row in rows])
-        features = model.encode([scene.image])
-        logits, _ = coarse_logits(model, features, [Prompts(boxes=boxes)], [0], choice)
-        masks[rows] = (maps_to_original(logits.float(), features.geometry[0]) > 0).cpu().numpy()
+        answers = coarse_answers(model, model.encode([scene.image]), [Prompts(boxes=boxes)], [0], choice)
+        for row, place in enumerate(rows):
+            masks[place] = answers.logits(row) > 0
     return masks
 
 
 def fingerprint(model: PromptableNetwork, choice: Choice) -> str:
     """A digest of a model and of which of its masks is taken."""
-    return f"{model_digest(model)} {model.preprocessing} {choice}"
+    return f"{model.info.digest} {model.preprocessing} {choice}"

@@ -1,18 +1,14 @@
-"""The containers that travel between the rooms of the package.
-
-Shape letters: I images, P prompts, N points of one prompt, C channels, H x W pixels of the original picture,
-g embedding grid (stride 16 of the model's square input).
-"""
+"""What is asked about a picture, by a user and by a decoder, and how the picture was fitted into the model's input."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vns_sam.errors import PromptError
+from vns_sam.types.info import PromptKind
 
 if TYPE_CHECKING:
     import torch
@@ -85,6 +81,12 @@ class Prompts:
             counts = ", ".join(f"{k} {len(v)}" for k, v in given.items())
             raise PromptError(f"all prompts must have the same number of rows, got {counts}")
 
+    @property
+    def kinds(self) -> frozenset[PromptKind]:
+        """The kinds that are given."""
+        kinds: dict[PromptKind, np.ndarray | None] = {"box": self.boxes, "point": self.points, "mask": self.masks}
+        return frozenset(kind for kind, values in kinds.items() if values is not None)
+
     def __len__(self) -> int:
         """Number of prompts P."""
         return len(next(v for v in (self.boxes, self.points, self.masks) if v is not None))
@@ -114,100 +116,3 @@ class PromptBatch:
     def to(self, device: torch.device) -> PromptBatch:
         """The same prompts on another device."""
         return replace(self, **{k: v.to(device) for k, v in vars(self).items() if v is not None})
-
-
-@dataclass(frozen=True)
-class ImageFeatures:
-    """What an encoder makes of I pictures; prompts are decoded from it any number of times.
-
-    Attributes:
-        embedding: (I, C, g, g).
-        levels: Four maps (I, g, g, C_k), shallow to deep.
-        geometry: One entry for each picture.
-        mined: Maps that a method derives from the levels once for each picture, VNS-SAM's mask feature
-            (I, 32, 4g, 4g) and edge feature (I, 256, g, g); empty elsewhere.
-        pictures: The pictures themselves, each (H, W, 3) uint8 RGB, where a model looks at them again for each
-            prompt (DIS-SAM); empty elsewhere.
-    """
-
-    embedding: torch.Tensor
-    levels: tuple[torch.Tensor, ...]
-    geometry: tuple[Geometry, ...]
-    mined: tuple[torch.Tensor, ...] = ()
-    pictures: tuple[np.ndarray, ...] = ()
-
-
-@dataclass(frozen=True)
-class Matte:
-    """A dense answer to one prompt, at the size of its picture.
-
-    Attributes:
-        alpha: (H, W) float32 in [0, 1].
-        threshold: A pixel is object where its alpha is above this.
-    """
-
-    alpha: np.ndarray
-    threshold: float = 0.5
-
-    @property
-    def logits(self) -> np.ndarray:
-        """(H, W) float32, object where > 0; within 14 of 0."""
-        clipped = self.alpha.clip(1e-6, 1 - 1e-6)
-        odds = np.divide(clipped, 1 - clipped, out=clipped)
-        odds *= np.float32((1 - self.threshold) / self.threshold)
-        return np.log(odds, out=odds)
-
-
-@dataclass(frozen=True)
-class DecoderOutput:
-    """Raw maps for P prompts, a quarter of the model's input in size.
-
-    Attributes:
-        mask_logits: (P, 1, 4g, 4g), object where > 0.
-        scores: (P,) predicted IoU, 0 to 1 on a calibrated model.
-        edge_logits: (P, 1, 4g, 4g) or None where the model has no edge head.
-        mattes: P answers at the size of their pictures, finer than ``mask_logits``, or None where the model has none.
-    """
-
-    mask_logits: torch.Tensor
-    scores: torch.Tensor
-    edge_logits: torch.Tensor | None = None
-    mattes: tuple[Matte, ...] | None = None
-
-
-@dataclass
-class Prediction:
-    """Masks of one picture at its original size.
-
-    Attributes:
-        masks: (P, H, W) bool.
-        logits: (P, H, W) float32, object where > 0.
-        scores: (P,) float32 predicted IoU.
-        edges: (P, H, W) float32 edge probability, or None.
-        boxes: (P, 4) XYXY around each mask (exclusive right and bottom), zeros where a mask is empty.
-        alpha: (P, H, W) float32 in [0, 1], how much of a pixel is object, or None where the model has no such map.
-    """
-
-    masks: np.ndarray
-    logits: np.ndarray
-    scores: np.ndarray
-    edges: np.ndarray | None
-    boxes: np.ndarray
-    alpha: np.ndarray | None = None
-
-
-@runtime_checkable
-class PromptableModel(Protocol):
-    """Encode pictures once, decode prompts many times. The predictor, the labeller, the refiner and the
-    evaluation know models only by this.
-    """
-
-    name: str
-
-    def encode(self, images: Sequence[np.ndarray]) -> ImageFeatures:
-        """Encodes pictures, each (H, W, 3) uint8 RGB."""
-        ...
-
-    def decode(self, features: ImageFeatures, prompts: Sequence[Prompts], image_index: Sequence[int]) -> DecoderOutput:
-        """Decodes ``prompts[k]`` on image ``image_index[k]``; rows come out in the order given."""
-        ...

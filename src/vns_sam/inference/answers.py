@@ -1,0 +1,124 @@
+"""The one way from a model's answers to masks at full size: with a second look where it is wanted, whoever asks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vns_sam.images.windows import mask_boxes
+from vns_sam.inference.second_look import look_again, wants_second_look
+from vns_sam.types import Answers, ImageFeatures, Prediction, PromptableModel, Prompts, SecondLook
+
+
+@dataclass(frozen=True)
+class Asker:
+    """A model and how it is asked: the options of a call, kept together on their way.
+
+    Attributes:
+        model: Any promptable model.
+        closer: Whether it looks a second time.
+    """
+
+    model: PromptableModel
+    closer: bool = False
+
+    @classmethod
+    def of(cls, model: PromptableModel, second_look: SecondLook) -> Asker:
+        """Judges whether a model looks a second time, see :func:`vns_sam.inference.second_look.wants_second_look`.
+
+        Raises:
+            UsageError: It was asked for, and the model cannot be asked about one object.
+        """
+        return cls(model, wants_second_look(model.info, second_look))
+
+    def decode(
+        self,
+        features: ImageFeatures,
+        prompts: Sequence[Prompts] = (),
+        image_index: Sequence[int] = (),
+        *,
+        candidates: bool = False,
+    ) -> Answers:
+        """The model's answers; a model that looks again itself has done so."""
+        itself = self.closer and self.model.info.look_again == "itself"
+        return self.model.decode(features, prompts, image_index, candidates=candidates, look_again=itself)
+
+    @property
+    def asks_crops(self) -> bool:
+        """Whether the model is asked again about crops of the picture."""
+        return self.closer and self.model.info.look_again == "crops"
+
+
+@dataclass(frozen=True)
+class FullSize:
+    """Answers at the size of their picture.
+
+    Attributes:
+        logits: (P, H, W) float32, object where > 0.
+        edges: (P, H, W) float32 edge probability, or None.
+        alpha: (P, H, W) float32 in [0, 1], or None.
+        changed: Whether a closer look changed anything.
+    """
+
+    logits: np.ndarray
+    edges: np.ndarray | None
+    alpha: np.ndarray | None
+    changed: bool
+
+
+def full_size(
+    asker: Asker,
+    image: np.ndarray,
+    answers: Answers,
+    rows: Sequence[int],
+    prompts: Prompts | None,
+    *,
+    edges: bool = False,
+) -> FullSize:
+    """Brings answers about one picture to its size, with a second look where the asker wants one.
+
+    Args:
+        asker: Who answered.
+        image: (H, W, 3) uint8 RGB, the picture.
+        answers: The answers.
+        rows: Which of them.
+        prompts: What these rows were asked; None for a model that takes no prompt.
+        edges: Whether edges and alpha are wanted too.
+    """
+    size = (image.shape[0], image.shape[1])
+    logits = np.empty((len(rows), *size), np.float32)
+    for k, row in enumerate(rows):
+        logits[k] = answers.logits(row, size)
+    rims = _stacked([answers.edges(row, size) for row in rows]) if edges else None
+    alpha = _stacked([answers.alpha(row, size) for row in rows]) if edges else None
+    changed = asker.asks_crops and prompts is not None and look_again(asker.model, image, prompts, logits, rims)
+    return FullSize(logits, rims, alpha, changed)
+
+
+def predict(
+    asker: Asker, image: np.ndarray, features: ImageFeatures, prompts: Prompts | None, *, candidates: bool = False
+) -> Prediction:
+    """Asks about one picture.
+
+    Args:
+        asker: Who is asked.
+        image: (H, W, 3) uint8 RGB.
+        features: What the model made of it, a batch of one.
+        prompts: P prompts; None for a model that takes none.
+        candidates: Whether the masks to choose from are wanted too.
+    """
+    asked = () if prompts is None else (prompts,)
+    answers = asker.decode(features, asked, (0,) * len(asked), candidates=candidates)
+    rows = range(len(answers))
+    found = full_size(asker, image, answers, rows, prompts, edges=True)
+    masks = found.logits > 0
+    offered = tuple(answers.candidates(row) for row in rows) if candidates else None
+    return Prediction(masks, found.logits, answers.scores, found.edges, mask_boxes(masks), found.alpha, offered)
+
+
+def _stacked(maps: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    """Maps (H, W) as (P, H, W), or None where there are none."""
+    found = [one for one in maps if one is not None]
+    return np.stack(found) if found and len(found) == len(maps) else None

@@ -1,0 +1,71 @@
+"""From a decoder's maps to masks at full size: the one way, whoever asks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vns_sam.images.geometry import maps_to_original, resize_maps
+from vns_sam.types import Answers, Geometry, Size
+
+if TYPE_CHECKING:
+    from vns_sam.types.features import Map
+
+
+@dataclass(frozen=True)
+class MapAnswers(Answers):
+    """Answers as maps over the model's padded square, tensors or numpy arrays, until they are asked for.
+
+    Attributes:
+        mask_logits: (P, 1, h, h), object where > 0.
+        scores: (P,) float32 predicted IoU.
+        geometry: How the picture of each row was fitted into the square.
+        edge_logits: (P, 1, h, h) or None.
+        candidate_logits: (P, M, h, h), the masks to choose from, or None.
+        candidate_iou: (P, M) float32, their predicted IoU, or None.
+    """
+
+    mask_logits: Map
+    scores: np.ndarray
+    geometry: tuple[Geometry, ...]
+    edge_logits: Map | None = None
+    candidate_logits: Map | None = None
+    candidate_iou: np.ndarray | None = None
+
+    def logits(self, row: int, size: Size | None = None, *, direct: bool = False) -> np.ndarray:
+        """See :meth:`vns_sam.types.Answers.logits`."""
+        one = _single(self.mask_logits, row)
+        if direct:
+            geometry = self.geometry[row]
+            return _numpy(resize_maps(one, size or (geometry.height, geometry.width))[0, 0])
+        return _numpy(maps_to_original(one, self.geometry[row], size)[0])
+
+    def edges(self, row: int, size: Size | None = None) -> np.ndarray | None:
+        """See :meth:`vns_sam.types.Answers.edges`."""
+        if self.edge_logits is None:
+            return None
+        logits = maps_to_original(_single(self.edge_logits, row), self.geometry[row], size)[0]
+        return 1 / (1 + np.exp(-logits)) if isinstance(logits, np.ndarray) else _numpy(logits.sigmoid())
+
+    def candidate_scores(self, row: int) -> np.ndarray:
+        """See :meth:`vns_sam.types.Answers.candidate_scores`."""
+        return super().candidate_scores(row) if self.candidate_iou is None else self.candidate_iou[row]
+
+    def candidate(self, row: int, number: int, size: Size | None = None) -> np.ndarray:
+        """See :meth:`vns_sam.types.Answers.candidate`."""
+        if self.candidate_logits is None:
+            return super().candidate(row, number, size)
+        one = _single(self.candidate_logits[row], number)
+        return _numpy(maps_to_original(one[None], self.geometry[row], size)[0])
+
+
+def _single(maps: Map, row: int) -> Map:
+    """One map as float32 (1, 1, h, h) of maps (P, 1, h, h), or (1, h, h) of maps (P, h, h)."""
+    one = maps[row : row + 1]
+    return one.astype(np.float32) if isinstance(one, np.ndarray) else one.float()
+
+
+def _numpy(values: Map) -> np.ndarray:
+    return values if isinstance(values, np.ndarray) else values.cpu().numpy()

@@ -1,0 +1,29 @@
+"""The containers that travel between the rooms of the package, and the protocol that every model follows.
+
+Shape letters: I images, P prompts, N points of one prompt, C channels, H x W pixels of the original picture,
+g embedding grid (stride 16 of the model's square input). Nothing here loads torch.
+"""
+
+from vns_sam.types.answers import Answers, Candidates, DecoderOutput, Prediction, Size
+from vns_sam.types.features import ImageFeatures
+from vns_sam.types.info import SECOND_LOOK, ModelInfo, PromptKind, SecondLook
+from vns_sam.types.model import PromptableModel
+from vns_sam.types.prompts import PADDING_LABEL, Geometry, PromptBatch, Prompts
+
+__all__ = [
+    "PADDING_LABEL",
+    "SECOND_LOOK",
+    "Answers",
+    "Candidates",
+    "DecoderOutput",
+    "Geometry",
+    "ImageFeatures",
+    "ModelInfo",
+    "Prediction",
+    "PromptBatch",
+    "PromptKind",
+    "PromptableModel",
+    "Prompts",
+    "SecondLook",
+    "Size",
+]

@@ -1,0 +1,133 @@
+"""What an encoder makes of pictures: kept as long as there are prompts to decode from it, in memory or in a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from vns_sam.errors import UsageError
+from vns_sam.types.info import ModelInfo
+from vns_sam.types.prompts import Geometry
+
+if TYPE_CHECKING:
+    import torch
+
+    Map: TypeAlias = torch.Tensor | Any
+    """A tensor of a network, or a numpy array of a backend without torch and of features that were read from a file."""
+
+
+@dataclass(frozen=True)
+class ImageFeatures:
+    """What an encoder makes of I pictures; prompts are decoded from it any number of times, by its own model.
+
+    Attributes:
+        embedding: (I, C, h, h) what decoding starts from: h is g for a SAM, and the side of the input for a WS-SAM,
+            whose answer it is.
+        levels: Four maps (I, g, g, C_k), shallow to deep, which training looks at; decoding does not, and ``encode``
+            leaves them out.
+        geometry: One entry for each picture.
+        mined: Maps that a method derives from the levels once for each picture, VNS-SAM's mask feature
+            (I, 32, 4g, 4g) and edge feature (I, 256, g, g); empty elsewhere.
+        pictures: The pictures themselves, each (H, W, 3) uint8 RGB, where a model looks at them again for each
+            prompt (DIS-SAM); empty elsewhere.
+        owner: The model that made them, or its digest; "" where that is not known, as in training.
+    """
+
+    embedding: Map
+    levels: tuple[Map, ...]
+    geometry: tuple[Geometry, ...]
+    mined: tuple[Map, ...] = ()
+    pictures: tuple[np.ndarray, ...] = ()
+    owner: ModelInfo | str = ""
+
+    def __len__(self) -> int:
+        """Number of pictures I."""
+        return len(self.embedding)
+
+    @property
+    def model(self) -> str:
+        """Digest of the model that made them; "" where it is not known."""
+        return self.owner if isinstance(self.owner, str) else self.owner.digest
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of all maps and pictures in bytes."""
+        maps = (self.embedding, *self.levels, *self.mined, *self.pictures)
+        return sum(int(one.nbytes) for one in maps)
+
+    def check_owner(self, info: ModelInfo) -> None:
+        """Judges whether a model may decode them.
+
+        Raises:
+            UsageError: Another model made them.
+        """
+        if self.owner is info or self.owner == "" or self.model == info.digest:
+            return
+        name = "another model" if isinstance(self.owner, str) else f"'{self.owner.name}'"
+        raise UsageError(
+            f"expected features of '{info.name}' ({info.digest}), found those of {name} ({self.model})",
+            hint="encode the picture with the model that decodes it",
+        )
+
+    def select(self, image: int) -> ImageFeatures:
+        """The features of one picture, as a batch of one."""
+        at = slice(image, None if image == -1 else image + 1)
+        return replace(
+            self,
+            embedding=self.embedding[at],
+            levels=tuple(level[at] for level in self.levels),
+            geometry=self.geometry[at],
+            mined=tuple(one[at] for one in self.mined),
+            pictures=self.pictures[at],
+        )
+
+    def to(self, device: torch.device | str) -> ImageFeatures:
+        """The same features as tensors on a device; pictures stay where they are."""
+        import torch
+
+        def move(one: Map) -> torch.Tensor:
+            if isinstance(one, np.ndarray):
+                one = torch.from_numpy(one if one.flags.writeable else one.copy())
+            return one.to(device)
+
+        return replace(
+            self,
+            embedding=move(self.embedding),
+            levels=tuple(map(move, self.levels)),
+            mined=tuple(map(move, self.mined)),
+        )
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Everything as numpy arrays by name, as ``np.savez`` takes them."""
+        geometry = [(g.height, g.width, g.fitted_height, g.fitted_width, g.side) for g in self.geometry]
+        named: dict[str, Any] = {"embedding": self.embedding}
+        for name in ("levels", "mined", "pictures"):
+            named |= {f"{name}.{k}": one for k, one in enumerate(getattr(self, name))}
+        return {
+            **{name: one if isinstance(one, np.ndarray) else one.cpu().numpy() for name, one in named.items()},
+            "geometry": np.array(geometry, np.int64).reshape(-1, 5),
+            "model": np.array(self.model),
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> ImageFeatures:
+        """Inverse of :meth:`arrays`; the maps stay numpy arrays until a network decodes them.
+
+        Raises:
+            UsageError: A part is missing.
+        """
+        lacking = [name for name in ("embedding", "geometry", "model") if name not in arrays]
+        if lacking:
+            raise UsageError(f"expected the arrays of image features, found none called '{lacking[0]}'")
+
+        def parts(name: str) -> tuple[np.ndarray, ...]:
+            count = sum(key.startswith(f"{name}.") for key in arrays)
+            return tuple(arrays[f"{name}.{k}"] for k in range(count))
+
+        geometry = tuple(Geometry(*(int(v) for v in row)) for row in arrays["geometry"])
+        maps = (parts(name) for name in ("levels", "mined", "pictures"))
+        levels, mined, pictures = maps
+        return cls(arrays["embedding"], levels, geometry, mined, pictures, str(arrays["model"]))

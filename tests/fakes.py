@@ -31,7 +31,7 @@ class FakeModel:
         """Remembers the shapes."""
         self.encoded += [image.shape for image in images]
         geometry = tuple(fit(*image.shape[:2], SIDE) for image in images)
-        return ImageFeatures(torch.zeros(len(images), 1, 4, 4), (), geometry)  # type: ignore[arg-type]
+        return ImageFeatures(torch.zeros(len(images), 1, 4, 4), (), geometry, owner=self.info)
 
     def decode(
         self, features: ImageFeatures, prompts: Sequence[Prompts], image_index: Sequence[int], **_: bool

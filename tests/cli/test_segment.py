@@ -54,7 +54,7 @@ def test_several_boxes_are_several_objects(here: Path) -> None:
 def test_points_keep_their_labels(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     decode = FakeModel.decode
-    monkeypatch.setattr(FakeModel, "decode", lambda self, f, p, i: (seen.extend(p), decode(self, f, p, i))[1])
+    monkeypatch.setattr(FakeModel, "decode", lambda self, f, p, i, **_: (seen.extend(p), decode(self, f, p, i))[1])
     points = ["--point", "5", "6", "--label", "0", "--point", "70", "8", "--point", "9", "10", "--label", "0"]
     assert main(["segment", FROG, *points]) == 0
     np.testing.assert_array_equal(seen[0].points, [[[5, 6], [70, 8], [9, 10]]])

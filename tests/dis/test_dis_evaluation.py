@@ -7,11 +7,13 @@ from typing import Literal
 import numpy as np
 import pytest
 import torch
-from fakes import SIDE
+from fakes import SIDE, FakeModel
 
+from vns_sam.dis.mattes import Matte, MatteAnswers
 from vns_sam.evaluation.frames import frame
 from vns_sam.images.geometry import fit
-from vns_sam.types import DecoderOutput, ImageFeatures, Matte
+from vns_sam.inference.answers import Asker
+from vns_sam.sam.answers import MapAnswers
 
 
 @pytest.mark.parametrize(("resize", "shape"), [("fit", (300, 400)), ("square", (1024, 1024))])
@@ -19,14 +21,14 @@ def test_thin_lines_survive(resize: Literal["fit", "square"], shape: tuple[int, 
     view = frame(np.zeros((300, 400, 3), np.uint8), resize)
     alpha = np.zeros(shape, np.float32)
     alpha[:, shape[1] // 2 : shape[1] // 2 + 4] = 1
-    features = ImageFeatures(torch.zeros(1, 1, 4, 4), (), (fit(*view.image.shape[:2], SIDE),))
-    output = DecoderOutput(torch.full((1, 1, SIDE, SIDE), -5.0), torch.ones(1), mattes=(Matte(alpha),))
-    found = view.answer(output, 0, features)
-    assert found.shape == (1, 300, 400)
-    assert (found[0, :, 201] > 0).all()
+    scores, geometry = np.ones(1, np.float32), (fit(*view.image.shape[:2], SIDE),)
+    found = view.answer(Asker(FakeModel()), MatteAnswers((Matte(alpha),), scores), 0, None)
+    assert found.shape == (300, 400)
+    assert (found[:, 201] > 0).all()
     assert 300 <= (found > 0).sum() <= 1500
-    plain = view.answer(DecoderOutput(output.mask_logits, output.scores), 0, features)
-    assert (plain.shape, (plain > 0).any()) == ((1, 300, 400), np.False_)
+    maps = MapAnswers(torch.full((1, 1, SIDE, SIDE), -5.0), scores, geometry)
+    plain = view.answer(Asker(FakeModel()), maps, 0, None)
+    assert (plain.shape, (plain > 0).any()) == ((300, 400), np.False_)
 
 
 def test_logits_of_a_matte() -> None:

@@ -13,9 +13,10 @@ import torch
 from fakes import FakeModel
 from workshop import narrow_sam
 
+from vns_sam.dis.coarse import coarse_answers
 from vns_sam.dis.config import DisSamConfig
 from vns_sam.dis.isnet import IsNet
-from vns_sam.dis.model import DisSamModel, coarse_logits
+from vns_sam.dis.model import DisSamModel
 from vns_sam.errors import CheckpointError, PromptError, UsageError
 from vns_sam.types import ImageFeatures, PromptableModel, Prompts
 
@@ -53,17 +54,14 @@ def test_several_objects_of_several_pictures_in_one_call(model: DisSamModel) -> 
     prompts = [boxes([16, 32, 64, 80], [0, 0, 32, 32]), boxes([8, 8, 24, 40])]
     output = model.decode(features, prompts, [0, 1])
     assert model.first.encoded == [(96, 128, 3), (60, 40, 3)]
-    assert output.mattes is not None
     assert [m.alpha.shape for m in output.mattes] == [(96, 128), (96, 128), (60, 40)]
     expected = np.zeros((96, 128), bool)
     expected[32:80, 16:64] = True
     assert ((output.mattes[0].alpha > 0.5) != expected).mean() < 0.01
     alone = model.decode(features, [boxes([8, 8, 24, 40])], [1])
-    assert alone.mattes is not None
     np.testing.assert_array_equal(alone.mattes[0].alpha, output.mattes[2].alpha)
-    assert output.mask_logits.shape == (3, 1, 64, 64)
-    assert (output.mask_logits[0, 0, :48] > 0).sum() == pytest.approx(24 * 24, rel=0.1)
-    assert (output.mask_logits[:, :, 49:] < 0)[:2].all()
+    np.testing.assert_array_equal(output.logits(0) > 0, output.mattes[0].alpha > 0.5)
+    assert (output.logits(0, (48, 64)) > 0).sum() == pytest.approx(24 * 24, rel=0.1)
 
 
 def test_the_network_sees_five_channels(model: DisSamModel) -> None:
@@ -113,7 +111,7 @@ def test_a_mask_of_another_size_is_refused(model: DisSamModel) -> None:
 
 def test_features_of_another_model_are_refused(model: DisSamModel) -> None:
     features = model.first.encode([picture()])
-    with pytest.raises(PromptError, match="without pictures"):
+    with pytest.raises(UsageError, match=r"expected features of 'dis-sam' \(\w+\), found those of 'fake'"):
         model.decode(features, [boxes([0, 0, 9, 9])], [0])
 
 
@@ -122,7 +120,6 @@ def test_features_of_another_model_are_refused(model: DisSamModel) -> None:
 def test_a_box_of_one_pixel(model: DisSamModel, box: list[float], margin: float | None) -> None:
     model.config = replace(CONFIG, margin=margin)
     output = model.decode(model.encode([picture()]), [boxes(box)], [0])
-    assert output.mattes is not None
     assert np.isfinite(output.mattes[0].alpha).all()
     assert model.network.seen[0][0, 4].sum() >= 1
 
@@ -131,7 +128,6 @@ def test_a_huge_picture_is_worked_on_reduced(model: DisSamModel) -> None:
     image = np.zeros((500, 10_000, 3), np.uint8)
     features = model.encode([image])
     output = model.decode(features, [boxes([2000, 100, 6000, 400])], [0])
-    assert output.mattes is not None
     alpha = output.mattes[0].alpha
     assert (alpha.shape, alpha.dtype) == ((500, 10_000), np.float32)
     assert alpha[250, 4000] > 0.9
@@ -162,8 +158,7 @@ def test_a_second_look_sees_thin_things(model: DisSamModel) -> None:
     truth = image[..., 0] > 0
     model.network = Bright()
     once = model.refine(image, truth)
-    model.second_look = True
-    twice = model.refine(image, truth)
+    twice = model.refine(image, truth, look_again=True)
     assert len(model.network.seen) > 2
     wrong = [((m.alpha > 0.5) != truth).mean() for m in (once, twice)]
     assert wrong[1] < 0.5 * wrong[0]
@@ -176,8 +171,7 @@ def test_a_second_look_takes_up_the_mask_of_an_unsure_first_one(model: DisSamMod
     model.network = unsure
     mask = np.zeros((512, 512), bool)
     mask[100:400, 150:350] = True
-    model.second_look = True
-    matte = model.refine(picture(512, 512), mask)
+    matte = model.refine(picture(512, 512), mask, look_again=True)
     assert min(float(seen[:, 3].max()) for seen in unsure.seen) == 1
     assert ((matte.logits > 0) != mask).mean() < 0.02
 
@@ -198,22 +192,24 @@ def test_the_choice_of_the_coarse_mask() -> None:
     sam = narrow_sam()
     features = sam.encode([picture(), picture(60, 40)])
     prompts = [boxes([16, 32, 64, 80], [0, 0, 32, 32]), Prompts(points=np.ones((1, 1, 2)), labels=np.ones((1, 1)))]
-    masks, scores = sam.decode_candidates(features, prompts, [0, 1])
-    assert (masks.shape, scores.shape) == ((3, 4, 16, 16), (3, 4))
-    torch.testing.assert_close(masks[:, :1], sam.decode(features, prompts, [0, 1]).mask_logits)
-    rows = torch.arange(3)
-    for choice, picked in (("single", rows * 0), ("first", rows * 0 + 1), ("best-iou", scores.argmax(1))):
-        logits, score = coarse_logits(sam, features, prompts, [0, 1], choice)
-        torch.testing.assert_close(logits[:, 0], masks[rows, picked])
-        torch.testing.assert_close(score, scores[rows, picked])
+    given = sam.decode(features, prompts, [0, 1], candidates=True)
+    scores = np.column_stack([given.scores, *(np.stack([given.candidate_scores(row) for row in range(3)]).T)])
+    assert scores.shape == (3, 4)
+    for choice, picked in (("single", [0, 0, 0]), ("first", [1, 1, 1]), ("best-iou", scores.argmax(1).tolist())):
+        found = coarse_answers(sam, features, prompts, [0, 1], choice)
+        for row, number in enumerate(picked):
+            expected = given.candidate(row, number - 1) if number else given.logits(row)
+            np.testing.assert_array_equal(found.logits(row), expected)
+            assert found.scores[row] == scores[row, number]
 
 
 @pytest.mark.parametrize("choice", ["first", "single", "best-iou"])
 def test_a_first_stage_with_one_mask_has_no_choice(choice: Any) -> None:
     fake = FakeModel()
     features: ImageFeatures = fake.encode([picture()])
-    logits, _ = coarse_logits(fake, features, [boxes([16, 32, 64, 80])], [0], choice)
-    torch.testing.assert_close(logits, fake.decode(features, [boxes([16, 32, 64, 80])], [0]).mask_logits)
+    found = coarse_answers(fake, features, [boxes([16, 32, 64, 80])], [0], choice)
+    expected = fake.decode(features, [boxes([16, 32, 64, 80])], [0])
+    np.testing.assert_array_equal(found.logits(0), expected.logits(0))
 
 
 @pytest.mark.parametrize("residual", [False, True])
@@ -226,7 +222,7 @@ def test_saved_and_loaded(residual: bool, tmp_path: Path) -> None:
     assert not again.training
     prompts = [boxes([16, 32, 64, 80])]
     outputs = [m.decode(m.encode([picture()]), prompts, [0]) for m in (model, again)]
-    torch.testing.assert_close(outputs[0].mask_logits, outputs[1].mask_logits)
+    np.testing.assert_allclose(outputs[0].logits(0), outputs[1].logits(0), rtol=1e-4, atol=1e-5)
 
 
 def test_after_another_first_stage(model: DisSamModel) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -123,11 +124,11 @@ def test_features_cover_the_picture_from_0_to_1(variant: str, names: list[str], 
 
 def test_a_feature_is_bright_where_it_is_strong(image: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     model = build("sam")
-    features = model.encode([image])
+    features = model.encode_pixels(torch.zeros(1, 3, 64, 64))
     level = torch.zeros_like(features.levels[0])
     level[:, 1, 3] = -2.0
-    changed = type(features)(features.embedding, (level, *features.levels[1:]), features.geometry)
-    monkeypatch.setattr(model, "encode", lambda images: changed)
+    changed = replace(features, levels=(level, *features.levels[1:]))
+    monkeypatch.setattr(model, "encode_pixels", lambda pixels: changed)
     values = feature_maps(model, image)["SAM: shallow level"]
     assert values[20:28, 52:60].mean() > 0.8
     assert values[:, :32].max() == 0

@@ -32,7 +32,9 @@ BEFORE = ModelResult(
         ("camo", "c", "points:1", 0.2, 0.1),
     ),
 )
-AFTER = ModelResult("after", "w2", rows(("camo", "a", "box", 0.9, 0.8), ("polyps", "b", "box", 0.0, 0.0)))
+AFTER = ModelResult(
+    "after", "w2", rows(("camo", "a", "box", 0.9, 0.8), ("polyps", "b", "box", 0.0, 0.0)), second_look=True
+)
 
 
 def report(**groups: list[str]) -> Report:
@@ -54,6 +56,8 @@ def test_each_prompt_has_a_table_with_a_line_for_each_model() -> None:
         "|---|--:|--:|--:|\n"
         "| before | 0.150 / 0.050 | 0.300 / 0.200 | 0.225 / 0.125 |\n"
         "| after | - | - | - |\n"
+        "\n"
+        "Second look: after\n"
     )
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from vns_sam.formats.outputs import merge_coco, to_coco, to_geojson, to_svg, to_yolo, write_prediction
 from vns_sam.formats.polygons import join_rings, ring_area, trace
-from vns_sam.inference.predictor import mask_boxes
+from vns_sam.images.windows import mask_boxes
 from vns_sam.types import Prediction
 
 masks = st.tuples(st.integers(1, 12), st.integers(1, 12)).flatmap(lambda shape: arrays(bool, shape))

@@ -6,8 +6,8 @@ from fakes import FakeModel
 from PIL import Image
 
 from vns_sam.errors import DataError, PromptError, UsageError
-from vns_sam.inference import predictor as module
-from vns_sam.inference.predictor import Predictor, mask_boxes
+from vns_sam.images.windows import mask_boxes
+from vns_sam.inference.predictor import Predictor
 from vns_sam.types import PromptableModel
 
 IMAGE = np.zeros((96, 128, 3), np.uint8)
@@ -48,22 +48,11 @@ def test_ragged_points_boxes_with_points_and_masks() -> None:
     assert (again.masks == mask).mean() > 0.99
 
 
-def test_full_size_maps_are_made_in_steps_with_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
-    boxes = [[k, 0, 64 + k, 90] for k in range(7)]
-    at_once = predictor(edges=True).predict(boxes=boxes)
-    sizes = []
-
-    def count(maps: object, geometry: object, original: object = module.maps_to_original) -> object:
-        sizes.append(len(maps))  # type: ignore[arg-type]
-        return original(maps, geometry)  # type: ignore[operator]
-
-    monkeypatch.setattr(module, "PIXELS_AT_ONCE", 3 * 96 * 128)
-    monkeypatch.setattr(module, "maps_to_original", count)
-    stepwise = predictor(edges=True).predict(boxes=boxes)
-    assert sizes == [3, 3, 1] * 2
-    np.testing.assert_array_equal(at_once.logits, stepwise.logits)
-    assert stepwise.edges is not None
-    np.testing.assert_allclose(stepwise.edges, 1 / (1 + np.exp(-stepwise.logits)), atol=1e-6)
+def test_edges_are_probabilities_at_full_size() -> None:
+    result = predictor(edges=True).predict(boxes=[[k, 0, 64 + k, 90] for k in range(7)])
+    assert result.edges is not None
+    assert result.edges.shape == (7, 96, 128)
+    np.testing.assert_allclose(result.edges, 1 / (1 + np.exp(-result.logits)), atol=1e-6)
 
 
 def test_one_encoding_serves_many_prompts_and_one_pixel_is_enough() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,10 +12,13 @@ import torch
 from fakes import FakeModel
 from workshop import narrow_sam
 
+from vns_sam.errors import UsageError
 from vns_sam.images.windows import Window
 from vns_sam.inference.predictor import Predictor
 from vns_sam.inference.second_look import Crop, look_again, move_into, plan_crops, wants_second_look
-from vns_sam.types import DecoderOutput, ImageFeatures, Prompts
+from vns_sam.sam.answers import MapAnswers
+from vns_sam.sam.promptable import row_geometry
+from vns_sam.types import ImageFeatures, ModelInfo, Prompts
 
 HEIGHT, WIDTH = 300, 400
 
@@ -74,8 +79,11 @@ def test_prompts_move_into_their_crop() -> None:
 class Constant(FakeModel):
     """Answers 1 everywhere, whatever it is asked."""
 
-    def decode(self, features: ImageFeatures, prompts: Sequence[Prompts], image_index: Sequence[int]) -> DecoderOutput:
-        return DecoderOutput(torch.ones(len(prompts), 1, 16, 16), torch.ones(len(prompts)), None)
+    def decode(
+        self, features: ImageFeatures, prompts: Sequence[Prompts], image_index: Sequence[int], **_: bool
+    ) -> MapAnswers:
+        scores, geometry = np.ones(len(prompts), np.float32), row_geometry(features, prompts, image_index)
+        return MapAnswers(torch.ones(len(prompts), 1, 16, 16), scores, geometry)
 
 
 def test_answers_are_averaged_inside_the_crop_only() -> None:
@@ -147,7 +155,7 @@ def test_windows_replace_the_first_answer_to_a_thin_object() -> None:
 
 
 def test_objects_do_not_depend_on_their_company() -> None:
-    predictor = Predictor(narrow_sam(), second_look=True)
+    predictor = Predictor(narrow_sam(), second_look="on")
     predictor.set_image(picture())
     boxes = [[10 + 30 * k, 40, 40 + 30 * k, 80] for k in range(7)]
     together = predictor.predict(boxes=boxes).logits
@@ -157,7 +165,7 @@ def test_objects_do_not_depend_on_their_company() -> None:
 
 def test_a_second_look_changes_small_objects_and_leaves_large_ones() -> None:
     model = narrow_sam()
-    once, twice = Predictor(model), Predictor(model, second_look=True)
+    once, twice = Predictor(model, second_look="off"), Predictor(model, second_look="on")
     for predictor in (once, twice):
         predictor.set_image(picture())
     small, large = [[10, 10, 50, 50]], [[10, 10, 390, 290]]
@@ -167,5 +175,13 @@ def test_a_second_look_changes_small_objects_and_leaves_large_ones() -> None:
 
 def test_small_models_want_it_by_default() -> None:
     model = narrow_sam()
-    assert wants_second_look(model, None)
-    assert not wants_second_look(model, asked=False)
+    assert wants_second_look(model.info, "auto")
+    assert not wants_second_look(model.info, "off")
+    assert not wants_second_look(replace(FakeModel().info, input_side=1024), "auto")
+    assert wants_second_look(FakeModel().info, "on")
+
+
+@pytest.mark.parametrize(("asked", "message"), [("on", "cannot be asked about one object"), (True, "auto, on or off")])
+def test_a_second_look_that_cannot_be(asked: Any, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        wants_second_look(ModelInfo("all", "all", frozenset(), look_again="never"), asked)

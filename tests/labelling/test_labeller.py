@@ -4,10 +4,10 @@ import pytest
 from labelling_colours import ColourModel, frog_picture, frog_strokes
 
 from vns_sam.data.sparse import SparseLabel, rasterise
+from vns_sam.dis.mattes import Matte, MatteAnswers
 from vns_sam.errors import UsageError
 from vns_sam.labelling.labeller import LabelSettings, label_picture
 from vns_sam.metrics.iou import iou
-from vns_sam.types import DecoderOutput, Matte
 
 IMAGE, MASK = frog_picture()
 STROKES = SparseLabel("scribble", frog_strokes())
@@ -84,9 +84,9 @@ def test_batches_do_not_change_the_answer() -> None:
 
 
 class MatteModel(ColourModel):
-    """Answers at full size, as a refiner does; its raw maps say nothing."""
+    """Answers at full size, as a refiner does."""
 
-    def decode(self, features: object, prompts: object, image_index: object) -> DecoderOutput:
+    def decode(self, features: object, prompts: object, image_index: object, **_: bool) -> MatteAnswers:
         output = super().decode(features, prompts, image_index)
         mattes = []
         for k, row in enumerate(output.mask_logits):
@@ -95,7 +95,7 @@ class MatteModel(ColourModel):
             ys = (np.arange(one.height) + 0.5) * one.fitted_height / one.height
             xs = (np.arange(one.width) + 0.5) * one.fitted_width / one.width
             mattes.append(Matte(fitted[ys.astype(int)][:, xs.astype(int)].astype(np.float32)))
-        return DecoderOutput(-output.mask_logits.abs(), output.scores, None, tuple(mattes))
+        return MatteAnswers(tuple(mattes), output.scores)
 
 
 def test_a_refined_answer_is_used_where_there_is_one() -> None:
@@ -115,6 +115,6 @@ def test_a_second_look_sharpens_a_small_object_in_every_view(preset: str) -> Non
     label = rasterise(mask.shape, "t", points=[[101, 203]], labels=[1])
     coarse, sharp = ColourModel(), ColourModel()
     first = label_picture(coarse, image, label, LabelSettings(preset, "prob"))
-    again = label_picture(sharp, image, label, LabelSettings(preset, "prob", second_look=True))
+    again = label_picture(sharp, image, label, LabelSettings(preset, "prob", second_look="on"))
     assert iou(again.fused >= 0.5, mask) > iou(first.fused >= 0.5, mask) + 0.02
     assert sharp.encoded == 2 * coarse.encoded

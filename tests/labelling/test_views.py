@@ -6,6 +6,7 @@ import torch
 
 from vns_sam.images.geometry import fit
 from vns_sam.labelling.views import View, usable, views
+from vns_sam.sam.answers import MapAnswers
 from vns_sam.types import Prompts
 
 RNG = np.random.default_rng(0)
@@ -40,8 +41,9 @@ def test_raw_maps_come_back_without_a_changed_bit(view: View) -> None:
     turned = np.zeros((16, 16), np.float32)
     height, width = view.size(12, 16)
     turned[:height, :width] = view.turn(values)
-    back = view.logits_back(torch.from_numpy(turned)[None, None], fit(height, width, 16), 12, 16)
-    assert (back[0] == values).all()
+    answers = MapAnswers(torch.from_numpy(turned)[None, None], np.ones(1, np.float32), (fit(height, width, 16),))
+    back = view.turn_back(answers.logits(0, view.turned_size(12, 16)))
+    assert (back == values).all()
 
 
 @pytest.mark.parametrize("view", views("full24"), ids=str)

@@ -38,10 +38,3 @@ def test_weights_are_as_readable_as_any_new_file(tmp_path: Path) -> None:
     modes = {path.stat().st_mode for path in [*(tmp_path / "model").iterdir(), tmp_path / "new"]}
     assert len(modes) == 1
     assert {path.name for path in (tmp_path / "model").iterdir()} == {"config.json", "model.safetensors"}
-
-
-def test_digest_of_what_has_no_weights() -> None:
-    class Named:
-        name = "rule"
-
-    assert model_digest(Named()) == model_digest(Named()) != model_digest(object())

@@ -112,6 +112,8 @@ class DisSamModel(PromptableNetwork):
             PromptError: As the first stage.
         """
         self.check_owner(features)
+        if not features.pictures:
+            raise PromptError("features without pictures cannot be refined", hint="use this model's own encode")
         features = replace(features, owner=self.first.info)
         coarse = coarse_answers(self.first, features, prompts, image_index, self.config.choice)
         rows = [

@@ -225,8 +225,9 @@ def _encode(model: SamModel | VnsSamModel, image: np.ndarray) -> tuple[ImageFeat
     bands: dict[str, nn.Module | None] = {}
     if nsfm is not None:
         bands = {"merged levels" if nsfm.wavelets == "none" else "low bands": nsfm.low, "high bands": nsfm.high}
+    pixels, geometry = model.preprocessing(image, model.device)
     with _recorded(bands) as records:
-        features = model.encode([image])
+        features = replace(model.encode_pixels(pixels[None]), geometry=(geometry,))
     levels = {"SAM: shallow level": features.levels[0], "SAM: deep level": features.levels[-1]}
     maps = {name: _strength(level.permute(0, 3, 1, 2)) for name, level in levels.items()}
     maps |= {f"NSFM: {name}": _strength(output) for name, (_, output) in records.items()}

@@ -20,7 +20,6 @@ from vns_sam.sam.hub import download
 from vns_sam.sam.promptable import PromptableNetwork
 from vns_sam.types import PromptableModel
 from vns_sam.ws.config import WsSamConfig
-from vns_sam.ws.model import WsSamModel
 
 
 def load_model(name: str | os.PathLike[str], device: str | torch.device = "cpu") -> PromptableNetwork:

@@ -67,13 +67,11 @@ class PromptableNetwork(nn.Module, ABC):
 
     Attributes:
         name: What a user calls the model.
-        takes_prompts: Whether it is asked about objects; WS-SAM's segmenter is not.
         preprocessing: How pictures enter.
         chunk: Prompts decoded at once; eight of them stay in the caches of a CPU.
     """
 
     name: str
-    takes_prompts: bool = True
     preprocessing: Preprocessing
     chunk: int = 8
 

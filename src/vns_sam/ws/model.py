@@ -34,8 +34,6 @@ class WsSamModel(PromptableNetwork):
         preprocessing: Side of the square input and how pixels are normalised.
     """
 
-    takes_prompts = False
-
     def __init__(self, config: WsSamConfig, backbone: Backbone | None = None) -> None:
         super().__init__()
         self.config = config

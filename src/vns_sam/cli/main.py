@@ -29,6 +29,7 @@ from vns_sam.cli.ends import (
     lost,
     signals_heard,
 )
+from vns_sam.cli.threads import settle_threads, take_threads
 from vns_sam.errors import UsageError, VnsSamError, printable
 
 VERBS = {
@@ -67,6 +68,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     _calm(debug=debug, quiet=quiet)
     accept_all_names()
     try:
+        threads, arguments = take_threads(arguments)
+        settle_threads(threads)
         with signals_heard():
             code = dispatch([argument for argument in arguments if argument not in GLOBAL_FLAGS], quiet=quiet)
             flush_output()
@@ -140,6 +143,7 @@ def _help() -> str:
         f"usage: vns-sam COMMAND [options]\n\n{verbs}\n\n"
         "  vns-sam COMMAND --help  tells the options of a command\n"
         "  --version               tells the version\n"
+        "  --threads N             computes in N threads instead of one for each core\n"
         "  --quiet                 prints results only, no notes and no progress\n"
         "  --debug                 shows the traceback of an error\n\n"
         "exit codes: 0 done, in part too (what failed is told; with --strict it is 3); 2 usage; 3 bad input or data,\n"

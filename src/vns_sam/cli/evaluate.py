@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,6 +92,7 @@ def run(args: argparse.Namespace) -> int:
     from vns_sam.cli.processes import Processes
     from vns_sam.images.write import check_writable
     from vns_sam.inference.load import check_model_name
+    from vns_sam.runs.lock import locked
 
     if args.save:
         check_writable(args.save)
@@ -102,7 +104,8 @@ def run(args: argparse.Namespace) -> int:
     processes = Processes.of_this_run()
     if processes.count > 1 and not args.out:
         raise UsageError("several processes need a folder to meet in", hint="--out report")
-    results = [_measure(name, suite, args, processes) for name in args.models]
+    with locked(args.out, "evaluate") if args.out and processes.is_first else nullcontext():
+        results = [_measure(name, suite, args, processes) for name in args.models]
     if processes.wait_for_all():
         _report(results, suite, args)
     return 0

@@ -26,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Runs the verb."""
     from vns_sam.cli.train import apply_overrides
+    from vns_sam.runs.lock import locked
     from vns_sam.studies.study import TABLE, parse_study, run_study, trials
     from vns_sam.training.fields import read_values
 
@@ -36,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
             print(f"{trial.label}: {steps}")
         return 0
 
-    with progress_bar(args.study.stem, quiet=args.quiet) as show:
+    with locked(study.out, "study"), progress_bar(args.study.stem, quiet=args.quiet) as show:
         report = run_study(study, device=args.device, workers=args.workers, progress=show)
     print(report.to_markdown(), end="")
     print(f"\n{study.out / TABLE}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the verb."""
+    from vns_sam.runs.lock import locked
     from vns_sam.training.fields import read_values
     from vns_sam.training.gan_recipe import GanRecipe
     from vns_sam.training.runs import parse_any, start
@@ -35,7 +37,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("a CycleGAN trains in one process", hint=f"vns-sam train {args.recipe}")
 
     first = os.environ.get("RANK", "0") == "0"  # torchrun runs this in every process
-    with progress_bar("training", quiet=args.quiet or not first, keep=True) as show:
+    held = locked(recipe.out, "train") if first else nullcontext()
+    with held, progress_bar("training", quiet=args.quiet or not first, keep=True) as show:
 
         def tell(done: int, total: int, latest: dict[str, float]) -> None:
             shown = "  ".join(f"{name} {value:.4g}" for name, value in latest.items())

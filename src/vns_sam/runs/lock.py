@@ -23,7 +23,7 @@ _ATTEMPTS = 100
 
 @contextmanager
 def locked(folder: Path, verb: str) -> Iterator[None]:
-    """Holds a folder for one run; it is made where it is missing.
+    """Holds a folder for one run; it is made where it is missing, and does not stay where nothing is written.
 
     The file says who holds it. It is the system's lock on it that counts where there is one: this ends with its owner,
     however that ends, so what a killed run leaves is stale and taken over. Where files have no locks, it counts
@@ -37,7 +37,7 @@ def locked(folder: Path, verb: str) -> Iterator[None]:
         UsageError: Another run is at work there.
         OutputError: The folder cannot be written.
     """
-    path = folder / LOCK
+    path, was_there = folder / LOCK, folder.is_dir()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         handle = _taken(path)
@@ -52,6 +52,9 @@ def locked(folder: Path, verb: str) -> Iterator[None]:
         with suppress(OSError):
             path.unlink()
         os.close(handle)
+        if not was_there:
+            with suppress(OSError):
+                folder.rmdir()  # a run that wrote nothing leaves nothing
 
 
 def _taken(path: Path) -> int:

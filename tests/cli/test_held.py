@@ -1,0 +1,31 @@
+"""Every command that writes into a folder of its own holds it: a second one is told before it does anything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from workshop import write_disks
+
+from vns_sam.cli.main import main
+from vns_sam.runs.lock import locked
+
+
+@pytest.mark.parametrize("verb", ["train", "study", "evaluate"])
+def test_a_second_run_is_told(verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    disks, out = write_disks(tmp_path / "disks", 2), tmp_path / "out"
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(f"{{task: vns-sam, out: {out}, data: {{root: {tmp_path}, sets: {{disks: 1}}}}, steps: 1}}\n")
+    study = tmp_path / "study.yaml"
+    rows, measure = "[{name: a, model: sam-tiny}]", "{data: [disks], prompts: [box]}"
+    study.write_text(f"{{out: {out}, root: {tmp_path}, rows: {rows}, measure: {measure}}}\n")
+    arguments = {
+        "train": [str(recipe)],
+        "study": [str(study)],
+        "evaluate": ["sam-tiny", "--data", str(disks), "--out", str(out)],
+    }
+    with locked(out, "first"):
+        code = main([verb, *arguments[verb], "--quiet"])
+    said = capsys.readouterr().err
+    assert "found another run at work in it: 'first'" in said, said
+    assert code == 2

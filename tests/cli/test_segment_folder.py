@@ -1,0 +1,138 @@
+"""``vns-sam segment DIR``: what a folder of pictures becomes, from the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes import FakeModel
+from PIL import Image
+
+from vns_sam.cli.main import main
+from vns_sam.inference import load
+
+BOX = ["--box", "2", "2", "20", "20"]
+
+
+@pytest.fixture(autouse=True)
+def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Three pictures and a file that is none, in the working directory's ``photos``; a model without weights."""
+    monkeypatch.setattr(load, "load_model", lambda name, device: FakeModel())
+    folder = tmp_path / "photos"
+    (folder / "sub").mkdir(parents=True)
+    for name in ("a.png", "b.jpg", "sub/c.png"):
+        Image.new("RGB", (32, 24)).save(folder / name)
+    (folder / "notes.txt").touch()
+    monkeypatch.chdir(tmp_path)
+    return folder
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def test_inside_of_the_folder_twice(
+    photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(photos)
+    assert main(["segment", ".", *BOX]) == 0
+    assert "photos_masks: 3 done" in capsys.readouterr().out
+    assert main(["segment", ".", *BOX]) == 0
+    shown = capsys.readouterr()
+    assert "photos_masks: 0 done, 3 done before" in shown.out
+    assert "left out: 1 .txt, 1 folder(s) of results" in shown.err
+    assert files(photos / "photos_masks") == ["a_mask.png", "b_mask.png", "manifest.jsonl", "sub/c_mask.png"]
+    assert main(["segment", ".", *BOX, "--out", "other"]) == 0
+    assert "other: 3 done" in capsys.readouterr().out
+
+
+def test_the_folder_itself_is_no_output(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["segment", "photos", *BOX, "--out", "photos"]) == 2
+    assert "expected --out beside the pictures" in capsys.readouterr().err
+    assert files(photos) == ["a.png", "b.jpg", "notes.txt", "sub/c.png"]
+
+
+def test_results_in_the_folder_above_replace_no_picture(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.new("RGB", (32, 24)).save(photos / "sub" / "a_mask.png")
+    Image.new("RGB", (32, 24)).save(photos / "sub" / "a.png")
+    assert main(["segment", "photos/sub", *BOX, "--out", "photos", "--force"]) == 0
+    Image.new("RGB", (32, 24)).save(photos / "x.png")
+    Image.new("RGB", (32, 24)).save(photos / "x_mask.png")
+    (photos / "manifest.jsonl").unlink()
+    assert main(["segment", "photos/sub", *BOX, "--out", "photos"]) == 2
+    assert "found photos/a_mask.png" in capsys.readouterr().err
+
+
+def test_pictures_without_prompts_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("boxes.csv").write_text("a.png,2,2,20,20\n")
+    assert main(["segment", "photos", "--prompts", "boxes.csv", "--out", "out"]) == 0
+    assert "left out: 2 picture(s) without prompts, 1 .txt" in capsys.readouterr().err
+
+
+def test_a_prompt_by_its_full_path_is_a_picture_of_the_folder(photos: Path) -> None:
+    Path("boxes.csv").write_text(f"{photos / 'sub' / 'c.png'},2,2,20,20\n")
+    assert main(["segment", "photos", "--prompts", "boxes.csv", "--out", "out"]) == 0
+    assert files(Path("out")) == ["manifest.jsonl", "sub/c_mask.png"]
+    assert files(photos) == ["a.png", "b.jpg", "notes.txt", "sub/c.png"]
+
+
+def test_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("photos/bad.png").write_text("no picture")
+    assert main(["segment", "photos", *BOX, "--out", "out", "--json"]) == 0
+    lines: list[dict[str, Any]] = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(line.get("image"), line.get("state")) for line in lines[:-1]] == [
+        ("a.png", "done"), ("b.jpg", "done"), ("bad.png", "failed"), ("sub/c.png", "done"),
+    ]  # fmt: skip
+    assert lines[0]["scores"] == [0.9]
+    assert list(lines[0]["files"]) == ["a_mask.png"]
+    assert "not a picture" in lines[2]["error"]
+    assert lines[-1] == {"out": "out", "done": 3, "earlier": 0, "failed": 1, "replaced": 0}
+
+
+def test_a_dry_run_says_what_would_be_done_and_does_nothing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["segment", "photos", *BOX, "--out", "out"]) == 0
+    Path("out/b_mask.png").unlink()
+    Image.new("RGB", (32, 24), "red").save("photos/a.png")
+    before = files(Path("out"))
+    monkeypatch.setattr(load, "load_model", lambda name, device: pytest.fail("a model was loaded"))
+    capsys.readouterr()
+    assert main(["segment", "photos", *BOX, "--out", "out", "--dry-run", "--force"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "replace: a.png -> a_mask.png",
+        "do: b.jpg -> b_mask.png",
+        "keep: sub/c.png -> sub/c_mask.png",
+        "out: 1 to do, 1 to replace, 1 to keep",
+    ]
+    assert files(Path("out")) == before
+
+
+def test_what_partial_failure_means(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("photos/bad.png").write_text("no picture")
+    arguments = ["segment", "photos", *BOX, "--out", "out"]
+    assert main(arguments) == 0
+    assert "out: 3 done, 0 done before, 1 failed" in capsys.readouterr().out
+    assert main([*arguments, "--strict"]) == 3
+    assert "error: photos/bad.png is not a picture" in capsys.readouterr().err
+    Image.new("RGB", (32, 24)).save("photos/bad.png")
+    assert main([*arguments, "--retry-failed"]) == 0
+    assert "out: 1 done, 3 done before, 0 failed" in capsys.readouterr().out
+
+
+def test_results_of_another_verb_stay(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["segment", "photos", *BOX, "--out", "out"]) == 0
+    before = Path("out/manifest.jsonl").read_bytes()
+    for force in ([], ["--force"]):
+        assert main(["data", "darken", "photos", "--out", "out", "--workers", "0", *force]) == 2
+        assert "expected results of 'data darken' in out, found those of 'segment'" in capsys.readouterr().err
+    assert Path("out/manifest.jsonl").read_bytes() == before
+
+
+def test_a_name_with_a_line_break_is_told_on_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("photos/two\nlines.png").write_text("no picture")
+    assert main(["segment", "photos", *BOX, "--out", "out", "--quiet"]) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("failed: photos/two\\nlines.png is not a picture")

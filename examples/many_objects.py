@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-import vns_sam
 from vns_sam.formats.outputs import write_prediction
+
+import vns_sam
 
 picture = Path(vns_sam.__file__).parent / "assets" / "demo.jpg"
 predictor = vns_sam.Predictor(vns_sam.load_model("vns-sam-tiny"))

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vns_sam.data.sparse import SparseLabels, inside_boxes, rasterise, read_label_map, write_boxes, write_points
+from vns_sam.data.label_maps import read_label_map
+from vns_sam.data.sparse import SparseLabels, inside_boxes, rasterise, write_boxes, write_points
 from vns_sam.errors import DataError
 
 SHAPE = (6, 8)

@@ -112,6 +112,6 @@ def test_names_that_lead_out_of_the_folder_are_told(run: FolderRun, tmp_path: Pa
 
 
 def test_coco_runs_end_in_one_set(run: FolderRun) -> None:
-    list(segment(replace(run, kind="coco")))
+    list(segment(replace(run, formats=("coco",))))
     merged = json.loads((run.out / "annotations.json").read_text())
     assert [image["file_name"] for image in merged["images"]] == ["a.png", "b.jpg", "sub/c.png"]

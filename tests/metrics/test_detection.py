@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from vns_sam.errors import DataError, MissingExtraError
-from vns_sam.metrics.detection import Mask, average_precision, encode_mask
+from vns_sam.formats.rle import encode_rle
+from vns_sam.metrics.detection import Mask, average_precision
 
 pytest.importorskip("faster_coco_eval", reason="the extra 'eval' is not installed")
 
@@ -49,9 +50,9 @@ def test_by_hand(
 
 
 def test_codes_stand_for_their_masks() -> None:
-    code = json.loads(json.dumps(encode_mask(SHIFTED)))
+    code = json.loads(json.dumps(encode_rle(SHIFTED)))
     assert code["size"] == [20, 30]
-    assert average_precision([[(code, 0.9)]], [[encode_mask(OBJECT)]])["ap"] == pytest.approx(0.6)
+    assert average_precision([[(code, 0.9)]], [[encode_rle(OBJECT)]])["ap"] == pytest.approx(0.6)
 
 
 def test_memory_does_not_grow_with_the_masks() -> None:

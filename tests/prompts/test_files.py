@@ -1,51 +1,207 @@
+"""Prompts of many pictures in one file: every kind that other tools export, brought together with a folder."""
+
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from vns_sam.errors import DataError
-from vns_sam.prompts.files import match_pictures, read_prompt_file
+from vns_sam.formats.png import encode_image
+from vns_sam.prompts.files import read_prompt_file
+from vns_sam.prompts.validate import make_prompts
+
+BOX = [10.0, 20.0, 40.0, 50.0]
+HEIGHT, WIDTH = 60, 80
 
 
-def write(folder: Path, name: str, text: str) -> Path:
-    (folder / name).write_text(text)
-    return folder / name
+def write(folder: Path, name: str, text: str | bytes) -> Path:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return path
+
+
+def entries(folder: Path, name: str, text: str | bytes) -> dict[str, Any]:
+    return read_prompt_file(write(folder, name, text)).entries
 
 
 def test_csv_gathers_the_boxes_of_a_picture(tmp_path: Path) -> None:
-    for heading in ("name,x0,y0,x1,y1\n", ""):
-        table = read_prompt_file(write(tmp_path, "p.csv", heading + "a.jpg,1,2,3,4\n\nb.jpg,1,2,3,4\na.jpg, 5,6,7,8\n"))
-        assert table == {"a.jpg": {"boxes": [[1, 2, 3, 4], [5, 6, 7, 8]]}, "b.jpg": {"boxes": [[1, 2, 3, 4]]}}
+    rows = "a.jpg,1,2,3,4\n\nb.jpg,1,2,3,4\na.jpg, 5,6,7,8\n"
+    for heading in ("name,x0,y0,x1,y1\n", "", "\n\nname,x0,y0,x1,y1\n", "\ufeffname,x0,y0,x1,y1\n"):
+        found = entries(tmp_path, "p.csv", heading + rows)
+        assert found == {"a.jpg": {"boxes": [[1, 2, 3, 4], [5, 6, 7, 8]]}, "b.jpg": {"boxes": [[1, 2, 3, 4]]}}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "name,x0,y0,x1,y1,class\na.jpg,10,20,40,50,frog\n",
+        "filename,width,height,class,xmin,ymin,xmax,ymax\na.jpg,80,60,frog,10,20,40,50\n",
+        "image;left;top;right;bottom;label\na.jpg;10;20;40,0;50;frog\n",
+        "file_name\tx\ty\tw\th\tcategory\na.jpg\t10\t20\t30\t30\tfrog\n",
+        "image_path,x_center,y_center,width,height,class_name\na.jpg,25,35,30,30,frog\n",
+        'image_id,bbox,label\na.jpg,"[10.0, 20.0, 30.0, 30.0]",frog\n',
+        "a.jpg,10,20,40,50,frog\n",
+    ],
+)
+def test_tables_with_the_usual_headings(tmp_path: Path, text: str) -> None:
+    found = read_prompt_file(write(tmp_path, "p.csv", text))
+    assert found.entries == {"a.jpg": {"boxes": [BOX], "classes": ["frog"]}}
+    assert found.categories == {1: "frog"}
+
+
+def test_the_western_code_page_and_utf_16(tmp_path: Path) -> None:
+    text = "name,x0,y0,x1,y1\ngr\u00fcn.jpg,10,20,40,50\n"
+    for encoding in ("cp1252", "utf-16", "utf-8-sig"):
+        assert entries(tmp_path, "p.csv", text.encode(encoding)) == {"gr\u00fcn.jpg": {"boxes": [BOX]}}
+
+
+def test_tables_of_points(tmp_path: Path) -> None:
+    found = entries(tmp_path, "p.csv", "name,x,y,label\na.jpg,1,2,1\na.jpg,3,4,0\nb.jpg,5,6,1\n")
+    assert found["a.jpg"] == {"points": [[[1, 2], [3, 4]]], "labels": [[1, 0]]}
+    found = entries(tmp_path, "p.csv", "image,x,y,class\na.jpg,1,2,frog\na.jpg,3,4,owl\n")
+    assert found["a.jpg"] == {"points": [[[1, 2]], [[3, 4]]], "labels": [[1], [1]], "classes": ["frog", "owl"]}
 
 
 def test_json(tmp_path: Path) -> None:
-    assert read_prompt_file(write(tmp_path, "p.json", '{"a": {"points": [[[1, 2]]]}}')) == {"a": {"points": [[[1, 2]]]}}
+    text = '{"a": {"points": [[[1, 2]]], "classes": ["frog"]}}'
+    found = read_prompt_file(write(tmp_path, "p.json", text))
+    assert found.entries == {"a": {"points": [[[1, 2]]], "classes": ["frog"]}}
+    assert found.categories == {1: "frog"}
+
+
+COCO = {
+    "images": [{"id": 3, "file_name": "a.jpg", "height": HEIGHT, "width": WIDTH}],
+    "annotations": [{"id": 1, "image_id": 3, "category_id": 7, "bbox": [10, 20, 30, 30]}],
+    "categories": [{"id": 7, "name": "frog"}],
+}
+VOC = """<annotation><filename>a.jpg</filename><size><width>80</width><height>60</height></size><object>
+<name>frog</name><bndbox><xmin>10</xmin><ymin>20</ymin><xmax>40</xmax><ymax>50</ymax></bndbox></object></annotation>"""
+CVAT = """<?xml version="1.0" encoding="utf-8"?><annotations><version>1.1</version><meta><task><labels><label>
+<name>frog</name></label></labels></task></meta><image id="0" name="a.jpg" width="80" height="60">
+<box label="frog" xtl="10" ytl="20" xbr="40" ybr="50" z_order="0"/></image></annotations>"""
+LABELME = {
+    "version": "5.0",
+    "shapes": [{"label": "frog", "points": [[40, 50], [10, 20]], "shape_type": "rectangle"}],
+    "imagePath": "a.jpg",
+    "imageHeight": HEIGHT,
+    "imageWidth": WIDTH,
+}
+REGION = {
+    "original_width": WIDTH,
+    "original_height": HEIGHT,
+    "type": "rectanglelabels",
+    "value": {"x": 12.5, "y": 100 / 3, "width": 37.5, "height": 50, "rotation": 0, "rectanglelabels": ["frog"]},
+}
+LABEL_STUDIO = [{"data": {"image": "/data/upload/3/1f2e3d4c-a.jpg"}, "annotations": [{"result": [REGION]}]}]
+LABEL_STUDIO_MIN = [{"image": "s3://bucket/a.jpg", "label": [{**REGION, **REGION["value"]}]}]  # type: ignore[dict-item]
+YOLO = "0 0.3125 0.583333333 0.375 0.5\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "read", "kind", "number"),
+    [
+        ({"p.json": json.dumps(COCO)}, "p.json", "COCO file", 7),
+        ({"p.json": "\ufeff" + json.dumps(COCO)}, "p.json", "COCO file", 7),
+        ({"a.xml": VOC}, "a.xml", "VOC file", 1),
+        ({"voc/a.xml": VOC}, "voc", "folder of VOC files", 1),
+        ({"p.xml": CVAT}, "p.xml", "CVAT file", 1),
+        ({"a.json": json.dumps(LABELME)}, "a.json", "labelme file", 1),
+        ({"lm/a.json": json.dumps(LABELME)}, "lm", "folder of labelme files", 1),
+        ({"p.json": json.dumps(LABEL_STUDIO)}, "p.json", "Label Studio file", 1),
+        ({"p.json": json.dumps(LABEL_STUDIO_MIN)}, "p.json", "Label Studio file", 1),
+        ({"y/labels/a.txt": YOLO, "y/data.yaml": "names: [frog]"}, "y", "folder of YOLO labels", 1),
+        ({"y/a.txt": YOLO, "y/classes.txt": "frog\n"}, "y", "folder of YOLO labels", 1),
+        ({"y/a.txt": YOLO, "y/classes.txt": "frog\n"}, "y/a.txt", "file of YOLO labels", 1),
+    ],
+)
+def test_exports_of_other_tools(tmp_path: Path, files: dict[str, str], read: str, kind: str, number: int) -> None:
+    for name, text in files.items():
+        write(tmp_path, name, text)
+    table = read_prompt_file(tmp_path / read)
+    assert table.kind == kind
+    assert table.categories[number] == "frog"
+    matched = table.in_folder(tmp_path / "photos", ["a.jpg", "b.jpg"])
+    assert (list(matched.prompts), matched.lost, matched.unasked) == (["a.jpg"], (), ("b.jpg",))
+    prompts = make_prompts(HEIGHT, WIDTH, **matched.prompts["a.jpg"])
+    np.testing.assert_allclose(prompts.boxes, [BOX], atol=1e-3)
+    assert prompts.classes == ("frog",)
+
+
+def test_outlines_are_asked_about_by_their_boxes(tmp_path: Path) -> None:
+    shape = {"label": "frog", "points": [[10, 20], [40, 25], [15, 50]], "shape_type": "polygon"}
+    assert entries(tmp_path, "a.json", json.dumps({**LABELME, "shapes": [shape]}))["a.jpg"]["boxes"] == [BOX]
+    mask = np.zeros((HEIGHT, WIDTH), bool)
+    mask[20:50, 10:40] = True
+    counts = [10 * HEIGHT + 20] + [30, 30] * 29 + [30, HEIGHT * WIDTH - 39 * HEIGHT - 50]
+    runs = {"segmentation": {"size": [HEIGHT, WIDTH], "counts": counts}}
+    raw = {**COCO, "annotations": [{"id": 1, "image_id": 3, "category_id": 7, **runs}]}
+    assert entries(tmp_path, "p.json", json.dumps(raw))["a.jpg"]["boxes"] == [BOX]
+
+
+def test_a_folder_of_masks_is_refined(tmp_path: Path) -> None:
+    masks = [np.zeros((HEIGHT, WIDTH), bool) for _ in range(3)]
+    for number, mask in enumerate(masks):
+        mask[5 : 9 + number, 5:9] = True
+    write(tmp_path, "m/a_mask_0.png", encode_image(masks[0]))
+    write(tmp_path, "m/a_mask_1.png", encode_image(masks[1]))
+    write(tmp_path, "m/sub/b.png", encode_image(masks[2]))
+    table = read_prompt_file(tmp_path / "m")
+    matched = table.in_folder(tmp_path / "photos", ["a.jpg", "sub/b.jpg"])
+    assert matched.lost == ()
+    prompts = make_prompts(HEIGHT, WIDTH, **matched.prompts["a.jpg"])
+    np.testing.assert_array_equal(prompts.masks, np.stack(masks[:2]))
+    alone = read_prompt_file(tmp_path / "m/sub/b.png").for_picture(tmp_path / "whatever.jpg")
+    assert alone is not None
+    np.testing.assert_array_equal(make_prompts(HEIGHT, WIDTH, **alone).masks, masks[2][None])
 
 
 @pytest.mark.parametrize(
     ("name", "text", "says"),
     [
         ("p.csv", "a.jpg,1,2,3\n", "line 1"),
-        ("p.csv", "name,x0\na.jpg,1,2,three,4", "line 2"),
-        ("p.csv", "", "no prompts"),
+        ("p.csv", "name,x0\na.jpg,1,2,three,4", "line 1: expected a heading such as name,x0,y0,x1,y1"),
+        ("p.csv", "name,x0,y0,x1,y1\na.jpg,1,2,three,4", "line 2: expected name,x0,y0,x1,y1"),
+        ("p.csv", "name,x0,y0,x1,y1\n" + "a" * 200_000 + ",1,2,3,4", "line 2: field larger"),
+        ("p.csv", "", "without objects"),
         ("p.json", "a.jpg,1,2,3,4", "not JSON"),
+        ("p.json", "[" * 100_000, "nested too deeply|not JSON"),
         ("p.json", "[1]", "must map"),
         ("p.json", '{"a": {"bbox": []}}', "'a' must hold .* found bbox"),
         ("p.json", '{"a": [1, 2]}', "'a' must hold"),
+        ("p.json", json.dumps({**COCO, "annotations": [{"id": 1, "image_id": 3}]}), "COCO file without boxes"),
+        ("p.json", json.dumps({**COCO, "annotations": []}), "COCO file without objects"),
+        ("p.json", '[{"image_id": 3, "bbox": [1, 2, 3, 4], "score": 0.5}]', "COCO results, which names no pictures"),
+        ("p.xml", "<svg/>", "XML of 'svg'"),
+        ("p.xml", '<!DOCTYPE a [<!ENTITY b "b">]><a>&b;</a>', "document type"),
+        ("p.xml", "<annotation>", "not XML"),
+        ("p.txt", b"\x89PNG\r\n", "it is a picture"),
+        ("p.csv", b"a\0b", "binary data"),
+        ("p.zip", b"PK", "archive"),
     ],
 )
-def test_faults_are_named(tmp_path: Path, name: str, text: str, says: str) -> None:
+def test_faults_are_named(tmp_path: Path, name: str, text: str | bytes, says: str) -> None:
     with pytest.raises(DataError, match=says):
         read_prompt_file(write(tmp_path, name, text))
     with pytest.raises(DataError, match="no prompts file"):
         read_prompt_file(tmp_path / "absent.csv")
 
 
-def test_names_without_suffix_find_their_picture(tmp_path: Path) -> None:
-    table = read_prompt_file(write(tmp_path, "boxes.csv", "name,x0,y0,x1,y1\na,1,2,3,4\nb.png,1,2,3,4\nc,5,6,7,8\n"))
-    matched = match_pictures(table, ["a.jpg", "b.png", "b.jpg"])
-    assert [*matched] == ["a.jpg", "b.png", "c"]
-    assert matched["a.jpg"] == table["a"]
-    with pytest.raises(DataError, match=r"prompts for 'a' fit several files: a.jpg, a.png"):
-        match_pictures(table, ["a.png", "a.jpg"])
+def test_a_folder_of_nothing_known_is_told(tmp_path: Path) -> None:
+    write(tmp_path, "f/readme.md", "hello")
+    with pytest.raises(DataError, match="holds no annotations"):
+        read_prompt_file(tmp_path / "f")
+
+
+def test_a_picture_of_ids_holds_several_masks(tmp_path: Path) -> None:
+    ids = np.zeros((HEIGHT, WIDTH), np.uint8)
+    ids[2:5, 2:5], ids[9:12, 9:12] = 1, 2
+    Image.fromarray(ids).save(tmp_path / "ids.png")
+    entry = read_prompt_file(tmp_path / "ids.png").for_picture(tmp_path / "a.jpg")
+    assert entry is not None
+    assert len(make_prompts(HEIGHT, WIDTH, **entry)) == 2

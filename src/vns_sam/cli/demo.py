@@ -25,6 +25,6 @@ def run(args: argparse.Namespace) -> int:
     """Runs the verb."""
     from vns_sam.cli.single import run_single
 
-    args.image, args.format, args.overlay, args.alpha = ASSETS / "demo.jpg", "png", True, False
-    args.force, args.dry_run, args.json = True, False, False  # its names are its own
+    args.image, args.format, args.overlay, args.alpha = ASSETS / "demo.jpg", ["png"], True, False
+    args.force, args.dry_run, args.json, args.simplify = True, False, False, 0.0  # its names are its own
     return run_single(args, json.loads((ASSETS / "demo.json").read_text(encoding="utf-8")))

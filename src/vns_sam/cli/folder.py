@@ -8,11 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from vns_sam.cli.predictor import PredictorChoice
+from vns_sam.cli.single import formats_from, names_file
 from vns_sam.cli.work import drive, finish
 from vns_sam.errors import UsageError
+from vns_sam.formats.result import OBJECT
 from vns_sam.images.find import Listing
 from vns_sam.inference.folder import FolderRun, SegmentJob, list_folder
 from vns_sam.prompts.files import PromptTable
+
+SHOWN = 20
 
 
 def run_folder(args: argparse.Namespace, given: dict[str, Any], table: PromptTable | None) -> int:
@@ -21,12 +25,15 @@ def run_folder(args: argparse.Namespace, given: dict[str, Any], table: PromptTab
     _check_out(out, args.image)
     listing = list_folder(args.image, out)
     if table is None:
-        prompts = dict.fromkeys(listing.names, given)
+        prompts, categories = dict.fromkeys(listing.names, given), {1: OBJECT}
     else:
-        prompts = {_relative(name, args.image): asked for name, asked in table.items()}
+        matched = table.in_folder(args.image, listing.names)
+        prompts = {**matched.prompts, **{key: table.entries[key] for key in matched.lost}}
+        categories = table.categories or {1: OBJECT}
     if not args.quiet:
-        _tell_left_out(listing, prompts)
-    folder_run = FolderRun(args.image, out, prompts, args.format, bool(args.overlay))
+        _tell_left_out(listing, prompts, table)
+    formats = formats_from(args)
+    folder_run = FolderRun(args.image, out, prompts, formats, bool(args.overlay), categories, args.simplify)
     job = SegmentJob(folder_run, PredictorChoice.of(args))
     tally = drive(job, args, "segmenting")
     if tally is not None:
@@ -35,25 +42,17 @@ def run_folder(args: argparse.Namespace, given: dict[str, Any], table: PromptTab
 
 
 def _check_out(out: Path, folder: Path) -> None:
-    if out.suffix and not out.is_dir():
+    if names_file(out):
         raise UsageError(f"--out {out} must be a folder, as {folder} is one", hint=f"--out {out.with_suffix('')}")
     if out.resolve() == folder.resolve():
         better = f"{out.resolve()}_masks"
         raise UsageError(f"expected --out beside the pictures, found {out} for both", hint=f"--out {better}")
 
 
-def _relative(name: str, folder: Path) -> str:
-    """A picture's path relative to the folder; a path that leads elsewhere stays as it is."""
-    path = Path(name)
-    if path.is_absolute():
-        for root in (folder.absolute(), folder.resolve()):
-            if path.is_relative_to(root):
-                return path.relative_to(root).as_posix()
-    return name
-
-
-def _tell_left_out(listing: Listing, prompts: dict[str, Any]) -> None:
+def _tell_left_out(listing: Listing, prompts: dict[str, Any], table: PromptTable | None) -> None:
     """Says what the run passes over."""
+    for problem in table.problems[:SHOWN] if table is not None else ():
+        print(f"note: {problem}", file=sys.stderr)
     without = sum(name not in prompts for name in listing.names)
     lines = [f"{without} picture(s) without prompts"] * bool(without) + [listing.told()] * bool(listing.left_out)
     if lines:

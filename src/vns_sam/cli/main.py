@@ -116,6 +116,7 @@ def dispatch(arguments: list[str], *, quiet: bool) -> int:
         allow_abbrev=False,
     )
     module.add_arguments(parser)
+    rest = getattr(module, "arrange", list)(rest)
     if getattr(module, "TAKES_OVERRIDES", False):
         args, overrides = parser.parse_known_args(rest)
         args.overrides = overrides

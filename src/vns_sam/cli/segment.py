@@ -31,6 +31,12 @@ from vns_sam.errors import DataError, UsageError
 if TYPE_CHECKING:
     from vns_sam.prompts.files import PromptTable
 
+FORMATS = ("png", "coco", "yolo", "labelme", "labelstudio", "cvat", "voc", "geojson", "svg", "cutout", "indexed", "npz")
+"""Those of :mod:`vns_sam.formats.registry`, named here so that ``--help`` answers at once."""
+
+MOST_SIMPLE = 100
+"""Pixels that simplified outlines may leave the exact ones by, at most."""
+
 EXAMPLE = "--box X0 Y0 X1 Y1, for example: vns-sam segment frog.jpg --box 12 30 210 180"
 
 
@@ -69,13 +75,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--box", type=float, nargs=4, action="append", metavar=("X0", "Y0", "X1", "Y1"), dest="boxes")
     parser.add_argument("--point", type=float, nargs=2, action=_Point, metavar=("X", "Y"), dest="points")
     parser.add_argument("--label", type=int, action=_Label, dest="labels", help="of the --point before it: 1 or 0")
-    parser.add_argument("--prompts", type=Path, metavar="FILE", help="prompts by picture, .json or .csv")
-    parser.add_argument("--format", choices=("png", "coco", "yolo", "geojson", "svg"), default="png")
-    parser.add_argument("--alpha", action="store_true", help="also write the alpha map of a DIS-SAM, for one picture")
+    parser.add_argument("--prompts", type=Path, metavar="FILE|DIR", help="prompts by picture, see below")
+    parser.add_argument("--format", action="append", choices=FORMATS, help="one or several: --format png coco (png)")
+    parser.add_argument(
+        "--simplify", type=_pixels, default=0.0, metavar="PIXELS", help="how far outlines may leave pixel edges (0)"
+    )
+    parser.add_argument("--alpha", action="store_true", help="also write the alpha map of a DIS-SAM")
     parser.add_argument("--overlay", action=argparse.BooleanOptionalAction, help="default: for one picture only")
     add_model_arguments(parser)
     parser.add_argument("--out", type=Path, metavar="PATH", help="a file, or a folder when it has no suffix")
     add_run_arguments(parser)
+
+
+def arrange(arguments: Sequence[str]) -> list[str]:
+    """Gives each of several formats after one ``--format`` an option of its own, so that a picture may follow them."""
+    arranged: list[str] = []
+    for argument in arguments:
+        if argument in FORMATS and len(arranged) > 1 and arranged[-2] == "--format":
+            arranged.append("--format")
+        arranged.append(argument)
+    return arranged
 
 
 def run(args: argparse.Namespace) -> int:
@@ -83,21 +102,31 @@ def run(args: argparse.Namespace) -> int:
     given = prompts_from(args)
     table = None
     if args.prompts is not None:
-        from vns_sam.prompts.files import match_pictures, read_prompt_file
+        from vns_sam.prompts.files import read_prompt_file
 
         if given:
             raise UsageError("--prompts cannot be combined with --box or --point", hint="give one of them")
-        table = match_pictures(read_prompt_file(args.prompts), _names(args.image))
+        table = read_prompt_file(args.prompts)
     _check_prompted(args, prompted=bool(given) or table is not None)
     if args.image.is_dir():
-        if args.alpha:
-            raise UsageError("--alpha works for one picture, not for a folder", hint="leave it out")
         from vns_sam.cli.folder import run_folder
 
         return run_folder(args, given, table)
     from vns_sam.cli.single import run_single
 
-    return run_single(args, given if table is None else _entry(table, args))
+    if table is None:
+        return run_single(args, given)
+    return run_single(args, _entry(table, args), table.categories)
+
+
+def _pixels(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value <= MOST_SIMPLE:
+        raise argparse.ArgumentTypeError(f"expected pixels from 0 to {MOST_SIMPLE}, found '{text.strip()}'")
+    return value
 
 
 def _check_prompted(args: argparse.Namespace, *, prompted: bool) -> None:
@@ -127,15 +156,9 @@ def prompts_from(args: argparse.Namespace) -> dict[str, Any]:
     return given
 
 
-def _names(image: Path) -> list[str]:
-    """The pictures that prompts may be about."""
-    from vns_sam.images.read import find_images
-
-    return find_images(image) if image.is_dir() else [image.name]
-
-
 def _entry(table: PromptTable, args: argparse.Namespace) -> dict[str, Any]:
-    if args.image.name not in table:
-        names: Sequence[str] = sorted(table)
-        raise DataError(f"{args.prompts} has no prompts for {args.image.name}", hint=f"it names {', '.join(names[:3])}")
-    return table[args.image.name]
+    entry = table.for_picture(args.image)
+    if entry is None:
+        names = sorted(table.entries)[:3]
+        raise DataError(f"{args.prompts} has no prompts for {args.image.name}", hint=f"it names {', '.join(names)}")
+    return entry

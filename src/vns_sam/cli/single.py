@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from vns_sam.cli.predictor import build_predictor
 from vns_sam.errors import DataError, UsageError
-from vns_sam.formats.outputs import SUFFIX, Format, output_paths, write_alpha, write_prediction
+from vns_sam.formats.registry import FORMATS, check_formats, encode, plan_outputs, suffix_of, write_files
+from vns_sam.formats.result import OBJECT, Result, each_object
+from vns_sam.images.find import EXTENSIONS
 from vns_sam.images.overlay import draw_overlay
 from vns_sam.images.read import read_image
 from vns_sam.images.write import check_writable, write_image
@@ -19,15 +22,14 @@ from vns_sam.runs.plan import FORCE
 from vns_sam.types import Prediction
 
 
-def run_single(args: argparse.Namespace, given: dict[str, Any]) -> int:
+def run_single(args: argparse.Namespace, given: dict[str, Any], categories: Mapping[int, str] | None = None) -> int:
     """Segments ``args.image``; see ``vns-sam segment --help``. Nothing is given for a model that takes no prompt."""
+    categories = categories or {1: OBJECT}
     image = read_image(args.image)
     prompts = make_prompts(*image.shape[:2], **given) if given else None
-    mask_path, overlay_path = result_paths(args.image, args.out, args.format)
-    outputs = output_paths(mask_path, args.format, len(prompts) if prompts else 1)
-    alpha_path = mask_path.with_name(f"{args.image.stem if args.out is None else mask_path.stem}_alpha.png")
+    plan, overlay_path = plan_single(args.image, args.out, formats_from(args), len(prompts) if prompts else 1)
     overlay = args.overlay is not False
-    planned = [*outputs, *([overlay_path] if overlay else []), *([alpha_path] if args.alpha else [])]
+    planned = [Path(name) for names in plan.values() for name in names] + [overlay_path] * overlay
     replaced = [path for path in planned if _is_taken(path, args)]
     if args.dry_run:
         for path in planned:
@@ -39,16 +41,17 @@ def run_single(args: argparse.Namespace, given: dict[str, Any]) -> int:
     predictor.set_image(image)
     prediction = predictor.predict_prompts(prompts)
     seconds = time.perf_counter() - start
-    write_prediction(mask_path, prediction, args.format, image_name=args.image.name)
-    if args.alpha:
-        outputs = [*outputs, *write_alpha(alpha_path, prediction)]
+    result = Result(args.image.name, prediction, categories, args.image, Path(), pixels=image, simplify=args.simplify)
+    outputs = write_files(Path(), encode(result, plan))
     if overlay:
         write_image(overlay_path, draw_overlay(image, prediction.masks, prompts))
     paths = [*outputs, overlay_path] if overlay else outputs
     if args.json:
         scores = [round(float(score), 4) for score in prediction.scores]
         files = [str(path) for path in paths]
-        print(json.dumps({"image": str(args.image), "files": files, "scores": scores, "seconds": round(seconds, 3)}))
+        classes = {} if prediction.classes is None else {"classes": list(prediction.classes)}
+        found = {"image": str(args.image), "files": files, "scores": scores, **classes, "seconds": round(seconds, 3)}
+        print(json.dumps(found))
     else:
         _summarise(prediction, paths, seconds, quiet=args.quiet)
         if replaced and not args.quiet:
@@ -56,21 +59,42 @@ def run_single(args: argparse.Namespace, given: dict[str, Any]) -> int:
     return 0
 
 
-def result_paths(image: Path, out: Path | None, kind: Format) -> tuple[Path, Path]:
-    """Where the mask and the overlay of a picture go.
+def formats_from(args: argparse.Namespace) -> tuple[str, ...]:
+    """The formats that the options ask for, each once."""
+    return check_formats([*(args.format or ["png"]), *(["alpha"] if args.alpha else [])])
+
+
+def plan_single(
+    image: Path, out: Path | None, formats: Sequence[str], objects: int
+) -> tuple[dict[str, list[str]], Path]:
+    """Where the results in each format and the overlay of a picture go.
 
     Raises:
-        UsageError: ``out`` names a file of another kind than the format.
+        UsageError: ``out`` names a file of another kind than the format, or one file for several formats.
     """
-    suffix = SUFFIX[kind]
-    if out is None or out.is_dir() or not out.suffix:
-        folder = out or Path()
-        return folder / f"{image.stem}_mask{suffix}", folder / f"{image.stem}_overlay.png"
+    if out is None or not names_file(out):
+        stem = ((out or Path()) / image.stem).as_posix()
+        return plan_outputs(image.name, formats, objects, stem=stem, in_set=False), Path(f"{stem}_overlay.png")
+    kind, *others = formats
+    others = [other for other in others if other != "alpha"]
+    if others:
+        raise UsageError(f"--out {out} is one file for {len(others) + 1} formats", hint=f"--out {out.with_suffix('')}")
+    suffix = suffix_of(kind)
     if out.suffix.lower() != suffix:
         raise UsageError(
             f"--out {out} must end in {suffix} for --format {kind}", hint=f"--out {out.with_suffix(suffix)}"
         )
-    return out, out.with_name(f"{out.stem}_overlay.png")
+    stem = out.with_suffix("").as_posix()
+    one_file = len(plan_outputs(image.name, [kind], 2, in_set=False)[kind]) == 1
+    plan = {kind: [out.as_posix()] if one_file else each_object(stem, out.suffix, objects)}
+    if "alpha" in formats:
+        plan |= plan_outputs(image.name, ["alpha"], objects, stem=stem, in_set=False)
+    return plan, out.with_name(f"{out.stem}_overlay.png")
+
+
+def names_file(out: Path) -> bool:
+    """Whether ``--out`` is the name of a file: it ends as one of results or pictures does, and is no folder."""
+    return out.suffix.lower() in {*EXTENSIONS, *map(suffix_of, FORMATS)} and not out.is_dir()
 
 
 def _is_taken(path: Path, args: argparse.Namespace) -> bool:

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from vns_sam.data.annotated import Annotated, find_annotated
 from vns_sam.errors import DataError
-from vns_sam.formats.annotations import Annotated, Polygons, RunLengths, find_annotated
-from vns_sam.formats.rle import decode_rle, fill_polygon, number_objects
-from vns_sam.images.read import read_image
+from vns_sam.formats.drawing import BROKEN, draw_shape
+from vns_sam.formats.rle import number_objects
+from vns_sam.images.read import read_image, stored_size, turn_upright
 from vns_sam.images.write import atomic_path, link_or_copy, write_json, write_mask, write_text
 
 MARKER = "imported.json"
@@ -53,7 +54,7 @@ def convert(
     Ids are 1, 2, ... in the order of the source; where objects overlap, the smaller one stays on top.
 
     Args:
-        source: As for :func:`vns_sam.formats.annotations.find_annotated`.
+        source: As for :func:`vns_sam.data.annotated.find_annotated`.
         out: A new folder, or one of an earlier run with the same source, which is written again.
         images: Folder of the pictures, where it is not the usual one.
         strict: Raise at the first problem.
@@ -73,7 +74,7 @@ def convert(
     for annotated in found:
         _refuse(problems, strict=strict)
         try:
-            if not annotated.objects:
+            if not annotated.shapes:
                 state.without_objects += 1
             elif annotated.stem.casefold() in written:
                 problems.append(f"{annotated.image}: a picture '{annotated.stem}' was there before")
@@ -118,18 +119,20 @@ def _claim(out: Path, source: Path) -> None:
 def _write(annotated: Annotated, out: Path, problems: list[str]) -> int:
     """Writes one pair; the number of its objects."""
     height, width = read_image(annotated.image).shape[:2]
-    if annotated.size not in (None, (height, width)):
+    turned = annotated.stored and annotated.size == stored_size(annotated.image)
+    if annotated.size not in (None, (height, width)) and not turned:
         stated = f"{annotated.size[1]} x {annotated.size[0]}" if annotated.size else ""
         raise DataError(f"{annotated.image}: annotated as {stated}, the picture is {width} x {height}")
+    drawn_at = annotated.size or (height, width)
     masks = []
-    for number, shape in enumerate(annotated.objects, 1):
+    for number, shape in enumerate(annotated.shapes, 1):
         try:
-            mask = _draw(shape, height, width, fractions=annotated.size is None)
-        except (ValueError, TypeError, KeyError, IndexError, OverflowError, MemoryError) as error:
+            mask = draw_shape(shape, *drawn_at, fractions=annotated.size is None)
+        except BROKEN as error:
             problems.append(f"{annotated.image}: object {number}: {error}")
             continue
         if mask.any():
-            masks.append(mask)
+            masks.append(turn_upright(mask, annotated.image) if turned else mask)
         else:
             problems.append(f"{annotated.image}: object {number}: it covers no pixel")
     if not masks:
@@ -140,14 +143,3 @@ def _write(annotated: Annotated, out: Path, problems: list[str]) -> int:
     with atomic_path(out / "masks_instance" / f"{annotated.stem}.png") as part:
         Image.fromarray(ids if len(masks) > np.iinfo(np.uint8).max else ids.astype(np.uint8)).save(part, "PNG")
     return len(masks)
-
-
-def _draw(shape: Polygons | RunLengths, height: int, width: int, *, fractions: bool) -> np.ndarray:
-    """One object (H, W) bool."""
-    if isinstance(shape, Mapping):
-        if list(shape["size"]) != [height, width]:
-            raise ValueError(f"run lengths for a size of {shape['size']}, expected {[height, width]}")
-        return decode_rle(shape)
-    scale = np.array([width, height]) if fractions else 1.0
-    drawn = [fill_polygon(polygon * scale, height, width) for polygon in shape]
-    return np.logical_or.reduce(drawn)

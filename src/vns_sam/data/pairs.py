@@ -20,14 +20,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from vns_sam.errors import DataError
-from vns_sam.images.opener import open_image
-from vns_sam.images.read import DECODER_ERRORS, EXTENSIONS, file_digest, one_line
-
-MASK_THRESHOLD = 127
-"""A pixel is object where its gray value is above this."""
+from vns_sam.formats.png import MASK_THRESHOLD as MASK_THRESHOLD
+from vns_sam.formats.png import read_instances as read_instances
+from vns_sam.formats.png import read_mask as read_mask
+from vns_sam.images.find import EXTENSIONS
+from vns_sam.images.read import file_digest, one_line
 
 FOLDERS = (
     ("images", "masks"),
@@ -116,38 +115,6 @@ def has_split(folder: Path, split: str) -> bool:
     return (listed and is_set(folder)) or is_set(folder, ((f"images_{split}", f"masks_{split}"),))
 
 
-def read_mask(path: str | os.PathLike[str]) -> np.ndarray:
-    """Reads a mask file.
-
-    The object is where gray > 127, or where the value is 1 in a file that holds only 0 and 1. Colour files
-    are read by their first channel, files with a coloured palette by its index (0 is background).
-
-    Returns:
-        (H, W) bool, True on the object.
-
-    Raises:
-        DataError: The file is missing or no picture.
-    """
-    values, is_index = _read_values(Path(path))
-    if is_index:
-        return values > 0
-    return values > (0 if values.max() <= 1 else MASK_THRESHOLD)
-
-
-def read_instances(path: str | os.PathLike[str]) -> list[np.ndarray]:
-    """Reads a file of object ids (8 or 16 bit, gray or palette); 0 is background.
-
-    Returns:
-        One (H, W) bool mask for each id that occurs, by rising id; empty where everything is background.
-
-    Raises:
-        DataError: The file is missing or no picture, or holds colours, which name no id.
-    """
-    path = Path(path)
-    values, _ = _read_values(path, allow_colour=False)
-    return [values == i for i in np.unique(values) if i != 0]
-
-
 def pair_digest(pair: Pair) -> str:
     """A digest of what a pair's files hold, which tells whether work done on it still stands.
 
@@ -172,25 +139,6 @@ def check_same_size(pair: Pair, image: np.ndarray, mask: np.ndarray) -> None:
         )
 
 
-def _read_values(path: Path, *, allow_colour: bool = True) -> tuple[np.ndarray, bool]:
-    """Values (H, W) of a mask file, and whether they are indices into a coloured palette."""
-    try:
-        with open_image(path) as file:
-            if file.mode == "P" and not _has_gray_palette(file):
-                return np.asarray(file), True
-            values = np.asarray(file.convert("L") if file.mode == "P" else file)
-    except DECODER_ERRORS as error:
-        raise DataError(f"expected a mask picture at {path}: {one_line(error)}", hint="check the file") from error
-    if values.ndim == 3:
-        if not allow_colour and np.any(values[..., :3] != values[..., :1]):
-            raise DataError(
-                f"expected object ids as gray values in {path}, found colours",
-                hint="write one 8 or 16 bit gray value for each object",
-            )
-        values = values[..., 0]
-    return values, False
-
-
 def set_folders(root: Path) -> tuple[Path, Path]:
     """The folders of a set's pictures and masks: the first of :data:`FOLDERS` that are there, else the house's."""
     images, masks = next((names for names in FOLDERS if is_set(root, (names,))), FOLDERS[0])
@@ -201,11 +149,6 @@ def picture_folder(root: Path) -> Path:
     """Where to look for pictures: in a set its folder of them, with or without masks beside it; else ``root``."""
     images = set_folders(root)[0]
     return images if images.is_dir() else root
-
-
-def _has_gray_palette(file: Image.Image) -> bool:
-    palette = np.asarray(file.getpalette("RGB"), dtype=np.uint8).reshape(-1, 3)
-    return bool(np.all(palette == palette[:, :1]))
 
 
 def _files_by_stem(folder: Path, *, optional: bool = False) -> dict[str, Path]:

@@ -7,20 +7,24 @@ which would make the object (1) out of every edge between background (2) and not
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import numpy as np
 
+from vns_sam.data.label_files import Marks, draw_marks, marks_of
+from vns_sam.data.label_maps import HINT, Colours, read_label_map
 from vns_sam.errors import DataError
-from vns_sam.images.opener import open_image
+from vns_sam.formats.recognise import read_annotations
+from vns_sam.images.find import EXTENSIONS
+from vns_sam.images.names import NameIndex
 from vns_sam.images.read import file_digest
 from vns_sam.prompts.codes import BACKGROUND, OBJECT, UNLABELLED
-from vns_sam.prompts.files import PromptTable, read_prompt_file
+from vns_sam.prompts.files import HOUSE, read_prompt_file
 from vns_sam.prompts.validate import make_prompts
 
 TABLES = ("points.csv", "points.json", "boxes.csv", "boxes.json")
@@ -32,7 +36,6 @@ BOX_ROOM = 0.05
 Kind = Literal["scribble", "point", "box"]
 
 _POINT_HEADING = ["name", "x", "y", "label"]
-_LABEL_HINT = "a label map holds 0 unlabelled, 1 object, 2 background; see docs/ws-sam-labels.md"
 
 
 @dataclass(frozen=True)
@@ -51,45 +54,15 @@ class SparseLabel:
     boxes: np.ndarray = field(default_factory=lambda: np.zeros((0, 4), np.float32))
 
 
-def read_label_map(path: Path, shape: tuple[int, int] | None = None) -> np.ndarray:
-    """Reads a label map.
-
-    Args:
-        path: A gray or palette picture; of a palette, the indices are the codes.
-        shape: (H, W) of its picture, or None where that is not known.
-
-    Returns:
-        (H, W) uint8 in {0, 1, 2}.
-
-    Raises:
-        DataError: The file is missing or no picture, holds colours or other codes, or has another size.
-    """
-    try:
-        with open_image(path) as file:
-            codes = np.asarray(file)
-    except FileNotFoundError:
-        raise DataError(f"expected a label map at {path}, found no file there", hint=_LABEL_HINT) from None
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"expected a label map at {path}, found no picture: {error}", hint="check the file") from None
-    if codes.ndim == 3:
-        if np.any(codes[..., 1:3] != codes[..., :1]):
-            raise DataError(f"expected the codes 0, 1 and 2 in {path}, found colours", hint=_LABEL_HINT)
-        codes = codes[..., 0]
-    if shape is not None and codes.shape != shape:
-        sizes = [f"{width} x {height}" for height, width in (shape, codes.shape)]
-        raise DataError(
-            f"expected a label map of {sizes[0]} pixels at {path}, found {sizes[1]}",
-            hint="draw it on the picture itself; a resized label map is no label map",
-        )
-    found = np.unique(codes)
-    if not np.isin(found, (UNLABELLED, OBJECT, BACKGROUND)).all():
-        shown = ", ".join(str(int(code)) for code in found[:6]) + (", ..." if len(found) > 6 else "")
-        raise DataError(f"expected the codes 0, 1 and 2 in {path}, found {shown}", hint=_LABEL_HINT)
-    return codes.astype(np.uint8)
-
-
 def rasterise(
-    shape: tuple[int, int], where: str, *, points: Any = None, labels: Any = None, boxes: Any = None
+    shape: tuple[int, int],
+    where: str,
+    *,
+    points: Any = None,
+    labels: Any = None,
+    boxes: Any = None,
+    fractions: bool = False,
+    outside: bool = True,
 ) -> SparseLabel:
     """Turns points, boxes or both into a label.
 
@@ -99,17 +72,20 @@ def rasterise(
         points: (N, 2) XY, or rows of them; all belong together.
         labels: 1 object, 0 or 2 background, in the shape of the points; all 1 when omitted.
         boxes: (P, 4) XYXY.
+        fractions: Whether points and boxes are fractions of the picture's size.
+        outside: Whether what lies outside of all boxes is background.
 
     Raises:
         DataError: A value makes no sense in the picture, one pixel is marked as both, or an object point lies outside
             all boxes.
     """
     try:
-        checked = make_prompts(*shape, points=points, labels=_as_prompt_labels(labels), boxes=boxes)
+        labels = _as_prompt_labels(labels)
+        checked = make_prompts(*shape, points=points, labels=labels, boxes=boxes, fractions=fractions)
     except DataError as error:
         raise DataError(f"{where}: {error.message}", hint=error.hint) from None
     codes = np.zeros(shape, np.uint8)
-    if checked.boxes is not None:
+    if checked.boxes is not None and outside:
         codes[~inside_boxes(checked.boxes, shape, BOX_ROOM)] = BACKGROUND
     if checked.points is not None and checked.labels is not None:
         given = checked.labels.ravel() >= 0
@@ -136,28 +112,52 @@ def inside_boxes(boxes: np.ndarray, shape: tuple[int, int], room: float = 0.0) -
 
 
 class SparseLabels:
-    """The labels of a folder of pictures: a folder of label maps, or one table of points or boxes.
+    """The labels of a folder of pictures: label maps, marks of other tools, tables of points or boxes, or all of them.
 
     Args:
-        path: A folder with ``<name>.png`` for each picture, or with one of :data:`TABLES`; or a table itself. JSON and
-            the CSV of boxes are those of prompts; a CSV of points has the heading ``name,x,y,label``.
+        path: A folder with a map for each picture, named as the picture, with one of :data:`TABLES`, with both, which
+            are then used together, or with files of another tool; or one file: a table, or an export of another tool
+            (see :func:`vns_sam.formats.recognise.read_annotations`).
+        colours: What the colours of maps mean, where they are not understood by themselves.
+
+    Attributes:
+        path: The folder, or the file.
+        problems: One line for each thing in the files that cannot be used.
 
     Raises:
-        DataError: There is nothing at ``path``, or the table has another structure.
+        DataError: There is nothing at ``path``, or a file has another structure.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        table = next((path / name for name in TABLES if (path / name).is_file()), None) if path.is_dir() else path
-        self._table = None if table is None else _read_table(table)
-        if self._table is not None and table is not None:
-            self.path = table
+    def __init__(self, path: Path, colours: Colours | None = None) -> None:
+        self.path, self.colours = path, colours
+        self.problems: list[str] = []
+        self._maps = _maps_in(path) if path.is_dir() else {}
+        tables = [path / name for name in TABLES if (path / name).is_file()] if path.is_dir() else [path]
+        self._marks: dict[str, Marks] = {}
+        for table in tables:
+            for name, marks in _read_marks(table, self.problems).items():
+                _join(self._marks.setdefault(name, {}), marks, name)
+        if path.is_dir() and not self._maps and not tables:
+            self._marks = _read_marks(path, self.problems)
+        if len(tables) == 1:
+            self.path = tables[0] if not self._maps else path
 
     def __contains__(self, name: str) -> bool:
         """Whether picture ``name`` has a label; whether it can be used shows when it is read."""
-        if self._table is None:
-            return (self.path / name).with_suffix(".png").is_file()
-        return name in self._table or str(Path(name).with_suffix("")) in self._table
+        return self._map(name) is not None or self._entry(name) is not None
+
+    @property
+    def names(self) -> list[str]:
+        """What the labels are called: names in files, and stems of maps."""
+        return [*self._marks, *self._maps]
+
+    def follow(self, folder: Path, names: Sequence[str]) -> None:
+        """Finds the pictures of a folder in the files by the rule of :class:`vns_sam.images.names.NameIndex`."""
+        found, _ = NameIndex(folder, names).match_all(self._marks)
+        matched: dict[str, Marks] = {}
+        for key, name in found.items():
+            _join(matched.setdefault(name, {}), self._marks[key], name)
+        self._marks = matched
 
     def digest(self, name: str) -> str:
         """A digest of the label of picture ``name`` as it is now.
@@ -165,43 +165,91 @@ class SparseLabels:
         Raises:
             DataError: It has none.
         """
-        if self._table is not None:
-            return hashlib.sha256(json.dumps(self._entry(name), sort_keys=True).encode()).hexdigest()[:16]
-        return file_digest(self._map_path(name))[:16]
+        path, marks = self._known(name)
+        parts = [] if path is None else [file_digest(path)[:16]]
+        if marks is not None:
+            parts.append(hashlib.sha256(json.dumps(marks, sort_keys=True).encode()).hexdigest()[:16])
+        return parts[0] if len(parts) == 1 else hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
 
-    def read(self, name: str, shape: tuple[int, int]) -> SparseLabel:
+    def read(self, name: str, shape: tuple[int, int], *, outside: bool = True) -> SparseLabel:
         """Reads the label of one picture.
 
         Args:
             name: Path of the picture, relative to its folder.
             shape: (H, W) of the picture.
+            outside: Whether what lies outside of all boxes is background.
 
         Raises:
             DataError: It has none, it contradicts itself, it is of another size, or it marks no object.
         """
-        if self._table is None:
-            path = self._map_path(name)
-            label = SparseLabel("scribble", read_label_map(path, shape))
-            where = str(path)
+        path, marks = self._known(name)
+        where = str(path) if marks is None else f"{self.path}, {name}"
+        drawn = np.zeros(shape, np.uint8) if path is None else read_label_map(path, shape, self.colours)
+        kind: Kind = "scribble"
+        boxes = np.zeros((0, 4), np.float32)
+        codes = drawn
+        if marks is not None:
+            if "lines" in marks or "areas" in marks:
+                more, problems = draw_marks(marks, shape)
+                self.problems += [f"{where}: {problem}" for problem in problems]
+                drawn = np.where(more != UNLABELLED, more, drawn)
+            placed = {key: marks[key] for key in ("points", "labels", "boxes", "fractions") if key in marks}
+            codes = drawn
+            if "points" in placed or "boxes" in placed:
+                label = rasterise(shape, where, **placed, outside=outside)
+                codes, boxes = np.where(drawn != UNLABELLED, drawn, label.codes), label.boxes
+                kind = label.kind if not drawn.any() else "box" if len(boxes) else "scribble"
+        if not len(boxes) and not (codes == OBJECT).any():
+            raise DataError(f"{where}: expected at least one mark on the object, found none", hint=HINT)
+        return SparseLabel(kind, codes.astype(np.uint8), boxes)
+
+    def _known(self, name: str) -> tuple[Path | None, Marks | None]:
+        path, marks = self._map(name), self._entry(name)
+        if path is None and marks is None:
+            if self._marks and not self._maps:
+                raise DataError(f"expected a label for {name} in {self.path}, found none", hint="add it to the table")
+            expected = (self.path / name).with_suffix(".png")
+            raise DataError(f"expected a label map for {name} at {expected}, found none", hint=HINT)
+        return path, marks
+
+    def _map(self, name: str) -> Path | None:
+        return self._maps.get(PurePosixPath(name.replace("\\", "/")).with_suffix("").as_posix())
+
+    def _entry(self, name: str) -> Marks | None:
+        return self._marks.get(name) or self._marks.get(str(Path(name).with_suffix("")))
+
+
+def _maps_in(folder: Path) -> dict[str, Path]:
+    """Maps by their path without ending; of two that differ in it, the PNG."""
+    files = [path for path in folder.rglob("*") if path.suffix.lower() in EXTENSIONS and not path.name.startswith(".")]
+    files.sort(key=lambda path: (path.suffix.lower() == ".png", path))
+    return {path.relative_to(folder).with_suffix("").as_posix(): path for path in files}
+
+
+def _read_marks(path: Path, problems: list[str]) -> dict[str, Marks]:
+    """The marks of a table in the house's form, or of what another tool has written."""
+    if path.suffix.lower() == ".json" and path.is_file():
+        table = read_prompt_file(path)
+        if table.kind == HOUSE:
+            return {
+                name: {key: v for key, v in entry.items() if key != "classes"} for name, entry in table.entries.items()
+            }
+    contents = read_annotations(path, "table of labels")
+    problems += contents.problems
+    return marks_of(contents)
+
+
+def _join(marks: Marks, more: Marks, name: str) -> None:
+    """Adds marks of one picture; all points of a picture are one row."""
+    if marks and bool(marks.get("fractions")) != bool(more.get("fractions")):
+        raise DataError(f"marks for {name} in pixels and in fractions", hint="give all in one way")
+    for key, value in more.items():
+        if key in ("points", "labels") and key in marks:
+            marks[key] = [[*marks[key][0], *value[0]]] if len(marks[key]) == len(value) == 1 else [*marks[key], *value]
+        elif isinstance(value, list) and key in marks:
+            marks[key] = [*marks[key], *value]
         else:
-            where = f"{self.path}, {name}"
-            label = rasterise(shape, where, **self._entry(name))
-        if not len(label.boxes) and not (label.codes == OBJECT).any():
-            raise DataError(f"{where}: expected at least one mark on the object, found none", hint=_LABEL_HINT)
-        return label
-
-    def _map_path(self, name: str) -> Path:
-        path = (self.path / name).with_suffix(".png")
-        if not path.is_file():
-            raise DataError(f"expected a label map for {name} at {path}, found none", hint=_LABEL_HINT)
-        return path
-
-    def _entry(self, name: str) -> dict[str, Any]:
-        table = self._table or {}
-        entry = table.get(name) or table.get(str(Path(name).with_suffix("")))
-        if entry is None:
-            raise DataError(f"expected a label for {name} in {self.path}, found none", hint="add it to the table")
-        return entry
+            marks[key] = value
 
 
 def write_points(points: dict[str, list[tuple[int, int, int]]]) -> str:
@@ -216,33 +264,6 @@ def write_boxes(boxes: dict[str, list[tuple[float, ...]]]) -> str:
     rows = ["name,x0,y0,x1,y1"]
     rows += [f"{name},{','.join(f'{side:g}' for side in box)}" for name, some in boxes.items() for box in some]
     return "\n".join(rows) + "\n"
-
-
-def _read_table(path: Path) -> PromptTable:
-    if path.suffix.lower() == ".csv" and path.is_file():
-        try:
-            rows = list(csv.reader(path.read_text(encoding="utf-8-sig").splitlines()))
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise DataError(f"expected a table at {path}: {error}", hint=_LABEL_HINT) from None
-        if rows and [cell.strip().lower() for cell in rows[0]] == _POINT_HEADING:
-            return _point_rows(path, rows[1:])
-    return read_prompt_file(path)
-
-
-def _point_rows(path: Path, rows: list[list[str]]) -> PromptTable:
-    table: PromptTable = {}
-    for number, row in enumerate(rows, start=2):
-        if not row:
-            continue
-        try:
-            name, x, y, label = (cell.strip() for cell in row)
-            point, code = [float(x), float(y)], int(label)
-        except ValueError:
-            raise DataError(f"{path}, line {number}: expected name,x,y,label, found '{','.join(row)[:60]}'") from None
-        entry = table.setdefault(name, {"points": [[]], "labels": [[]]})
-        entry["points"][0].append(point)
-        entry["labels"][0].append(code)
-    return table
 
 
 def _as_prompt_labels(labels: Any) -> Any:

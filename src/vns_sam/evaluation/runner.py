@@ -15,9 +15,9 @@ from vns_sam.errors import DataError, PromptError
 from vns_sam.evaluation.frames import Frame, Resize, frame
 from vns_sam.evaluation.protocol import Protocol, draw_prompt
 from vns_sam.evaluation.rows import Detection, Key, Row, RowStore
+from vns_sam.formats.rle import encode_rle
 from vns_sam.images.read import read_image
 from vns_sam.inference.answers import Asker
-from vns_sam.metrics.detection import encode_mask
 from vns_sam.metrics.iou import iou
 from vns_sam.metrics.scoring import ImageScores, Scorer, saliency_map
 from vns_sam.prompts.clicks import next_click
@@ -203,7 +203,7 @@ class _Answer:
     def about(self, settings: Settings, data: str) -> _Asked:
         detection = None
         if settings.precision:
-            detection = Detection(self.score, encode_mask(self.found), encode_mask(self.truth))
+            detection = Detection(self.score, encode_rle(self.found), encode_rle(self.truth))
         return _Asked(self.seconds, self.clicks, detection, data)
 
 

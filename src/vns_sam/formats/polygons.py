@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 from scipy import ndimage
 from scipy.spatial import cKDTree
@@ -21,6 +22,10 @@ _RIGHT_PIXEL = (
     (-1, -1),
     (0, -1),
 )  # XY from an edge's start to the object's pixel at its right
+
+_FEW = 256  # rings that are joined one by one, with a search tree of all that is joined
+_LEAST_TOLERANCE = 0.25  # pixels: below it, corners of pixels are kept as they are
+_EDGES_AT_ONCE = 256
 
 
 def trace(mask: np.ndarray) -> list[list[Ring]]:
@@ -83,8 +88,38 @@ def ring_area(ring: Ring) -> float:
     return float((x * np.roll(y, -1) - np.roll(x, -1) * y).sum() / 2)
 
 
+def split_at_touches(part: Sequence[Ring]) -> list[Ring]:
+    """The rings of a part such that none passes a corner twice: valid polygons by the rules of GIS tools.
+
+    An outline that meets itself at a corner, where a hole reaches the outside, becomes outline and hole.
+    """
+    simple = [cut for ring in part for cut in _cut_at_touches(ring)]
+    return sorted(simple, key=ring_area, reverse=True)
+
+
+def _cut_at_touches(ring: Ring) -> list[Ring]:
+    """Cuts off a ring of its own each time that the walk comes back to a corner."""
+    found: list[Ring] = []
+    path: list[tuple[int, int]] = []
+    place: dict[tuple[int, int], int] = {}
+    for x, y in ring.tolist():
+        corner = (x, y)
+        if corner in place:
+            start = place[corner]
+            found.append(np.array(path[start:]))
+            for left in path[start + 1 :]:
+                del place[left]
+            del path[start + 1 :]
+        else:
+            place[corner] = len(path)
+            path.append(corner)
+    return [*found, np.array(path)]
+
+
 def join_rings(rings: Sequence[Ring]) -> Ring:
     """One ring for all: parts and holes are tied to the first by bridges of no width, so the area is kept."""
+    if len(rings) > _FEW:
+        return _join_many(rings)
     joined = rings[0]
     for ring in rings[1:]:
         distance, nearest = cKDTree(joined).query(ring)
@@ -93,3 +128,75 @@ def join_rings(rings: Sequence[Ring]) -> Ring:
         detour = np.concatenate([np.roll(ring, -leave, axis=0), ring[leave : leave + 1]])
         joined = np.concatenate([joined[: at + 1], detour, joined[at:]])
     return joined
+
+
+def _join_many(rings: Sequence[Ring]) -> Ring:
+    """:func:`join_rings` in less than quadratic time: search trees whose sizes double, corners in a chained list."""
+    corners: list[list[int]] = list(rings[0].tolist())
+    after = [*range(1, len(corners)), 0]
+    trees = [(cKDTree(rings[0]), np.arange(len(corners)))]
+    for ring in rings[1:]:
+        answers = [tree.query(ring) for tree, _ in trees]
+        which = int(np.argmin([distance.min() for distance, _ in answers]))
+        leave = int(np.argmin(answers[which][0]))
+        at = int(trees[which][1][answers[which][1][leave]])
+        detour = [*np.roll(ring, -leave, axis=0).tolist(), ring[leave].tolist(), corners[at]]
+        first = len(corners)
+        corners += detour
+        after += [*range(first + 1, first + len(detour)), after[at]]
+        after[at] = first
+        _add_tree(trees, ring, np.arange(first, first + len(ring)), leave)
+    order = [0]
+    while after[order[-1]]:
+        order.append(after[order[-1]])
+    return np.array(corners)[order]
+
+
+def _add_tree(trees: list[tuple[cKDTree, np.ndarray]], ring: Ring, numbers: np.ndarray, leave: int) -> None:
+    """Adds a ring's corners, joined with the last trees while those are no larger."""
+    points = np.roll(ring, -leave, axis=0)
+    while trees and len(trees[-1][1]) <= len(points):
+        tree, earlier = trees.pop()
+        points, numbers = np.concatenate([tree.data, points]), np.concatenate([earlier, numbers])
+    trees.append((cKDTree(points), numbers))
+
+
+def simplify_parts(parts: Sequence[Sequence[Ring]], tolerance: float) -> list[list[Ring]]:
+    """Outlines with fewer corners, none farther than ``tolerance`` pixels from the exact ones (Douglas-Peucker).
+
+    Holes that vanish are filled. A part whose rings would cross is drawn with a smaller tolerance, in the end exactly.
+    """
+    return [_simplify_part(part, tolerance) for part in parts]
+
+
+def _simplify_part(part: Sequence[Ring], tolerance: float) -> list[Ring]:
+    while tolerance >= _LEAST_TOLERANCE:
+        drawn = [cv2.approxPolyDP(ring.astype(np.int32), tolerance, True)[:, 0].astype(int) for ring in part]
+        kept = [ring for ring in drawn if len(ring) > 2 and ring_area(ring)]
+        if len(drawn[0]) > 2 and ring_area(drawn[0]) > 0 and not _cross(kept):
+            return kept
+        tolerance /= 2
+    return split_at_touches(part)
+
+
+def _cross(rings: Sequence[Ring]) -> bool:
+    """Whether two edges cross or overlap, or a corner lies on an edge of which it is no end."""
+    start = np.concatenate(rings).astype(np.int64)
+    end = np.concatenate([np.roll(ring, -1, axis=0) for ring in rings]).astype(np.int64)
+    if len(np.unique(start, axis=0)) < len(start):
+        return True
+    for first in range(0, len(start), _EDGES_AT_ONCE):
+        a, b = start[first : first + _EDGES_AT_ONCE, None], end[first : first + _EDGES_AT_ONCE, None]
+        sides = [np.sign(_turn(a, b, start)), np.sign(_turn(a, b, end))]
+        others = [np.sign(_turn(start, end, a)), np.sign(_turn(start, end, b))]
+        crossing = (sides[0] * sides[1] < 0) & (others[0] * others[1] < 0)
+        on_edge = (sides[0] == 0) & (((start - a) * (start - b)).sum(axis=2) < 0)
+        if (crossing | on_edge).any():
+            return True
+    return False
+
+
+def _turn(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
+    """Twice the signed area of the triangles a b c."""
+    ab, ac = b - a, c - a
+    return ab[..., 0] * ac[..., 1] - ab[..., 1] * ac[..., 0]

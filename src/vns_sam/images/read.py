@@ -25,6 +25,8 @@ ImageLike = str | os.PathLike[str] | Image.Image | np.ndarray
 PIXELS_AT_ONCE = 1 << 22
 """Pixels that are converted together."""
 
+_ORIENTATION = 0x0112  # the tag of EXIF that says how a picture lies
+
 DECODER_ERRORS = (
     OSError,
     SyntaxError,
@@ -106,6 +108,57 @@ def file_digest(path: Path) -> str:
         raise _unreadable(path) from None
     except OSError as error:
         raise DataError(f"{path} cannot be read ({one_line(error)})") from None
+
+
+def stored_size(path: Path) -> tuple[int, int]:
+    """(H, W) of a picture as its pixels are stored, before EXIF turns it; only its head is read.
+
+    Raises:
+        DataError: It cannot be read as a picture.
+    """
+    return _head(path)[0]
+
+
+def upright_size(path: Path) -> tuple[int, int]:
+    """(H, W) of a picture as :func:`read_image` gives it; only its head is read.
+
+    Raises:
+        DataError: It cannot be read as a picture.
+    """
+    (height, width), turn = _head(path)
+    return (width, height) if turn in _SWAPPING else (height, width)
+
+
+def turn_upright(mask: np.ndarray, path: Path) -> np.ndarray:
+    """Turns a mask (H, W) bool, drawn on the pixels of a picture as they are stored, as EXIF turns the picture."""
+    turn = _head(path)[1]
+    return mask if turn is None else np.asarray(Image.fromarray(mask).transpose(turn))
+
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_SWAPPING = tuple(turn for number, turn in _TURNS.items() if number > 4)
+
+
+def _head(path: Path) -> tuple[tuple[int, int], Image.Transpose | None]:
+    """(H, W) as stored, and how EXIF turns the picture."""
+    _check_file(path)
+    try:
+        with open_image(path) as opened:
+            try:
+                turn = _TURNS.get(opened.getexif().get(_ORIENTATION, 1))
+            except DECODER_ERRORS:
+                turn = None
+            return (opened.height, opened.width), turn
+    except DECODER_ERRORS as error:
+        raise DataError(f"{path} is not a picture that can be read ({one_line(error)})") from None
 
 
 def _check_file(path: Path) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -15,11 +14,12 @@ from torch import nn
 from typing_extensions import override
 
 from vns_sam.errors import DataError
-from vns_sam.formats.outputs import SUFFIX, Format, merge_coco, output_paths, to_coco, to_geojson, to_svg, to_yolo
+from vns_sam.formats import registry
+from vns_sam.formats import result as formats
 from vns_sam.images.find import Listing, list_images
 from vns_sam.images.overlay import draw_overlay
 from vns_sam.images.read import file_digest, read_image
-from vns_sam.images.write import encode_image, write_json
+from vns_sam.images.write import encode_image
 from vns_sam.inference.predictor import Predictor
 from vns_sam.prompts.validate import make_prompts
 from vns_sam.runs.engine import Outcome, run
@@ -29,8 +29,6 @@ from vns_sam.runs.manifest import digest, is_inside
 from vns_sam.runs.plan import distinct_stems, prepare
 from vns_sam.runs.threads import overlapped
 from vns_sam.types import Prediction, Prompts
-
-COCO_SET = "annotations.json"
 
 
 @dataclass(frozen=True)
@@ -42,15 +40,19 @@ class FolderRun:
         out: Where results and the manifest go; results of ``a/b.jpg`` are ``a/b_mask.*``, of two pictures that
             differ in their ending alone ``a/b_jpg_mask.*`` and ``a/b_png_mask.*``.
         prompts: By picture, its path relative to ``folder``; empty for a model that takes none.
-        kind: The format of the results.
+        formats: Of the results, see :data:`vns_sam.formats.registry.FORMATS`.
         overlay: Whether to write ``a/b_overlay.jpg`` as well.
+        categories: Classes by number.
+        simplify: Outlines may leave the pixel edges by so many pixels.
     """
 
     folder: Path
     out: Path
     prompts: Mapping[str, dict[str, Any]]
-    kind: Format = "png"
+    formats: tuple[str, ...] = ("png",)
     overlay: bool = False
+    categories: Mapping[int, str] = field(default_factory=lambda: {1: formats.OBJECT})
+    simplify: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -110,16 +112,19 @@ class SegmentJob(Job[str]):
 
     @override
     def outputs(self, item: str) -> Sequence[str]:
-        files = [path.as_posix() for path in output_paths(self._mask(item), self.folder_run.kind, self._count(item))]
+        files = [name for names in self._plan(item, self._count(item)).values() for name in names]
         return [*files, self._overlay(item)] if self.folder_run.overlay else files
 
     @override
     def closing(self) -> Sequence[str]:
-        return [COCO_SET] if self.folder_run.kind == "coco" else []
+        return registry.plan_set(self.folder_run.formats, self.folder_run.categories)
 
     @override
     def asked(self) -> Mapping[str, Any]:
-        return {"format": self.folder_run.kind, "overlay": self.folder_run.overlay}
+        asked = {"format": " ".join(self.folder_run.formats), "overlay": self.folder_run.overlay}
+        if self.folder_run.categories != {1: formats.OBJECT}:
+            asked["classes"] = {str(number): name for number, name in self.folder_run.categories.items()}
+        return {**asked, "simplify": self.folder_run.simplify} if self.folder_run.simplify else asked
 
     @override
     def identity(self) -> Mapping[str, Any]:
@@ -145,19 +150,25 @@ class SegmentJob(Job[str]):
 
     @override
     def encode(self, item: str, answer: Segmented) -> Result:
-        found, kind = answer.prediction, self.folder_run.kind
-        paths = [path.as_posix() for path in output_paths(self._mask(item), kind, len(found.masks))]
-        files: dict[str, bytes | Path] = dict(zip(paths, _contents(found, kind, item), strict=True))
+        found, run = answer.prediction, self.folder_run
+        source = run.folder / item
+        result = formats.Result(item, found, run.categories, source, run.out, answer.image, run.simplify)
+        files = registry.encode(result, self._plan(item, len(found.masks)))
         if self.folder_run.overlay:
             overlay = draw_overlay(answer.image, found.masks, answer.prompts)
             files[self._overlay(item)] = encode_image(overlay, ".jpg")
-        return Result(files, {"scores": [round(float(score), 4) for score in found.scores]})
+        line: dict[str, Any] = {"scores": [round(float(score), 4) for score in found.scores]}
+        if found.classes is not None:
+            line["classes"] = list(found.classes)
+        return Result(files, line)
 
     @override
     def finish(self, done: Sequence[Mapping[str, Any]], failed: Sequence[str]) -> None:
-        if self.folder_run.kind == "coco":
-            files = [self.out / next(iter(line["files"])) for line in done]
-            write_json(self.out / COCO_SET, merge_coco(files))
+        for kind in self.folder_run.formats:
+            if registry.merges(kind):
+                names = [self._plan(line[self.item_field], 1)[kind][0] for line in done]
+                contents = [(self.out / name).read_bytes() for name in names]
+                registry.write_files(self.out, registry.merge(kind, contents, self.folder_run.categories))
 
     @override
     def portable(self, device: str = "") -> Self:
@@ -168,8 +179,8 @@ class SegmentJob(Job[str]):
     def _stems(self) -> Mapping[str, str]:
         return distinct_stems(tuple(self.items))
 
-    def _mask(self, item: str) -> Path:
-        return Path(f"{self._stems[item]}_mask{SUFFIX[self.folder_run.kind]}")
+    def _plan(self, item: str, objects: int) -> dict[str, list[str]]:
+        return registry.plan_outputs(item, self.folder_run.formats, objects, stem=self._stems[item])
 
     def _overlay(self, item: str) -> str:
         return f"{self._stems[item]}_overlay.jpg"
@@ -211,8 +222,8 @@ def segment_folder(
     """Segments each picture that has prompts, yielding as it goes.
 
     Every finished picture is a line in ``out/manifest.jsonl``. Started again, pictures whose results are
-    there and were made by the same model from the same picture and prompts are skipped. After a COCO run,
-    ``out/annotations.json`` holds all pictures together.
+    there and were made by the same model from the same picture and prompts are skipped. Formats of sets end with
+    files for all pictures together, such as ``out/annotations.json`` of COCO.
 
     Args:
         predictor: Who is asked.
@@ -245,12 +256,3 @@ def holds_results(folder: Path) -> bool:
     except DataError:
         return False
     return head.get("run") == SegmentJob.verb
-
-
-def _contents(found: Prediction, kind: Format, name: str) -> list[bytes]:
-    if kind == "png":
-        return [encode_image(np.asarray(mask, bool).astype(np.uint8) * 255) for mask in found.masks]
-    if kind in ("yolo", "svg"):
-        return [(to_yolo if kind == "yolo" else to_svg)(found).encode()]
-    value = to_coco(found, name) if kind == "coco" else to_geojson(found, name)
-    return [(json.dumps(value, allow_nan=False) + "\n").encode()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -113,7 +114,8 @@ class Predictor:
             takes = f"takes {', '.join(sorted(info.prompts))}" if info.prompts else "takes no prompt"
             hint = "leave it out" if info.prompts else "leave the prompt out: it finds what there is"
             raise PromptError(f"'{info.name}' {takes}, found a {unknown[0]}", hint=hint)
-        return predict(Asker.of(self.model, self.second_look), image, features, prompts, candidates=multimask)
+        found = predict(Asker.of(self.model, self.second_look), image, features, prompts, candidates=multimask)
+        return found if prompts is None else replace(found, classes=prompts.classes)
 
     def _encoded(self) -> tuple[np.ndarray, ImageFeatures]:
         if self._features is None or self.image is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -89,7 +90,8 @@ def _tiles(row: Audited, store: LabelStore, images: Path) -> list[Tile]:
         return []
     if image.shape[:2] != fused.shape:
         return []
-    prompts = Prompts(**{name: np.array(values) for name, values in record.prompts.items()})
+    given: dict[str, Any] = {name: np.array(values) for name, values in record.prompts.items()}
+    prompts = Prompts(**given)
     asked = Prompts(points=prompts.points, labels=prompts.labels) if prompts.boxes is None else prompts
     truth = "" if row.iou is None else f", IoU {row.iou:.2f}"
     lines = f"{Path(record.image).name}\n{'kept' if row.kept else 'left out'}, U_a {record.absolute:.3f}{truth}"

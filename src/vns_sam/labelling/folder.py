@@ -76,7 +76,9 @@ def plan_run(
     names = find_images(folder)
     if split is not None:
         names = _of_split(names, images / f"{split}.txt")
-    return LabelRun(folder, tuple(names), SparseLabels(labels), out, settings or LabelSettings())
+    known = SparseLabels(labels)
+    known.follow(folder, names)
+    return LabelRun(folder, tuple(names), known, out, settings or LabelSettings())
 
 
 @dataclass(frozen=True)

@@ -11,27 +11,14 @@ from typing import Any
 import numpy as np
 
 from vns_sam.errors import DataError, MissingExtraError
+from vns_sam.formats.rle import encode_rle
 
 logger = logging.getLogger(__name__)
 
 Mask = np.ndarray | Mapping[str, Any]
-"""A mask (H, W) bool, or what :func:`encode_mask` made of one."""
+"""A mask (H, W) bool, or its run lengths, see :func:`vns_sam.formats.rle.encode_rle`."""
 
 _ONE_CLASS = 1
-
-
-def encode_mask(mask: np.ndarray) -> dict[str, Any]:
-    """COCO's compressed run-length code of a mask (H, W) bool: ``{"size": [H, W], "counts": str}``, JSON-ready.
-
-    Raises:
-        DataError: It is no mask.
-        MissingExtraError: faster-coco-eval is not installed.
-    """
-    if mask.ndim != 2 or mask.dtype != bool or mask.size == 0:
-        raise DataError(f"expected a mask (H, W) bool, found {mask.shape} {mask.dtype}")
-    code = _library().mask.encode(np.asfortranarray(mask, np.uint8))
-    counts = code["counts"]
-    return {"size": list(mask.shape), "counts": counts.decode("ascii") if isinstance(counts, bytes) else counts}
 
 
 def average_precision(
@@ -107,7 +94,11 @@ def _library() -> Any:
 
 
 def _code(mask: Mask) -> dict[str, Any]:
-    return encode_mask(mask) if isinstance(mask, np.ndarray) else dict(mask)
+    if not isinstance(mask, np.ndarray):
+        return dict(mask)
+    if mask.ndim != 2 or mask.dtype != bool or mask.size == 0:
+        raise DataError(f"expected a mask (H, W) bool, found {mask.shape} {mask.dtype}")
+    return encode_rle(mask)
 
 
 def _annotation(image: int, code: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,95 +1,236 @@
-"""Prompts of many pictures in one file, JSON or CSV."""
+"""Prompts of many pictures in one file or folder: the house's JSON and tables, and what other tools export."""
 
 from __future__ import annotations
 
-import csv
-import json
-from collections.abc import Iterable
-from pathlib import Path, PurePath
-from typing import Any
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from vns_sam.errors import DataError
+from vns_sam.formats.annotation import Box, Contents, Described, Shape
+from vns_sam.formats.drawing import BROKEN
+from vns_sam.formats.png import read_masks
+from vns_sam.formats.recognise import describe, from_json, is_known, masks_in, read_annotations, read_folder
+from vns_sam.formats.rle import decode_rle
+from vns_sam.formats.text import decode, parse_json, read_bytes
+from vns_sam.images.find import EXTENSIONS
+from vns_sam.images.names import NameIndex
+from vns_sam.images.read import file_digest
+from vns_sam.images.windows import extent
 
-FIELDS = ("boxes", "points", "labels")
+FIELDS = ("boxes", "points", "labels", "classes")
 
-PromptTable = dict[str, dict[str, Any]]
-"""Name of a picture -> the keyword arguments of :func:`vns_sam.prompts.validate.make_prompts`."""
+HOUSE = "prompts file"
+"""Kind of a table in the house's own JSON."""
+
+Entry = dict[str, Any]
+"""Keyword arguments of :func:`vns_sam.prompts.validate.make_prompts` for one picture."""
+
+_RESULT = re.compile(r"_(mask|cutout|indexed|alpha)(_\d+)?$")  # what results are called after their picture
+
+
+class MaskFile(NamedTuple):
+    """A coarse mask on disk.
+
+    Attributes:
+        path: Its file.
+        digest: Of its content, so that a run knows when it has changed.
+        index: Which of the objects in it.
+    """
+
+    path: str
+    digest: str
+    index: int
+
+
+@dataclass
+class PromptTable:
+    """What a file of prompts asks for.
+
+    Attributes:
+        kind: What the file is ("COCO file").
+        entries: By name of the picture, as the file has it.
+        categories: Classes by number.
+        problems: One line for each thing that could not be used.
+    """
+
+    kind: str
+    entries: dict[str, Entry] = field(default_factory=dict)
+    categories: dict[int, str] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    def in_folder(self, folder: Path, names: Sequence[str]) -> Matched:
+        """Which pictures of a folder are asked about, see :class:`vns_sam.images.names.NameIndex`."""
+        found, lost = NameIndex(folder, names).match_all(self.entries)
+        prompts: dict[str, Entry] = {}
+        for key, name in found.items():
+            before = prompts.get(name)
+            prompts[name] = self.entries[key] if before is None else _joined(before, self.entries[key], name)
+        return Matched(prompts, tuple(lost), tuple(name for name in names if name not in prompts))
+
+    def for_picture(self, path: Path) -> Entry | None:
+        """What is asked of one picture; a file about a single picture without a name is about this one."""
+        if set(self.entries) == {""}:
+            return self.entries[""]
+        return self.in_folder(path.parent, [path.name]).prompts.get(path.name)
+
+
+class Matched(NamedTuple):
+    """Prompts and pictures of a folder brought together.
+
+    Attributes:
+        prompts: By picture, relative to the folder.
+        lost: Names in the file that no picture has.
+        unasked: Pictures that the file does not ask about.
+    """
+
+    prompts: dict[str, Entry]
+    lost: tuple[str, ...]
+    unasked: tuple[str, ...]
 
 
 def read_prompt_file(path: str | Path) -> PromptTable:
     """Reads prompts by picture; their values are judged later, against each picture.
 
-    JSON: ``{"a.jpg": {"boxes": [[x0, y0, x1, y1]], "points": [[[x, y]]], "labels": [[1]]}}``.
-    CSV: one box a line, ``name,x0,y0,x1,y1``, with or without that heading; a picture may have several lines.
+    JSON: ``{"a.jpg": {"boxes": [[x0, y0, x1, y1]], "points": [[[x, y]]], "labels": [[1]], "classes": ["frog"]}}``.
+    Tables: see :mod:`vns_sam.formats.tables`. COCO, YOLO, VOC, labelme, CVAT, Label Studio and GeoJSON are told by what
+    they hold; polygons and masks in them are asked about by the box around them. Pictures in a folder of their own, or
+    a single one, are coarse masks.
 
     Raises:
-        DataError: The file is missing, neither kind, or has another structure; the line or picture is named.
+        DataError: It is missing, of no known kind, or has another structure; what was found, and where, is told.
     """
     path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise DataError(f"no prompts file at {path}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read as text ({type(error).__name__})") from None
-    table = _from_csv(path, text) if path.suffix.lower() == ".csv" else _from_json(path, text)
-    if not table:
-        raise DataError(f"{path} holds no prompts", hint="see: vns-sam segment --help")
+    if path.suffix.lower() in EXTENSIONS and path.is_file():
+        return PromptTable("mask", {"": {"masks": _mask_files(path)}})
+    if path.is_dir():
+        if not (path / "labels").is_dir() and (masks := masks_in(path)):
+            return _from_masks(path, masks)
+        table = _from_contents(read_folder(path, "prompts file"), path)
+    elif path.suffix.lower() == ".json":
+        content = read_bytes(path, "prompts file")
+        raw = parse_json(decode(content, str(path)), str(path), hint="name it .csv if it holds name,x0,y0,x1,y1")
+        table = _from_json(path, content, raw)
+    else:
+        table = _from_contents(read_annotations(path, "prompts file"), path)
+    if not table.entries:
+        more = f"; {table.problems[0]}" if table.problems else ""
+        raise DataError(f"{path} holds no prompts{more}", hint="see: vns-sam segment --help")
     return table
 
 
-def match_pictures(table: PromptTable, names: Iterable[str]) -> PromptTable:
-    """The table with the names of files: tables that are written for sets, such as those of ``vns-sam data scribble``,
-    name pictures without a suffix.
-
-    Args:
-        table: Prompts by picture.
-        names: Files that there are, relative to their folder.
-
-    Raises:
-        DataError: A name without suffix fits several files.
-    """
-    files = set(names)
-    by_stem: dict[str, list[str]] = {}
-    for name in files:
-        by_stem.setdefault(str(PurePath(name).with_suffix("")), []).append(name)
-    matched: PromptTable = {}
-    for name, prompts in table.items():
-        fitting = [name] if name in files else sorted(by_stem.get(name, [name]))
-        if len(fitting) > 1:
-            raise DataError(
-                f"prompts for '{name}' fit several files: {', '.join(fitting[:3])}", hint="name each with its suffix"
-            )
-        matched[fitting[0]] = prompts
-    return matched
-
-
-def _from_json(path: Path, text: str) -> PromptTable:
-    try:
-        table = json.loads(text)
-    except ValueError as error:
-        raise DataError(f"{path} is not JSON ({error})", hint="name it .csv if it holds name,x0,y0,x1,y1") from None
-    if not isinstance(table, dict):
-        raise DataError(f"{path} must map names of pictures to prompts, found a {type(table).__name__}")
-    for name, prompts in table.items():
+def _from_json(path: Path, content: bytes, raw: Any) -> PromptTable:
+    if is_known(raw):
+        return _from_contents(from_json(content, raw, str(path)), path)
+    if not isinstance(raw, dict):
+        raise DataError(f"{path} must map names of pictures to prompts, found {describe(raw)}")
+    for name, prompts in raw.items():
         unknown = set(prompts) - set(FIELDS) if isinstance(prompts, dict) else {str(prompts)[:40]}
         if unknown or not prompts:
-            found = ", ".join(sorted(unknown)) or "nothing"
-            raise DataError(f"{path}: '{name}' must hold some of {', '.join(FIELDS)}, found {found}")
+            found_keys = ", ".join(sorted(unknown)) or "nothing"
+            raise DataError(
+                f"{path}: '{name}' must hold some of {', '.join(FIELDS)}, found {found_keys}",
+                hint=f"this is {describe(raw)}; see: vns-sam segment --help",
+            )
+    names = {str(label) for entry in raw.values() for label in _as_list(entry.get("classes"))}
+    return PromptTable(HOUSE, raw, dict(enumerate(sorted(names - {""}), 1)))
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _from_contents(contents: Contents, path: Path) -> PromptTable:
+    """Boxes where there are any, else points."""
+    table = PromptTable(contents.kind, categories=_from_one(contents), problems=contents.problems)
+    shapes = 0
+    for picture in contents.pictures:
+        shapes += len(picture.shapes)
+        entry = _entry(picture, table.problems)
+        if entry is not None:
+            before = table.entries.get(picture.name)
+            table.entries[picture.name] = entry if before is None else _joined(before, entry, picture.name)
+    if not table.entries:
+        what = "boxes or points" if shapes else "objects"
+        more = f"; {table.problems[0]}" if table.problems else ""
+        raise DataError(f"{path} is a {contents.kind} without {what}{more}", hint="see: vns-sam segment --help")
     return table
 
 
-def _from_csv(path: Path, text: str) -> PromptTable:
-    table: PromptTable = {}
-    for number, row in enumerate(csv.reader(text.splitlines()), start=1):
-        if not row or (number == 1 and row[0].strip().lower() == "name"):
+def _from_one(contents: Contents) -> dict[int, str]:
+    """Classes by numbers from 1 on: those of YOLO, which begin at 0, move up by one."""
+    shift = 1 if "YOLO" in contents.kind else 0
+    return {number + shift: name for number, name in contents.categories.items()}
+
+
+def _entry(picture: Described, problems: list[str]) -> Entry | None:
+    boxed = [(shape, bounds) for shape in picture.shapes if (bounds := _bounds(shape)) is not None]
+    pointed = [shape for shape in picture.shapes if shape.points and _bounds(shape) is None]
+    entry: Entry = {}
+    if boxed:
+        entry["boxes"] = [list(bounds) for _, bounds in boxed]
+        labels = [shape.label for shape, _ in boxed]
+        if pointed:
+            problems.append(f"{picture.name}: {len(pointed)} objects given by points beside boxes are left out")
+    elif any(1 in shape.point_labels for shape in pointed):
+        objects = [shape for shape in pointed if 1 in shape.point_labels]
+        beside = [point for shape in pointed if shape not in objects for point in shape.points]
+        entry["points"] = [[list(point) for point in (*shape.points, *beside)] for shape in objects]
+        entry["labels"] = [[*shape.point_labels, *(0 for _ in beside)] for shape in objects]
+        labels = [shape.label for shape in objects]
+    elif pointed:
+        entry["points"] = [[list(point) for shape in pointed for point in shape.points]]
+        entry["labels"] = [[label for shape in pointed for label in shape.point_labels]]
+        labels = [pointed[0].label]
+    else:
+        return None
+    if any(labels):
+        entry["classes"] = labels
+    if picture.fractions:
+        entry["fractions"] = True
+    return entry
+
+
+def _bounds(shape: Shape) -> Box | None:
+    """The box of a shape, drawn from its outline where the file has none."""
+    known = shape.bounds()
+    if known is not None or not isinstance(shape.outline, Mapping):
+        return known
+    try:
+        mask = decode_rle(shape.outline)
+    except BROKEN:
+        return None
+    box = extent(mask)
+    return None if box is None else (float(box[0]), float(box[1]), float(box[2]), float(box[3]))
+
+
+def _from_masks(folder: Path, masks: Sequence[Path]) -> PromptTable:
+    """Coarse masks, each named as its picture or as a result of it: ``frog.png``, ``frog_mask_1.png``."""
+    table = PromptTable("folder of masks")
+    for path in masks:
+        if path.stem.endswith("_overlay"):
             continue
+        name = path.relative_to(folder).with_suffix("")
+        key = name.with_name(_RESULT.sub("", name.name)).as_posix()
         try:
-            name, *corners = (cell.strip() for cell in row)
-            box = [float(corner) for corner in corners]
-        except ValueError:
-            box = []
-        if len(box) != 4:
-            raise DataError(f"{path}, line {number}: expected name,x0,y0,x1,y1, found '{','.join(row)[:60]}'")
-        table.setdefault(name, {"boxes": []})["boxes"].append(box)
+            table.entries.setdefault(key, {"masks": []})["masks"].extend(_mask_files(path))
+        except DataError as error:
+            table.problems.append(error.message)
+    table.entries = {key: entry for key, entry in table.entries.items() if entry["masks"]}
     return table
+
+
+def _mask_files(path: Path) -> list[MaskFile]:
+    """The objects of a file of masks."""
+    digest = file_digest(path)
+    return [MaskFile(str(path), digest, index) for index in range(len(read_masks(path)))]
+
+
+def _joined(first: Entry, second: Entry, name: str) -> Entry:
+    """Two entries of one picture as one."""
+    if set(first) != set(second):
+        mine, other = (", ".join(sorted(entry)) for entry in (first, second))
+        raise DataError(f"prompts of two kinds for {name}: {mine}; {other}", hint="give all objects in one way")
+    return {key: value if value is True else [*value, *second[key]] for key, value in first.items()}

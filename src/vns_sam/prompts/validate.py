@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from vns_sam.errors import PromptError
+from vns_sam.formats.png import read_masks
 from vns_sam.types import PADDING_LABEL, Prompts
 
 logger = logging.getLogger(__name__)
 
 
 def make_prompts(
-    height: int, width: int, *, boxes: Any = None, points: Any = None, labels: Any = None, masks: Any = None
+    height: int,
+    width: int,
+    *,
+    boxes: Any = None,
+    points: Any = None,
+    labels: Any = None,
+    masks: Any = None,
+    classes: Sequence[str] | None = None,
+    fractions: bool = False,
 ) -> Prompts:
     """Checks prompts against their picture. Row k of everything that is given describes object k.
 
@@ -24,7 +34,10 @@ def make_prompts(
         boxes: (P, 4) or (4,), XYXY in pixels. A box that sticks out is clipped, with a logged warning.
         points: (P, N, 2), or (N, 2) for one object, XY in pixels; rows may be lists of different lengths.
         labels: 1 object, 0 background, in the shape of the points without the last axis; all 1 when omitted.
-        masks: (P, H, W) or (H, W): bool, float in [0, 1], or uint8 up to 255.
+        masks: (P, H, W) or (H, W): bool, float in [0, 1], or uint8 up to 255; or files of masks, see
+            :class:`vns_sam.prompts.files.MaskFile`.
+        classes: One name for each object, or none.
+        fractions: Whether boxes and points are fractions of the picture's size instead of pixels.
 
     Returns:
         Prompts in float32, rows of points padded with label -1.
@@ -35,12 +48,20 @@ def make_prompts(
     """
     if points is None and labels is not None:
         raise PromptError("labels were given without points", hint="give one point for each label")
+    if fractions:
+        scale = np.array([width, height])
+        boxes = None if boxes is None else _floats(boxes, "boxes").reshape(-1, 2, 2) * scale
+        boxes = None if boxes is None else boxes.reshape(-1, 4)
+        points = None if points is None else [row * scale for row in _rows(points, "points", depth=3)]
     checked_points, checked_labels = (None, None) if points is None else _points(points, labels, height, width)
+    if checked_labels is not None and boxes is None and masks is None:
+        _note_background_alone(checked_labels)
     return Prompts(
         boxes=None if boxes is None else _boxes(boxes, height, width),
         points=checked_points,
         labels=checked_labels,
-        masks=None if masks is None else _masks(masks, height, width),
+        masks=None if masks is None else _masks(_from_files(masks), height, width),
+        classes=None if classes is None else tuple(str(name or "") for name in classes),
     )
 
 
@@ -67,6 +88,12 @@ def _check_box(box: np.ndarray, height: int, width: int) -> None:
     x0, y0, x1, y1 = box
     if not np.isfinite(box).all():
         raise PromptError(f"box {_text(box)} is not finite: every value must be a number")
+    if _are_fractions(box):
+        meant = np.round(box * [width, height, width, height])
+        raise PromptError(
+            f"box {_text(box)} lies in one pixel: expected pixels, found fractions of the picture's size",
+            hint=f"{_text(meant)}, in the {width} x {height} pixels of this picture",
+        )
     if x1 < x0 or y1 < y0:
         fixed = [min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)]
         raise PromptError(
@@ -112,11 +139,38 @@ def _check_points(row: np.ndarray, height: int, width: int) -> None:
     for point in row:
         if not np.isfinite(point).all():
             raise PromptError(f"point {_text(point)} is not finite: every value must be a number")
+        if _are_fractions(point) and min(height, width) > 1:
+            logger.warning("point %s lies in the first pixel: points are in pixels, not fractions", _text(point))
         if not (0 <= point[0] < width and 0 <= point[1] < height):
             raise PromptError(
                 f"point {_text(point)} is outside the image, which is {width} x {height} pixels",
                 hint="give X Y in pixels of the original picture, from 0 at the left and the top",
             )
+
+
+def _are_fractions(values: np.ndarray) -> bool:
+    """Whether values in pixels can only be meant as fractions: all within one pixel, and not whole."""
+    return bool((values >= 0).all() and (values <= 1).all() and (values != np.round(values)).any())
+
+
+def _note_background_alone(labels: np.ndarray) -> None:
+    alone = (labels == 0).any(axis=1) & ~(labels == 1).any(axis=1)
+    if alone.any():
+        logger.warning("object %d has background points alone: add a point on the object", int(np.argmax(alone)))
+
+
+def _from_files(masks: Any) -> Any:
+    """Masks (P, H, W) bool of files, each one object of a file. Anything else as it is."""
+    if not isinstance(masks, list | tuple) or not masks or not all(_is_file(mask) for mask in masks):
+        return masks
+    found = [read_masks(path)[index] for path, _, index in masks]
+    if len({mask.shape for mask in found}) > 1:
+        raise PromptError(f"masks must have one size, found {sorted({mask.shape for mask in found})} in {masks[0][0]}")
+    return np.stack(found)
+
+
+def _is_file(mask: Any) -> bool:
+    return isinstance(mask, list | tuple) and len(mask) == 3 and isinstance(mask[0], str)
 
 
 def _rows(given: Any, name: str, *, depth: int) -> list[np.ndarray]:

@@ -110,6 +110,7 @@ class Prediction:
         boxes: (P, 4) XYXY around each mask (exclusive right and bottom), zeros where a mask is empty.
         alpha: (P, H, W) float32 in [0, 1], how much of a pixel is object, or None where the model has no such map.
         candidates: For each prompt the masks to choose from, where they were asked for.
+        classes: P names of classes that came with the prompts, "" where there is none, or None.
     """
 
     masks: np.ndarray
@@ -119,3 +120,4 @@ class Prediction:
     boxes: np.ndarray
     alpha: np.ndarray | None = None
     candidates: tuple[Candidates, ...] | None = None
+    classes: tuple[str, ...] | None = None

@@ -51,6 +51,7 @@ class Prompts:
         points: (P, N, 2) XY or None.
         labels: (P, N) 1 object, 0 background, -1 no point; required with points.
         masks: (P, H, W) in [0, 1] (a coarse mask) or None.
+        classes: P names of classes, "" where there is none, or None; no model sees them, results carry them on.
 
     Raises:
         PromptError: Nothing is given, or the shapes do not belong together.
@@ -60,9 +61,10 @@ class Prompts:
     points: np.ndarray | None = None
     labels: np.ndarray | None = None
     masks: np.ndarray | None = None
+    classes: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        given = {k: v for k, v in vars(self).items() if v is not None and k != "labels"}
+        given = {k: v for k, v in vars(self).items() if v is not None and k not in ("labels", "classes")}
         if not given:
             raise PromptError("no prompt given", hint="give a box, points or a mask")
         if self.boxes is not None and (self.boxes.ndim != 2 or self.boxes.shape[1] != 4):
@@ -80,6 +82,8 @@ class Prompts:
         if len({len(v) for v in given.values()}) > 1:
             counts = ", ".join(f"{k} {len(v)}" for k, v in given.items())
             raise PromptError(f"all prompts must have the same number of rows, got {counts}")
+        if self.classes is not None and len(self.classes) != len(self):
+            raise PromptError(f"each object has one class, got {len(self.classes)} for {len(self)} objects")
 
     @property
     def kinds(self) -> frozenset[PromptKind]:

@@ -13,7 +13,8 @@ from raw_trees import CAMO, COD10K, KVASIR, pack_zip, write_object, write_pairs,
 from vns_sam.data.sets import recognise as module
 from vns_sam.data.sets.archives import open_raw
 from vns_sam.data.sets.recognise import UNSPLIT, Recognition, recognise
-from vns_sam.formats.coco_masks import Annotated, draw_objects
+from vns_sam.formats.annotation import Described, Shape
+from vns_sam.formats.drawing import draw_objects
 
 
 def look(root: Path) -> Recognition:
@@ -244,11 +245,11 @@ def test_lis_takes_its_masks_from_annotations_in_another_archive(tmp_path: Path)
 
 
 def test_objects_are_drawn_with_the_small_on_top() -> None:
-    large: list[list[float]] = [[0, 0, 8, 0, 8, 6, 0, 6]]
-    runs = {"size": [6, 8], "counts": [7, 2, 39]}
-    packed = {"size": [6, 8], "counts": "72W1"}
-    ids = draw_objects(Annotated(6, 8, (runs, large)))
+    large = Shape(outline=(np.array([[0, 0], [8, 0], [8, 6], [0, 6]], float),))
+    runs = Shape(outline={"size": [6, 8], "counts": [7, 2, 39]})
+    packed = Shape(outline={"size": [6, 8], "counts": "72W1"})
+    ids = draw_objects(Described("a.jpg", (6, 8), (runs, large)))
     assert ids.shape == (6, 8)
     assert np.argwhere(ids == 1).tolist() == [[1, 1], [2, 1]]
     assert np.count_nonzero(ids == 2) == 46
-    assert np.array_equal(draw_objects(Annotated(6, 8, (packed,))) > 0, ids == 1)
+    assert np.array_equal(draw_objects(Described("a.jpg", (6, 8), (packed,))) > 0, ids == 1)

@@ -13,8 +13,10 @@ from vns_sam.data.pairs import read_mask
 from vns_sam.data.sets.archives import Member
 from vns_sam.data.sets.layouts import Found
 from vns_sam.errors import DataError
-from vns_sam.formats.coco_masks import Annotated, draw_objects
-from vns_sam.images.read import EXTENSIONS, file_digest, read_image
+from vns_sam.formats.annotation import Described
+from vns_sam.formats.drawing import draw_objects
+from vns_sam.images.find import EXTENSIONS
+from vns_sam.images.read import file_digest, read_image
 from vns_sam.images.write import atomic_path
 
 LOSSLESS = ".png"
@@ -102,7 +104,7 @@ def _put_mask(mask: Member, part: Path, shape: tuple[int, ...], image_label: str
         _write_png(part, values.astype(np.uint8) * 255)
 
 
-def _put_objects(objects: Annotated, part: Path, instances: Path, shape: tuple[int, ...], image_label: str) -> None:
+def _put_objects(objects: Described, part: Path, instances: Path, shape: tuple[int, ...], image_label: str) -> None:
     ids = draw_objects(objects)
     if ids.shape != shape:
         raise _sizes_differ("its annotation", ids.shape, image_label, shape)

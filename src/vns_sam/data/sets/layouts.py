@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from vns_sam.data.sets.archives import Member
-from vns_sam.formats.coco_masks import Annotated
-from vns_sam.images.read import EXTENSIONS
+from vns_sam.formats.annotation import Described
+from vns_sam.images.find import EXTENSIONS
 
 IMAGE_WORDS = frozenset({"im", "img", "imgs", "image", "images", "original", "jpegimages"})
 MASK_WORDS = frozenset({"gt", "gts", "mask", "masks", "ground", "groundtruth"})
@@ -49,7 +49,7 @@ class Found:
 
     stem: str
     image: Member
-    mask: Member | Annotated
+    mask: Member | Described
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from vns_sam.data.annotated import read_by_picture
 from vns_sam.data.sets.archives import ARCHIVES, Member, Tree
 from vns_sam.data.sets.catalog import SetFacts, catalog, normalise
 from vns_sam.data.sets.layouts import Candidate, Folder, Found, find_candidates, split_word
 from vns_sam.errors import DataError
-from vns_sam.formats.coco_masks import read_annotations
-from vns_sam.images.read import EXTENSIONS
+from vns_sam.images.find import EXTENSIONS
 
 UNSPLIT = "unsplit"
 """Split of pictures that nothing tells the split of."""
@@ -217,14 +217,14 @@ def _annotated_parts(
     pairs: dict[str, Found] = {}
     for file in files:
         try:
-            described = read_annotations(file.tree.read(file), file.label)
+            described = read_by_picture(file.tree.read(file), file.label)
         except DataError as error:
             problems.append(error.message)
             continue
-        for name, objects in described.items():
-            if objects.segmentations and name.lower() in images:
-                stem = PurePosixPath(name).stem
-                pairs.setdefault(stem, Found(stem, images[name.lower()], objects))
+        for picture in described.pictures:
+            if picture.shapes and picture.name.lower() in images:
+                stem = PurePosixPath(picture.name).stem
+                pairs.setdefault(stem, Found(stem, images[picture.name.lower()], picture))
     where = "/".join(min(folders))
     if not files:
         problems.append(f"{where}: {len(images)} pictures of {facts.title}, but no annotations: {facts.layouts[0]}")

@@ -11,11 +11,11 @@ import pytest
 from frogs import HEIGHT, WIDTH, picture
 from PIL import Image
 
+from vns_sam.data.annotated import find_annotated, find_coco, find_yolo
 from vns_sam.data.doctor.check import check
 from vns_sam.data.importing import Import, convert
 from vns_sam.data.pairs import find_pairs, read_instances, read_mask
 from vns_sam.errors import DataError
-from vns_sam.formats.annotations import find_annotated, find_coco, find_yolo
 from vns_sam.formats.rle import encode_rle
 
 SQUARE = [10, 20, 40, 20, 40, 50, 10, 50]

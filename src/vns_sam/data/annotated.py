@@ -1,0 +1,188 @@
+"""Pictures with COCO or YOLO annotations on disk. What cannot be used is left out and told in one line each."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+from vns_sam.errors import DataError
+from vns_sam.formats import coco, yolo
+from vns_sam.formats.annotation import Contents, Shape
+from vns_sam.formats.text import read_bytes
+from vns_sam.images.find import find_images
+from vns_sam.images.names import NameIndex
+
+
+@dataclass(frozen=True)
+class Annotated:
+    """One picture with its objects.
+
+    Attributes:
+        image: Its file.
+        stem: Its name in the set.
+        size: (H, W) that the annotations are made for, or None where they are fractions of the size.
+        shapes: Its objects; all have outlines.
+        split: ``train``, ``val``, ``test``, or "" where the source does not say.
+        stored: Whether coordinates count pixels as they are stored, before EXIF turns the picture.
+    """
+
+    image: Path
+    stem: str
+    size: tuple[int, int] | None
+    shapes: tuple[Shape, ...]
+    split: str = ""
+    stored: bool = False
+
+
+def find_coco(
+    file: str | os.PathLike[str], images: str | os.PathLike[str] | None = None
+) -> tuple[list[Annotated], list[str]]:
+    """Reads COCO instances: polygons and run lengths; crowds are left out.
+
+    Args:
+        file: The JSON.
+        images: Folder of the pictures; None looks beside the file and where COCO's archives put them.
+
+    Returns:
+        The pictures that are there, and one line for each problem.
+
+    Raises:
+        DataError: It is no COCO file.
+    """
+    file = Path(file)
+    contents = coco.read(read_bytes(file, "COCO file"), str(file))
+    places = _Places([Path(images)] if images is not None else _coco_folders(file))
+    problems = contents.problems
+    found = []
+    for picture in contents.pictures:
+        shapes = _with_outlines(picture.shapes, problems)
+        path = places.locate(picture.name)
+        if path is None:
+            where = ", ".join(map(str, places.folders))
+            problems.append(f"{file.name}: no picture {picture.name} in {where}")
+        else:
+            stem = _stem(PurePosixPath(picture.name))
+            found.append(Annotated(path, stem, picture.size, shapes, stored=picture.stored))
+    return found, problems
+
+
+def find_yolo(images: str | os.PathLike[str], labels: str | os.PathLike[str]) -> tuple[list[Annotated], list[str]]:
+    """Reads YOLO polygons: ``labels/a/b.txt`` beside ``images/a/b.jpg``, ``class x y x y ...`` for each object.
+
+    Coordinates are fractions of the picture's size. Subfolders ``train``, ``val`` and ``test`` (``train2017``)
+    become splits. A picture without file of labels has no objects.
+
+    Returns:
+        The pictures, and one line for each problem.
+
+    Raises:
+        DataError: A folder is missing.
+    """
+    images, labels = Path(images), Path(labels)
+    for folder in (images, labels):
+        if not folder.is_dir():
+            raise DataError(f"expected a folder at {folder}, found none", hint="YOLO sets have images/ and labels/")
+    contents = yolo.read(labels)
+    described = {picture.name: picture for picture in contents.pictures}
+    problems = contents.problems
+    found = []
+    for path in yolo.find_pictures(images):
+        relative = PurePosixPath(path.relative_to(images).as_posix())
+        picture = described.pop(relative.with_suffix("").as_posix(), None)
+        shapes = _with_outlines(picture.shapes, problems) if picture is not None else ()
+        split = yolo.split_of(relative.parts[0]) if len(relative.parts) > 1 else ""
+        inner = PurePosixPath(*relative.parts[bool(split) :])
+        found.append(Annotated(path, _stem(inner), None, shapes, split))
+    pictures = {path.relative_to(images).with_suffix("").as_posix() for path in yolo.find_pictures(images)}
+    problems += [f"{labels.name}/{name}.txt: no picture" for name in described if name not in pictures]
+    return found, problems
+
+
+def find_annotated(
+    source: str | os.PathLike[str], images: str | os.PathLike[str] | None = None
+) -> tuple[list[Annotated], list[str]]:
+    """Recognises COCO (a JSON file) and YOLO (a folder with ``images/`` and ``labels/``, or with folders
+    ``train``, ``val``, ``test`` that have both) and reads it.
+
+    Raises:
+        DataError: It is neither.
+    """
+    source = Path(source)
+    if source.is_file():
+        return find_coco(source, images)
+    if (source / "labels").is_dir():
+        return find_yolo(images or source / "images", source / "labels")
+    parts = [path.parent for path in sorted(source.glob("*/labels")) if yolo.split_of(path.parent.name)]
+    found: list[Annotated] = []
+    problems: list[str] = []
+    for part in parts:
+        split = yolo.split_of(part.name)
+        pictures, told = find_yolo(part / "images", part / "labels")
+        found += [replace(picture, split=split) for picture in pictures]
+        problems += [f"{part.name}/{problem}" for problem in told]
+    if parts:
+        return found, problems
+    raise DataError(
+        f"expected a COCO file, or a folder with images/ and labels/, at {source}",
+        hint="a folder with images/ and masks/ needs no import",
+    )
+
+
+def read_by_picture(content: bytes, where: str) -> Contents:
+    """Reads a COCO file of a published set, in which nothing may be wrong; pictures are named without folders.
+
+    Raises:
+        DataError: It is no COCO file, or a broken one.
+    """
+    found = coco.read(content, where)
+    if found.problems:
+        raise DataError(f"expected a COCO file without faults: {found.problems[0]}", hint="download it again")
+    found.pictures = [replace(picture, name=PurePosixPath(picture.name).name) for picture in found.pictures]
+    return found
+
+
+def _with_outlines(shapes: Sequence[Shape], problems: list[str]) -> tuple[Shape, ...]:
+    """The shapes that can be drawn; of the others, and of slivers that were left out, a line each."""
+    problems += [f"{shape.mark}: {shape.fault}" for shape in shapes if shape.fault]
+    return tuple(shape for shape in shapes if shape.outline is not None)
+
+
+class _Places:
+    """Folders in which the pictures of a file may be; the first is searched in depth."""
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self.folders = folders
+        self._index: NameIndex | None = None
+
+    def locate(self, name: str) -> Path | None:
+        """A picture by its name in the file; never outside of the folders."""
+        relative = PurePosixPath(name)
+        if name and not relative.is_absolute() and ".." not in relative.parts:
+            exact = next((folder / name for folder in self.folders if (folder / name).is_file()), None)
+            if exact is not None:
+                return exact
+        if not self.folders:
+            return None
+        if self._index is None:
+            try:
+                self._index = NameIndex(self.folders[0], find_images(self.folders[0]))
+            except DataError:
+                self._index = NameIndex(self.folders[0], [])
+        found = self._index.match(name)
+        return None if found is None else self.folders[0] / found
+
+
+def _coco_folders(file: Path) -> list[Path]:
+    """Where the pictures of a COCO file may be, such as ``val2017/`` for ``annotations/instances_val2017.json``."""
+    name = re.sub(r"^instances_", "", file.stem)
+    folders = [base / sub for base in (file.parent, file.parent.parent) for sub in ("images", name, f"images/{name}")]
+    return [folder for folder in (*folders, file.parent, file.parent.parent) if folder.is_dir()]
+
+
+def _stem(relative: PurePosixPath) -> str:
+    """One name for a path: ``a/b.jpg`` becomes ``a_b``."""
+    parts = [part for part in relative.with_suffix("").parts if part not in ("/", "..")]
+    return "_".join(parts)

@@ -1,0 +1,31 @@
+"""Alpha maps: a gray PNG for each object, how much of a pixel it covers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from vns_sam.errors import UsageError
+from vns_sam.formats.png import encode_image
+from vns_sam.formats.result import Files, Result, each_object
+
+NAME = "alpha"
+ENDING = "_alpha.png"
+
+
+def encode(result: Result, paths: Sequence[str]) -> Files:
+    """A file for each object.
+
+    Raises:
+        UsageError: The model has no alpha map.
+    """
+    if result.prediction.alpha is None:
+        raise UsageError("this model gives masks without alpha", hint="add --refine dis-sam-tiny")
+    alphas = np.asarray(result.prediction.alpha * 255).astype(np.uint8)
+    return {path: encode_image(alphas[index]) for index, path in enumerate(paths)}
+
+
+def plan(stem: str, name: str, objects: int) -> list[str]:
+    """Names of the files of one picture."""
+    return each_object(stem, ENDING, objects)

@@ -1,0 +1,134 @@
+"""What annotation files of all kinds hold, in one form: pictures, and on each the objects that someone described."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+Polygons = tuple[np.ndarray, ...]
+"""Each (N, 2) XY; an object is their union."""
+
+RunLengths = Mapping[str, Any]
+"""COCO's: ``size`` and ``counts``."""
+
+Box = tuple[float, float, float, float]
+"""XYXY, right and bottom exclusive."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """One object as a file describes it. What the file does not tell is None or empty.
+
+    Attributes:
+        label: Its class.
+        category: The number that the file gives to its class.
+        box: Around it.
+        outline: Polygons or run lengths.
+        points: (N, 2) XY, single points on it or beside it.
+        point_labels: For each point, 1 on the object, 0 beside it.
+        lines: Strokes along it, each (N, 2) XY.
+        mark: Name of the object in the file, for messages ("annotation 7").
+        fault: Why its outline, or a part of it, cannot be used, or "".
+    """
+
+    label: str = ""
+    category: int | None = None
+    box: Box | None = None
+    outline: Polygons | RunLengths | None = None
+    points: tuple[tuple[float, float], ...] = ()
+    point_labels: tuple[int, ...] = ()
+    lines: Polygons = ()
+    mark: str = ""
+    fault: str = ""
+
+    def bounds(self) -> Box | None:
+        """The box, or the one around the polygons."""
+        if self.box is not None or not isinstance(self.outline, tuple):
+            return self.box
+        corners = np.concatenate(self.outline)
+        (x0, y0), (x1, y1) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
+        return (x0, y0, x1, y1)
+
+
+@dataclass(frozen=True)
+class Described:
+    """One picture as a file describes it.
+
+    Attributes:
+        name: As in the file.
+        size: (H, W) that the coordinates are made for, or None where the file does not tell.
+        shapes: Its objects.
+        fractions: Whether coordinates are fractions of the picture's size.
+        stored: Whether they count pixels as they are stored, before EXIF turns the picture (COCO).
+    """
+
+    name: str
+    size: tuple[int, int] | None
+    shapes: tuple[Shape, ...]
+    fractions: bool = False
+    stored: bool = False
+
+
+@dataclass
+class Contents:
+    """What a file or a folder of annotations holds.
+
+    Attributes:
+        kind: What it is, for messages ("COCO file").
+        pictures: Those that it describes.
+        categories: Classes by number, in the file's order; empty where it has no numbers.
+        problems: One line for each thing that could not be read.
+    """
+
+    kind: str
+    pictures: list[Described] = field(default_factory=list)
+    categories: dict[int, str] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    def add(self, other: Contents) -> None:
+        """Takes what another file of the same kind holds."""
+        self.pictures += other.pictures
+        self.categories |= {key: name for key, name in other.categories.items() if key not in self.categories}
+        self.problems += other.problems
+
+
+def numbered(names: Iterable[str]) -> dict[int, str]:
+    """Numbers from 1 for classes that have none, by name."""
+    return dict(enumerate(sorted(set(names) - {""}), 1))
+
+
+def corners_of(values: Any) -> np.ndarray:
+    """Corners (N, 2) of a polygon, from a flat row ``x y x y ...`` or from pairs.
+
+    Raises:
+        ValueError: There are fewer than three, half of one, or some that are no finite number.
+    """
+    found = np.asarray(values, np.float64)
+    flat = found.ravel() if found.ndim == 2 and found.shape[1] == 2 else found
+    if flat.ndim != 1 or flat.size % 2:
+        raise ValueError(f"expected pairs of coordinates, found shape {found.shape}")
+    if flat.size < 6:
+        raise ValueError(f"a polygon of {flat.size // 2} corners, expected three or more")
+    if not np.isfinite(flat).all():
+        raise ValueError("coordinates that are not finite")
+    return flat.reshape(-1, 2)
+
+
+def box_of(values: Sequence[Any], *, as_size: bool = False) -> Box:
+    """A box XYXY of four numbers, sorted; ``as_size`` takes X Y WIDTH HEIGHT.
+
+    Raises:
+        ValueError: They are no four finite numbers.
+    """
+    if isinstance(values, str) or len(values) != 4:
+        raise ValueError(f"expected four numbers of a box, found {str(values)[:60]}")
+    x0, y0, x1, y1 = (float(value) for value in values)
+    if not all(map(math.isfinite, (x0, y0, x1, y1))):
+        raise ValueError("a box that is not finite")
+    if as_size:
+        x1, y1 = x0 + x1, y0 + y1
+    return min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)

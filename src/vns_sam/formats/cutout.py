@@ -1,0 +1,32 @@
+"""Cut-outs: the picture as RGBA PNG, transparent beside the object; soft where the model has an alpha map."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from vns_sam.errors import UsageError
+from vns_sam.formats.png import encode_image
+from vns_sam.formats.result import Files, Result, each_object
+
+NAME = "cutout"
+ENDING = "_cutout.png"
+
+
+def encode(result: Result, paths: Sequence[str]) -> Files:
+    """A file for each object, of the picture's size.
+
+    Raises:
+        UsageError: The result comes without the picture.
+    """
+    if result.pixels is None:
+        raise UsageError("a cut-out needs the picture itself, found masks alone", hint="choose another format")
+    soft, masks = result.prediction.alpha, result.prediction.masks
+    alphas = np.asarray(masks, np.uint8) * 255 if soft is None else (soft * 255).round().astype(np.uint8)
+    return {path: encode_image(np.dstack([result.pixels, alpha])) for path, alpha in zip(paths, alphas, strict=True)}
+
+
+def plan(stem: str, name: str, objects: int) -> list[str]:
+    """Names of the files of one picture."""
+    return each_object(stem, ENDING, objects)

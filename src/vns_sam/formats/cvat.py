@@ -1,0 +1,124 @@
+"""CVAT for images 1.1: one XML file for all pictures, with boxes, polygons, polylines, points and masks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from xml.etree import ElementTree
+
+import numpy as np
+
+from vns_sam.errors import DataError
+from vns_sam.formats.annotation import Contents, Described, Shape, box_of, corners_of, numbered
+from vns_sam.formats.polygons import join_rings
+from vns_sam.formats.result import Files, Result, each_object
+from vns_sam.formats.rle import encode_rle
+from vns_sam.formats.text import decode, parse_xml
+
+NAME = "cvat"
+ENDING = "_cvat.xml"
+SET = "annotations.xml"
+
+
+def read(content: bytes, where: str) -> Contents:
+    """Reads the file of a task.
+
+    Raises:
+        DataError: It is no CVAT file.
+    """
+    root = parse_xml(decode(content, where), where)
+    if root.tag != "annotations":
+        raise DataError(f"expected a CVAT file at {where}, found XML of '{root.tag}'")
+    found = Contents("CVAT file")
+    for image in root.iter("image"):
+        shapes = []
+        for entry in image:
+            try:
+                shape = _shape(entry, image)
+                shapes += [shape] if shape is not None else []
+            except (ValueError, KeyError) as error:
+                found.problems.append(f"{where}: {image.get('name')}: {entry.tag}: {error}")
+        found.pictures.append(Described(image.get("name", ""), _size(image), tuple(shapes)))
+    if not found.pictures and root.find("track") is not None:
+        raise DataError(f"{where} holds tracks of a video, expected pictures", hint="export as 'CVAT for images 1.1'")
+    named = [text for label in root.findall("meta//label/name") if (text := (label.text or "").strip())]
+    found.categories = dict(enumerate(named, 1))
+    used = (shape.label for picture in found.pictures for shape in picture.shapes)
+    if not set(used) <= set(named):
+        found.categories = numbered(shape.label for picture in found.pictures for shape in picture.shapes)
+    return found
+
+
+def _size(image: ElementTree.Element) -> tuple[int, int] | None:
+    height, width = image.get("height", ""), image.get("width", "")
+    return (int(height), int(width)) if height.isdecimal() and width.isdecimal() else None
+
+
+def _shape(entry: ElementTree.Element, image: ElementTree.Element) -> Shape | None:
+    label = entry.get("label", "")
+    if entry.tag == "box":
+        return Shape(label, box=box_of([entry.attrib[side] for side in ("xtl", "ytl", "xbr", "ybr")]))
+    if entry.tag == "mask":
+        return Shape(label, outline=_mask(entry.attrib, _size(image)))
+    if entry.tag not in ("polygon", "polyline", "points"):
+        return None
+    corners = np.array([[float(value) for value in pair.split(",")] for pair in entry.attrib["points"].split(";")])
+    if entry.tag == "polygon":
+        return Shape(label, outline=(corners_of(corners),))
+    if entry.tag == "polyline":
+        return Shape(label, lines=(corners,))
+    points = tuple((float(x), float(y)) for x, y in corners)
+    return Shape(label, points=points, point_labels=(1,) * len(points))
+
+
+def _mask(attributes: Mapping[str, str], size: tuple[int, int] | None) -> dict[str, object]:
+    """Run lengths, row by row, of a mask in its own window, as those of the whole picture."""
+    if size is None:
+        raise ValueError("a mask in a picture of unknown size")
+    left, top, width, height = (int(float(attributes[key])) for key in ("left", "top", "width", "height"))
+    counts = [int(count) for count in attributes["rle"].split(",")]
+    window = np.repeat(np.arange(len(counts)) % 2 == 1, counts).reshape(height, width)
+    full = np.zeros(size, bool)
+    target = full[top : top + height, left : left + width]
+    target |= window[: target.shape[0], : target.shape[1]]
+    return encode_rle(full)
+
+
+def encode(result: Result, paths: Sequence[str]) -> Files:
+    """One file for the picture: a polygon for each part, those of one object in one group."""
+    root = ElementTree.Element("annotations")
+    ElementTree.SubElement(root, "version").text = "1.1"
+    height, width = result.size
+    image = ElementTree.SubElement(root, "image", id="0", name=result.name, width=str(width), height=str(height))
+    for index, parts in enumerate(result.parts):
+        group = {"group_id": str(index + 1)} if len(parts) > 1 else {}
+        for part in parts:
+            points = ";".join(f"{x:.2f},{y:.2f}" for x, y in join_rings(part))
+            more = {"label": result.labels[index], "source": "auto", "occluded": "0", "z_order": "0"}
+            ElementTree.SubElement(image, "polygon", {**more, "points": points, **group})
+    return {paths[0]: _text(root)}
+
+
+def plan(stem: str, name: str, objects: int) -> list[str]:
+    """Names of the files of one picture."""
+    return each_object(stem, ENDING, 1)
+
+
+def set_files(categories: Mapping[int, str]) -> list[str]:
+    """Names of the files of a whole run."""
+    return [SET]
+
+
+def merge(pictures: Sequence[bytes], categories: Mapping[int, str]) -> Files:
+    """All pictures in one file."""
+    root = ElementTree.Element("annotations")
+    ElementTree.SubElement(root, "version").text = "1.1"
+    for number, content in enumerate(pictures):
+        for image in ElementTree.fromstring(content).iter("image"):
+            image.set("id", str(number))
+            root.append(image)
+    return {SET: _text(root)}
+
+
+def _text(root: ElementTree.Element) -> bytes:
+    ElementTree.indent(root)
+    return ElementTree.tostring(root, encoding="utf-8") + b"\n"

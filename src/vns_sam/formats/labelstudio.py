@@ -1,0 +1,198 @@
+"""Label Studio: tasks with predictions, as its import takes them; its exports are read."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import parse_qs, quote, unquote, urlparse
+from xml.sax.saxutils import quoteattr
+
+import numpy as np
+
+from vns_sam.errors import DataError
+from vns_sam.formats.annotation import Contents, Described, Shape, corners_of, numbered
+from vns_sam.formats.brush import decode_brush, encode_brush
+from vns_sam.formats.polygons import join_rings
+from vns_sam.formats.result import Files, Result, each_object
+from vns_sam.formats.rle import encode_rle
+from vns_sam.formats.text import decode, parse_json
+
+NAME = "labelstudio"
+ENDING = "_task.json"
+SET = "labelstudio.json"
+CONFIG = "labelstudio.xml"
+LOCAL = "/data/local-files/?d="
+MODEL_VERSION = "vns-sam"
+
+_UPLOADED = re.compile(r"^[0-9a-f]{8}-")
+_CONTROLS = (("BrushLabels", "brush"), ("PolygonLabels", "polygon"), ("RectangleLabels", "box"))
+
+
+def to_regions(result: Result) -> list[dict[str, Any]]:
+    """The regions of one picture: exact brush strokes, or polygons in percent where outlines are simplified."""
+    height, width = result.size
+    found = []
+    for index, mask in enumerate(result.prediction.masks):
+        if result.simplify > 0:
+            scale = 100 / np.array([width, height])
+            drawn = [
+                ("polygon", {"points": (join_rings(part) * scale).round(4).tolist(), "closed": True})
+                for part in result.parts[index]
+            ]
+        else:
+            drawn = [("brush", {"format": "rle", "rle": encode_brush(mask)})] if mask.any() else []
+        for number, (control, value) in enumerate(drawn):
+            found.append(
+                {
+                    "id": f"object-{index}-{number}",
+                    "from_name": control,
+                    "to_name": "image",
+                    "type": f"{control}labels",
+                    "original_width": width,
+                    "original_height": height,
+                    "image_rotation": 0,
+                    "score": round(float(result.prediction.scores[index]), 4),
+                    "value": {**value, f"{control}labels": [result.labels[index]]},
+                }
+            )
+    return found
+
+
+def to_task(result: Result) -> dict[str, Any]:
+    """One task with one prediction; its picture is served from Label Studio's local files."""
+    scores = result.prediction.scores
+    prediction = {
+        "model_version": MODEL_VERSION,
+        "score": round(float(scores.mean()), 4) if len(scores) else 0.0,
+        "result": to_regions(result),
+    }
+    return {"data": {"image": LOCAL + quote(result.name)}, "predictions": [prediction]}
+
+
+def encode(result: Result, paths: Sequence[str]) -> Files:
+    """A list of one task."""
+    return {paths[0]: (json.dumps([to_task(result)], allow_nan=False) + "\n").encode()}
+
+
+def plan(stem: str, name: str, objects: int) -> list[str]:
+    """Names of the files of one picture."""
+    return each_object(stem, ENDING, 1)
+
+
+def set_files(categories: Mapping[int, str]) -> list[str]:
+    """Names of the files of a whole run."""
+    return [SET, CONFIG]
+
+
+def merge(pictures: Sequence[bytes], categories: Mapping[int, str]) -> Files:
+    """All tasks in one file, and the labelling interface that shows them."""
+    tasks = [task for content in pictures for task in json.loads(content)]
+    return {SET: (json.dumps(tasks, allow_nan=False) + "\n").encode(), CONFIG: to_config(categories).encode()}
+
+
+def to_config(categories: Mapping[int, str]) -> str:
+    """The labelling interface for these classes."""
+    labels = "".join(f"    <Label value={quoteattr(name)}/>\n" for name in categories.values())
+    controls = "".join(f'  <{tag} name="{name}" toName="image">\n{labels}  </{tag}>\n' for tag, name in _CONTROLS)
+    return f'<View>\n  <Image name="image" value="$image" zoom="true"/>\n{controls}</View>\n'
+
+
+def looks_like(raw: Any) -> bool:
+    """Whether a JSON value is a list of tasks."""
+    tasks = raw if isinstance(raw, list) else [raw]
+    return bool(tasks) and all(isinstance(t, dict) and (isinstance(t.get("data"), dict) or _short(t)) for t in tasks)
+
+
+def read(content: bytes, where: str) -> Contents:
+    """Reads an export, JSON or JSON-MIN: of each task the newest annotation, else the first prediction.
+
+    Raises:
+        DataError: It is no list of tasks.
+    """
+    raw = parse_json(decode(content, where), where)
+    if not looks_like(raw):
+        raise DataError(f"expected tasks of Label Studio at {where}, found other JSON")
+    found = Contents("Label Studio file")
+    for number, task in enumerate(raw if isinstance(raw, list) else [raw]):
+        name = _picture(task)
+        shapes: list[Shape] = []
+        size: tuple[int, int] | None = None
+        for region in _regions(task):
+            try:
+                size = int(region["original_height"]), int(region["original_width"])
+                shape = _shape(region, f"task {number}, region {region.get('id', len(shapes))}", size)
+                shapes += [shape] if shape is not None else []
+            except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+                found.problems.append(f"{where}: task {number}: {type(error).__name__} {error}")
+        if name:
+            found.pictures.append(Described(name, size, tuple(shapes)))
+        else:
+            found.problems.append(f"{where}: task {number} names no picture")
+    found.categories = numbered(shape.label for picture in found.pictures for shape in picture.shapes)
+    return found
+
+
+def _short(task: Mapping[str, Any]) -> bool:
+    """Whether it is a task of JSON-MIN: its regions are values of the task itself."""
+    return any(isinstance(v, list) and v and isinstance(v[0], dict) and "original_width" in v[0] for v in task.values())
+
+
+def _regions(task: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    if "data" not in task:
+        for value in task.values():
+            for region in value if isinstance(value, list) else ():
+                if isinstance(region, dict) and "original_width" in region:
+                    yield {**region, "value": region}
+        return
+    drawn = [one for one in task.get("annotations") or task.get("completions") or () if not one.get("was_cancelled")]
+    for one in drawn[-1:] or list(task.get("predictions") or ())[:1]:
+        yield from (region for region in one.get("result") or () if isinstance(region.get("value"), dict))
+
+
+def _picture(task: Mapping[str, Any]) -> str:
+    """Name of a task's picture: without the server's address and the code that an upload gets."""
+    texts = [v for v in task.get("data", task).values() if isinstance(v, str) and "." in v.rpartition("/")[2]]
+    if not texts:
+        return ""
+    url = urlparse(texts[0])
+    local = parse_qs(url.query).get("d")
+    if local:
+        return unquote(local[0])
+    path = unquote(url.path)
+    if url.scheme or path.startswith("/data/upload/"):
+        path = path.rpartition("/")[2]
+    folder, slash, base = path.rpartition("/")
+    return f"{folder}{slash}{_UPLOADED.sub('', base)}"
+
+
+def _shape(region: Mapping[str, Any], mark: str, size: tuple[int, int]) -> Shape | None:
+    height, width = size
+    value = region["value"]
+    scale = np.array([width, height]) / 100
+    label = next((str(v[0]) for key, v in value.items() if key.endswith("labels") and v), "")
+    if "rle" in value:
+        return Shape(label, outline=encode_rle(decode_brush(value["rle"], height, width)), mark=mark)
+    if "points" in value:
+        return Shape(label, outline=(corners_of(np.asarray(value["points"], float) * scale),), mark=mark)
+    if "radiusX" in value:
+        angles = np.linspace(0, 2 * np.pi, 64, endpoint=False)
+        rim = np.stack([value["radiusX"] * np.cos(angles), value["radiusY"] * np.sin(angles)], axis=1)
+        return Shape(label, outline=(_turned(rim, value) * scale,), mark=mark)
+    if "height" in value and "x" in value:
+        corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) * [value["width"], value["height"]]
+        corners = _turned(corners, value) * scale
+        (x0, y0), (x1, y1) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
+        return Shape(label, box=(x0, y0, x1, y1), mark=mark)
+    if "x" in value:
+        x, y = (np.array([value["x"], value["y"]]) * scale).tolist()
+        return Shape(label, points=((x, y),), point_labels=(int(region.get("is_positive", True)),), mark=mark)
+    return None
+
+
+def _turned(corners: np.ndarray, value: Mapping[str, Any]) -> np.ndarray:
+    """Corners about the region's own origin, turned by its rotation and moved to its place, in percent."""
+    angle = np.deg2rad(value.get("rotation") or 0)
+    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    return corners @ turn + [value["x"], value["y"]]

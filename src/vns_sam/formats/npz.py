@@ -1,0 +1,67 @@
+"""NumPy archives: masks, scores, boxes and classes of one picture, for programs."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from vns_sam.errors import DataError
+from vns_sam.formats.result import Files, Result, each_object
+from vns_sam.types import Prediction
+
+NAME = "npz"
+ENDING = "_mask.npz"
+
+
+def encode(result: Result, paths: Sequence[str]) -> Files:
+    """One file: ``masks`` (P, H, W) bool, ``scores`` (P,), ``boxes`` (P, 4), ``classes`` (P,), ``alpha`` if any."""
+    prediction = result.prediction
+    arrays: dict[str, np.ndarray] = {
+        "masks": np.asarray(prediction.masks, bool),
+        "scores": prediction.scores,
+        "boxes": prediction.boxes,
+        "classes": np.array(result.labels, dtype=str),
+    }
+    if prediction.alpha is not None:
+        arrays["alpha"] = (prediction.alpha * 255).round().astype(np.uint8)
+    return {paths[0]: _pack(arrays)}
+
+
+def _pack(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """A compressed archive whose bytes depend on the arrays alone: entries carry no time."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in arrays.items():
+            entry = io.BytesIO()
+            np.save(entry, array, allow_pickle=False)
+            info = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
+            info.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(info, entry.getvalue())
+    return buffer.getvalue()
+
+
+def read(content: bytes, where: str) -> Prediction:
+    """Reads such an archive; logits are those of certain answers.
+
+    Raises:
+        DataError: It is another archive.
+    """
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+            found: dict[str, Any] = {name: archive[name] for name in archive.files}
+        masks = np.asarray(found["masks"], bool)
+        alpha = found["alpha"].astype(np.float32) / 255 if "alpha" in found else None
+        logits = np.where(masks, np.float32(10), np.float32(-10))
+        classes = tuple(map(str, found["classes"]))
+        return Prediction(masks, logits, found["scores"], None, found["boxes"], alpha, classes=classes)
+    except (ValueError, KeyError, OSError, zipfile.BadZipFile, EOFError) as error:
+        raise DataError(f"expected masks, scores, boxes and classes in {where}: {error}") from None
+
+
+def plan(stem: str, name: str, objects: int) -> list[str]:
+    """Names of the files of one picture."""
+    return each_object(stem, ENDING, 1)

@@ -1,0 +1,129 @@
+"""The formats by name, and what a run needs of them: names before the work, bytes after it, one file for all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Protocol, cast
+
+from vns_sam.errors import UsageError
+from vns_sam.formats import alpha, coco, cutout, cvat, geojson, indexed, labelme, labelstudio, npz, png, svg, voc, yolo
+from vns_sam.formats.result import Files, Result
+from vns_sam.images.write import atomic_path, link_or_copy
+
+
+class Format(Protocol):
+    """A module that writes one format.
+
+    Attributes:
+        NAME: As on the command line.
+        ENDING: What follows the picture's stem in names of files.
+    """
+
+    NAME: str
+    ENDING: str
+
+    def plan(self, stem: str, name: str, objects: int) -> list[str]:
+        """Names of the files of one picture, ``name``, of which so many objects are asked."""
+        ...
+
+    def encode(self, result: Result, paths: Sequence[str]) -> Files:
+        """The files of one picture under the names that were planned."""
+        ...
+
+
+class SetFormat(Format, Protocol):
+    """A module that writes files for a whole run, too."""
+
+    def set_files(self, categories: Mapping[int, str]) -> list[str]:
+        """Their names."""
+        ...
+
+    def merge(self, pictures: Sequence[bytes], categories: Mapping[int, str]) -> Files:
+        """Their contents, from the first file of each picture."""
+        ...
+
+
+_MODULES = (png, coco, yolo, labelme, labelstudio, cvat, voc, geojson, svg, cutout, indexed, npz, alpha)
+FORMATS: dict[str, Format] = {module.NAME: cast(Format, module) for module in _MODULES}
+_SETS = {name: cast(SetFormat, module) for name, module in FORMATS.items() if hasattr(module, "merge")}
+
+
+def suffix_of(name: str) -> str:
+    """The suffix of a format's files: ``.png``."""
+    return PurePosixPath(f"x{FORMATS[name].ENDING}").suffix
+
+
+def check_formats(names: Sequence[str]) -> tuple[str, ...]:
+    """The formats that are asked for, each once.
+
+    Raises:
+        UsageError: One is unknown.
+    """
+    for name in names:
+        if name not in FORMATS:
+            raise UsageError(f"unknown format '{name}'", hint=f"--format {' '.join(FORMATS)}")
+    return tuple(dict.fromkeys(names))
+
+
+def plan_outputs(
+    name: str, formats: Sequence[str], objects: int = 1, *, stem: str | None = None, in_set: bool = True
+) -> dict[str, list[str]]:
+    """Names of all files of one picture, by format, known before it is read.
+
+    Args:
+        name: The picture, relative to its folder, with ``/``.
+        formats: See :data:`FORMATS`.
+        objects: How many objects are asked for.
+        stem: What the names begin with; the picture's path without suffix when None.
+        in_set: Whether it is one of many pictures; YOLO then lies as its trainers want it.
+    """
+    stem = PurePosixPath(name).with_suffix("").as_posix() if stem is None else stem
+    planned = {}
+    for kind in formats:
+        module = FORMATS[kind]
+        plan = getattr(module, "plan_in_set", module.plan) if in_set else module.plan
+        planned[kind] = plan(stem, name, objects)
+    return planned
+
+
+def plan_set(formats: Sequence[str], categories: Mapping[int, str]) -> list[str]:
+    """Names of the files that a whole run adds: one set of all pictures, lists of classes."""
+    return [name for kind in formats if kind in _SETS for name in _SETS[kind].set_files(categories)]
+
+
+def encode(result: Result, plan: Mapping[str, Sequence[str]]) -> Files:
+    """The files of one picture in all formats of a plan, see :func:`plan_outputs`.
+
+    Raises:
+        UsageError: The result lacks what a format shows (the picture, an alpha map).
+    """
+    files: Files = {}
+    for kind, paths in plan.items():
+        files |= FORMATS[kind].encode(result, paths)
+    return files
+
+
+def merge(kind: str, pictures: Sequence[bytes], categories: Mapping[int, str]) -> Files:
+    """The files of a whole run in one format, from the first file of each picture; none where it has no such file."""
+    return _SETS[kind].merge(pictures, categories) if kind in _SETS else {}
+
+
+def merges(kind: str) -> bool:
+    """Whether a format has files of a whole run."""
+    return kind in _SETS
+
+
+def write_files(out: Path, files: Files) -> list[Path]:
+    """Writes files below a folder, each whole or not at all.
+
+    Raises:
+        DataError: The place cannot be written.
+    """
+    for name, content in files.items():
+        if isinstance(content, Path):
+            link_or_copy(content, out / name)
+        else:
+            with atomic_path(out / name) as part:
+                part.write_bytes(content)
+    return [out / name for name in files]

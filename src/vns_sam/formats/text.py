@@ -1,0 +1,122 @@
+"""One reader of text for every table and annotation file: encodings, limits, and one line for each failure."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from vns_sam.errors import DataError
+
+SIZE_LIMIT = 1 << 30
+"""Bytes of text that are read at most: COCO's largest file of annotations is below half of it."""
+
+FIELD_LIMIT = 131_072
+"""Characters of one cell of a table."""
+
+_MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+_PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*", b"RIFF")
+
+
+def read_bytes(path: str | os.PathLike[str], what: str) -> bytes:
+    """Reads a file of text as it is; ``what`` says in messages what it should be ("prompts file").
+
+    Raises:
+        DataError: It is missing, a folder, larger than :data:`SIZE_LIMIT`, or cannot be read.
+    """
+    path = Path(path)
+    try:
+        if path.is_dir():
+            raise DataError(f"expected a {what} at {path}, found a folder")
+        if path.stat().st_size > SIZE_LIMIT:
+            raise DataError(f"expected a {what} below {SIZE_LIMIT >> 20} MiB at {path}, found a larger file")
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise DataError(f"no {what} at {path}", hint="check the path and the working directory") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read ({type(error).__name__})") from None
+
+
+def decode(content: bytes, where: str) -> str:
+    """Text of a file: UTF-8 with or without its mark, UTF-16 with its mark, else the western code page (cp1252).
+
+    Raises:
+        DataError: It is no text; a picture or an archive is told as such.
+    """
+    if content.startswith(_PICTURES):
+        raise DataError(f"{where} cannot be read as text: it is a picture")
+    for mark, encoding in _MARKS:
+        if content.startswith(mark):
+            return _decode(content, encoding, where).removeprefix("\ufeff")
+    if b"\0" in content[:4096]:
+        raise DataError(f"{where} cannot be read as text (it holds binary data)")
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError:
+        return _decode(content, "cp1252", where)
+
+
+def read_text(path: str | os.PathLike[str], what: str) -> str:
+    """:func:`read_bytes`, then :func:`decode`."""
+    return decode(read_bytes(path, what), str(path))
+
+
+def parse_json(text: str, where: str, *, hint: str = "") -> Any:
+    """The value of a JSON text.
+
+    Raises:
+        DataError: It is no JSON, or nested too deeply.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise DataError(f"{where} is nested too deeply to be read", hint=hint) from None
+    except ValueError as error:
+        raise DataError(f"{where} is not JSON ({error})", hint=hint) from None
+
+
+def parse_xml(text: str, where: str) -> ElementTree.Element:
+    """The root of an XML text; one with a document type is refused, since entities in it may grow without bound.
+
+    Raises:
+        DataError: It is no XML, or has a document type.
+    """
+    if "<!DOCTYPE" in text or "<!ENTITY" in text:
+        raise DataError(f"{where} has a document type, which is not read", hint="remove the line <!DOCTYPE ...>")
+    try:
+        return ElementTree.fromstring(text.encode())
+    except (ElementTree.ParseError, ValueError, RecursionError) as error:
+        raise DataError(f"{where} is not XML ({error})") from None
+
+
+def parse_table(text: str, where: str) -> Iterator[tuple[int, list[str]]]:
+    """Rows of a table with their line numbers, cells stripped; blank lines are passed over.
+
+    The cells are separated by comma, semicolon or tabulator, whichever the first line with content has most of.
+
+    Raises:
+        DataError: A cell is longer than :data:`FIELD_LIMIT`, or a quotation does not end.
+    """
+    lines = text.splitlines()
+    first = next((line for line in lines if line.strip(" ,;\t")), "")
+    separator = max(",;\t", key=first.count)
+    reader = csv.reader(lines, delimiter=separator, strict=False)
+    try:
+        for row in reader:
+            cells = [cell.strip() for cell in row]
+            if any(cells):
+                yield reader.line_num, cells
+    except csv.Error as error:
+        raise DataError(f"{where}, line {reader.line_num}: {error}", hint=f"cells hold up to {FIELD_LIMIT}") from None
+
+
+def _decode(content: bytes, encoding: str, where: str) -> str:
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError:
+        raise DataError(f"{where} cannot be read as text (UnicodeDecodeError)", hint="save it as UTF-8") from None

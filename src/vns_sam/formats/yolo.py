@@ -1,0 +1,184 @@
+"""YOLO: ``images/a/b.jpg``, ``labels/a/b.txt`` with ``class x y x y ...`` in fractions of the size, ``data.yaml``."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import yaml
+from PIL import Image
+
+from vns_sam.errors import DataError
+from vns_sam.formats.annotation import Contents, Described, Shape, corners_of
+from vns_sam.formats.polygons import join_rings
+from vns_sam.formats.result import Files, Result, each_object
+from vns_sam.formats.text import read_text
+from vns_sam.images.find import EXTENSIONS
+
+NAME = "yolo"
+ENDING = "_mask.txt"
+SET = "data.yaml"
+
+READABLE = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+"""Endings of pictures that the trainer takes; others are written as PNG."""
+
+CLASS_FILES = ("data.yaml", "dataset.yaml", "classes.txt", "obj.names")
+_ROUNDING = 1e-3  # how far a fraction may lie outside the picture
+_SPLIT = re.compile(r"train|val|test")
+
+
+def split_of(folder: str) -> str:
+    """``train`` for ``train2017``, ``val`` for ``valid``, "" for other names."""
+    match = _SPLIT.match(folder)
+    return match.group() if match else ""
+
+
+def read_labels(text: str, where: str, classes: Mapping[int, str]) -> tuple[tuple[Shape, ...], list[str]]:
+    """The objects of one file: polygons, and boxes ``class x y width height [score]`` by their middle.
+
+    Returns:
+        The shapes, in fractions of the picture, and one line for each line that cannot be used.
+    """
+    shapes, problems = [], []
+    for number, line in enumerate(text.splitlines(), 1):
+        words = line.split()
+        if not words:
+            continue
+        try:
+            shapes.append(_shape(words, classes, f"{where}, line {number}"))
+        except ValueError as error:
+            problems.append(f"{where}, line {number}: {error}")
+    return tuple(shapes), problems
+
+
+def _shape(words: Sequence[str], classes: Mapping[int, str], mark: str) -> Shape:
+    values = np.array([float(word) for word in words[1:]])
+    category = int(words[0])
+    label = classes.get(category, str(category))
+    if values.size in (4, 5):  # the fifth is the confidence of a detector
+        x, y, width, height = values[:4].tolist()
+        box = np.array([x - width / 2, y - height / 2, x + width / 2, y + height / 2])
+        _check_fractions(box)
+        x0, y0, x1, y1 = box.clip(0, 1).tolist()
+        fault = "four numbers are a box, expected a polygon of three corners or more"
+        return Shape(label, category, (x0, y0, x1, y1), mark=mark, fault=fault)
+    corners = corners_of(values)
+    _check_fractions(corners)
+    return Shape(label, category, outline=(corners.clip(0, 1),), mark=mark)
+
+
+def _check_fractions(values: np.ndarray) -> None:
+    if not np.isfinite(values).all():
+        raise ValueError("coordinates that are not finite")
+    if values.min() < -_ROUNDING or values.max() > 1 + _ROUNDING:
+        raise ValueError(f"coordinates from {values.min():g} to {values.max():g}, expected 0 to 1")
+
+
+def read_classes(*folders: Path) -> dict[int, str]:
+    """Classes by number from the first of :data:`CLASS_FILES` in these folders; empty where there is none.
+
+    Raises:
+        DataError: The file is no list of classes.
+    """
+    path = next((f / name for f in folders for name in CLASS_FILES if (f / name).is_file()), None)
+    if path is None:
+        return {}
+    text = read_text(path, "list of classes")
+    if path.suffix != ".yaml":
+        return dict(enumerate(line.strip() for line in text.splitlines() if line.strip()))
+    try:
+        raw = yaml.safe_load(text)
+        names: Any = raw["names"]
+        pairs = names.items() if isinstance(names, dict) else enumerate(names)
+        return {int(number): str(name) for number, name in pairs}
+    except (yaml.YAMLError, KeyError, TypeError, ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"expected 'names' of the classes in {path}, found {reason}") from None
+
+
+def read(labels: Path) -> Contents:
+    """Reads a folder of labels; pictures are named without ending, as the files are.
+
+    Raises:
+        DataError: The list of classes is broken.
+    """
+    classes = read_classes(labels, labels.parent)
+    found = Contents("folder of YOLO labels", categories=dict(classes))
+    for file in sorted(labels.rglob("*.txt")):
+        if file.name in CLASS_FILES:
+            continue
+        name = file.relative_to(labels).with_suffix("").as_posix()
+        try:
+            shapes, problems = read_labels(read_text(file, "file of labels"), f"{labels.name}/{name}.txt", classes)
+        except DataError as error:
+            found.problems.append(error.message)
+            continue
+        found.problems += problems
+        found.pictures.append(Described(name, None, shapes, fractions=True))
+    used = {shape.category: shape.label for picture in found.pictures for shape in picture.shapes}
+    numbers = [number for number in used if number is not None]
+    for number in range(max(numbers, default=-1) + 1):
+        found.categories.setdefault(number, str(number))
+    return found
+
+
+def find_pictures(images: Path) -> list[Path]:
+    """All pictures below a folder."""
+    return sorted(path for path in images.rglob("*") if path.suffix.lower() in EXTENSIONS)
+
+
+def to_text(result: Result) -> str:
+    """One line for each object that is not empty: its class from 0 on, then one polygon.
+
+    Parts and holes are tied into the one polygon by bridges of no width.
+    """
+    height, width = result.size
+    ranks = {number: rank for rank, number in enumerate(sorted(result.categories))}
+    lines = []
+    for number, parts in zip(result.numbers, result.parts, strict=True):
+        rings = [ring for part in parts for ring in part]
+        if rings:
+            corners = join_rings(rings) / [width, height]
+            lines.append(f"{ranks[number]} " + " ".join(f"{value:.6f}" for value in corners.ravel()))
+    return "".join(line + "\n" for line in lines)
+
+
+def encode(result: Result, paths: Sequence[str]) -> Files:
+    """The labels, and in a set the picture as well."""
+    files: Files = {paths[0]: to_text(result).encode()}
+    for path in paths[1:]:
+        if result.source is not None and PurePosixPath(path).suffix == result.source.suffix:
+            files[path] = result.source
+        elif result.pixels is not None:
+            buffer = io.BytesIO()
+            Image.fromarray(result.pixels).save(buffer, "PNG")
+            files[path] = buffer.getvalue()
+    return files
+
+
+def plan(stem: str, name: str, objects: int) -> list[str]:
+    """Names of the files of one picture on its own."""
+    return each_object(stem, ENDING, 1)
+
+
+def plan_in_set(stem: str, name: str, objects: int) -> list[str]:
+    """Names of the files of one picture of a set: its labels and itself."""
+    inner = PurePosixPath(*(f"{part}_" if part in ("images", "labels") else part for part in stem.split("/")))
+    ending = PurePosixPath(name).suffix
+    return [f"labels/{inner}.txt", f"images/{inner}{ending if ending.lower() in READABLE else '.png'}"]
+
+
+def set_files(categories: Mapping[int, str]) -> list[str]:
+    """Names of the files of a whole run."""
+    return [SET]
+
+
+def merge(pictures: Sequence[bytes], categories: Mapping[int, str]) -> Files:
+    """``data.yaml``, which names the classes; the same pictures train and validate until someone splits them."""
+    names = {rank: categories[number] for rank, number in enumerate(sorted(categories))}
+    raw = {"train": "images", "val": "images", "names": names}
+    return {SET: yaml.safe_dump(raw, sort_keys=False, allow_unicode=True).encode()}

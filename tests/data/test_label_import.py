@@ -1,0 +1,167 @@
+"""Labels as people draw them, in the files that their tools write."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vns_sam.cli.main import main
+from vns_sam.data.label_maps import parse_colour, read_label_map
+from vns_sam.data.sparse import SparseLabels
+from vns_sam.errors import UsageError
+
+SHAPE = (60, 80)
+RED, BLUE = (255, 0, 0), (0, 0, 255)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    (folder / "pond").mkdir(parents=True)
+    for name in ("frog.jpg", "pond/toad.jpg", "newt.jpg"):
+        Image.new("RGB", SHAPE[::-1], (90, 120, 60)).save(folder / name)
+    return folder
+
+
+def strokes(values: tuple[object, object, object], mode: str) -> Image.Image:
+    """Nothing, a stroke on the object and one on the background."""
+    picture = Image.new(mode, SHAPE[::-1], values[0])  # type: ignore[arg-type]
+    picture.paste(values[1], (10, 20, 40, 23))  # type: ignore[arg-type]
+    if values[2] is not None:
+        picture.paste(values[2], (50, 5, 70, 8))  # type: ignore[arg-type]
+    return picture
+
+
+def codes_of(path: Path) -> np.ndarray:
+    with Image.open(path) as picture:
+        return np.asarray(picture)
+
+
+@pytest.mark.parametrize(
+    ("name", "picture", "background"),
+    [
+        ("frog.PNG", strokes((0, 1, 2), "L"), True),
+        ("frog.tif", strokes((0, 1, 2), "L"), True),
+        ("frog.png", strokes((0, 255, None), "L"), False),
+        ("frog.png", strokes((255, 1, 0), "L"), True),
+        ("frog.png", strokes((128, 255, 0), "L"), True),
+        ("frog.png", strokes(((0, 0, 0, 0), (*RED, 255), None), "RGBA"), False),
+    ],
+)
+def test_maps_that_are_understood(tmp_path: Path, name: str, picture: Image.Image, background: bool) -> None:
+    picture.save(tmp_path / name)
+    codes = SparseLabels(tmp_path).read("frog.jpg", SHAPE).codes
+    assert (codes[20:23, 10:40] == 1).all()
+    assert (codes == 1).sum() == 90
+    assert (codes == 2).sum() == (60 if background else 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "picture"),
+    [
+        ("frog.png", strokes(((0, 0, 0), RED, BLUE), "RGB")),
+        ("frog.png", strokes(((0, 0, 0, 0), (*RED, 255), (*BLUE, 255)), "RGBA")),
+        ("frog.png", strokes(((0, 0, 0), RED, BLUE), "RGB").quantize(8)),
+        ("frog.bmp", strokes(((9, 9, 9), RED, BLUE), "RGB")),
+    ],
+)
+def test_colours_are_named(tmp_path: Path, photos: Path, name: str, picture: Image.Image) -> None:
+    (tmp_path / "drawn").mkdir()
+    picture.save(tmp_path / "drawn" / name)
+    told = ["--object", "#ff0000", "--background", "0,0,255", "--images", str(photos), "--out", str(tmp_path / "out")]
+    assert main(["data", "import-labels", str(tmp_path / "drawn"), *told]) == 0
+    codes = codes_of(tmp_path / "out/frog.png")
+    assert [(codes == code).sum() for code in (1, 2)] == [90, 60]
+
+
+def test_colours_that_are_not_named_are_told(tmp_path: Path, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "drawn").mkdir()
+    strokes(((0, 0, 0), RED, BLUE), "RGB").save(tmp_path / "drawn/frog.png")
+    arguments = ["--images", str(photos), "--out", str(tmp_path / "out")]
+    assert main(["data", "import-labels", str(tmp_path / "drawn"), *arguments]) == 3
+    assert "found colours (#000000, #0000ff, #ff0000)" in capsys.readouterr().err
+
+
+def labelme(folder: Path) -> Path:
+    shapes = [
+        {"label": "frog", "shape_type": "linestrip", "points": [[10, 21], [39, 21]]},
+        {"label": "background", "shape_type": "linestrip", "points": [[50, 6], [69, 6]]},
+        {"label": "frog", "shape_type": "point", "points": [[20.5, 40.2]]},
+        {"label": "frog", "shape_type": "rectangle", "points": [[5, 10], [45, 50]]},
+    ]
+    (folder / "pond").mkdir(parents=True)
+    raw = {"shapes": shapes, "imagePath": "toad.jpg", "imageHeight": 60, "imageWidth": 80}
+    (folder / "pond/toad.json").write_text(json.dumps(raw))
+    return folder
+
+
+def cvat(folder: Path) -> Path:
+    folder.mkdir()
+    (folder / "a.xml").write_text(
+        """<annotations><image id="0" name="pond/toad.jpg" width="80" height="60">
+        <polyline label="frog" points="10,21;39,21"/><polyline label="background" points="50,6;69,6"/>
+        <points label="frog" points="20.5,40.2"/><box label="frog" xtl="5" ytl="10" xbr="45" ybr="50"/>
+        </image></annotations>"""
+    )
+    return folder / "a.xml"
+
+
+def scribblesup(folder: Path) -> Path:
+    folder.mkdir()
+    rows = (("frog", (10, 21), (39, 21)), ("background", (50, 6), (69, 6)), ("frog", (20, 40), (20, 40)))
+    points = "".join(
+        f"<polygon><tag>{tag}</tag>{''.join(f'<point><X>{x}</X><Y>{y}</Y></point>' for x, y in ends)}</polygon>"
+        for tag, *ends in rows
+    )
+    sides = "<xmin>5</xmin><ymin>10</ymin><xmax>45</xmax><ymax>50</ymax>"
+    box = f"<object><name>frog</name><bndbox>{sides}</bndbox></object>"
+    (folder / "toad.xml").write_text(f"<annotation><filename>toad.jpg</filename>{points}{box}</annotation>")
+    return folder
+
+
+@pytest.mark.parametrize("write", [labelme, cvat, scribblesup])
+def test_strokes_points_and_boxes_of_other_tools(tmp_path: Path, photos: Path, write: Callable[[Path], Path]) -> None:
+    source = write(tmp_path / "drawn")
+    out = tmp_path / "out"
+    assert main(["data", "import-labels", str(source), "--images", str(photos), "--out", str(out)]) == 0
+    codes = codes_of(out / "pond/toad.png")
+    assert (codes[20:23, 10:40] == 1).all()
+    assert codes[40, 20] == 1
+    assert (codes[5:8, 50:70] == 2).all()
+    assert (out / "boxes.csv").read_text() == "name,x0,y0,x1,y1\npond/toad.jpg,5,10,45,50\n"
+    label = SparseLabels(out).read("pond/toad.jpg", SHAPE)
+    assert label.kind == "box"
+    assert label.codes[40, 20] == 1
+    assert label.codes[55, 75] == 2  # outside of the box
+    direct = SparseLabels(source)
+    direct.follow(photos, ["frog.jpg", "pond/toad.jpg", "newt.jpg"])
+    assert "newt.jpg" not in direct
+    np.testing.assert_array_equal(direct.read("pond/toad.jpg", SHAPE).codes, label.codes)
+
+
+def test_a_map_and_a_table_are_used_together(tmp_path: Path) -> None:
+    strokes((0, 1, 2), "L").save(tmp_path / "frog.png")
+    (tmp_path / "points.csv").write_text("name;x;y;label\nfrog.jpg;5;55;1\n")
+    label = SparseLabels(tmp_path).read("frog.jpg", SHAPE)
+    assert label.codes[55, 5] == 1
+    assert (label.codes == 1).sum() == 91
+
+
+def test_colours_of_the_command_line() -> None:
+    assert parse_colour("red") == parse_colour("#ff0000") == parse_colour("255,0,0") == RED
+    assert parse_colour("128") == (128, 128, 128)
+    for wrong in ("reddish", "1,2", "300", ""):
+        with pytest.raises(UsageError, match="expected a colour"):
+            parse_colour(wrong)
+
+
+def test_soft_edges_are_left_open(tmp_path: Path) -> None:
+    strokes(((0, 0, 0), RED, (128, 0, 0)), "RGB").save(tmp_path / "frog.png")
+    codes = read_label_map(tmp_path / "frog.png", SHAPE, {RED: 1, BLUE: 2})
+    assert (codes == 1).sum() == 90
+    assert (codes == 2).sum() == 0

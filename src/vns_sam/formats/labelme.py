@@ -158,7 +158,7 @@ def _circle(centre: np.ndarray, rim: np.ndarray) -> np.ndarray:
 def _mask(text: Any, corner: np.ndarray, size: tuple[int, int]) -> dict[str, Any]:
     """Run lengths of a mask that is stored as a small PNG at ``corner``."""
     try:
-        with Image.open(io.BytesIO(base64.b64decode(text))) as file:
+        with Image.open(io.BytesIO(base64.b64decode(text)), formats=["PNG"]) as file:
             drawn = np.asarray(file.convert("L")) > 0
     except DECODER_ERRORS as error:
         raise ValueError(f"a mask that is no picture ({error})") from None

@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from vns_sam.formats.outputs import write_prediction
-
 import vns_sam
+from vns_sam.formats.registry import save
 
 picture = Path(vns_sam.__file__).parent / "assets" / "demo.jpg"
 predictor = vns_sam.Predictor(vns_sam.load_model("vns-sam-tiny"))
@@ -12,5 +11,5 @@ predictor.set_image(picture)
 
 result = predictor.predict(points=[[[320, 210]], [[100, 100], [110, 90]]])
 assert result.masks.shape == (2, 420, 560)
-for path in write_prediction(Path("objects.geojson"), result, "geojson", image_name=picture.name):
+for path in save(result, "objects.geojson", name=picture.name):
     print(path)

@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
+from vns_sam.errors import UsageError
 from vns_sam.formats import coco, geojson, labelme, labelstudio, npz, svg, yolo
 from vns_sam.formats.brush import decode_brush, encode_brush
 from vns_sam.formats.drawing import draw_shape
 from vns_sam.formats.png import read_instances, read_mask
 from vns_sam.formats.polygons import join_rings, ring_area, simplify_parts, split_at_touches, trace
-from vns_sam.formats.registry import FORMATS, encode, merge, plan_outputs, plan_set, write_files
+from vns_sam.formats.registry import FORMATS, encode, merge, plan_outputs, plan_set, save, write_files
 from vns_sam.formats.result import Result, categories_for
 from vns_sam.formats.rle import fill_polygon
 from vns_sam.inference.predictor import mask_boxes
@@ -238,3 +239,14 @@ def test_indexed_and_cut_outs(tmp_path: Path) -> None:
 
 def test_merging_formats_without_sets_gives_nothing() -> None:
     assert merge("png", [], {1: "object"}) == {}
+
+
+def test_a_prediction_is_saved_by_the_name_of_its_file(tmp_path: Path) -> None:
+    found = prediction(ring_mask(), ring_mask())
+    for name, names in (("m.png", ["m_0.png", "m_1.png"]), ("m.json", ["m.json"]), ("m.svg", ["m.svg"])):
+        assert [path.name for path in save(found, tmp_path / name, name="frog.jpg")] == names
+    assert json.loads((tmp_path / "m.json").read_text())["images"][0]["file_name"] == "frog.jpg"
+    save(found, tmp_path / "frog.json", "labelme")
+    assert json.loads((tmp_path / "frog.json").read_text())["imagePath"] == "frog"
+    with pytest.raises(UsageError, match=r"expected a format for .*m\.doc"):
+        save(found, tmp_path / "m.doc")

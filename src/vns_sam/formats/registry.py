@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 from vns_sam.errors import UsageError
 from vns_sam.formats import alpha, coco, cutout, cvat, geojson, indexed, labelme, labelstudio, npz, png, svg, voc, yolo
 from vns_sam.formats.result import Files, Result
 from vns_sam.images.write import atomic_path, link_or_copy
+from vns_sam.types import Prediction
 
 
 class Format(Protocol):
@@ -127,3 +128,44 @@ def write_files(out: Path, files: Files) -> list[Path]:
             with atomic_path(out / name) as part:
                 part.write_bytes(content)
     return [out / name for name in files]
+
+
+BY_SUFFIX = {
+    ".png": "png",
+    ".json": "coco",
+    ".txt": "yolo",
+    ".geojson": "geojson",
+    ".svg": "svg",
+    ".npz": "npz",
+    ".xml": "voc",
+}
+"""The format that a file's name stands for; others are named."""
+
+
+def save(
+    prediction: Prediction, path: str | Path, kind: str | None = None, *, name: str = "", **more: Any
+) -> list[Path]:
+    """Writes a prediction to a file, or to several where the format has one for each object.
+
+    Args:
+        prediction: Masks of one picture.
+        path: The file; of several, ``_0``, ``_1`` ... are added to its name.
+        kind: A format of :data:`FORMATS`; by the file's suffix when None.
+        name: Of the picture, as formats name it; the file's stem when empty.
+        **more: Further fields of :class:`vns_sam.formats.result.Result`: ``categories``, ``pixels``, ``simplify``.
+
+    Returns:
+        The files that were written.
+
+    Raises:
+        UsageError: The format is not known, or needs the picture's ``pixels``.
+        DataError: The place cannot be written.
+    """
+    path = Path(path)
+    kind = kind or BY_SUFFIX.get(path.suffix.lower())
+    if kind not in FORMATS:
+        raise UsageError(f"expected a format for {path}, found '{kind or path.suffix}'", hint=", ".join(FORMATS))
+    result = Result(name or path.stem, prediction, out=path.parent, **more)
+    planned = FORMATS[kind].plan(path.stem, path.name, len(prediction.masks))
+    names = [path.name] if len(planned) == 1 else [f"{path.stem}_{i}{path.suffix}" for i in range(len(planned))]
+    return write_files(path.parent, FORMATS[kind].encode(result, names))

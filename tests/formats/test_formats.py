@@ -24,7 +24,7 @@ from vns_sam.formats.polygons import join_rings, ring_area, simplify_parts, spli
 from vns_sam.formats.registry import FORMATS, encode, merge, plan_outputs, plan_set, save, write_files
 from vns_sam.formats.result import Result, categories_for
 from vns_sam.formats.rle import fill_polygon
-from vns_sam.inference.predictor import mask_boxes
+from vns_sam.images.windows import mask_boxes
 from vns_sam.types import Prediction
 
 masks = st.tuples(st.integers(1, 12), st.integers(1, 12)).flatmap(lambda shape: arrays(bool, shape))

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vns_sam.inference.automatic import AutomaticOptions, AutomaticSegmenter
     from vns_sam.inference.load import load_model
     from vns_sam.inference.predictor import Predictor
     from vns_sam.sam.model import SamModel
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "AutomaticOptions",
+    "AutomaticSegmenter",
     "Prediction",
     "Predictor",
     "Prompts",
@@ -31,6 +34,8 @@ __all__ = [
 ]
 
 _HOME = {
+    "AutomaticOptions": "vns_sam.inference.automatic",
+    "AutomaticSegmenter": "vns_sam.inference.automatic",
     "Prediction": "vns_sam.types",
     "Predictor": "vns_sam.inference.predictor",
     "Prompts": "vns_sam.types",

@@ -1,0 +1,290 @@
+"""All objects of a picture without a prompt: a grid of clicks, filters, and non-maximum suppression.
+
+As Kirillov et al. 2023, section 5 and appendix B ("automatic mask generation"), for any promptable model: each click of
+the grid gives the model's candidates, those that the model trusts and that hardly depend on the threshold stay, and of
+several masks of one object the best. Pictures larger than the model's input are looked at in tiles as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import cv2
+import numpy as np
+
+from vns_sam.data.vns_score import vns_score
+from vns_sam.errors import UsageError
+from vns_sam.images.windows import Window, grid, whole
+from vns_sam.inference.regions import Region, enlarged, make_region, suppress, without_specks
+from vns_sam.types import Answers, PromptableModel, Prompts
+
+BLOCK = 16
+"""Prompts that are decoded together, always: a row's last digits depend on how many are, and masks must not."""
+SMALL_SIDE = 256
+"""Longest side in pixels of the maps on which stability is judged."""
+LARGEST_SIDE = 4096
+"""Longest side in pixels at which a whole mask is held; the masks of larger pictures are enlarged where they are."""
+
+Progress = Callable[[int, int], None]
+"""Called with (prompts decoded, prompts in all)."""
+
+
+@dataclass(frozen=True)
+class AutomaticOptions:
+    """How everything in a picture is looked for.
+
+    Attributes:
+        points_per_side: Clicks along the longer side of the picture and of each tile; the grid is square.
+        score: Least predicted IoU.
+        stability: Least IoU between the masks at logits above ``offset`` and above ``-offset``.
+        offset: See there.
+        box_iou: Boxes that overlap more are of one object.
+        mask_iou: So are masks that overlap more.
+        least_area: Islands, holes and objects of fewer pixels are left out.
+        largest: A mask that covers more of the picture than this share is background.
+        tile: Side in pixels of the tiles of a picture whose longer side is above it by half; 0 takes no tiles.
+        shared: Share of its side that a tile has in common with its neighbour.
+        rank: "score" puts what the model is surest of first, "vns" what hardly stands out (VNS-score).
+
+    Raises:
+        UsageError: A value is outside of its range.
+    """
+
+    points_per_side: int = 32
+    score: float = 0.7
+    stability: float = 0.8
+    offset: float = 1.0
+    box_iou: float = 0.7
+    mask_iou: float = 0.7
+    least_area: int = 16
+    largest: float = 0.95
+    tile: int = 1024
+    shared: float = 0.25
+    rank: Literal["score", "vns"] = "score"
+
+    def __post_init__(self) -> None:
+        if self.points_per_side < 1:
+            raise UsageError(f"points_per_side must be 1 or more, got {self.points_per_side}")
+        for name in ("score", "stability", "box_iou", "mask_iou", "largest"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UsageError(f"{name} must be 0 to 1, got {getattr(self, name)}")
+        if not 0 <= self.shared < 1:
+            raise UsageError(f"shared must be at least 0 and below 1, got {self.shared}")
+        if self.tile < 0 or self.least_area < 0 or self.offset < 0:
+            raise UsageError("tile, least_area and offset must not be negative")
+
+
+@dataclass(frozen=True)
+class AutomaticMasks:
+    """What was found in one picture.
+
+    Attributes:
+        height, width: Of the picture in pixels.
+        regions: The objects, the highest rank first.
+    """
+
+    height: int
+    width: int
+    regions: tuple[Region, ...] = field(default=())
+
+    def __len__(self) -> int:
+        """Number of objects."""
+        return len(self.regions)
+
+    @property
+    def masks(self) -> np.ndarray:
+        """(P, H, W) bool; of many objects on a huge picture rather take the regions one at a time."""
+        shape = (len(self), self.height, self.width)
+        return (
+            np.stack([r.full(self.height, self.width) for r in self.regions]) if self.regions else np.zeros(shape, bool)
+        )
+
+    @property
+    def scores(self) -> np.ndarray:
+        """(P,) float32 predicted IoU."""
+        return np.array([region.score for region in self.regions], np.float32)
+
+    @property
+    def boxes(self) -> np.ndarray:
+        """(P, 4) float32 XYXY, right and bottom exclusive."""
+        return np.array([region.box for region in self.regions], np.float32).reshape(-1, 4)
+
+
+class AutomaticSegmenter:
+    """Finds all objects of a picture.
+
+    >>> AutomaticSegmenter(load_model("vns-sam-tiny"))("street.jpg").masks  # doctest: +SKIP
+
+    Args:
+        model: Any promptable model that takes clicks.
+        options: How to look.
+        proposals: A model without prompts; boxes around the parts of what it finds are asked about as well.
+
+    Raises:
+        UsageError: The model takes no clicks, or ``proposals`` takes prompts.
+    """
+
+    def __init__(
+        self,
+        model: PromptableModel,
+        options: AutomaticOptions | None = None,
+        *,
+        proposals: PromptableModel | None = None,
+    ) -> None:
+        if "point" not in model.info.prompts:
+            raise UsageError(
+                f"'{model.info.name}' takes no clicks", hint="take a promptable model, such as vns-sam-tiny"
+            )
+        if proposals is not None and proposals.info.prompts:
+            raise UsageError(f"'{proposals.info.name}' takes prompts", hint="take a WS-SAM, such as ws-sam-tiny")
+        self.model = model
+        self.options = options or AutomaticOptions()
+        self.proposals = proposals
+
+    def __call__(self, image: np.ndarray, progress: Progress | None = None) -> AutomaticMasks:
+        """Segments a picture (H, W, 3) uint8 RGB; the result is the same for the same picture, model and options."""
+        height, width = image.shape[:2]
+        views = list(self._views(height, width))
+        regions: list[Region] = []
+        for number, view in enumerate(views):
+            tell = None if progress is None else _part(progress, number, len(views))
+            found = self._look(image[view.index], view, tell)
+            regions += [r for r in found if number == 0 or not _is_cut(r, view, height, width)]
+        ranked = [self._rank(image, region) for region in self._distinct(regions)]
+        return AutomaticMasks(height, width, tuple(sorted(ranked, key=lambda region: -region.rank)))
+
+    def _views(self, height: int, width: int) -> Iterator[Window]:
+        """The whole picture, then the tiles of a large one."""
+        yield whole(height, width)
+        tile = self.options.tile
+        if tile and max(height, width) >= 1.5 * tile:
+            yield from grid(whole(height, width), tile, self.options.shared)
+
+    def _look(self, image: np.ndarray, view: Window, progress: Progress | None) -> list[Region]:
+        """The objects of one part of the picture, each once."""
+        features = self.model.encode([image])
+        prompts = [*self._clicks(image.shape[:2]), *self._boxes(image)]
+        found: list[Region] = []
+        for start in range(0, len(prompts), BLOCK):
+            some = prompts[start : start + BLOCK]
+            answers = self.model.decode(features, _padded(some), [0] * BLOCK, candidates=True)
+            for row, prompt in enumerate(some):
+                found += self._accepted(answers, row, prompt, image.shape[:2], view)
+            if progress is not None:
+                progress(start + len(some), len(prompts))
+        return self._distinct([replace(region, rank=region.score) for region in found])
+
+    def _accepted(
+        self, answers: Answers, row: int, prompt: Prompts, size: tuple[int, int], view: Window
+    ) -> Iterator[Region]:
+        """The candidates of one prompt that pass the filters."""
+        options = self.options
+        small = _bounded(size, SMALL_SIDE)
+        for number, score in enumerate(answers.candidate_scores(row)):
+            if score < options.score:
+                continue
+            logits = answers.candidate(row, number, small)
+            strict = np.count_nonzero(logits > options.offset)
+            loose = np.count_nonzero(logits > -options.offset)
+            if not loose or strict < options.stability * loose or np.mean(logits > 0) > options.largest:
+                continue
+            mask = answers.candidate(row, number, _bounded(size)) > 0
+            x, y = _about(prompt)
+            region = make_region(mask, whole(*mask.shape), float(score), strict / loose, (x + view.left, y + view.top))
+            if region is None:
+                continue
+            region = enlarged(region, mask.shape, view)
+            if region.area >= options.least_area:
+                yield region
+
+    def _clicks(self, size: tuple[int, int]) -> Iterator[Prompts]:
+        """One prompt for each click of the grid, row by row."""
+        height, width = size
+        step = max(height, width) / self.options.points_per_side
+        rows, columns = (max(1, round(length / step)) for length in size)
+        for y in (np.arange(rows) + 0.5) * height / rows - 0.5:
+            for x in (np.arange(columns) + 0.5) * width / columns - 0.5:
+                yield Prompts(points=np.array([[[x, y]]], np.float32), labels=np.ones((1, 1), np.int64))
+
+    def _boxes(self, image: np.ndarray) -> Iterator[Prompts]:
+        """One prompt for each part of what the model without prompts finds."""
+        if self.proposals is None:
+            return
+        mask = self.proposals.decode(self.proposals.encode([image])).logits(0) > 0
+        for part in _parts(mask, self.options.least_area):
+            yield Prompts(boxes=np.array([part], np.float32))
+
+    def _rank(self, image: np.ndarray, region: Region) -> Region:
+        if self.options.rank == "score":
+            return replace(region, rank=region.score)
+        view = _around(region.window, *image.shape[:2])
+        inside = Region(_moved(region.window, view), region.mask, 0.0, 0.0, region.point)
+        return replace(region, rank=vns_score(image[view.index], inside.full(*view.shape)).score)
+
+    def _distinct(self, regions: Sequence[Region]) -> list[Region]:
+        """Each object once, without specks."""
+        options = self.options
+        kept = suppress(regions, box_iou=options.box_iou, mask_iou=options.mask_iou)
+        clean = [without_specks(region, options.least_area) for region in kept]
+        return [region for region in clean if region is not None]
+
+
+def _padded(prompts: Sequence[Prompts]) -> list[Prompts]:
+    """As many prompts as a block holds; the last is asked again in the places that are left."""
+    return [*prompts, *[prompts[-1]] * (BLOCK - len(prompts))]
+
+
+def _bounded(size: tuple[int, int], side: int = LARGEST_SIDE) -> tuple[int, int]:
+    """A height and width in the same proportion, neither above ``side``."""
+    scale = min(1.0, side / max(size))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def _part(progress: Progress, number: int, count: int) -> Progress:
+    return lambda done, total: progress(number * total + done, count * total)
+
+
+def _about(prompt: Prompts) -> tuple[float, float]:
+    """The click, or the middle of the box."""
+    if prompt.points is not None:
+        x, y = prompt.points[0, 0]
+    else:
+        assert prompt.boxes is not None
+        x, y = (prompt.boxes[0, :2] + prompt.boxes[0, 2:]) / 2
+    return float(x), float(y)
+
+
+def _is_cut(region: Region, view: Window, height: int, width: int) -> bool:
+    """Whether a tile's border, where it is not the picture's, cuts a region."""
+    at = region.window
+    return (
+        (at.top == view.top > 0)
+        or (at.left == view.left > 0)
+        or (at.bottom == view.bottom < height)
+        or (at.right == view.right < width)
+    )
+
+
+def _parts(mask: np.ndarray, least: int) -> Iterator[tuple[int, int, int, int]]:
+    """Boxes of the connected parts of a mask (H, W) bool, right and bottom exclusive."""
+    _, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    for x, y, width, height, area in stats[1:].tolist():
+        if area >= least:
+            yield x, y, x + width, y + height
+
+
+def _around(window: Window, height: int, width: int) -> Window:
+    """A part of the picture around a region, once more as large on each side: what it is compared with."""
+    down, across = window.shape
+    return Window(
+        max(0, window.top - down),
+        min(height, window.bottom + down),
+        max(0, window.left - across),
+        min(width, window.right + across),
+    )
+
+
+def _moved(window: Window, view: Window) -> Window:
+    return Window(window.top - view.top, window.bottom - view.top, window.left - view.left, window.right - view.left)

@@ -1,0 +1,165 @@
+"""A model of blobs: a click gets the patch of one colour that it lies on, and half of it as another candidate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import pytest
+
+import vns_sam.inference.automatic as automatic
+from vns_sam.errors import UsageError
+from vns_sam.images.geometry import fit
+from vns_sam.inference.automatic import AutomaticOptions, AutomaticSegmenter
+from vns_sam.types import Answers, ImageFeatures, ModelInfo, Prompts, Size
+
+
+@dataclass
+class BlobAnswers(Answers):
+    scores: np.ndarray
+    masks: list[list[np.ndarray]]
+
+    def logits(self, row: int, size: Size | None = None, *, direct: bool = False) -> np.ndarray:
+        return self.candidate(row, 0, size)
+
+    def candidate_scores(self, row: int) -> np.ndarray:
+        return np.array([0.9, 0.6], np.float32)[: len(self.masks[row])]
+
+    def candidate(self, row: int, number: int, size: Size | None = None) -> np.ndarray:
+        mask = self.masks[row][number].astype(np.float32)
+        if size is not None:
+            mask = cv2.resize(mask, size[::-1], interpolation=cv2.INTER_LINEAR)
+        return 10 * mask - 5
+
+
+class BlobModel:
+    def __init__(self, prompts: frozenset[str] = frozenset({"point", "box"})) -> None:
+        self.info = ModelInfo("blobs", "blobs", prompts=prompts, candidates=2)  # type: ignore[arg-type]
+        self.asked: list[int] = []
+
+    def encode(self, images: Sequence[np.ndarray]) -> ImageFeatures:
+        geometry = tuple(fit(*image.shape[:2], 64) for image in images)
+        return ImageFeatures(np.zeros((len(images), 1, 4, 4)), (), geometry, pictures=tuple(images), owner=self.info)
+
+    def decode(
+        self,
+        features: ImageFeatures,
+        prompts: Sequence[Prompts] = (),
+        image_index: Sequence[int] = (),
+        *,
+        candidates: bool = False,
+        look_again: bool = False,
+    ) -> BlobAnswers:
+        self.asked.append(len(prompts))
+        image = features.pictures[0]
+        if not prompts:  # prompt-free: all that is not background
+            return BlobAnswers(np.ones(1, np.float32), [[image.any(axis=2)]])
+        masks = []
+        for prompt in prompts:
+            if prompt.points is not None:
+                x, y = prompt.points[0, 0].round().astype(int)
+            else:
+                assert prompt.boxes is not None
+                x, y = ((prompt.boxes[0, :2] + prompt.boxes[0, 2:]) / 2).astype(int)
+            _, labels = cv2.connectedComponents((image == image[y, x]).all(axis=2).astype(np.uint8))
+            whole = labels == labels[y, x]
+            half = whole.copy()
+            half[:, : np.flatnonzero(whole.any(axis=0))[0] + 3] = False
+            masks.append([whole, half])
+        return BlobAnswers(np.full(len(prompts), 0.9, np.float32), masks)
+
+
+def picture(height: int = 60, width: int = 80) -> np.ndarray:
+    """Two blobs on black."""
+    image = np.zeros((height, width, 3), np.uint8)
+    image[5:25, 10:30] = 200, 0, 0
+    image[35:50, 50:70] = 0, 200, 0
+    return image
+
+
+OPTIONS = AutomaticOptions(points_per_side=8, largest=0.5)
+
+
+def test_each_object_is_found_once() -> None:
+    found = AutomaticSegmenter(BlobModel(), OPTIONS)(picture())
+    assert sorted(region.box for region in found.regions) == [(10, 5, 30, 25), (50, 35, 70, 50)]
+    assert found.masks.shape == (2, 60, 80)
+    assert found.masks.sum(axis=(1, 2)).tolist() == [region.area for region in found.regions]
+    assert found.scores.tolist() == pytest.approx([0.9, 0.9])
+
+
+def test_what_the_model_does_not_trust_is_left_out() -> None:
+    found = AutomaticSegmenter(BlobModel(), AutomaticOptions(points_per_side=8, score=0.95))(picture())
+    assert len(found) == 0
+    assert found.masks.shape == (0, 60, 80)
+    assert found.boxes.shape == (0, 4)
+
+
+def test_background_is_no_object() -> None:
+    everything = AutomaticOptions(points_per_side=8, largest=1.0)
+    found = AutomaticSegmenter(BlobModel(), everything)(picture())
+    assert len(found) == 3
+    assert max(region.area for region in found.regions) == 60 * 80 - 20 * 20 - 15 * 20
+
+
+def test_a_model_is_asked_in_blocks_of_one_size() -> None:
+    model = BlobModel()
+    AutomaticSegmenter(model, AutomaticOptions(points_per_side=5))(picture())
+    assert set(model.asked) == {automatic.BLOCK}
+    assert sum(model.asked) == 32  # 5 x 4 clicks, the last block filled up
+
+
+def test_large_pictures_are_looked_at_in_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = np.zeros((64, 256, 3), np.uint8)
+    image[10:14, 200:204] = 0, 0, 250  # between the clicks of the whole picture
+    options = AutomaticOptions(points_per_side=20, largest=0.5, tile=64, least_area=4)
+    without = AutomaticSegmenter(BlobModel(), AutomaticOptions(points_per_side=20, largest=0.5, tile=0, least_area=4))
+    assert [r.box for r in without(image).regions] == []
+    assert [r.box for r in AutomaticSegmenter(BlobModel(), options)(image).regions] == [(200, 10, 204, 14)]
+
+
+def test_what_a_tile_cuts_is_left_to_the_whole() -> None:
+    image = np.zeros((64, 256, 3), np.uint8)
+    image[20:40, 20:240] = 0, 0, 250
+    found = AutomaticSegmenter(BlobModel(), AutomaticOptions(points_per_side=12, largest=0.5, tile=64))(image)
+    assert [region.box for region in found.regions] == [(20, 20, 240, 40)]
+
+
+def test_masks_of_huge_pictures_are_enlarged_where_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(automatic, "LARGEST_SIDE", 40)
+    found = AutomaticSegmenter(BlobModel(), OPTIONS)(picture())
+    boxes = sorted(region.box for region in found.regions)
+    assert np.abs(np.array(boxes) - [(10, 5, 30, 25), (50, 35, 70, 50)]).max() <= 2
+
+
+def test_what_hardly_stands_out_comes_first() -> None:
+    image = np.full((60, 80, 3), 100, np.uint8)
+    image[5:25, 10:30] = 255, 0, 0
+    image[35:50, 50:70] = 104, 100, 100
+    options = AutomaticOptions(points_per_side=8, largest=0.5, rank="vns")
+    found = AutomaticSegmenter(BlobModel(), options)(image)
+    assert [region.box for region in found.regions] == [(50, 35, 70, 50), (10, 5, 30, 25)]
+
+
+def test_parts_of_what_a_prompt_free_model_finds_are_asked_about() -> None:
+    image = np.zeros((60, 80, 3), np.uint8)
+    image[31:36, 41:46] = 9, 9, 9  # no click of a 2 x 2 grid lies on it
+    options = AutomaticOptions(points_per_side=2, largest=0.5)
+    assert len(AutomaticSegmenter(BlobModel(), options)(image)) == 0
+    segmenter = AutomaticSegmenter(BlobModel(), options, proposals=BlobModel(frozenset()))
+    assert [region.box for region in segmenter(image).regions] == [(41, 31, 46, 36)]
+
+
+def test_models_that_cannot_do_it_are_refused() -> None:
+    with pytest.raises(UsageError, match="takes no clicks"):
+        AutomaticSegmenter(BlobModel(frozenset()))
+    with pytest.raises(UsageError, match="takes prompts"):
+        AutomaticSegmenter(BlobModel(), proposals=BlobModel())
+
+
+@pytest.mark.parametrize("values", [{"points_per_side": 0}, {"score": 1.5}, {"shared": 1.0}, {"tile": -1}])
+def test_options_out_of_range(values: dict[str, float]) -> None:
+    with pytest.raises(UsageError):
+        AutomaticOptions(**values)  # type: ignore[arg-type]

@@ -139,13 +139,7 @@ def evaluate(
                 if todo is None:
                     outcome = Outcome(pair, done_before=True)
                 else:
-                    for answer in _ask(asker, todo, clock):
-                        if todo.ignored is not None:
-                            answer.logits[todo.ignored] = _NOTHING
-                        asked[answer.key] = answer.about(settings, todo.data)
-                        start = perf_counter()
-                        scorer.submit(answer.key, answer.found, _map(answer.logits, settings), answer.truth)
-                        clock.wait += perf_counter() - start
+                    asked.update(_submit(asker, todo, settings, scorer, clock))
                     if todo.broken:
                         raise DataError(todo.broken[0])
             except DataError as error:
@@ -158,6 +152,20 @@ def evaluate(
         start = perf_counter()
         keep(scorer.drain())
         clock.wait += perf_counter() - start
+
+
+def _submit(
+    asker: Asker, todo: _Todo, settings: Settings, scorer: Scorer, clock: Clock
+) -> Iterator[tuple[Key, _Asked]]:
+    """Asks a model about one picture and hands its answers on to be scored; what else their rows will say."""
+    for answer in _ask(asker, todo, clock):
+        if todo.ignored is not None:
+            answer.logits[todo.ignored] = _NOTHING
+        about = answer.about(settings, todo.data)
+        start = perf_counter()
+        scorer.submit(answer.key, answer.found, _map(answer.logits, settings), answer.truth)
+        clock.wait += perf_counter() - start
+        yield answer.key, about
 
 
 @dataclass(frozen=True)

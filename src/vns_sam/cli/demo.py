@@ -27,4 +27,5 @@ def run(args: argparse.Namespace) -> int:
 
     args.image, args.format, args.overlay, args.alpha = ASSETS / "demo.jpg", ["png"], True, False
     args.force, args.dry_run, args.json, args.simplify = True, False, False, 0.0  # its names are its own
+    args.auto, args.points_per_side, args.least_score, args.rank = False, None, None, None
     return run_single(args, json.loads((ASSETS / "demo.json").read_text(encoding="utf-8")))

@@ -6,7 +6,10 @@ import argparse
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from vns_sam.errors import UsageError
+
 if TYPE_CHECKING:
+    from vns_sam.inference.automatic import AutomaticOptions
     from vns_sam.inference.predictor import Predictor
     from vns_sam.types import SecondLook
 
@@ -34,6 +37,31 @@ def add_second_look(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -
     parser.add_argument("--no-second-look", action="store_const", const="off", dest="second_look", help="same as off")
 
 
+def add_automatic_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of automatic masks to a verb."""
+    parser.add_argument("--auto", action="store_true", help="all objects, without a prompt: a grid of clicks, filtered")
+    parser.add_argument("--points-per-side", type=int, metavar="N", help="clicks along the longer side, with --auto")
+    parser.add_argument("--least-score", type=float, metavar="IOU", help="least predicted IoU, with --auto")
+    parser.add_argument("--rank", choices=("score", "vns"), help="best first, or what hardly stands out; with --auto")
+
+
+def automatic_options(args: argparse.Namespace) -> AutomaticOptions | None:
+    """What the options of :func:`add_automatic_arguments` ask for; None without ``--auto``.
+
+    Raises:
+        UsageError: A value is outside of its range, or there is no ``--auto`` that it could belong to.
+    """
+    given = {"points_per_side": args.points_per_side, "score": args.least_score, "rank": args.rank}
+    given = {name: value for name, value in given.items() if value is not None}
+    if not args.auto:
+        if given:
+            raise UsageError("--points-per-side, --least-score and --rank belong to --auto", hint="add --auto")
+        return None
+    from vns_sam.inference.automatic import AutomaticOptions
+
+    return AutomaticOptions(**given)
+
+
 def second_look(args: argparse.Namespace) -> SecondLook:
     """What the options of :func:`add_second_look` ask for."""
     from vns_sam.types import SECOND_LOOK
@@ -49,11 +77,12 @@ class PredictorChoice:
     device: str
     refine: str | None
     second_look: SecondLook
+    automatic: AutomaticOptions | None = None
 
     @classmethod
     def of(cls, args: argparse.Namespace) -> PredictorChoice:
         """The choice of a command line."""
-        return cls(args.model, args.device, args.refine, second_look(args))
+        return cls(args.model, args.device, args.refine, second_look(args), automatic_options(args))
 
     def __call__(self) -> Predictor:
         """Loads the model."""
@@ -63,6 +92,10 @@ class PredictorChoice:
         model = load_model(self.model, self.device)
         if self.refine is not None:
             model = refine_with(model, self.refine)
+        if self.automatic is not None:
+            from vns_sam.inference.everything import AutomaticPredictor
+
+            return AutomaticPredictor(model, self.automatic)
         return Predictor(model, second_look=self.second_look)
 
 

@@ -6,6 +6,7 @@
   vns-sam segment bike.jpg --box 12 30 210 180 --refine dis-sam-tiny    a mask to the pixel; --alpha: its alpha map
   vns-sam segment photos/ --prompts boxes.csv --out masks/          many pictures
   vns-sam segment frog.jpg --model ws-sam-tiny                      all that a WS-SAM finds, without a prompt
+  vns-sam segment cells.png --auto --format indexed coco            every object by itself, without a prompt
 
 Coordinates are pixels of the picture, from its top left corner; boxes are X0 Y0 X1 Y1. All --point belong to
 one object; with one --box they refine that box. The prompts file is CSV, one box a line: name,x0,y0,x1,y1;
@@ -24,7 +25,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vns_sam.cli.predictor import add_model_arguments
+from vns_sam.cli.predictor import add_automatic_arguments, add_model_arguments
 from vns_sam.cli.work import add_run_arguments
 from vns_sam.errors import DataError, UsageError
 
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 
 FORMATS = ("png", "coco", "yolo", "labelme", "labelstudio", "cvat", "voc", "geojson", "svg", "cutout", "indexed", "npz")
 """Those of :mod:`vns_sam.formats.registry`, named here so that ``--help`` answers at once."""
+
+ONE_FILE_EACH = ("png", "cutout")
+"""Those with a file for each object."""
 
 MOST_SIMPLE = 100
 """Pixels that simplified outlines may leave the exact ones by, at most."""
@@ -82,6 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--alpha", action="store_true", help="also write the alpha map of a DIS-SAM")
     parser.add_argument("--overlay", action=argparse.BooleanOptionalAction, help="default: for one picture only")
+    add_automatic_arguments(parser)
     add_model_arguments(parser)
     parser.add_argument("--out", type=Path, metavar="PATH", help="a file, or a folder when it has no suffix")
     add_run_arguments(parser)
@@ -133,11 +138,29 @@ def _check_prompted(args: argparse.Namespace, *, prompted: bool) -> None:
     """Judges, before a model is loaded, whether it wants a prompt."""
     from vns_sam.inference.load import takes_prompts
 
+    if args.auto:
+        _check_automatic(args, prompted=prompted)
+        return
     wanted = takes_prompts(args.model)
     if wanted and not prompted:
         raise UsageError("no prompt: say which object is meant", hint=EXAMPLE)
     if prompted and not wanted:
         raise UsageError(f"'{args.model}' takes no prompt: it finds what there is", hint="leave the prompt out")
+
+
+def _check_automatic(args: argparse.Namespace, *, prompted: bool) -> None:
+    """Judges the options that do not go with ``--auto``; its own default format holds all objects in one file."""
+    if prompted:
+        raise UsageError("--auto looks for all objects and takes no prompt", hint="leave the prompt or --auto out")
+    if args.refine or args.alpha:
+        raise UsageError("--auto does not go with --refine or --alpha", hint="segment single objects to refine them")
+    args.format = args.format or ["indexed"]
+    several = [kind for kind in args.format if kind in ONE_FILE_EACH]
+    if several:
+        raise UsageError(
+            f"--format {several[0]} has a file for each object, and nobody knows how many --auto finds",
+            hint="--format indexed, or another that holds all objects of a picture",
+        )
 
 
 def prompts_from(args: argparse.Namespace) -> dict[str, Any]:

@@ -118,7 +118,9 @@ def _summarise(prediction: Prediction, paths: list[Path], seconds: float, *, qui
         print(path)
     if quiet:
         return
-    pixels = prediction.masks[0].size
+    pixels = prediction.masks.shape[1] * prediction.masks.shape[2]
+    if not len(prediction.masks):
+        print("nothing found")
     for index, (mask, score) in enumerate(zip(prediction.masks, prediction.scores, strict=True)):
         area = int(mask.sum())
         found = f"{area} pixels, {area / pixels:.1%} of the picture" if area else "nothing found"

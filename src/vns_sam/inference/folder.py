@@ -129,7 +129,7 @@ class SegmentJob(Job[str]):
     @override
     def identity(self) -> Mapping[str, Any]:
         info = self.predictor.model.info
-        return {"model": info.name, "weights": info.digest, "second_look": self.predictor.looks_again}
+        return {"model": info.name, "weights": info.digest, **self.predictor.asks}
 
     @override
     def key(self, item: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -57,6 +58,11 @@ class Predictor:
     def looks_again(self) -> bool:
         """Whether this model, asked in this way, looks a second time."""
         return wants_second_look(self.model.info, self.second_look)
+
+    @property
+    def asks(self) -> Mapping[str, Any]:
+        """How the model is asked: what, beside the model, its answers depend on."""
+        return {"second_look": self.looks_again}
 
     def set_image(self, image: ImageLike) -> np.ndarray:
         """Reads and encodes a picture; everything predicted from now on is about it.

@@ -1,0 +1,66 @@
+"""A predictor that is asked nothing and answers with all objects of a picture."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from typing_extensions import override
+
+from vns_sam.errors import PromptError, UsageError
+from vns_sam.images.read import ImageLike, read_image
+from vns_sam.inference.automatic import AutomaticMasks, AutomaticOptions, AutomaticSegmenter
+from vns_sam.inference.predictor import Predictor
+from vns_sam.types import Prediction, PromptableModel, Prompts
+
+
+class AutomaticPredictor(Predictor):
+    """Stands where a :class:`Predictor` does, in folder runs too; see :mod:`vns_sam.inference.automatic`.
+
+    Args:
+        model: A promptable model or its name.
+        options: How objects are looked for.
+        proposals: A model without prompts; parts of what it finds are asked about as well.
+
+    Raises:
+        UsageError: The model takes no clicks, or ``proposals`` takes prompts.
+    """
+
+    def __init__(
+        self,
+        model: PromptableModel | str | os.PathLike[str],
+        options: AutomaticOptions | None = None,
+        *,
+        proposals: PromptableModel | None = None,
+    ) -> None:
+        super().__init__(model, second_look="off")
+        self.segmenter = AutomaticSegmenter(self.model, options, proposals=proposals)
+
+    @property
+    @override
+    def asks(self) -> Mapping[str, Any]:
+        proposals = self.segmenter.proposals
+        with_ = {} if proposals is None else {"proposals": proposals.info.digest}
+        return {**super().asks, "automatic": asdict(self.segmenter.options), **with_}
+
+    @override
+    def set_image(self, image: ImageLike) -> np.ndarray:
+        self.image = read_image(image)
+        return self.image
+
+    @override
+    def predict_prompts(self, prompts: Prompts | None, *, multimask: bool = False) -> Prediction:
+        if prompts is not None:
+            raise PromptError("all objects are looked for, found a prompt", hint="leave the prompt out")
+        if self.image is None:
+            raise UsageError("predict was called before an image was set", hint="call set_image(path) first")
+        return as_prediction(self.segmenter(self.image))
+
+
+def as_prediction(found: AutomaticMasks) -> Prediction:
+    """All objects of a picture as a prediction; its logits are 1 and -1, since no one map gave the masks."""
+    masks = found.masks
+    return Prediction(masks, np.where(masks, np.float16(1), np.float16(-1)), found.scores, None, found.boxes)

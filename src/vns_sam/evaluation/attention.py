@@ -26,9 +26,6 @@ from vns_sam.sam.promptable import batch_prompts
 from vns_sam.types import Geometry, ImageFeatures, PromptableModel, PromptBatch, Prompts
 from vns_sam.vns.model import VnsSamModel
 
-SAM_MASK_TOKEN = 1
-"""Place of the token of SAM's single-mask output among a decoder's tokens; the predicted IoU's is before it."""
-
 UPSCALING = 4
 """Period of the pattern that two transposed convolutions leave in a feature of the size 4g."""
 
@@ -183,7 +180,7 @@ def _attention(model: SamModel | VnsSamModel, features: ImageFeatures, batch: Pr
     """Attention (P, g, g') of each token to the image, by token and level."""
     transformer = _sam_decoder(model).transformer
     first: Attention = cast(TwoWayBlock, transformer.layers[0]).cross_attn_token_to_image
-    tokens = {"SAM mask": SAM_MASK_TOKEN}
+    tokens = {"SAM mask": _sam_decoder(model).iou_index + 1}
     if isinstance(model, VnsSamModel):
         decoder = model.decoder
         first = decoder.level1_attention or first
@@ -211,7 +208,8 @@ def _mask_feature(model: SamModel | VnsSamModel, features: ImageFeatures, batch:
     with _recorded({"upscaled": _sam_decoder(model).upscale_conv2}) as records:
         model.decode_batch(features, batch)
     grid = (features.embedding.shape[2], features.embedding.shape[3])
-    upscaled = F.gelu(Upscaled(records["upscaled"][1], grid).as_maps())
+    finer = features.finer[0][batch.image_index] if features.finer else 0.0
+    upscaled = F.gelu(Upscaled(records["upscaled"][1], grid).as_maps() + finer)
     if not isinstance(model, VnsSamModel) or not features.mined:
         return upscaled
     decoder = model.decoder

@@ -5,6 +5,7 @@ Ke et al. 2023, section 3.2. Shapes: I images, P prompts, N prompt tokens, d SAM
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -79,6 +80,7 @@ class HqMaskDecoder(AroundSamDecoder):
         dense: torch.Tensor,
         image_index: torch.Tensor,
         fused: torch.Tensor,
+        finer: Sequence[torch.Tensor] = (),
     ) -> HqDecoderOutput:
         """Decodes P prompts on I images.
 
@@ -89,18 +91,20 @@ class HqMaskDecoder(AroundSamDecoder):
             dense: (P, d, g, g') embedded mask prompts.
             image_index: (P,) long, the image of each prompt.
             fused: What :meth:`fuse` made of the image.
+            finer: The encoder's finer maps of a SAM 2, each with I rows.
         """
-        own = torch.cat([self.sam.iou_token.weight, self.sam.mask_tokens.weight, self.token.weight])
+        own = torch.cat([self.sam.own_tokens(), self.token.weight])
         tokens = torch.cat([own.expand(sparse.shape[0], -1, -1), sparse], dim=1)
         keys = as_rows(rows_of(image_embeddings, image_index) + dense)
         tokens, keys = self.sam.transformer(tokens, keys, as_rows(image_pe))
-        upscaled = self.sam.upscale(keys, (dense.shape[2], dense.shape[3]))
+        rows = [rows_of(level, image_index) for level in finer]
+        upscaled = self.sam.upscale(keys, (dense.shape[2], dense.shape[3]), rows)
         feature = self.mask_embedding(upscaled.as_maps()) + rows_of(fused, image_index)
         vector = self.mask_mlp(tokens[:, own.shape[0] - 1])
         return HqDecoderOutput(
             torch.einsum("pc,pchw->phw", vector, feature)[:, None],
             self.sam.read_masks(tokens, upscaled),
-            self.sam.iou_prediction_head(tokens[:, 0]),
+            self.sam.read_scores(tokens),
         )
 
 

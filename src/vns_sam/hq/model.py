@@ -59,7 +59,8 @@ class HqSamModel(FrozenSamNetwork):
         with torch.no_grad():
             sparse, dense = self.sam.embed_prompts(features, batch)
             pe = self.sam.image_pe((dense.shape[-2], dense.shape[-1]))
-        return self.decoder(features.embedding, pe, sparse, dense, batch.image_index, features.mined[0])
+        fused, finer = features.mined[0], features.finer
+        return self.decoder(features.embedding, pe, sparse, dense, batch.image_index, fused, finer)
 
     def decode_batch(self, features: ImageFeatures, batch: PromptBatch, *, candidates: bool = False) -> DecoderOutput:
         """The HQ mask, plus SAM's single mask unless the config says otherwise, and SAM's predicted IoU of it; to

@@ -1,4 +1,4 @@
-"""Fitting a picture into a model's square input (aspect kept, padded right and bottom) and the exact way back.
+"""Fitting a picture into a model's square input (aspect kept and padded right and bottom, or stretched) and the way back.
 
 Masks and maps may be tensors or numpy arrays and stay what they are; the two ways agree to rounding. Only tensors need
 torch.
@@ -23,6 +23,11 @@ def fit(height: int, width: int, side: int) -> Geometry:
     scale = side / max(height, width)
     fitted = [max(1, int(length * scale + 0.5)) for length in (height, width)]
     return Geometry(height, width, fitted[0], fitted[1], side)
+
+
+def stretch(height: int, width: int, side: int) -> Geometry:
+    """Scales both sides to ``side``, whatever the aspect, as SAM 2 does; there is no padding."""
+    return Geometry(height, width, side, side, side)
 
 
 def resize_image(image: np.ndarray, geometry: Geometry) -> np.ndarray:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 from vns_sam.errors import UsageError
+from vns_sam.sam.architectures import HieraConfig, RopeVitConfig, TinyVitConfig
 from vns_sam.sam.model_config import Between, Checked, Count, ModelConfig, Width
 
 LevelChannels = tuple[Width, Width, Width, Width]
@@ -19,6 +20,12 @@ class MaskDecoderConfig(Checked):
     Attributes:
         layer_norm_eps: Of the two-way blocks. Meta's SAM has 1e-5; transformers' default of 1e-6 is off by 1e-4
             on the logits.
+        object_token: Whether a token before all others tells if the object is there at all (SAM 2).
+        finer_maps: Whether the encoder's finer maps are added when the image is upscaled (SAM 2).
+        sigmoid_scores: Whether predicted IoU is squeezed into 0 .. 1 (SAM 2).
+        stability: Where the single mask is not stable, the best of the three takes its place (SAM 2). Stable is a mask
+            whose area above ``stability_delta`` is at least this share of that above ``-stability_delta``; 0 keeps it
+            always.
     """
 
     hidden_size: Annotated[int, Between(8, 8192, 8)] = 256
@@ -29,6 +36,11 @@ class MaskDecoderConfig(Checked):
     num_multimask_outputs: Count = 3
     iou_head_hidden_dim: Width = 256
     layer_norm_eps: Annotated[float, Between(0, 1)] = 1e-5
+    object_token: bool = False
+    finer_maps: bool = False
+    sigmoid_scores: bool = False
+    stability: Annotated[float, Between(0, 1)] = 0.0
+    stability_delta: Annotated[float, Between(0, 100)] = 0.05
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -76,6 +88,11 @@ class VitConfig(Checked):
                 f"{list(places)}"
             )
 
+    @property
+    def level_channels(self) -> tuple[int, int, int, int]:
+        """All levels are as wide as the ViT."""
+        return (self.hidden_size, self.hidden_size, self.hidden_size, self.hidden_size)
+
 
 VITS: dict[str, VitConfig] = {
     "vit_b": VitConfig(768, 12, 12, (2, 5, 8, 11)),
@@ -84,6 +101,9 @@ VITS: dict[str, VitConfig] = {
 }
 """The published ones by SAM's own names."""
 
+Backbone = Literal["tiny"] | VitConfig | TinyVitConfig | HieraConfig | RopeVitConfig
+Rgb = tuple[Annotated[float, Between(0, 255)], Annotated[float, Between(0, 255)], Annotated[float, Between(0, 255)]]
+
 
 @dataclass(frozen=True)
 class SamConfig(ModelConfig):
@@ -91,30 +111,44 @@ class SamConfig(ModelConfig):
 
     Attributes:
         name: What users call it.
-        backbone: "tiny" (EfficientNet-Lite0), or the numbers of a ViT; a file may give a name in :data:`VITS`.
-        image_size: Side of the square input in pixels, a multiple of 32.
+        backbone: "tiny" (EfficientNet-Lite0), or the numbers of a ViT, of MobileSAM's TinyViT, SAM 2's Hiera or SAM 3's
+            ViT; a file may give a name in :data:`VITS`.
+        image_size: Side of the square input in pixels, a multiple of twice the stride.
         level_channels: Channels of the four exported maps, shallow to deep.
         mask_prompt: How a coarse mask in [0, 1] enters the mask encoder: "logits" as SAM's own low-resolution
             logits (-10 .. 10), "grey" as 0 .. 255 like the authors of VNS-SAM train.
         mixer_blocks: Blocks that mix the drawn prompt with the image before the decoder; 0 is SAM itself.
+        stride: Of the embedding's grid in pixels.
+        fit: Whether a picture is padded to the square or stretched over it (SAM 2 and 3).
+        mean, std: Of the input per RGB channel on the 0..255 scale.
+        closed_prompts: Whether "not a point" follows boxes too, and stands twice where there is a mask alone (SAM 2).
     """
 
     model_type: ClassVar[str] = "sam"
     title: ClassVar[str] = "SAM"
 
     name: str
-    backbone: Literal["tiny"] | VitConfig
-    image_size: Annotated[int, Between(32, 16384, 32)] = 1024
+    backbone: Backbone
+    image_size: Annotated[int, Between(28, 16384, 2)] = 1024
     level_channels: LevelChannels = (1024, 1024, 1024, 1024)
     mask_prompt: Literal["logits", "grey"] = "logits"
     mixer_blocks: Annotated[int, Between(0, 64)] = 0
     mask_decoder: MaskDecoderConfig = MaskDecoderConfig()
+    stride: Annotated[int, Between(4, 64)] = 16
+    fit: Literal["pad", "stretch"] = "pad"
+    mean: Rgb = (123.675, 116.28, 103.53)
+    std: Rgb = (58.395, 57.12, 57.375)
+    closed_prompts: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if isinstance(self.backbone, VitConfig) and set(self.level_channels) != {self.backbone.hidden_size}:
-            width = self.backbone.hidden_size
-            raise UsageError(f"level_channels must be four times {width}, the ViT's, found {list(self.level_channels)}")
+        if self.image_size % (2 * self.stride):
+            raise UsageError(f"image_size must be a multiple of {2 * self.stride}, found {self.image_size}")
+        if isinstance(self.backbone, str):
+            return
+        expected = self.backbone.level_channels
+        if self.level_channels != expected:
+            raise UsageError(f"level_channels must be {list(expected)}, found {list(self.level_channels)}")
 
     @classmethod
     def prepare(cls, values: dict[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Shapes: P prompts, T tokens, C channels, L = g * g image positions.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -220,12 +221,21 @@ class FeedForward(nn.Module):
 
 
 class SamMaskDecoder(nn.Module):
-    """From an image embedding and embedded prompts to four masks and their predicted IoU."""
+    """From an image embedding and embedded prompts to four masks and their predicted IoU.
+
+    SAM 2's decoder is this one with a token more before the others, two finer maps of the encoder that are added to
+    the upscaled image, and scores that are squeezed into 0 .. 1.
+
+    Attributes:
+        iou_index: Place of the IoU token; the mask tokens follow it.
+        obj_score_token, pred_obj_score_head: SAM 2's, None in a SAM.
+    """
 
     def __init__(self, config: MaskDecoderConfig) -> None:
         super().__init__()
         self.config = config
         size, masks = config.hidden_size, config.num_multimask_outputs + 1
+        self.iou_index = int(config.object_token)
         self.iou_token = nn.Embedding(1, size)
         self.mask_tokens = nn.Embedding(masks, size)
         self.transformer = TwoWayTransformer(config)
@@ -234,9 +244,16 @@ class SamMaskDecoder(nn.Module):
         self.upscale_conv2 = CellUpscale(size // 4, size // 8)
         self.output_hypernetworks_mlps = nn.ModuleList(FeedForward(size, size, size // 8) for _ in range(masks))
         self.iou_prediction_head = FeedForward(size, config.iou_head_hidden_dim, masks)
+        self.obj_score_token = nn.Embedding(1, size) if config.object_token else None
+        self.pred_obj_score_head = FeedForward(size, size, 1) if config.object_token else None
 
     def forward(
-        self, embeddings: torch.Tensor, image_pe: torch.Tensor, sparse: torch.Tensor, dense: torch.Tensor
+        self,
+        embeddings: torch.Tensor,
+        image_pe: torch.Tensor,
+        sparse: torch.Tensor,
+        dense: torch.Tensor,
+        finer: Sequence[torch.Tensor] = (),
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Decodes P prompts.
 
@@ -245,25 +262,57 @@ class SamMaskDecoder(nn.Module):
             image_pe: (1, C, g, g') positional encoding of the grid.
             sparse: (P, N, C) embedded points and boxes.
             dense: (P, C, g, g') embedded mask prompt, or (1, C, g, g') for all.
+            finer: What the encoder of a SAM 2 gives beside the embedding, with as many rows, see :meth:`upscale`.
 
         Returns:
             Mask logits (P, 4, 4g, 4g') - the first is SAM's single-mask output - and predicted IoU (P, 4).
         """
-        own = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
-        tokens = torch.cat([own.expand(sparse.shape[0], -1, -1), sparse], dim=1)
+        tokens = torch.cat([self.own_tokens().expand(sparse.shape[0], -1, -1), sparse], dim=1)
         keys = as_rows(embeddings + dense)
         tokens, keys = self.transformer(tokens, keys, as_rows(image_pe))
-        upscaled = self.upscale(keys, (embeddings.shape[2], embeddings.shape[3]))
-        return self.read_masks(tokens, upscaled), self.iou_prediction_head(tokens[:, 0])
+        upscaled = self.upscale(keys, (embeddings.shape[2], embeddings.shape[3]), finer)
+        return self.read_masks(tokens, upscaled), self.read_scores(tokens)
 
-    def upscale(self, keys: torch.Tensor, grid: tuple[int, int]) -> Upscaled:
-        """Upscales the attended image (P, g * g', C) to four times its size in C / 8 channels."""
-        hidden = F.gelu(self.upscale_layer_norm(self.upscale_conv1(keys)))
-        return Upscaled(F.gelu(self.upscale_conv2(hidden)), grid)
+    def own_tokens(self) -> torch.Tensor:
+        """The tokens before the prompt's, (1 or 2 + 4, C): SAM 2's of the object, the IoU's, the masks'."""
+        first = [] if self.obj_score_token is None else [self.obj_score_token.weight]
+        return torch.cat([*first, self.iou_token.weight, self.mask_tokens.weight])
+
+    def upscale(self, keys: torch.Tensor, grid: tuple[int, int], finer: Sequence[torch.Tensor] = ()) -> Upscaled:
+        """Upscales the attended image (P, g * g', C) to four times its size in C / 8 channels. Finer maps of a SAM 2, (P,
+        C / 8, 4g, 4g') and (P, C / 4, 2g, 2g') or (1, ...) for all, are added on the way.
+        """
+        middle = self.upscale_conv1(keys)
+        if finer:
+            middle = middle + as_cells(finer[1], grid)
+        fine = self.upscale_conv2(F.gelu(self.upscale_layer_norm(middle)))
+        if finer:
+            fine = fine + as_cells(finer[0], grid)
+        return Upscaled(F.gelu(fine), grid)
+
+    def read_scores(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Predicted IoU (P, 4) from all tokens after the transformer."""
+        scores: torch.Tensor = self.iou_prediction_head(tokens[:, self.iou_index])
+        return scores.sigmoid() if self.config.sigmoid_scores else scores
+
+    def choose(self, masks: torch.Tensor, scores: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The single mask (P, 1, 4g, 4g') of four and its score (P,): the first, or where a SAM 2 finds that unstable
+        the best of the others (Ravi et al. 2024, appendix D).
+        """
+        first, best = masks[:, :1], scores[:, 0]
+        if not self.config.stability:
+            return first, best
+        delta = self.config.stability_delta
+        surely, maybe = ((first > level).flatten(1).sum(1).float() for level in (delta, -delta))
+        stable = torch.where(maybe > 0, surely / maybe, 1.0) >= self.config.stability
+        rows, other = torch.arange(masks.shape[0], device=masks.device), 1 + scores[:, 1:].argmax(1)
+        mask = torch.where(stable[:, None, None, None], first, masks[rows, other][:, None])
+        return mask, torch.where(stable, best, scores[rows, other])
 
     def read_masks(self, tokens: torch.Tensor, upscaled: Upscaled) -> torch.Tensor:
         """Dot products of the mask tokens' hyper-MLPs with the upscaled image: (P, 4, 4g, 4g')."""
-        hyper = torch.stack([mlp(tokens[:, 1 + i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)], dim=1)
+        start = self.iou_index + 1
+        hyper = torch.stack([mlp(tokens[:, start + i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)], dim=1)
         return upscaled.read(hyper)
 
 
@@ -275,6 +324,15 @@ def as_rows(maps: torch.Tensor) -> torch.Tensor:
 def as_maps(rows: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
     """Inverse of :func:`as_rows`."""
     return rows.transpose(1, 2).unflatten(2, grid)
+
+
+def as_cells(maps: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
+    """Maps (B, C, s * g, s * g'), s 2 or 4, in the order of :class:`Upscaled`: (B, g * g' * s * s, C)."""
+    (height, width), halves = grid, (2,) if maps.shape[2] == 2 * grid[0] else (2, 2)
+    steps = len(halves)
+    parts = maps.unflatten(3, (width, *halves)).unflatten(2, (height, *halves))
+    nested = [2 + side * (steps + 1) + step for step in range(steps + 1) for side in (0, 1)]
+    return parts.permute(0, *nested, 1).flatten(1, -2)
 
 
 class _TwoLinear(nn.Module):

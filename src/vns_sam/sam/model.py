@@ -10,10 +10,14 @@ from typing import Any, Self
 import torch
 from torch import nn
 
+from vns_sam.sam.architectures import HieraConfig, RopeVitConfig, TinyVitConfig
 from vns_sam.sam.checkpoints import load_weights, read_checkpoint, write_checkpoint
 from vns_sam.sam.config import SamConfig
 from vns_sam.sam.encoders.adapter import EncoderAdapter, TinyAdapter, VitAdapter
+from vns_sam.sam.encoders.hiera import HieraEncoder
 from vns_sam.sam.encoders.lite import STAGES, PromptMixer, TinyEncoder
+from vns_sam.sam.encoders.rope_vit import RopeVitEncoder
+from vns_sam.sam.encoders.tiny_vit import TinyVitEncoder
 from vns_sam.sam.mask_decoder import SamMaskDecoder, rows_of
 from vns_sam.sam.prompt_encoder import SamPromptEncoder
 from vns_sam.sam.promptable import Preprocessing, PromptableNetwork
@@ -34,17 +38,21 @@ class SamModel(PromptableNetwork):
         super().__init__()
         self.config = config
         self.name = config.name
-        self.preprocessing = Preprocessing(config.image_size)
+        stretched = config.fit == "stretch"
+        self.preprocessing = Preprocessing(config.image_size, config.mean, config.std, config.stride, stretched)
         hidden = config.mask_decoder.hidden_size
         self.image_encoder = _build_encoder(config)
-        self.prompt_encoder = SamPromptEncoder(hidden, config.mask_prompt)
+        self.prompt_encoder = SamPromptEncoder(
+            hidden, config.mask_prompt, stride=config.stride, closed=config.closed_prompts
+        )
         self.prompt_mixer = PromptMixer(hidden, config.mixer_blocks) if config.mixer_blocks else None
         self.mask_decoder = SamMaskDecoder(config.mask_decoder)
 
     def encode_pixels(self, pixels: torch.Tensor, adapter: EncoderAdapter | None = None) -> ImageFeatures:
         """Encodes normalised pixels (I, 3, S, S), helped by an adapter that :func:`build_adapter` made."""
-        embedding, levels = self.image_encoder(pixels) if adapter is None else self.image_encoder(pixels, adapter)
-        return ImageFeatures(embedding, levels, ())
+        encoded = self.image_encoder(pixels) if adapter is None else self.image_encoder(pixels, adapter)
+        embedding, levels, *finer = encoded
+        return ImageFeatures(embedding, levels, (), finer=tuple(finer))
 
     def image_pe(self, grid: tuple[int, int]) -> torch.Tensor:
         """Positional encoding of the grid, (1, C, g, g')."""
@@ -62,14 +70,16 @@ class SamModel(PromptableNetwork):
         """All four masks (P, 4, 4g, 4g) and predicted IoU (P, 4); the first is the single-mask output."""
         sparse, dense = self.embed_prompts(features, batch)
         pe = self.image_pe((features.embedding.shape[-2], features.embedding.shape[-1]))
-        return self.mask_decoder(rows_of(features.embedding, batch.image_index), pe, sparse, dense)
+        embeddings, *finer = (rows_of(level, batch.image_index) for level in (features.embedding, *features.finer))
+        return self.mask_decoder(embeddings, pe, sparse, dense, finer)
 
     def decode_batch(self, features: ImageFeatures, batch: PromptBatch, *, candidates: bool = False) -> DecoderOutput:
         """SAM's single-mask output, and the three masks of its multi-mask output to choose from."""
         masks, scores = self.decode_all(features, batch)
+        single = self.mask_decoder.choose(masks, scores)
         if not candidates:
-            return DecoderOutput(masks[:, :1], scores[:, 0])
-        return DecoderOutput(masks[:, :1], scores[:, 0], None, masks[:, 1:], scores[:, 1:])
+            return DecoderOutput(*single)
+        return DecoderOutput(*single, None, masks[:, 1:], scores[:, 1:])
 
     def describe(self, digest: Callable[[], str], **more: Any) -> ModelInfo:
         """A SAM offers three masks for each prompt."""
@@ -95,15 +105,27 @@ class SamModel(PromptableNetwork):
 
 
 def _build_encoder(config: SamConfig) -> nn.Module:
-    if config.backbone == "tiny":
-        return TinyEncoder(config.mask_decoder.hidden_size)
+    backbone, hidden = config.backbone, config.mask_decoder.hidden_size
+    if isinstance(backbone, TinyVitConfig):
+        return TinyVitEncoder(backbone, hidden)
+    if isinstance(backbone, HieraConfig):
+        return HieraEncoder(backbone, hidden)
+    if isinstance(backbone, RopeVitConfig):
+        return RopeVitEncoder(backbone, hidden)
+    if backbone == "tiny":
+        return TinyEncoder(hidden)
     from vns_sam.sam.encoders.vit import VitEncoder
 
-    return VitEncoder(config.backbone, config.image_size, config.mask_decoder.hidden_size)
+    return VitEncoder(backbone, config.image_size, hidden)
 
 
 def build_adapter(config: SamConfig) -> EncoderAdapter:
     """A fresh adapter for the encoder of a SAM."""
-    if config.backbone == "tiny":
+    backbone = config.backbone
+    if isinstance(backbone, TinyVitConfig | HieraConfig):
+        return TinyAdapter(backbone.widths, stem=backbone.widths[0], first=0)
+    if isinstance(backbone, RopeVitConfig):
+        return VitAdapter(backbone.width, backbone.depth, backbone.patch)
+    if backbone == "tiny":
         return TinyAdapter(tuple(channels for _, _, _, channels, _ in STAGES))
-    return VitAdapter(config.backbone.hidden_size, config.backbone.num_hidden_layers)
+    return VitAdapter(backbone.hidden_size, backbone.num_hidden_layers)

@@ -56,11 +56,25 @@ class MaskEmbedding(nn.Module):
 
 
 class SamPromptEncoder(nn.Module):
-    """Points and boxes become tokens, masks a dense map (Kirillov et al. 2023, appendix A)."""
+    """Points and boxes become tokens, masks a dense map (Kirillov et al. 2023, appendix A).
 
-    def __init__(self, hidden_size: int = 256, mask_prompt: Literal["logits", "grey"] = "logits") -> None:
+    Args:
+        hidden_size: Width of the tokens.
+        mask_prompt: How a coarse mask enters, see ``SamConfig``.
+        stride: Of the embedding's grid in pixels.
+        closed: Whether "not a point" follows boxes too, and stands twice where there is neither point nor box (SAM 2).
+    """
+
+    def __init__(
+        self,
+        hidden_size: int = 256,
+        mask_prompt: Literal["logits", "grey"] = "logits",
+        *,
+        stride: int = 16,
+        closed: bool = False,
+    ) -> None:
         super().__init__()
-        self.mask_prompt = mask_prompt
+        self.mask_prompt, self.stride, self.closed = mask_prompt, stride, closed
         self.shared_embedding = PositionalEmbedding(hidden_size)
         self.mask_embed = MaskEmbedding(hidden_size)
         self.no_mask_embed = nn.Embedding(1, hidden_size)
@@ -68,20 +82,23 @@ class SamPromptEncoder(nn.Module):
         self.not_a_point_embed = nn.Embedding(1, hidden_size)
 
     def forward(self, batch: PromptBatch, grid: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Embeds P prompts of one kind on an image whose embedding has the given grid (stride 16).
+        """Embeds P prompts of one kind on an image whose embedding has the given grid.
 
         Returns:
-            Sparse (P, N, C): points first, closed by "not a point" where there is no box, then two corners; and
-            dense (P, C, g, g'), or (1, C, g, g') for all where no masks are given.
+            Sparse (P, N, C): points first, closed by "not a point" where there is no box, then two corners, which SAM
+            2 closes too; and dense (P, C, g, g'), or (1, C, g, g') for all where no masks are given.
         """
-        size = torch.tensor([grid[1] * 16, grid[0] * 16], device=self.no_mask_embed.weight.device)
+        size = torch.tensor([grid[1] * self.stride, grid[0] * self.stride], device=self.no_mask_embed.weight.device)
+        nowhere = self.not_a_point_embed.weight.expand(batch.image_index.shape[0], 1, -1)
         parts = [self.no_mask_embed.weight.new_zeros(batch.image_index.shape[0], 0, self.no_mask_embed.embedding_dim)]
         if batch.points is not None and batch.labels is not None:
             parts.append(self._embed_points(batch.points, batch.labels, size))
             if batch.boxes is None:
-                parts.append(self.not_a_point_embed.weight.expand(batch.image_index.shape[0], 1, -1))
+                parts.append(nowhere)
+        elif self.closed and batch.boxes is None:
+            parts += [nowhere, nowhere]
         if batch.boxes is not None:
-            parts.append(self._embed_boxes(batch.boxes, size))
+            parts += [self._embed_boxes(batch.boxes, size), *([nowhere] if self.closed else [])]
         return torch.cat(parts, dim=1), self._embed_masks(batch, grid)
 
     def _embed_points(self, points: torch.Tensor, labels: torch.Tensor, size: torch.Tensor) -> torch.Tensor:

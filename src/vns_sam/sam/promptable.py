@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from vns_sam.errors import PromptError
-from vns_sam.images.geometry import boxes_to_model, fit, masks_to_model, points_to_model, resize_image
+from vns_sam.images.geometry import boxes_to_model, fit, masks_to_model, points_to_model, resize_image, stretch
 from vns_sam.sam.answers import MapAnswers
 from vns_sam.sam.checkpoints import configurations, model_digest
 from vns_sam.types import (
@@ -46,17 +46,21 @@ class Preprocessing:
     """The numbers that turn a picture into network input; stored in the checkpoint.
 
     Attributes:
-        image_size: Side of the square input in pixels, a multiple of 32.
+        image_size: Side of the square input in pixels, a multiple of twice the stride.
         mean, std: Per RGB channel on the 0..255 scale.
+        stride: Of the embedding's grid in pixels.
+        stretched: Whether a picture is stretched over the square, instead of padded.
     """
 
     image_size: int
     mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
     std: tuple[float, float, float] = (58.395, 57.12, 57.375)
+    stride: int = 16
+    stretched: bool = False
 
     def __call__(self, image: np.ndarray, device: torch.device) -> tuple[torch.Tensor, Geometry]:
         """Fits one picture (H, W, 3) uint8 RGB: pixels (3, S, S) normalised, padded with zeros, and geometry."""
-        geometry = fit(image.shape[0], image.shape[1], self.image_size)
+        geometry = (stretch if self.stretched else fit)(image.shape[0], image.shape[1], self.image_size)
         resized = torch.from_numpy(resize_image(image, geometry).copy()).to(device).permute(2, 0, 1).float()
         pixels = self.normalise(resized)
         pad = (0, geometry.side - geometry.fitted_width, 0, geometry.side - geometry.fitted_height)
@@ -97,7 +101,7 @@ class PromptableNetwork(nn.Module, ABC):
     @property
     def grid(self) -> int:
         """Side g of the embedding grid."""
-        return self.preprocessing.image_size // 16
+        return self.preprocessing.image_size // self.preprocessing.stride
 
     @property
     def info(self) -> ModelInfo:

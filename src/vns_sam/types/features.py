@@ -29,6 +29,8 @@ class ImageFeatures:
         levels: Four maps (I, g, g, C_k), shallow to deep, which training looks at; decoding does not, and ``encode``
             leaves them out.
         geometry: One entry for each picture.
+        finer: Maps at 4 and 2 times the grid, (I, C / 8, 4g, 4g) and (I, C / 4, 2g, 2g), that the decoder of a SAM 2
+            adds when it upscales; empty elsewhere.
         mined: Maps that a method derives from the levels once for each picture, VNS-SAM's mask feature
             (I, 32, 4g, 4g) and edge feature (I, 256, g, g); empty elsewhere.
         pictures: The pictures themselves, each (H, W, 3) uint8 RGB, where a model looks at them again for each
@@ -42,6 +44,7 @@ class ImageFeatures:
     mined: tuple[Map, ...] = ()
     pictures: tuple[np.ndarray, ...] = ()
     owner: ModelInfo | str = ""
+    finer: tuple[Map, ...] = ()
 
     def __len__(self) -> int:
         """Number of pictures I."""
@@ -55,7 +58,7 @@ class ImageFeatures:
     @property
     def nbytes(self) -> int:
         """Memory of all maps and pictures in bytes."""
-        maps = (self.embedding, *self.levels, *self.mined, *self.pictures)
+        maps = (self.embedding, *self.levels, *self.mined, *self.finer, *self.pictures)
         return sum(int(one.nbytes) for one in maps)
 
     def check_owner(self, info: ModelInfo) -> None:
@@ -81,6 +84,7 @@ class ImageFeatures:
             levels=tuple(level[at] for level in self.levels),
             geometry=self.geometry[at],
             mined=tuple(one[at] for one in self.mined),
+            finer=tuple(one[at] for one in self.finer),
             pictures=self.pictures[at],
         )
 
@@ -98,13 +102,14 @@ class ImageFeatures:
             embedding=move(self.embedding),
             levels=tuple(map(move, self.levels)),
             mined=tuple(map(move, self.mined)),
+            finer=tuple(map(move, self.finer)),
         )
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Everything as numpy arrays by name, as ``np.savez`` takes them."""
         geometry = [(g.height, g.width, g.fitted_height, g.fitted_width, g.side) for g in self.geometry]
         named: dict[str, Any] = {"embedding": self.embedding}
-        for name in ("levels", "mined", "pictures"):
+        for name in ("levels", "mined", "pictures", "finer"):
             named |= {f"{name}.{k}": one for k, one in enumerate(getattr(self, name))}
         return {
             **{name: one if isinstance(one, np.ndarray) else one.cpu().numpy() for name, one in named.items()},
@@ -128,6 +133,5 @@ class ImageFeatures:
             return tuple(arrays[f"{name}.{k}"] for k in range(count))
 
         geometry = tuple(Geometry(*(int(v) for v in row)) for row in arrays["geometry"])
-        maps = (parts(name) for name in ("levels", "mined", "pictures"))
-        levels, mined, pictures = maps
-        return cls(arrays["embedding"], levels, geometry, mined, pictures, str(arrays["model"]))
+        levels, mined, pictures, finer = (parts(name) for name in ("levels", "mined", "pictures", "finer"))
+        return cls(arrays["embedding"], levels, geometry, mined, pictures, str(arrays["model"]), finer)

@@ -93,13 +93,14 @@ class VnsMaskDecoder(AroundSamDecoder):
         self.switches = switches = config.method
         sam, masks = config.mask_decoder, config.mask_channels
         hidden, edges = sam.hidden_size, switches.edge_token
-        self.mask_index = 1 + sam.num_multimask_outputs + (switches.token_readout == "paper")
-        self.edge_index = self.mask_index + 1
         attention = switches.dual_level and switches.level1_attention
         embedded = switches.nsfm and (switches.dual_level or switches.level2_maskfeature == "full")
         edge_mpl = edges and switches.edge_layer == "mpl"
 
         self.sam = SamMaskDecoder(sam).requires_grad_(False)
+        last = self.sam.iou_index + 1 + sam.num_multimask_outputs
+        self.mask_index = last + (switches.token_readout == "paper")
+        self.edge_index = self.mask_index + 1
         self.tokens = nn.Embedding(2 if edges else 1, hidden)
         self.mask_mlp = FeedForward(hidden, hidden, masks, layers=2 if switches.token_fusion == "none" else 3)
         self.edge_mlp = FeedForward(hidden, hidden, masks) if edges else None
@@ -134,6 +135,7 @@ class VnsMaskDecoder(AroundSamDecoder):
         levels: Sequence[torch.Tensor],
         image_index: torch.Tensor,
         mined: Mined | None = None,
+        finer: Sequence[torch.Tensor] = (),
     ) -> VnsDecoderOutput:
         """Decodes P prompts on I images, with every map that is trained or compared.
 
@@ -145,20 +147,23 @@ class VnsMaskDecoder(AroundSamDecoder):
             levels: Four maps (I, g, g', C_k), shallow to deep; not looked at where ``mined`` is given.
             image_index: (P,) long, the image of each prompt.
             mined: What :meth:`mine` made of the levels.
+            finer: The encoder's finer maps of a SAM 2, each with I rows; they are added wherever SAM's own image is
+                upscaled, at both levels.
 
         Raises:
             DataError: The levels have other channels, or an odd side.
         """
+        finer = [rows_of(level, image_index) for level in finer]
         mined = self.mine(levels) if mined is None else mined
         first, second = self._attend(image_embeddings, image_pe, sparse, dense, image_index)
         grid = (dense.shape[2], dense.shape[3])
         image = as_maps(second.keys, grid)
-        upscaled = self.sam.upscale(second.keys, grid)
+        upscaled = self.sam.upscale(second.keys, grid, finer)
         level2_mask, mask, edge = self._read_level2(second.tokens, image, upscaled, mined, image_index)
         level1_mask = level1_edge = None
         if self.switches.dual_level:
             tokens = self._level1_tokens(first, image_pe, sparse)
-            level1_mask, level1_edge = self._read_level1(tokens, first.keys, upscaled, mined, image_index)
+            level1_mask, level1_edge = self._read_level1(tokens, first.keys, upscaled, mined, image_index, finer)
         return VnsDecoderOutput(
             mask_logits=mask,
             edge_logits=edge,
@@ -166,7 +171,7 @@ class VnsMaskDecoder(AroundSamDecoder):
             level1_mask_logits=level1_mask,
             level1_edge_logits=level1_edge,
             sam_masks=self.sam.read_masks(second.tokens, upscaled),
-            iou_scores=self.sam.iou_prediction_head(second.tokens[:, 0]),
+            iou_scores=self.sam.read_scores(second.tokens),
         )
 
     def decode_final(
@@ -178,6 +183,7 @@ class VnsMaskDecoder(AroundSamDecoder):
         image_index: torch.Tensor,
         mined: Mined,
         *,
+        finer: Sequence[torch.Tensor] = (),
         candidates: bool = False,
     ) -> DecoderOutput:
         """The final mask and edge of :meth:`forward` and the score of SAM's mask 0: what inference needs.
@@ -190,20 +196,20 @@ class VnsMaskDecoder(AroundSamDecoder):
         _, second = self._attend(image_embeddings, image_pe, sparse, dense, image_index)
         grid = (dense.shape[2], dense.shape[3])
         image = as_maps(second.keys, grid)
-        upscaled = self.sam.upscale(second.keys, grid)
+        upscaled = self.sam.upscale(second.keys, grid, [rows_of(level, image_index) for level in finer])
         _, mask, edge = self._read_level2(second.tokens, image, upscaled, mined, image_index)
         sam_masks = self.sam.read_masks(second.tokens, upscaled) if self.config.sum_with_sam or candidates else None
         if self.config.sum_with_sam and sam_masks is not None:
             mask = mask + sam_masks[:, :1]
         mask = mask - self.config.mask_threshold
-        scores = self.sam.iou_prediction_head(second.tokens[:, 0])
+        scores = self.sam.read_scores(second.tokens)
         if not candidates or sam_masks is None:
             return DecoderOutput(mask, scores[:, 0], edge)
         return DecoderOutput(mask, scores[:, 0], edge, torch.cat([mask, sam_masks[:, 1:]], 1), scores)
 
     def _own_tokens(self, sparse: torch.Tensor) -> torch.Tensor:
-        """IoU token, SAM's mask tokens, VNS tokens, prompt tokens: (P, T, d)."""
-        own = torch.cat([self.sam.iou_token.weight, self.sam.mask_tokens.weight, self.tokens.weight])
+        """SAM's tokens (a SAM 2's object token, IoU, masks), VNS tokens, prompt tokens: (P, T, d)."""
+        own = torch.cat([self.sam.own_tokens(), self.tokens.weight])
         return torch.cat([own.expand(sparse.shape[0], -1, -1), sparse], dim=1)
 
     def _attend(
@@ -249,13 +255,14 @@ class VnsMaskDecoder(AroundSamDecoder):
         upscaled2: Upscaled,
         mined: Mined,
         image_index: torch.Tensor,
+        finer: Sequence[torch.Tensor],
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Mask and edge of level 1. Without NSFM they are read from level 2's upscaled image, as the authors did."""
         image, vector = as_maps(keys, upscaled2.grid), self._mask_vector(tokens)
         if self.mask_embedding is None:
             mask = upscaled2.read(vector[:, None])
         else:
-            feature = self.mask_embedding(self.sam.upscale(keys, upscaled2.grid).as_maps())
+            feature = self.mask_embedding(self.sam.upscale(keys, upscaled2.grid, finer).as_maps())
             mask = heads.dot(vector, feature + rows_of(mined[0], image_index))
         edge = self._read_edge(tokens, image, upscaled2, mined, image_index)
         if self.switches.level1_fusion:

@@ -55,13 +55,21 @@ class VnsSamModel(FrozenSamNetwork):
     def decode_levels(self, features: ImageFeatures, batch: PromptBatch) -> VnsDecoderOutput:
         """All of the decoder's maps for P prompts; differentiable in what is trained."""
         sparse, dense, pe = self._embed(features, batch)
-        return self.decoder(features.embedding, pe, sparse, dense, features.levels, batch.image_index, features.mined)
+        index, finer = batch.image_index, features.finer
+        return self.decoder(features.embedding, pe, sparse, dense, features.levels, index, features.mined, finer)
 
     def decode_batch(self, features: ImageFeatures, batch: PromptBatch, *, candidates: bool = False) -> DecoderOutput:
         """The final mask, the edge, and SAM's predicted IoU; to choose from there are SAM's three masks besides."""
         sparse, dense, pe = self._embed(features, batch)
         return self.decoder.decode_final(
-            features.embedding, pe, sparse, dense, batch.image_index, features.mined, candidates=candidates
+            features.embedding,
+            pe,
+            sparse,
+            dense,
+            batch.image_index,
+            features.mined,
+            finer=features.finer,
+            candidates=candidates,
         )
 
     def describe(self, digest: Callable[[], str], **more: Any) -> ModelInfo:

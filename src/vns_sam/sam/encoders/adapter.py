@@ -99,7 +99,7 @@ class TinyAdapter(nn.Module):
 
     Args:
         channels: Channels of each stage's output.
-        stem: Channels of the stem's output, at stride 2.
+        stem: Channels of the stem's output, at stride 2 or 4.
         first: The first stage with a prompt; its stride is 4.
         width: The adapter's width r.
     """
@@ -118,7 +118,8 @@ class TinyAdapter(nn.Module):
     def cue(self, pixels: torch.Tensor, stem: torch.Tensor) -> torch.Tensor:
         """What all prompts share, (I, r, S / 4, S' / 4), from pixels (I, 3, S, S') and the stem's output."""
         seen = self.patches(high_frequencies(pixels).contiguous(memory_format=torch.channels_last))
-        return seen + _pointwise(self.embed, F.avg_pool2d(stem, 2))
+        factor = stem.shape[-1] // seen.shape[-1]
+        return seen + _pointwise(self.embed, F.avg_pool2d(stem, factor) if factor > 1 else stem)
 
     def add(self, output: torch.Tensor, cue: torch.Tensor, stage: int) -> tuple[torch.Tensor, torch.Tensor]:
         """A stage's output (I, C, h, w) and its prompt; and the cue (I, r, h, w) for the stages from here on."""

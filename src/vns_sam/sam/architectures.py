@@ -1,0 +1,119 @@
+"""Widths and depths of the image encoders that a SAM can stand on: numbers alone, stored in a checkpoint's config."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from vns_sam.errors import UsageError
+from vns_sam.sam.model_config import Between, Checked, Count, Width
+
+Four = tuple[Width, Width, Width, Width]
+"""One number for each of an encoder's four stages, shallow to deep."""
+
+
+def _check_heads(widths: Four, heads: Four) -> None:
+    for width, count in zip(widths, heads, strict=True):
+        if width % count:
+            raise UsageError(f"widths must be multiples of heads {list(heads)}, found {list(widths)}")
+
+
+@dataclass(frozen=True)
+class TinyVitConfig(Checked):
+    """TinyViT (Wu et al. 2022) as MobileSAM takes it: its last stage keeps the grid of the third, stride 16.
+
+    Attributes:
+        widths, depths: Channels and blocks of the four stages, whose strides are 4, 8, 16 and 16.
+        heads: Attention heads of each stage; the first has convolutions instead.
+        windows: Sides of the windows attended in, in grid cells; the first is not used.
+    """
+
+    widths: Four = (64, 128, 160, 320)
+    depths: Four = (2, 2, 6, 2)
+    heads: Four = (2, 4, 5, 10)
+    windows: Four = (7, 7, 14, 7)
+    kind: Literal["tiny_vit"] = "tiny_vit"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_heads(self.widths, self.heads)
+
+    @property
+    def level_channels(self) -> Four:
+        """Channels of the four levels: the finer stages are folded onto the grid, 4 x 4 and 2 x 2 cells into one."""
+        return (16 * self.widths[0], 4 * self.widths[1], self.widths[2], self.widths[3])
+
+
+@dataclass(frozen=True)
+class HieraConfig(Checked):
+    """Hiera (Ryali et al. 2023) as SAM 2 takes it, with a feature pyramid behind it (Ravi et al. 2024).
+
+    Attributes:
+        widths, depths, heads: Channels, blocks and attention heads of the stages, whose strides are 4, 8, 16 and 32.
+        windows: Sides of the windows attended in, in cells of the stage before that pools and of the stage otherwise.
+        global_blocks: Blocks, numbered through, that attend over the whole grid.
+        background: Side of the grid of positions that is stretched over the picture.
+    """
+
+    widths: Four
+    depths: Four
+    heads: Four
+    global_blocks: tuple[Annotated[int, Between(0, 1023)], ...]
+    windows: Four = (8, 4, 14, 7)
+    background: Count = 7
+    kind: Literal["hiera"] = "hiera"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_heads(self.widths, self.heads)
+
+    @property
+    def level_channels(self) -> Four:
+        """Channels of the four levels: finer stages are folded onto the grid of stride 16."""
+        return (16 * self.widths[0], 4 * self.widths[1], self.widths[2], self.widths[3])
+
+
+@dataclass(frozen=True)
+class RopeVitConfig(Checked):
+    """SAM 3's image encoder: a ViT with rotary positions (Carion et al. 2025).
+
+    Attributes:
+        width, depth, heads, mlp: Channels, blocks, attention heads, width of the MLPs.
+        global_blocks: Blocks that attend over the whole grid; their outputs are the four levels.
+        window: Side of the windows that all other blocks attend in, in grid cells.
+        patch: Side of a patch in pixels, the stride of the grid.
+        pretrained_grid: Side of the grid of learned positions, which is tiled over the picture.
+        theta: Base of the rotary frequencies.
+    """
+
+    width: Width = 1024
+    depth: Count = 32
+    heads: Count = 16
+    mlp: Width = 4736
+    global_blocks: Four = (7, 15, 23, 31)
+    window: Count = 24
+    patch: Annotated[int, Between(4, 64)] = 14
+    pretrained_grid: Count = 24
+    theta: Annotated[float, Between(1, 1e9)] = 10000.0
+    kind: Literal["rope_vit"] = "rope_vit"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.width % (4 * self.heads):
+            raise UsageError(f"width must be a multiple of 4 x heads ({4 * self.heads}), found {self.width}")
+        if list(self.global_blocks) != sorted(set(self.global_blocks)) or self.global_blocks[-1] >= self.depth:
+            raise UsageError(f"global_blocks must rise and lie below depth ({self.depth}), found {self.global_blocks}")
+
+    @property
+    def level_channels(self) -> Four:
+        """All levels are as wide as the ViT."""
+        return (self.width, self.width, self.width, self.width)
+
+
+HIERA = {
+    "sam2.1-t": HieraConfig((96, 192, 384, 768), (1, 2, 7, 2), (1, 2, 4, 8), (5, 7, 9)),
+    "sam2.1-s": HieraConfig((96, 192, 384, 768), (1, 2, 11, 2), (1, 2, 4, 8), (7, 10, 13)),
+    "sam2.1-b+": HieraConfig((112, 224, 448, 896), (2, 3, 16, 3), (2, 4, 8, 16), (12, 16, 20), background=14),
+    "sam2.1-l": HieraConfig((144, 288, 576, 1152), (2, 6, 36, 4), (2, 4, 8, 16), (23, 33, 43), windows=(8, 4, 16, 8)),
+}
+"""SAM 2.1's four sizes by our names for them."""

@@ -1,0 +1,30 @@
+"""Cutting a map into square windows to attend in, and putting them together again.
+
+Shapes: B maps, H x W cells, C channels, n windows of a map, w a window's side.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+
+def partition(x: torch.Tensor, side: int) -> torch.Tensor:
+    """Cuts (B, H, W, C) into windows (B * n, side, side, C), row by row; at the right and the bottom it is padded with
+    zeros to whole windows.
+    """
+    maps, height, width, channels = x.shape
+    down, across = -height % side, -width % side
+    if down or across:
+        x = F.pad(x, (0, 0, 0, across, 0, down))
+    rows, columns = (height + down) // side, (width + across) // side
+    x = x.reshape(maps, rows, side, columns, side, channels).transpose(2, 3)
+    return x.reshape(-1, side, side, channels)
+
+
+def merge(windows: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """Inverse of :func:`partition`: windows (B * n, w, w, C) become (B, height, width, C), without the padding."""
+    side, channels = windows.shape[1], windows.shape[-1]
+    rows, columns = -(-height // side), -(-width // side)
+    x = windows.reshape(-1, rows, columns, side, side, channels).transpose(2, 3)
+    return x.reshape(-1, rows * side, columns * side, channels)[:, :height, :width]

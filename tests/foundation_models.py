@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
+
+from vns_sam.sam.architectures import HieraConfig, RopeVitConfig, TinyVitConfig
+from vns_sam.sam.foundations import mobile, sam2, sam3
+from vns_sam.sam.model import SamModel
 
 DECODER = {"hidden_size": 64, "mlp_dim": 96, "num_attention_heads": 4, "iou_head_hidden_dim": 48}
 FPN = {"fpn_hidden_size": 64, "backbone_feature_sizes": [[32, 32], [16, 16], [8, 8]]}
@@ -85,6 +90,22 @@ def _one_embedding(model: Any) -> nn.Module:
     return model
 
 
+def narrow_foundation(name: str) -> SamModel:
+    """A narrow model of a foundation of ours, with the same random weights every time: "sam2", "sam3", "mobile-sam"."""
+    decoder = {"hidden_size": 32, "mlp_dim": 64, "num_attention_heads": 4, "iou_head_hidden_dim": 32}
+    config = {
+        "sam2": sam2.sam2_config("narrow", HieraConfig((8, 16, 32, 64), (1, 1, 2, 1), (1, 1, 2, 2), (2,)), 64),
+        "sam3": sam3.sam3_config(RopeVitConfig(32, 8, 2, 48, (1, 3, 5, 7), 4, pretrained_grid=3), 112),
+        "mobile-sam": mobile.mobile_config(
+            TinyVitConfig((8, 12, 16, 24), (1, 1, 2, 1), (1, 2, 2, 3), (7, 3, 4, 3)), 64
+        ),
+    }[name]
+    torch.manual_seed(0)
+    model = SamModel(replace(config, mask_decoder=replace(config.mask_decoder, **decoder)))
+    shaken(model)
+    return model
+
+
 def meta_name_of_sam2(hf: str) -> str:
     """What Meta's SAM 2.1 file calls a tensor of transformers' ``Sam2Model``, but for the table of points."""
     name = re.sub(r"\.layer_norm(_final_attn|\d)", lambda found: f".norm{found[1]}", hf)
@@ -142,7 +163,6 @@ def meta_sam3_state(theirs: nn.Module) -> dict[str, torch.Tensor]:
         for leaf in ("weight", "bias"):
             parts = [out.pop(f"{vision}.trunk.blocks.{block}.attention.{part}_proj.{leaf}") for part in "qkv"]
             out[f"{vision}.trunk.blocks.{block}.attn.qkv.{leaf}"] = torch.cat(parts)
-        out[f"{vision}.trunk.blocks.{block}.attn.freqs_cis"] = torch.ones(2, dtype=torch.complex64)
     rest = {key: value for key, value in meta_sam2_state(theirs).items() if not key.startswith("image_encoder.")}
     out |= {f"tracker.{key}": value for key, value in rest.items()}
     return out | {"detector.transformer.encoder.layers.0.norm1.weight": torch.ones(3)}

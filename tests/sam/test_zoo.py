@@ -30,7 +30,7 @@ def equal(model, other):
 
 def test_the_three_sources_of_one_sam_agree(tmp_path, hf_folder, meta_state):
     torch.save(meta_state, tmp_path / "sam.pth")
-    report = zoo.convert_meta(tmp_path / "sam.pth", tmp_path / "own")
+    report = zoo.convert_sam(tmp_path / "sam.pth", tmp_path / "own")
     assert not report.missing
     from_meta, from_own, from_hf = (zoo.load_sam(tmp_path / name) for name in ("sam.pth", "own", "hf"))
     assert equal(from_own, from_meta)

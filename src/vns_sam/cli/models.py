@@ -1,12 +1,13 @@
 """The models that have a name, what they cost, and the authors' checkpoints.
 
 vns-sam models list
-vns-sam models convert sam_vit_b_01ec64.pth --out sam-vit-b           Meta's SAM as a folder
+vns-sam models convert sam_vit_b_01ec64.pth --out sam-vit-b           a file of SAM's, SAM 2's, SAM 3's or MobileSAM's
+                                                                      authors as a folder
 vns-sam models convert epoch_11.pth --base vit_l --out vns-vit-l      the authors' VNS-SAM: plain, "module."-prefixed,
                                                                       or merged into a SAM file
 vns-sam models average runs/a/model runs/b/model --out ab             the mean of two trainings' weights
 vns-sam models cost vns-sam-tiny                                      parameters, work and time on this machine
-vns-sam models cost vit_l --no-weights                                SAM, HQ-SAM and VNS-SAM on a ViT, counted only
+vns-sam models cost sam2.1-l --no-weights                             a SAM, HQ-SAM and VNS-SAM on it, counted only
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     average.add_argument("--out", type=Path, required=True, metavar="DIR")
     cost = verbs.add_parser("cost", help="parameters, operations and time of one model", allow_abbrev=False)
     cost.add_argument("model", metavar="MODEL", help="a name, a folder or a hub id; see: vns-sam models list")
-    cost.add_argument("--no-weights", action="store_true", help="of vit_b, vit_l, vit_h: load nothing, time nothing")
+    cost.add_argument("--no-weights", action="store_true", help="of a SAM by its name: load nothing, time nothing")
     cost.add_argument("--calls", type=int, default=10, metavar="N", help="timed calls (default 10)")
     cost.add_argument("--device", default="cpu", help="cpu, cuda, ... (default cpu)")
 
@@ -56,9 +57,11 @@ def run(args: argparse.Namespace) -> int:
 def _list() -> int:
     from vns_sam.inference.load import catalog
 
-    rows = [("name", "parameters", "MiB", "weights")]
-    rows += [(row.name, f"{row.parameters / 1e6:.1f} M", f"{row.mib:.0f}", row.source) for row in catalog()]
-    _print_table(rows, left=(0, 3))
+    rows = [("name", "parameters", "MiB", "licence", "weights")]
+    rows += [
+        (row.name, f"{row.parameters / 1e6:.1f} M", f"{row.mib:.0f}", row.licence, row.source) for row in catalog()
+    ]
+    _print_table(rows, left=(0, 3, 4))
     return 0
 
 
@@ -120,7 +123,7 @@ def _convert(args: argparse.Namespace) -> int:
     _check_folder(args.out)
     from vns_sam.hq.published import holds_hq
     from vns_sam.sam.files import read_tensors
-    from vns_sam.sam.zoo import convert_meta
+    from vns_sam.sam.zoo import convert_sam
     from vns_sam.vns.official import convert_decoder, holds_decoder
 
     tensors = read_tensors(args.checkpoint)
@@ -131,7 +134,7 @@ def _convert(args: argparse.Namespace) -> int:
     if holds_decoder(tensors):
         report = convert_decoder(tensors, args.checkpoint, args.out, args.base)
     else:
-        report = convert_meta(args.checkpoint, args.out)
+        report = convert_sam(args.checkpoint, args.out)
     print(report)
     for kind, names in (("missing", report.missing), ("left over", report.left_over)):
         print(*(f"  {kind}: {name}" for name in names), sep="\n", end="\n" if names else "")

@@ -16,9 +16,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from vns_sam.errors import UsageError
 from vns_sam.hq.model import HqSamModel
-from vns_sam.sam.config import VITS, vit_config
+from vns_sam.sam.foundations.names import named_config
 from vns_sam.sam.model import SamModel
 from vns_sam.sam.promptable import PromptableNetwork
 from vns_sam.types import PromptBatch, Prompts
@@ -102,26 +101,22 @@ def cost(model: PromptableNetwork, image: np.ndarray, *, calls: int = 5) -> Cost
     )
 
 
-def weightless(backbone: str) -> Iterator[PromptableNetwork]:
-    """The rows of Table XV on a ViT, and VNS-SAM with the encoder adapter, on the meta device: nothing is loaded.
+def weightless(foundation: str) -> Iterator[PromptableNetwork]:
+    """The rows of Table XV on a SAM, and VNS-SAM with the encoder adapter, on the meta device: nothing is loaded.
 
     Args:
-        backbone: "vit_b", "vit_l" or "vit_h".
+        foundation: A name in :data:`vns_sam.sam.foundations.names.CONFIGS`.
 
     Raises:
         UsageError: It is another name.
     """
-    if backbone not in VITS:
-        raise UsageError(
-            f"models without weights are built by the name of a ViT, found '{backbone}'",
-            hint=f"one of {', '.join(VITS)}",
-        )
+    named_config(foundation)
     with torch.device("meta"):
-        yield _blank_sam(backbone)
-        yield HqSamModel.from_sam(_blank_sam(backbone)).eval()
+        yield _blank_sam(foundation)
+        yield HqSamModel.from_sam(_blank_sam(foundation)).eval()
         for adapter in (False, True):
-            sam = _blank_sam(backbone)
-            name = f"vns-{backbone}" + (" + adapter" if adapter else "")
+            sam = _blank_sam(foundation)
+            name = f"vns-{foundation}" + (" + adapter" if adapter else "")
             yield VnsSamModel.from_sam(sam, VnsSamConfig.for_sam(sam.config, name=name, adapter=adapter)).eval()
 
 
@@ -146,8 +141,8 @@ def hardware(device: torch.device) -> str:
     return f"{_processor()}, {cores} cores, torch {torch.__version__}, {threads} threads"
 
 
-def _blank_sam(backbone: str) -> SamModel:
-    return SamModel(vit_config(backbone)).eval()
+def _blank_sam(foundation: str) -> SamModel:
+    return SamModel(named_config(foundation)).eval()
 
 
 def _count(model: PromptableNetwork) -> tuple[int, int]:

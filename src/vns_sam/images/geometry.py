@@ -1,4 +1,5 @@
-"""Fitting a picture into a model's square input (aspect kept and padded right and bottom, or stretched) and the way back.
+"""Fitting a picture into a model's square input (aspect kept and padded right and bottom, or stretched) and the exact
+way back.
 
 Masks and maps may be tensors or numpy arrays and stay what they are; the two ways agree to rounding. Only tensors need
 torch.

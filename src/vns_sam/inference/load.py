@@ -27,10 +27,10 @@ def load_model(name: str | os.PathLike[str], device: str | torch.device = "cpu")
 
     Args:
         name: "vns-sam-tiny", "sam-tiny", "dis-sam-tiny" or "ws-sam-tiny" (bundled), "vit_b", "vit_l" or "vit_h"
-            (SAM), "hq_vit_b", "hq_vit_l" or "hq_vit_h" (HQ-SAM), a folder written by ``save_pretrained`` or by
-            transformers, a ``.pth`` file of SAM's, HQ-SAM's or DIS-SAM's authors, or a hub id such as
-            "facebook/sam-vit-base". With a "+" between two names the second, a DIS-SAM, refines the masks of the
-            first, see :func:`refine_with`.
+            (SAM), "mobile-sam", "sam2.1-t", "sam2.1-s", "sam2.1-b+" or "sam2.1-l", "sam3", "hq_vit_b", "hq_vit_l" or
+            "hq_vit_h" (HQ-SAM), a folder written by ``save_pretrained`` or by transformers, a file of the authors of
+            one of these or of DIS-SAM, or a hub id such as "facebook/sam-vit-base". With a "+" between two names the
+            second, a DIS-SAM, refines the masks of the first, see :func:`refine_with`.
         device: Where to put it: "cpu", "cuda", "cuda:1", "mps".
 
     Raises:
@@ -77,8 +77,10 @@ def check_model_name(name: str | os.PathLike[str]) -> None:
 def _stages(name: str | os.PathLike[str]) -> tuple[str, str]:
     """A name as that of the first stage and of what refines its masks, which is empty for most."""
     text = os.fspath(name)
-    first, plus, second = text.partition("+")
-    return (first, second) if plus and first and second and not Path(text).exists() else (text, "")
+    whole = next((known for known in registry.names() if "+" in known and f"{text}+".startswith(f"{known}+")), "")
+    at = len(whole) or text.find("+")
+    first, second = text[:at], text[at + 1 :]
+    return (first, second) if at > 0 and second and not Path(text).exists() else (text, "")
 
 
 def model_type(name: str | os.PathLike[str]) -> str | None:

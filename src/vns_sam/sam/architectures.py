@@ -108,12 +108,3 @@ class RopeVitConfig(Checked):
     def level_channels(self) -> Four:
         """All levels are as wide as the ViT."""
         return (self.width, self.width, self.width, self.width)
-
-
-HIERA = {
-    "sam2.1-t": HieraConfig((96, 192, 384, 768), (1, 2, 7, 2), (1, 2, 4, 8), (5, 7, 9)),
-    "sam2.1-s": HieraConfig((96, 192, 384, 768), (1, 2, 11, 2), (1, 2, 4, 8), (7, 10, 13)),
-    "sam2.1-b+": HieraConfig((112, 224, 448, 896), (2, 3, 16, 3), (2, 4, 8, 16), (12, 16, 20), background=14),
-    "sam2.1-l": HieraConfig((144, 288, 576, 1152), (2, 6, 36, 4), (2, 4, 8, 16), (23, 33, 43), windows=(8, 4, 16, 8)),
-}
-"""SAM 2.1's four sizes by our names for them."""

@@ -22,6 +22,8 @@ WRAPPERS = ("model", "state_dict", "model_state", "model_state_dict", "params", 
 """Keys under which training code keeps the tensors beside epochs and optimisers."""
 PREFIXES = ("module.", "_orig_mod.", "sam.", "model.")
 """What wrappers put before every name: several GPUs, the compiler, a class around the model."""
+COMPUTED = (".freqs_cis", ".attention_bias_idxs")
+"""Ends of names of what some authors store though it is computed: SAM 3's rotations, TinyViT's places of biases."""
 _NUMBERS = frozenset(
     (
         *(torch.float16, torch.bfloat16, torch.float32, torch.float64),
@@ -47,6 +49,7 @@ def read_tensors(path: str | Path) -> dict[str, torch.Tensor]:
         found = "no regular file" if path.exists() else "no file"
         raise CheckpointError(f"{found} {path}", hint="give the path of a .pth or .safetensors file")
     state = _unwrap(_read(path), path)
+    state = {key: value for key, value in state.items() if not key.endswith(COMPUTED)}
     judge_tensors(state, path, path.stat().st_size)
     return _without_prefix(state)
 

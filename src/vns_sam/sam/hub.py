@@ -23,11 +23,20 @@ class HubWeights:
         repo: Its id.
         parameters: Number of parameters, the fixed positional features included.
         file: What the authors' own file is called.
+        whole: Whether there is a folder with a ``config.json``; otherwise there is the authors' file alone.
+        licence: What the weights are under.
     """
 
     repo: str
     parameters: int
     file: str
+    whole: bool = True
+    licence: str = "Apache-2.0"
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """What is fetched, the weights last."""
+        return (CONFIG, WEIGHTS) if self.whole else (self.file,)
 
 
 def count_parameters(path: Path) -> int:
@@ -36,15 +45,15 @@ def count_parameters(path: Path) -> int:
         return sum(math.prod(tensors.get_slice(key).get_shape()) for key in tensors.keys())  # noqa: SIM118
 
 
-def is_cached(repo: str) -> bool:
+def is_cached(repo: str, weights: str = WEIGHTS) -> bool:
     """Whether the weights of a hub model are in the local cache."""
     from huggingface_hub import try_to_load_from_cache
 
-    return isinstance(try_to_load_from_cache(repo, WEIGHTS), str)
+    return isinstance(try_to_load_from_cache(repo, weights), str)
 
 
 def download(name: str, weights: HubWeights | None = None) -> Path:
-    """The folder of a hub model in the local cache, fetched if it is not there.
+    """The folder of a hub model in the local cache, or its single file, fetched if it is not there.
 
     Args:
         name: What the user called it: a name, or its hub id.
@@ -56,16 +65,16 @@ def download(name: str, weights: HubWeights | None = None) -> Path:
     from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-    files = (CONFIG, WEIGHTS)
+    files = weights.files if weights else (CONFIG, WEIGHTS)
     repo = weights.repo if weights else name
     try:
-        return _folder_of([hf_hub_download(repo, file, local_files_only=True) for file in files])
+        return _place_of([hf_hub_download(repo, file, local_files_only=True) for file in files])
     except LocalEntryNotFoundError:
         logger.info("fetching %s from the hub", repo)
     try:
         # Asking once first: without a network the download itself would retry, and log, for half a minute.
-        get_hf_file_metadata(hf_hub_url(repo, CONFIG))
-        return _folder_of([hf_hub_download(repo, file) for file in files])
+        get_hf_file_metadata(hf_hub_url(repo, files[0]))
+        return _place_of([hf_hub_download(repo, file) for file in files])
     except HfHubHTTPError as error:
         line = str(error).strip().splitlines()[0]
         raise CheckpointError(f"the hub gives no model '{repo}' ({line})", hint="check the hub id") from None
@@ -74,13 +83,14 @@ def download(name: str, weights: HubWeights | None = None) -> Path:
         raise _unreachable(name, weights) from None
 
 
-def _folder_of(paths: list[str]) -> Path:
-    return Path(paths[-1]).parent
+def _place_of(paths: list[str]) -> Path:
+    return Path(paths[-1]).parent if len(paths) > 1 else Path(paths[0])
 
 
 def _unreachable(name: str, weights: HubWeights | None) -> CheckpointError:
     repo = weights.repo if weights else name
-    command = f"hf download {repo} {CONFIG} {WEIGHTS} --local-dir FOLDER"
+    files = weights.files if weights else (CONFIG, WEIGHTS)
+    command = f"hf download {repo} {' '.join(files)} --local-dir FOLDER"
     fetch = f"run '{command}' where there is a network and give FOLDER"
     if weights is None:
         return CheckpointError(f"there is no folder '{name}' and the hub cannot be reached", hint=fetch)

@@ -279,8 +279,9 @@ class SamMaskDecoder(nn.Module):
         return torch.cat([*first, self.iou_token.weight, self.mask_tokens.weight])
 
     def upscale(self, keys: torch.Tensor, grid: tuple[int, int], finer: Sequence[torch.Tensor] = ()) -> Upscaled:
-        """Upscales the attended image (P, g * g', C) to four times its size in C / 8 channels. Finer maps of a SAM 2, (P,
-        C / 8, 4g, 4g') and (P, C / 4, 2g, 2g') or (1, ...) for all, are added on the way.
+        """Upscales the attended image (P, g * g', C) to four times its size in C / 8 channels.
+
+        Finer maps of a SAM 2, (P, C / 8, 4g, 4g') and (P, C / 4, 2g, 2g'), or (1, ...) for all, are added on the way.
         """
         middle = self.upscale_conv1(keys)
         if finer:

@@ -9,12 +9,12 @@ from pathlib import Path
 import torch
 
 from vns_sam.errors import CheckpointError, UsageError
+from vns_sam.sam import registry
 from vns_sam.sam.checkpoints import KeyReport, load_weights
 from vns_sam.sam.config import SamConfig, VitConfig, vit_config
 from vns_sam.sam.files import read_tensors
 from vns_sam.sam.keys import meta_key_to_own
 from vns_sam.sam.model import SamModel
-from vns_sam.sam.registry import Layout
 
 PATCH_KEY = "image_encoder.vit.patch_embed.projection.weight"
 POSITION_KEY = "image_encoder.vit.pos_embed"
@@ -96,7 +96,10 @@ def load_meta(path: str | Path) -> tuple[SamModel, KeyReport]:
 
 def build_meta(state: Mapping[str, torch.Tensor], path: str | Path) -> tuple[SamModel, KeyReport]:
     """:func:`load_meta` for a file whose tensors have been read."""
+    if not holds_sam(state):
+        found = registry.describe(state, Path(path))
+        raise CheckpointError(f"{path} is {found}; expected a SAM ViT", hint="load_model takes it as it is")
     return build_vit_sam({meta_key_to_own(key): value for key, value in state.items()}, path)
 
 
-LAYOUT = Layout("SAM's own sam_vit_*.pth", holds_sam, lambda state, path: build_meta(state, path)[0])
+LAYOUT = registry.Layout("SAM's own sam_vit_*.pth", holds_sam, lambda state, path: build_meta(state, path)[0])

@@ -27,6 +27,13 @@ if TYPE_CHECKING:
 
 MODELS = {
     "sam": "vns_sam.sam.zoo:load_folder",
+    "sam2": "vns_sam.sam.foundations.sam2:load_folder",
+    "sam2_video": "vns_sam.sam.foundations.sam2:load_folder",
+    "sam3_tracker": "vns_sam.sam.foundations.sam3:load_folder",
+    "sam3_tracker_video": "vns_sam.sam.foundations.sam3:load_folder",
+    "sam3_video": "vns_sam.sam.foundations.sam3:load_folder",
+    "edgetam": "vns_sam.sam.foundations.edgetam:load_folder",
+    "edgetam_video": "vns_sam.sam.foundations.edgetam:load_folder",
     "sam_hq": "vns_sam.hq.published:load_hf",
     "vns-sam": "vns_sam.vns.model:VnsSamModel",
     "hq-sam": "vns_sam.hq.model:HqSamModel",
@@ -40,6 +47,12 @@ LAYOUTS = (
     "vns_sam.vns.official:LAYOUT",
     "vns_sam.dis.official:LAYOUT",
     "vns_sam.hq.published:LAYOUT",
+    "vns_sam.sam.foundations.edgetam:LAYOUT",
+    "vns_sam.sam.foundations.mobile:LAYOUT",
+    "vns_sam.sam.foundations.sam2:LAYOUT",
+    "vns_sam.sam.foundations.sam2:HF_LAYOUT",
+    "vns_sam.sam.foundations.sam3:LAYOUT",
+    "vns_sam.sam.foundations.sam3:HF_LAYOUT",
     "vns_sam.sam.meta:LAYOUT",
     "vns_sam.sam.zoo:LAYOUT",
 )
@@ -49,6 +62,12 @@ PUBLISHED = {
     "vit_b": HubWeights("facebook/sam-vit-base", 93_735_728, "sam_vit_b_*.pth"),
     "vit_l": HubWeights("facebook/sam-vit-large", 312_343_088, "sam_vit_l_*.pth"),
     "vit_h": HubWeights("facebook/sam-vit-huge", 641_090_864, "sam_vit_h_*.pth"),
+    "mobile-sam": HubWeights("dhkim2810/MobileSAM", 10_130_092, "mobile_sam.pt", whole=False),
+    "sam2.1-t": HubWeights("facebook/sam2.1-hiera-tiny", 38_963_010, "sam2.1_hiera_tiny.pt"),
+    "sam2.1-s": HubWeights("facebook/sam2.1-hiera-small", 46_060_866, "sam2.1_hiera_small.pt"),
+    "sam2.1-b+": HubWeights("facebook/sam2.1-hiera-base-plus", 80_850_690, "sam2.1_hiera_base_plus.pt"),
+    "sam2.1-l": HubWeights("facebook/sam2.1-hiera-large", 224_447_154, "sam2.1_hiera_large.pt"),
+    "sam3": HubWeights("facebook/sam3", 859_922_360, "sam3.pt", licence="SAM License"),
     "hq_vit_b": HubWeights("syscv-community/sam-hq-vit-base", 94_806_832, "sam_hq_vit_b.pth"),
     "hq_vit_l": HubWeights("syscv-community/sam-hq-vit-large", 313_676_336, "sam_hq_vit_l.pth"),
     "hq_vit_h": HubWeights("syscv-community/sam-hq-vit-huge", 642_686_256, "sam_hq_vit_h.pth"),
@@ -72,11 +91,13 @@ class Layout:
         what: What it is, as a message calls it.
         holds: Whether these tensors are such a file's, by their names.
         load: The model of these tensors; the path is what an error, and a model saved again, calls the file.
+        describe: What the file is in a few words, by its size where it has several; None if ``what`` says all.
     """
 
     what: str
     holds: Callable[[Mapping[str, torch.Tensor]], bool]
     load: Callable[[Mapping[str, torch.Tensor], Path], PromptableNetwork]
+    describe: Callable[[Mapping[str, torch.Tensor]], str] | None = None
 
 
 @dataclass(frozen=True)
@@ -89,6 +110,7 @@ class CatalogRow:
         mib: Size of the weights file in MiB.
         source: Where the weights come from.
         bundled: Whether they ship with the package.
+        licence: What the weights are under.
     """
 
     name: str
@@ -96,6 +118,7 @@ class CatalogRow:
     mib: float
     source: str
     bundled: bool
+    licence: str = "Apache-2.0"
 
 
 def bundled() -> tuple[str, ...]:
@@ -117,7 +140,7 @@ def is_hub_id(name: str) -> bool:
 def is_at_hand(name: str) -> bool:
     """Whether a model is on this machine, so that loading it fetches nothing."""
     if name in PUBLISHED:
-        return is_cached(PUBLISHED[name].repo)
+        return is_cached(PUBLISHED[name].repo, PUBLISHED[name].files[-1])
     return place(name).exists() or (is_hub_id(name) and is_cached(name))
 
 
@@ -133,7 +156,7 @@ def catalog() -> Iterator[CatalogRow]:
         if path.is_file():
             yield CatalogRow(name, count_parameters(path), path.stat().st_size / _MIB, "bundled", True)
     for name, weights in PUBLISHED.items():
-        yield CatalogRow(name, weights.parameters, weights.parameters * 4 / _MIB, weights.repo, False)
+        yield CatalogRow(name, weights.parameters, weights.parameters * 4 / _MIB, weights.repo, False, weights.licence)
 
 
 def load(name: str | os.PathLike[str], *, beside: str | Path | None = None) -> PromptableNetwork:
@@ -148,7 +171,8 @@ def load(name: str | os.PathLike[str], *, beside: str | Path | None = None) -> P
     """
     text = os.fspath(name)
     if text in PUBLISHED:
-        return load_folder(download(text, PUBLISHED[text]), PUBLISHED[text].repo)
+        fetched = download(text, PUBLISHED[text])
+        return load_file(fetched) if fetched.is_file() else load_folder(fetched, PUBLISHED[text].repo)
     path = place(text)
     if beside is not None and text not in bundled() and (Path(beside) / path).exists():
         path = Path(beside) / path
@@ -206,6 +230,16 @@ def recognise(state: Mapping[str, torch.Tensor], path: Path) -> Layout:
             hint=f"expected {', '.join(layout.what for layout in layouts)}",
         )
     return found
+
+
+def describe(state: Mapping[str, torch.Tensor], path: Path) -> str:
+    """What a file is, in a few words for a message: "a SAM 2.1 small".
+
+    Raises:
+        CheckpointError: None of :data:`LAYOUTS`.
+    """
+    layout = recognise(state, path)
+    return layout.describe(state) if layout.describe is not None else f"of {layout.what}"
 
 
 def resolve(entry: str) -> Any:

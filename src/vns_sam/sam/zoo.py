@@ -13,7 +13,7 @@ from vns_sam.sam import registry
 from vns_sam.sam.checkpoints import KeyReport, read_config, read_state
 from vns_sam.sam.frozen import FrozenSamNetwork
 from vns_sam.sam.keys import hf_key_to_own
-from vns_sam.sam.meta import build_vit_sam, load_meta
+from vns_sam.sam.meta import build_vit_sam
 from vns_sam.sam.model import SamModel
 
 _HF_ENCODER = "vision_encoder."
@@ -51,18 +51,18 @@ def load_folder(folder: str | Path, origin: str = "") -> SamModel:
     return _load_hf(read_state(folder), Path(folder))
 
 
-def convert_meta(path: str | Path, out: str | Path) -> KeyReport:
-    """Writes Meta's ``.pth`` file as a folder that :func:`load_sam` reads, ``out``.
+def convert_sam(path: str | Path, out: str | Path) -> KeyReport:
+    """Writes a file of SAM's, SAM 2's, SAM 3's or MobileSAM's authors as a folder that :func:`load_sam` reads, ``out``.
 
     Returns:
-        What became of the file's tensors.
+        The tensors in the folder.
 
     Raises:
         CheckpointError: The file is missing, damaged or of another model.
     """
-    model, report = load_meta(path)
+    model = load_sam(path)
     model.save_pretrained(out)
-    return report
+    return KeyReport(tuple(model.state_dict()), (), ())
 
 
 def _holds_hf(state: Mapping[str, torch.Tensor]) -> bool:

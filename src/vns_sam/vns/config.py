@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from vns_sam.errors import CheckpointError, UsageError
 from vns_sam.sam.config import VITS, LevelChannels, MaskDecoderConfig, SamConfig
+from vns_sam.sam.foundations.names import CONFIGS
 from vns_sam.sam.model_config import Between, ModelConfig, nearest
 from vns_sam.vns.ablations import ablation_switches
 from vns_sam.vns.switches import SWITCHES, Switches, Variant, change_switches
@@ -126,4 +127,6 @@ def _describe(channels: LevelChannels) -> str:
     vit = backbone_of(channels)
     if vit is not None:
         return f"ViT-{vit[-1].upper()} ({channels[0]} channels)"
-    return f"an encoder with {'/'.join(map(str, channels))} channels"
+    named = [name for name, config in CONFIGS.items() if config().level_channels == tuple(channels)]
+    kind = " or ".join(named) or "an encoder"
+    return f"{kind} with {'/'.join(map(str, channels))} channels"

@@ -9,10 +9,10 @@ from foundation_models import shaken
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from vns_sam.sam.architectures import TinyVitArchitecture
+from vns_sam.sam.architectures import TinyVitConfig
 from vns_sam.sam.encoders.tiny_vit import ConvNorm, PatchMerging, TinyVitBlock, TinyVitEncoder, WindowAttention
 
-SMALL = TinyVitArchitecture((8, 12, 16, 24), (1, 1, 2, 1), (1, 2, 2, 3), (7, 3, 4, 3))
+SMALL = TinyVitConfig((8, 12, 16, 24), (1, 1, 2, 1), (1, 2, 2, 3), (7, 3, 4, 3))
 
 
 def normed(x: torch.Tensor, conv: ConvNorm) -> torch.Tensor:
@@ -85,7 +85,7 @@ def test_the_encoder_is_its_parts_in_the_order_of_the_authors() -> None:
 def published() -> TinyVitEncoder:
     """MobileSAM's own numbers, without weights."""
     with torch.device("meta"):
-        return TinyVitEncoder(TinyVitArchitecture()).eval()
+        return TinyVitEncoder(TinyVitConfig()).eval()
 
 
 def test_parameters_are_those_of_the_published_encoder(published: TinyVitEncoder) -> None:

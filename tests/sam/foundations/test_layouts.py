@@ -8,12 +8,12 @@ from foundation_models import hf_sam2, hf_sam3, meta_sam2_state, meta_sam3_state
 from torch import nn
 
 from vns_sam.errors import CheckpointError
-from vns_sam.sam.architectures import HieraArchitecture, RopeVitArchitecture, TinyVitArchitecture
+from vns_sam.sam.architectures import HieraConfig, RopeVitConfig, TinyVitConfig
 from vns_sam.sam.foundations import mobile, sam2, sam3
 from vns_sam.sam.model import SamModel
 
 WIDE = {"hidden_size": 256, "mlp_dim": 2048, "num_attention_heads": 8, "iou_head_hidden_dim": 256}
-NARROW = HieraArchitecture((24, 48, 96, 192), (1, 2, 3, 1), (1, 2, 4, 8), (4,))
+NARROW = HieraConfig((24, 48, 96, 192), (1, 2, 3, 1), (1, 2, 4, 8), (4,))
 HALF = pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=["fp32", "fp16"])
 
 
@@ -44,10 +44,10 @@ def test_metas_sam2_file(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) ->
     expected = sam2.build_hf_sam2(values, theirs.state_dict(), "hub")
     state = meta_sam2_state(theirs)
     assert sam2.holds_sam2(state)
-    model, report = sam2.build_meta_sam2(cast(state, dtype), "sam2.1_hiera_x.pt")
+    model, report = sam2.build_sam2(cast(state, dtype), "sam2.1_hiera_x.pt", sam2.meta_to_own)
     assert not report.missing
     same(model, expected, dtype)
-    assert model.config.architecture == expected.config.architecture
+    assert model.config.backbone == expected.config.backbone
     assert model.name == "sam2.1-x"
     assert model.preprocessing.image_size == 1024
 
@@ -71,7 +71,7 @@ def test_a_hiera_of_no_known_size_is_named() -> None:
         "image_encoder.trunk.blocks.0.norm1.weight": torch.zeros(80),
     }
     with pytest.raises(CheckpointError, match=r"Hiera of width 80 with 1 blocks, expected 96 with 12 \(sam2.1-t\)"):
-        sam2.build_meta_sam2(state, "x.pt")
+        sam2.build_sam2(state, "x.pt", sam2.meta_to_own)
 
 
 @HALF
@@ -84,7 +84,7 @@ def test_metas_sam3_file_and_the_whole_folder_of_transformers(
     state = meta_sam3_state(theirs)
     assert sam3.holds_sam3(state)
     monkeypatch.setattr(sam3, "sam3_config", lambda: expected.config)
-    model, report = sam3.build_meta_sam3(cast(state, dtype), "sam3.pt")
+    model, report = sam3.build_sam3(cast(state, dtype), "sam3.pt", sam3.meta_to_own)
     assert not report.missing
     same(model, expected, dtype)
     whole = {}
@@ -129,9 +129,9 @@ def test_mobilesams_file(dtype: torch.dtype) -> None:
 
 def test_a_config_brings_its_numbers_back() -> None:
     for config in (
-        mobile.mobile_config(TinyVitArchitecture((8, 12, 16, 24))),
+        mobile.mobile_config(TinyVitConfig((8, 12, 20, 40), heads=(2, 4, 5, 10))),
         sam2.sam2_config("sam2", NARROW),
-        sam3.sam3_config(RopeVitArchitecture(width=64)),
+        sam3.sam3_config(RopeVitConfig(width=128)),
     ):
         import json
 

@@ -7,37 +7,34 @@ from pathlib import Path
 
 import torch
 
-from vns_sam.sam.architectures import TinyVitArchitecture
+from vns_sam.sam.architectures import TinyVitConfig
 from vns_sam.sam.checkpoints import KeyReport
 from vns_sam.sam.config import SamConfig
-from vns_sam.sam.foundations.sam2 import build
-from vns_sam.sam.foundations.translate import rename, translator
+from vns_sam.sam.foundations.translate import build, rename, translator
 from vns_sam.sam.keys import DECODER, PROMPT_ENCODER
 from vns_sam.sam.model import SamModel
+from vns_sam.sam.registry import Layout
 
 NAME = "mobile-sam"
-_CLASSIFIER = ("image_encoder.norm_head.", "image_encoder.head.")
-"""What TinyViT learnt ImageNet with is in the file too, and never used."""
 
 to_own = translator(
     (
-        ("image_encoder.", "image_encoder.", ()),
         ("prompt_encoder.", "prompt_encoder.", PROMPT_ENCODER),
         ("mask_decoder.", "mask_decoder.", DECODER),
-    )
+    ),
+    ("image_encoder.norm_head.", "image_encoder.head."),
 )
-"""Renames a tensor of the authors' file."""
+"""Renames a tensor of the authors' file; what TinyViT learnt ImageNet with is in there too, and never used."""
 
 
-def mobile_config(architecture: TinyVitArchitecture | None = None, image_size: int = 1024) -> SamConfig:
+def mobile_config(backbone: TinyVitConfig | None = None, image_size: int = 1024) -> SamConfig:
     """The configuration of MobileSAM: a SAM in everything but its encoder."""
-    architecture = architecture or TinyVitArchitecture()
+    backbone = backbone or TinyVitConfig()
     return SamConfig(
         name=NAME,
-        backbone="tiny_vit",
+        backbone=backbone,
         image_size=image_size,
-        level_channels=architecture.level_channels,
-        architecture=architecture,
+        level_channels=backbone.level_channels,
     )
 
 
@@ -50,8 +47,11 @@ def build_mobile(state: Mapping[str, torch.Tensor], origin: str | Path) -> tuple
     """Builds the model of a file.
 
     Raises:
-        CheckpointError: Tensors are missing or of another shape.
+        CheckpointError: Tensors are missing, left over or of another shape.
     """
-    kept = {key: value for key, value in state.items() if not key.startswith(_CLASSIFIER)}
-    kept = {key: value for key, value in kept.items() if not key.endswith("attention_bias_idxs")}
-    return build(mobile_config(), rename(kept, to_own), origin)
+    return build(mobile_config, rename(state, to_own), origin)
+
+
+LAYOUT = Layout(
+    "MobileSAM's mobile_sam.pt", holds_mobile, lambda state, path: build_mobile(state, path)[0], lambda _: "a MobileSAM"
+)

@@ -10,24 +10,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from vns_sam.errors import CheckpointError
-from vns_sam.sam.architectures import RopeVitArchitecture
-from vns_sam.sam.checkpoints import KeyReport
+from vns_sam.sam.architectures import RopeVitConfig
+from vns_sam.sam.checkpoints import KeyReport, read_config, read_state
 from vns_sam.sam.config import MaskDecoderConfig, SamConfig
 from vns_sam.sam.foundations import sam2
-from vns_sam.sam.foundations.translate import rename, translator
+from vns_sam.sam.foundations.translate import Translate, build, rename, split_points, translator
 from vns_sam.sam.keys import PROMPT_ENCODER
 from vns_sam.sam.model import SamModel
+from vns_sam.sam.registry import Layout
 
 NAME = "sam3"
-HF_MODEL_TYPES = ("sam3_tracker", "sam3_tracker_video", "sam3_video")
-"""Of transformers' folders; the published one is "sam3_video" and holds all of SAM 3."""
 
+_MEMORY = tuple(f"tracker.{part}" for part in (*sam2.MEMORY, "transformer.", "maskmem_backbone."))
 _META_VISION = "detector.backbone.vision_backbone."
 _META_PYRAMID = (
     ("*.dconv_2x2", "*.up.0"),
@@ -57,52 +57,49 @@ meta_to_own = translator(
         ("tracker.sam_prompt_encoder.", "prompt_encoder.", PROMPT_ENCODER),
         *((f"tracker.sam_mask_decoder.{theirs}", ours, ()) for theirs, ours in sam2.FINER),
         ("tracker.sam_mask_decoder.", "mask_decoder.", sam2.DECODER_ROWS),
-    )
+    ),
+    ("detector.", *_MEMORY),
 )
 """Renames a tensor of Meta's file; None for what is not the tracker's."""
 
-_tracker = translator(
+_DECODER_PARTS = (
+    ("no_memory_embedding", "image_encoder.no_memory", ()),
+    ("shared_image_embedding.", "prompt_encoder.shared_embedding.", ()),
+    *((f"mask_decoder.{theirs}", ours, ()) for theirs, ours in sam2.FINER),
+    ("mask_decoder.", "mask_decoder.", sam2.HF_DECODER_ROWS),
+)
+hf_to_own = translator(
     (
         ("vision_encoder.backbone.", "image_encoder.", _HF_TRUNK),
         ("vision_encoder.neck.fpn_layers.", "image_encoder.pyramid.", _HF_PYRAMID),
-        ("no_memory_embedding", "image_encoder.no_memory", ()),
-        ("shared_image_embedding.", "prompt_encoder.shared_embedding.", ()),
-        ("prompt_encoder.", "prompt_encoder.", ()),
-        *((f"mask_decoder.{theirs}", ours, ()) for theirs, ours in sam2.FINER),
-        ("mask_decoder.", "mask_decoder.", sam2.HF_DECODER_ROWS),
-    )
+        *_DECODER_PARTS,
+        ("detector_model.vision_encoder.backbone.", "image_encoder.", _HF_TRUNK),
+        ("tracker_neck.fpn_layers.", "image_encoder.pyramid.", _HF_PYRAMID),
+        ("tracker_model.tracker_neck.fpn_layers.", "image_encoder.pyramid.", _HF_PYRAMID),
+        *((f"tracker_model.{theirs}", ours, rows) for theirs, ours, rows in _DECODER_PARTS),
+        ("tracker_model.prompt_encoder.", "prompt_encoder.", ()),
+    ),
+    ("detector_model.", *sam2.HF_MEMORY, *(f"tracker_model.{part}" for part in sam2.HF_MEMORY)),
 )
-
-
-def hf_to_own(key: str) -> str | None:
-    """Renames a tensor of transformers' ``Sam3TrackerModel`` or of a whole ``Sam3VideoModel``; None for what is not the
-    tracker's.
-    """
-    whole = "tracker_model." in key or key.startswith(("detector_model.", "tracker_neck."))
-    key = key.removeprefix("tracker_model.")
-    if key.startswith("tracker_neck."):
-        return _tracker(f"vision_encoder.neck.{key.removeprefix('tracker_neck.')}")
-    if key.startswith("detector_model."):
-        trunk = "detector_model.vision_encoder.backbone."
-        return _tracker(f"vision_encoder.backbone.{key.removeprefix(trunk)}") if key.startswith(trunk) else None
-    return None if whole and key.startswith("vision_encoder.") else _tracker(key)
+"""Renames a tensor of transformers' ``Sam3TrackerModel`` or of a whole ``Sam3VideoModel``; None for what is not the
+tracker's.
+"""
 
 
 def sam3_config(
-    architecture: RopeVitArchitecture | None = None,
+    backbone: RopeVitConfig | None = None,
     image_size: int = 1008,
     mask_decoder: MaskDecoderConfig = sam2.DECODER_CONFIG,
 ) -> SamConfig:
     """The configuration of SAM 3's tracker; its pixels are scaled to -1 .. 1."""
-    architecture = architecture or RopeVitArchitecture()
+    backbone = backbone or RopeVitConfig()
     return SamConfig(
         name=NAME,
-        backbone="rope_vit",
+        backbone=backbone,
         image_size=image_size,
-        level_channels=architecture.level_channels,
+        level_channels=backbone.level_channels,
         mask_decoder=mask_decoder,
-        architecture=architecture,
-        stride=architecture.patch,
+        stride=backbone.patch,
         fit="stretch",
         mean=(127.5, 127.5, 127.5),
         std=(127.5, 127.5, 127.5),
@@ -110,19 +107,20 @@ def sam3_config(
     )
 
 
-def holds_sam3(state: Mapping[str, torch.Tensor]) -> bool:
-    """Whether a file's tensors are those of Meta's SAM 3."""
-    return f"{_META_VISION}trunk.patch_embed.proj.weight" in state
+def build_sam3(
+    state: Mapping[str, torch.Tensor], origin: str | Path, translate: Translate
+) -> tuple[SamModel, KeyReport]:
+    """Builds the tracker of a file of the published size.
 
-
-def build_meta_sam3(state: Mapping[str, torch.Tensor], origin: str | Path) -> tuple[SamModel, KeyReport]:
-    """Builds the tracker of Meta's file.
+    Args:
+        state: Its tensors.
+        origin: What an error calls it.
+        translate: :func:`meta_to_own` or :func:`hf_to_own`.
 
     Raises:
-        CheckpointError: Tensors are missing, as in a file without the tracker, or of another shape.
+        CheckpointError: Tensors are missing, as in a file without the tracker, left over or of another shape.
     """
-    own = {key: value for key, value in rename(state, meta_to_own).items() if not key.endswith("freqs_cis")}
-    return sam2.build(sam3_config(), _tidy(own), origin)
+    return build(sam3_config, _tidy(rename(state, translate)), origin)
 
 
 def build_hf_sam3(values: Mapping[str, Any], state: Mapping[str, torch.Tensor], origin: str | Path) -> SamModel:
@@ -134,31 +132,33 @@ def build_hf_sam3(values: Mapping[str, Any], state: Mapping[str, torch.Tensor], 
         origin: What an error calls it.
 
     Raises:
-        CheckpointError: Tensors are missing or of another shape.
+        CheckpointError: A number is none that a model can have; tensors are missing, left over or of another shape.
     """
+    return build(partial(_read_hf, values), _tidy(rename(state, hf_to_own)), origin)[0]
+
+
+def _read_hf(values: Mapping[str, Any]) -> SamConfig:
     tracker = values.get("tracker_config") or values
-    vision = tracker.get("vision_config") or {}
-    numbers = vision.get("backbone_config") or {}
-    default = RopeVitArchitecture()
+    numbers = (tracker.get("vision_config") or {}).get("backbone_config") or {}
+    default = RopeVitConfig()
     patch = numbers.get("patch_size", default.patch)
-    architecture = RopeVitArchitecture(
+    backbone = RopeVitConfig(
         width=numbers.get("hidden_size", default.width),
         depth=numbers.get("num_hidden_layers", default.depth),
         heads=numbers.get("num_attention_heads", default.heads),
         mlp=numbers.get("intermediate_size", default.mlp),
-        global_blocks=_four(numbers.get("global_attn_indexes") or default.global_blocks),
+        global_blocks=numbers.get("global_attn_indexes") or default.global_blocks,
         window=numbers.get("window_size", default.window),
         patch=patch,
         pretrained_grid=numbers.get("pretrain_image_size", default.pretrained_grid * patch) // patch,
         theta=(numbers.get("rope_parameters") or {}).get("rope_theta", default.theta),
     )
-    config = sam3_config(architecture, numbers.get("image_size", 1008), sam2.decoder_config(tracker))
-    return sam2.build(config, _tidy(sam2.split_points(rename(state, hf_to_own))), origin)[0]
+    return sam3_config(backbone, numbers.get("image_size", 1008), sam2.decoder_config(tracker))
 
 
 def _tidy(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Puts transformers' three projections of each block together, and leaves out the pyramid's coarsest map, which no
-    image decoder reads, and the position of a class token.
+    """Puts transformers' three projections of each block together, and leaves out what is never read: the pyramid's
+    coarsest map, and the position of a class token.
     """
     tidy = {key: value for key, value in state.items() if not key.startswith("image_encoder.pyramid.3.")}
     for key in [key for key in tidy if ".attn.q." in key]:
@@ -167,11 +167,35 @@ def _tidy(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     places = tidy.get("image_encoder.pos_embed")
     if places is not None and math.isqrt(places.shape[1]) ** 2 != places.shape[1]:
         tidy["image_encoder.pos_embed"] = places[:, 1:]
-    return tidy
+    return split_points(tidy)
 
 
-def _four(values: Any) -> tuple[int, int, int, int]:
-    if len(values) != 4:
-        raise CheckpointError(f"four levels need four blocks that attend over the whole grid, found {len(values)}")
-    first, second, third, fourth = values
-    return first, second, third, fourth
+def load_folder(folder: str | Path, origin: str = "") -> SamModel:
+    """Loads a folder of transformers' ``Sam3TrackerModel`` or ``Sam3VideoModel``; ``origin`` is not needed.
+
+    Raises:
+        CheckpointError: The folder is damaged, or of another architecture.
+    """
+    return build_hf_sam3(read_config(folder), read_state(folder), folder)
+
+
+def holds_sam3(state: Mapping[str, torch.Tensor]) -> bool:
+    """Whether a file's tensors are those of Meta's SAM 3."""
+    return f"{_META_VISION}trunk.patch_embed.proj.weight" in state
+
+
+def holds_hf_sam3(state: Mapping[str, torch.Tensor]) -> bool:
+    """Whether a file's tensors are those of transformers' SAM 3, whole or its tracker alone."""
+    patches = "vision_encoder.backbone.embeddings.patch_embeddings.projection.weight"
+    return patches in state or f"detector_model.{patches}" in state
+
+
+LAYOUT = Layout(
+    "SAM 3's sam3.pt", holds_sam3, lambda state, path: build_sam3(state, path, meta_to_own)[0], lambda _: "a SAM 3"
+)
+HF_LAYOUT = Layout(
+    "SAM 3's weights in transformers' form",
+    holds_hf_sam3,
+    lambda state, path: build_sam3(state, path, hf_to_own)[0],
+    lambda _: "a SAM 3",
+)

@@ -78,13 +78,22 @@ def prompt_slots(
             batch.get(f"{k}.box"),
             batch.get(f"{k}.points"),
             batch.get(f"{k}.labels"),
-            None if mask is None else mask[:, None],
+            None if mask is None else _on_grid(mask, features),
         )
         for _ in range(int(batch[f"{k}.corrections"][0]) if f"{k}.corrections" in batch else 0):
             with torch.no_grad():
                 logits = model.decode_batch(features, prompts).mask_logits
             prompts = add_correction(prompts, enlarge(logits, target)[:, 0] > 0, target)
         yield prompts, target
+
+
+def _on_grid(mask: torch.Tensor, features: ImageFeatures) -> torch.Tensor:
+    """Coarse masks (I, S / 4, S / 4) at four times the embedding's grid, (I, 1, 4g, 4g'); it is another size where the
+    grid's stride is not 16.
+    """
+    height, width = features.embedding.shape[-2:]
+    size = (4 * height, 4 * width)
+    return mask[:, None] if mask.shape[-2:] == size else F.interpolate(mask[:, None], size, mode="bilinear")
 
 
 def add_correction(prompts: PromptBatch, found: torch.Tensor, target: torch.Tensor) -> PromptBatch:

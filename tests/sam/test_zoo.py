@@ -57,8 +57,8 @@ def test_a_truncated_weights_file_is_refused(hf_folder):
 
 
 def test_a_folder_of_another_model_is_refused(hf_folder):
-    (hf_folder / "config.json").write_text(json.dumps({"model_type": "sam2", "vision_config": {}}))
-    with pytest.raises(CheckpointError, match="holds a 'sam2' model, expected one of 'sam'"):
+    (hf_folder / "config.json").write_text(json.dumps({"model_type": "sam9", "vision_config": {}}))
+    with pytest.raises(CheckpointError, match="holds a 'sam9' model, expected one of 'sam'"):
         zoo.load_sam(hf_folder)
 
 
@@ -119,6 +119,12 @@ def test_catalog_names_sizes_and_sources(tmp_path, monkeypatch):
         ("vit_b", 358, False),
         ("vit_l", 1191, False),
         ("vit_h", 2446, False),
+        ("mobile-sam", 39, False),
+        ("sam2.1-t", 149, False),
+        ("sam2.1-s", 176, False),
+        ("sam2.1-b+", 308, False),
+        ("sam2.1-l", 856, False),
+        ("sam3", 3280, False),
         ("hq_vit_b", 362, False),
         ("hq_vit_l", 1197, False),
         ("hq_vit_h", 2452, False),

@@ -141,5 +141,5 @@ def test_a_config_brings_its_numbers_back() -> None:
 def test_half_a_file_is_named() -> None:
     state = mobile_state(shaken(nn.Identity()))
     state["image_encoder.patch_embed.seq.0.c.weight"] = torch.zeros(32, 3, 3, 3)
-    with pytest.raises(CheckpointError, match=r"half.pt lacks \d+ of \d+ tensors"):
+    with pytest.raises(CheckpointError, match=r"half.pt \(mobile-sam\) lacks \d+ of \d+ tensors"):
         mobile.build_mobile(state, "half.pt")

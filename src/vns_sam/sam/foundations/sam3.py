@@ -62,28 +62,26 @@ meta_to_own = translator(
 )
 """Renames a tensor of Meta's file; None for what is not the tracker's."""
 
-_DECODER_PARTS = (
-    ("no_memory_embedding", "image_encoder.no_memory", ()),
-    ("shared_image_embedding.", "prompt_encoder.shared_embedding.", ()),
-    *((f"mask_decoder.{theirs}", ours, ()) for theirs, ours in sam2.FINER),
-    ("mask_decoder.", "mask_decoder.", sam2.HF_DECODER_ROWS),
-)
-hf_to_own = translator(
+_tracker_to_own = translator(
     (
         ("vision_encoder.backbone.", "image_encoder.", _HF_TRUNK),
-        ("vision_encoder.neck.fpn_layers.", "image_encoder.pyramid.", _HF_PYRAMID),
-        *_DECODER_PARTS,
         ("detector_model.vision_encoder.backbone.", "image_encoder.", _HF_TRUNK),
+        ("vision_encoder.neck.fpn_layers.", "image_encoder.pyramid.", _HF_PYRAMID),
         ("tracker_neck.fpn_layers.", "image_encoder.pyramid.", _HF_PYRAMID),
-        ("tracker_model.tracker_neck.fpn_layers.", "image_encoder.pyramid.", _HF_PYRAMID),
-        *((f"tracker_model.{theirs}", ours, rows) for theirs, ours, rows in _DECODER_PARTS),
-        ("tracker_model.prompt_encoder.", "prompt_encoder.", ()),
+        ("no_memory_embedding", "image_encoder.no_memory", ()),
+        ("shared_image_embedding.", "prompt_encoder.shared_embedding.", ()),
+        *((f"mask_decoder.{theirs}", ours, ()) for theirs, ours in sam2.FINER),
+        ("mask_decoder.", "mask_decoder.", sam2.HF_DECODER_ROWS),
     ),
-    ("detector_model.", *sam2.HF_MEMORY, *(f"tracker_model.{part}" for part in sam2.HF_MEMORY)),
+    ("detector_model.", *sam2.HF_MEMORY),
 )
-"""Renames a tensor of transformers' ``Sam3TrackerModel`` or of a whole ``Sam3VideoModel``; None for what is not the
-tracker's.
-"""
+
+
+def hf_to_own(key: str) -> str | None:
+    """Renames a tensor of transformers' ``Sam3TrackerModel``, or of a whole ``Sam3VideoModel``, whose ViT is the
+    detector's and whose pyramid is the tracker's; None for what is not needed.
+    """
+    return _tracker_to_own(key.removeprefix("tracker_model."))
 
 
 def sam3_config(
@@ -186,8 +184,7 @@ def holds_sam3(state: Mapping[str, torch.Tensor]) -> bool:
 
 def holds_hf_sam3(state: Mapping[str, torch.Tensor]) -> bool:
     """Whether a file's tensors are those of transformers' SAM 3, whole or its tracker alone."""
-    patches = "vision_encoder.backbone.embeddings.patch_embeddings.projection.weight"
-    return patches in state or f"detector_model.{patches}" in state
+    return any(key.endswith("vision_encoder.backbone.embeddings.patch_embeddings.projection.weight") for key in state)
 
 
 LAYOUT = Layout(

@@ -4,6 +4,7 @@ vns-sam evaluate vns-sam-tiny --data data/camo data/kvasir_seg
 vns-sam evaluate sam-tiny vns-sam-tiny --data data --prompt box noise-box points --out report --figures 8
 vns-sam evaluate dis-sam-tiny --suite dis5k --data DIS5K --out report
 vns-sam evaluate ws-sam-tiny --data data/camo      a WS-SAM, which takes no prompt
+vns-sam evaluate vns-sam-tiny --data data --ablate nsfm.low nsfm.high     what parts of a trained model are worth
 vns-sam evaluate --compare report/report.json:sam-tiny report/report.json:vns-sam-tiny
 
 Started again with the same --out it goes on where it stopped. Several processes share the pictures:
@@ -25,8 +26,10 @@ from vns_sam.cli.progress import track
 from vns_sam.errors import UsageError, printable
 
 if TYPE_CHECKING:
-    from vns_sam.evaluation.report import Report
-    from vns_sam.evaluation.suite import Suite
+    from vns_sam.cli.processes import Processes
+    from vns_sam.evaluation.ablate import Ablation
+    from vns_sam.evaluation.report import ModelResult, Report
+    from vns_sam.evaluation.suite import Run, Suite
 
 ALL = 1 << 30
 METRICS = ("iou", "biou")
@@ -74,6 +77,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--save", type=Path, metavar="FILE.json", help="means with 95 %% intervals, for tables: see docs/evaluation.md"
     )
     parser.add_argument(
+        "--ablate", nargs="+", default=[], metavar="MODULE", help="what parts are worth, such as nsfm.low: without each"
+    )
+    parser.add_argument(
+        "--ablate-by",
+        nargs="+",
+        default=["mean"],
+        metavar="WAY",
+        help="what stands for their output: mean (default), zero, shuffle",
+    )
+    parser.add_argument(
         "--figures", type=at_least(0), default=0, metavar="N", help="draw the N worst and N typical pictures"
     )
     parser.add_argument(
@@ -90,6 +103,7 @@ def run(args: argparse.Namespace) -> int:
     if args.figures and not args.out:
         raise UsageError("--figures needs a folder to write to", hint="--out report")
     from vns_sam.cli.processes import Processes
+    from vns_sam.evaluation.ablate import parse_ablations
     from vns_sam.images.write import check_writable
     from vns_sam.inference.load import check_model_name
     from vns_sam.runs.lock import locked
@@ -104,8 +118,9 @@ def run(args: argparse.Namespace) -> int:
     processes = Processes.of_this_run()
     if processes.count > 1 and not args.out:
         raise UsageError("several processes need a folder to meet in", hint="--out report")
+    ablations = parse_ablations(args.ablate, args.ablate_by)
     with locked(args.out, "evaluate") if args.out and processes.is_first else nullcontext():
-        results = [_measure(name, suite, args, processes) for name in args.models]
+        results = [_measure(name, suite, args, processes, part) for name in args.models for part in (None, *ablations)]
     if processes.wait_for_all():
         _report(results, suite, args)
     return 0
@@ -162,15 +177,20 @@ def _unprompted(args: argparse.Namespace) -> bool:
     return True
 
 
-def _measure(name: str, suite: Suite, args: argparse.Namespace, processes: Any) -> Any:
-    """Measures one model, with a bar on stderr."""
+def _measure(
+    name: str, suite: Suite, args: argparse.Namespace, processes: Processes, part: Ablation | None = None
+) -> Run:
+    """Measures one model, whole or less a part, with a bar on stderr."""
+    from vns_sam.evaluation.ablate import ablated
     from vns_sam.inference.load import load_model
 
     model = load_model(name, args.device)
-    run = suite.run(model, name, args.out, workers=args.workers, strict=args.strict, shard=processes.shard)
-    for outcome in track(run, name, len(run), quiet=args.quiet or not processes.is_first):
-        if outcome.error and not args.quiet:
-            print(f"skipped: {printable(outcome.error)}", file=sys.stderr)
+    label = name if part is None else f"{name} less {part}"
+    with ablated(model, part):
+        run = suite.run(model, label, args.out, workers=args.workers, strict=args.strict, shard=processes.shard)
+        for outcome in track(run, label, len(run), quiet=args.quiet or not processes.is_first):
+            if outcome.error and not args.quiet:
+                print(f"skipped: {printable(outcome.error)}", file=sys.stderr)
     return run
 
 
@@ -182,6 +202,8 @@ def _report(runs: Any, suite: Suite, args: argparse.Namespace) -> None:
     for result in report.models:
         times = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in result.seconds.items())
         print(f"\n{result.label}: {len(result.rows)} scores, {len(result.skipped)} pictures skipped; {times}")
+    if args.ablate:
+        _print_worth(report.models, len(args.models))
     if args.save:
         _save(report, args)
     if args.out:
@@ -192,6 +214,18 @@ def _report(runs: Any, suite: Suite, args: argparse.Namespace) -> None:
 
             for path in write_figures(args.out, runs, suite, count=args.figures):
                 print(path)
+
+
+def _print_worth(results: Sequence[ModelResult], models: int) -> None:
+    """What each part adds; the results of a model come one after the other, the whole one first."""
+    from vns_sam.evaluation.ablate import worth
+    from vns_sam.evaluation.compare import to_markdown
+
+    each = len(results) // models
+    for start in range(0, len(results), each):
+        whole, *others = results[start : start + each]
+        for without in others:
+            print(f"\n{to_markdown(worth(whole, without), without.label, whole.label)}", end="")
 
 
 def _save(report: Report, args: argparse.Namespace) -> None:

@@ -16,17 +16,26 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from vns_sam.errors import UsageError
 from vns_sam.training.fields import check_fields, read_values, set_field
 from vns_sam.training.runs import parse_any
+from vns_sam.types import SECOND_LOOK, SecondLook
 
 _STRICT = ConfigDict(extra="forbid")
 _REFERENCE = re.compile(r"\{([^{}]*)\}")
 Names = Annotated[tuple[str, ...], Field(min_length=1)]
 Seed = Annotated[int, Field(ge=0)]
+
+
+def read_look(value: Any) -> Any:
+    """YAML reads on and off as true and false."""
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
+
+
+Look = Annotated[SecondLook, BeforeValidator(read_look)]
 
 SETS = "data"
 """Folder inside a pipeline's own in which its sets lie: those of ``root`` as links, and those that steps make."""
@@ -76,7 +85,7 @@ class PseudoLabel:
     fuse: Literal["vote", "prob"] = "vote"
     points: Annotated[int, Field(gt=0)] = 10
     gates: bool = True
-    second_look: bool = False
+    second_look: Look = SECOND_LOOK
     seed: Seed = 0
 
 
@@ -114,7 +123,7 @@ class Evaluate:
     prompts: tuple[str, ...] = ()
     """The command's own without it: the box, or none for models that take none."""
     metrics: tuple[str, ...] = ()
-    second_look: bool = False
+    second_look: Look = SECOND_LOOK
     seed: Seed = 0
     limit: Annotated[int, Field(gt=0)] | None = None
     save: str | None = None
@@ -297,7 +306,7 @@ def _evaluate(step: Evaluate, values: Mapping[str, Any], data: Path, own: Path) 
     yield from ("evaluate", *values["models"], "--data", *(str(data / name) for name in step.data))
     yield from ("--prompt", *step.prompts) if step.prompts else ()
     yield from ("--metrics", *step.metrics) if step.metrics else ()
-    yield from ("--second-look",) if step.second_look else ()
+    yield from ("--second-look", step.second_look)
     yield from ("--limit", str(step.limit)) if step.limit is not None else ()
     yield from ("--save", values["save"]) if step.save is not None else ()
     yield from ("--seed", str(step.seed), "--out", str(own))
@@ -319,6 +328,6 @@ def _for_set(
     yield from ("pseudo-label", source, "--labels", labels, *split, "--model", values["model"], *seed)
     yield from ("--views", step.views, "--fuse", step.fuse, "--points", str(step.points))
     yield from () if step.gates else ("--no-gates",)
-    yield from ("--second-look",) if step.second_look else ()
+    yield from ("--second-look", step.second_look)
     yield from () if step.student is None else ("--student", values["student"])
     yield from ("--out", str(own / name))

@@ -9,6 +9,7 @@ from workshop import narrow_sam, write_disks
 
 from vns_sam.errors import UsageError
 from vns_sam.evaluation.gallery import write_figures
+from vns_sam.evaluation.measure import Measure
 from vns_sam.evaluation.suite import make_suite
 from vns_sam.images.read import read_image
 from vns_sam.vns.model import VnsSamModel
@@ -23,7 +24,7 @@ def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_each_set_has_its_figures_and_points_their_curves(sets: Path, tmp_path: Path) -> None:
-    suite = make_suite([sets], ["clicks:2", "points:1-3"])
+    suite = make_suite([sets], Measure(prompts=("clicks:2", "points:1-3")))
     runs = [suite.run(narrow_sam(), "sam"), suite.run(VnsSamModel.from_sam(narrow_sam(seed=1)).eval(), "vns")]
     for run in runs:
         list(run)
@@ -36,7 +37,7 @@ def test_each_set_has_its_figures_and_points_their_curves(sets: Path, tmp_path: 
 
 
 def test_without_iou_nothing_can_be_sorted(sets: Path, tmp_path: Path) -> None:
-    suite = make_suite([sets], ["box"], metrics=["biou"])
+    suite = make_suite([sets], Measure(metrics=("biou",)))
     run = suite.run(narrow_sam(), "sam")
     list(run)
     with pytest.raises(UsageError, match="sorted by IoU"):

@@ -14,6 +14,7 @@ from vns_sam.errors import DataError
 from vns_sam.evaluation import grouping as module
 from vns_sam.evaluation.gallery import write_figures
 from vns_sam.evaluation.grouping import COLOURS, groups_figure
+from vns_sam.evaluation.measure import Measure
 from vns_sam.evaluation.suite import make_suite
 from vns_sam.images.read import read_image
 from vns_sam.images.tiles import Tile
@@ -59,7 +60,7 @@ def test_a_truth_of_another_size_is_told() -> None:
 
 def test_an_evaluation_draws_it(tmp_path: Path) -> None:
     write_disks(tmp_path / "disks", 3)
-    suite = make_suite([tmp_path / "disks"], ["image"])
+    suite = make_suite([tmp_path / "disks"], Measure(prompts=("image",)))
     run = suite.run(small_model(), "ws")
     list(run)
     written = [path.name for path in write_figures(tmp_path / "out", [run], suite, count=2)]

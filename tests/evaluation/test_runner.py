@@ -16,6 +16,7 @@ from workshop import narrow_sam, write_disks
 from vns_sam.data.pairs import Pair, find_pairs
 from vns_sam.errors import DataError, UsageError
 from vns_sam.evaluation.frames import Resize
+from vns_sam.evaluation.measure import Measure
 from vns_sam.evaluation.protocol import Protocol, parse_protocols
 from vns_sam.evaluation.rows import Row, RowStore
 from vns_sam.evaluation.runner import Clock, Settings, evaluate, scored_pairs
@@ -189,7 +190,7 @@ def test_average_precision_of_objects(tmp_path: Path) -> None:
     ids[5:20, 5:20], ids[25:40, 30:50] = 1, 2
     (folder / "masks_instance").mkdir()
     cv2.imwrite(str(folder / "masks_instance" / "000.png"), ids)
-    suite = make_suite([folder], ["box"], metrics=["iou", "ap"], instances=True)
+    suite = make_suite([folder], Measure(metrics=("iou", "ap"), instances=True))
     run = suite.run(narrow_sam(), "narrow", tmp_path / "out")
     list(run)
     again = suite.run(narrow_sam(), "narrow", tmp_path / "out").result()
@@ -202,7 +203,7 @@ def test_average_precision_of_objects(tmp_path: Path) -> None:
 
 
 def test_rows_of_another_configuration_are_refused(disks: Path, tmp_path: Path) -> None:
-    suite, model = make_suite([disks], ["box"]), narrow_sam()
+    suite, model = make_suite([disks]), narrow_sam()
     suite.run(model, "narrow", tmp_path)
     suite.run(model, "narrow", tmp_path)
     model.config = replace(model.config, mask_prompt="grey")

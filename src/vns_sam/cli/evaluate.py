@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from vns_sam.evaluation.report import ModelResult, Report
     from vns_sam.evaluation.suite import Run, Suite
 
-ALL = 1 << 30
-METRICS = ("iou", "biou")
 UNPROMPTED = ("image",)
 UNPROMPTED_METRICS = ("mae", "max_f", "mean_f", "adaptive_f", "weighted_f", "mean_e", "s", "iou")
 """Columns of the tables of camouflaged object detection, and IoU."""
@@ -67,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--instances", action="store_true", help="ask for each object of masks_instance/ by itself")
     add_second_look(parser)
     parser.add_argument("--seed", type=at_least(0), default=0, help="of the drawn prompts (0)")
-    parser.add_argument("--limit", type=at_least(1), default=ALL, help="pictures of each set at most")
+    parser.add_argument("--limit", type=at_least(1), help="pictures of each set at most")
     parser.add_argument("--group", action="append", default=[], metavar="NAME=SET,SET", help="a mean over some sets")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--workers", type=at_least(0), default=1, help="processes that score beside the model (1)")
@@ -128,35 +126,38 @@ def run(args: argparse.Namespace) -> int:
 
 def _suite(args: argparse.Namespace) -> Suite:
     """What is measured: the sets given, or those of a named suite; options go before what the suite has."""
+    from dataclasses import replace
+
+    from vns_sam.evaluation.measure import Measure
+    from vns_sam.evaluation.papers import find_table, locate
     from vns_sam.evaluation.suite import make_suite
-    from vns_sam.evaluation.suites import NamedSuite, find_suite, locate
 
     folders = args.data
     groups: dict[str, Sequence[str]] = dict(_group(text) for text in args.group)
     unprompted = _unprompted(args)
-    plain = NamedSuite("", {}, UNPROMPTED_METRICS, by_metric=True) if unprompted else NamedSuite("", {}, METRICS)
-    named = find_suite(args.suite) if args.suite else plain
+    measure = Measure(metrics=UNPROMPTED_METRICS, by_metric=True) if unprompted else Measure()
     if args.suite:
-        located = locate(named, args.data, strict=args.strict)
+        table = find_table(args.suite)
+        measure = table.measure
+        located = locate(table, args.data, strict=args.strict)
         folders, groups = located.folders, {**located.groups, **groups}
         for name, get in located.missing.items():
             print(f"not found: {name}. {get}", file=sys.stderr)
-    metrics = args.metrics or named.metrics
+    metrics = tuple(args.metrics or measure.metrics)
     if args.figures and "iou" not in metrics:
         raise UsageError("figures are sorted by IoU, which is not measured", hint=f"--metrics iou {' '.join(metrics)}")
-    return make_suite(
-        folders,
-        UNPROMPTED if unprompted else args.prompt or named.prompts,
+    chosen = replace(
+        measure,
+        prompts=UNPROMPTED if unprompted else tuple(args.prompt or measure.prompts),
         metrics=metrics,
-        resize=args.resize or named.resize,
+        resize=args.resize or measure.resize,
         instances=args.instances,
         second_look=second_look(args),
         seed=args.seed,
         limit=args.limit,
-        groups=groups,
-        columns=metrics if named.by_metric else (),
-        strict=args.strict,
+        groups={name: tuple(sets) for name, sets in groups.items()},
     )
+    return make_suite(folders, chosen, strict=args.strict)
 
 
 def _unprompted(args: argparse.Namespace) -> bool:

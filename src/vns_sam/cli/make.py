@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vns_sam.studies.making import Planned
+    from vns_sam.studies.pipeline import Pipeline, Work
 
 TAKES_OVERRIDES = True
 
@@ -35,9 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the verb."""
-    from vns_sam.cli.main import dispatch
     from vns_sam.cli.train import read_overrides
-    from vns_sam.studies.making import judge, make
+    from vns_sam.runs.lock import locked
+    from vns_sam.studies.making import judge
     from vns_sam.studies.pipeline import parse_pipeline, plan
     from vns_sam.training.fields import read_values
 
@@ -50,6 +51,15 @@ def run(args: argparse.Namespace) -> int:
         for planned in judge(pipeline, works):
             _print_plan(planned)
         return 0
+    with locked(pipeline.out, "make"):
+        return _make(pipeline, works, args)
+
+
+def _make(pipeline: Pipeline, works: Sequence[Work], args: argparse.Namespace) -> int:
+    """Makes the steps, telling which; the exit code."""
+    from vns_sam.cli.main import dispatch
+    from vns_sam.studies.making import make
+
     names = [work.step.name for work in works]
     for planned, code in make(
         pipeline,

@@ -72,7 +72,7 @@ def _draw_set(
         return
     last = runs[-1]
     worst = sorted(scores, key=lambda key: scores[key][last.label])[:count]
-    typical = sorted(scores, key=lambda key: crc32(f"{suite.seed}:{'/'.join(key)}".encode()))[:count]
+    typical = sorted(scores, key=lambda key: crc32(f"{suite.measure.seed}:{'/'.join(key)}".encode()))[:count]
     pairs = {pair.stem: pair for pair in suite.pairs if pair.dataset == name}
 
     def cases(keys: Sequence[Key], shown: Sequence[Run]) -> list[Case]:

@@ -6,25 +6,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from vns_sam.data.pairs import Pair, is_set
 from vns_sam.errors import DataError, UsageError
-from vns_sam.evaluation.frames import Resize
+from vns_sam.evaluation.measure import Measure
 from vns_sam.evaluation.protocol import Protocol, parse_protocols
 from vns_sam.evaluation.report import ModelResult, Report
 from vns_sam.evaluation.rows import RowStore, Shard
 from vns_sam.evaluation.runner import Clock, Outcome, Settings, evaluate, scored_pairs
 from vns_sam.images.write import check_writable, write_json, write_text
 from vns_sam.inference.second_look import wants_second_look
-from vns_sam.metrics.scoring import parse_metrics
-from vns_sam.types import SECOND_LOOK, PromptableModel, SecondLook
+from vns_sam.types import PromptableModel
 
 REPORT = "report"
 ROWS = "rows"
 SKELETONS = "skeletons"
-PRECISION = "ap"
-"""The metric that is taken of all objects of a set together."""
 
 
 @dataclass(frozen=True)
@@ -34,20 +30,19 @@ class Suite:
     Attributes:
         pairs: Pictures of all sets, set by set.
         protocols: Prompts.
-        settings: What is scored.
-        seed: Of the prompts.
-        groups: Means over some sets, by name.
-        columns: See :class:`vns_sam.evaluation.report.Report`.
+        measure: How.
         broken: Pairs that cannot even be opened, as set/stem with the reason.
     """
 
     pairs: Sequence[Pair]
     protocols: Sequence[Protocol]
-    settings: Settings
-    seed: int = 0
-    groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    columns: Sequence[str] = ()
+    measure: Measure
     broken: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def settings(self) -> Settings:
+        """What is scored of each object."""
+        return self.measure.settings()
 
     @property
     def sets(self) -> list[str]:
@@ -82,8 +77,9 @@ class Suite:
 
     def report(self, runs: Sequence[Run]) -> Report:
         """Gathers finished runs; rows that other processes wrote are read in."""
-        settings = {**asdict(self.settings), "seed": self.seed, "version": version("vns-sam")}
-        return Report(settings, [run.result() for run in runs], self.groups, self.columns)
+        settings = {**asdict(self.settings), "seed": self.measure.seed, "version": version("vns-sam")}
+        columns = self.measure.metrics if self.measure.by_metric else ()
+        return Report(settings, [run.result() for run in runs], self.measure.groups, columns)
 
 
 @dataclass
@@ -145,53 +141,26 @@ class Run:
         return ModelResult(self.label, self.weights, rows, skipped, seconds, second_look=self.looks_again)
 
     def _store(self) -> RowStore:
-        settings = self.suite.settings
-        identity: dict[str, Any] = {
-            "model": self.weights,
-            "metrics": list(settings.metrics),
-            "resize": settings.resize,
-            "seed": self.suite.seed,
-            "instances": settings.instances,
-            "second_look": self.looks_again,
-            "precision": settings.precision,
-        }
+        identity = self.suite.measure.identity(self.weights, looks_again=self.looks_again)
         return RowStore(None if self.out is None else self.out / ROWS, self.label, identity, self.shard)
 
 
 def make_suite(
-    folders: Sequence[str | Path] | Mapping[str, str],
-    prompts: Sequence[str],
-    *,
-    metrics: Sequence[str] = ("iou", "biou"),
-    resize: Resize = "fit",
-    instances: bool = False,
-    second_look: SecondLook = SECOND_LOOK,
-    seed: int = 0,
-    limit: int | None = None,
-    groups: Mapping[str, Sequence[str]] | None = None,
-    columns: Sequence[str] = (),
-    strict: bool = False,
+    folders: Sequence[str | Path] | Mapping[str, str], measure: Measure | None = None, *, strict: bool = False
 ) -> Suite:
     """Opens the sets and judges every name before anything is measured.
 
     Args:
         folders: Sets, or folders of sets; ``data/coco@ns`` is the part of a set that ``ns.txt`` lists. A mapping gives
             sets by the name that the report calls them.
-        prompts: See :func:`vns_sam.evaluation.protocol.parse_protocols`.
-        metrics: See ``vns_sam.metrics.scoring.METRICS``; "ap" adds average precision.
-        resize: "fit" keeps the aspect, "square" squashes to 1024 x 1024 as the authors do.
-        instances: Whether each object of ``masks_instance/`` is asked for by itself.
-        second_look: Whether small and thin objects are asked about once more in cut-outs; decided for each model.
-        seed: Of the prompts.
-        limit: Pictures of each set at most.
-        groups: Means over some sets, by name.
-        columns: See :class:`vns_sam.evaluation.report.Report`.
+        measure: How they are measured; a box with IoU and boundary IoU without it.
         strict: Whether a picture without mask, or the reverse, is an error; else it counts as skipped.
 
     Raises:
         UsageError: A prompt, metric or set of a group is unknown, or two sets share a name.
         DataError: A set is missing or empty, or ``strict`` and broken.
     """
+    measure = measure or Measure()
     if isinstance(folders, Mapping):
         sets = [replace(_choose(given)[0], called=name) for name, given in folders.items()]
     else:
@@ -200,7 +169,7 @@ def make_suite(
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
         raise UsageError(f"two sets are called '{twice}'", hint="the folder's name is the name of the set")
-    for group, members in (groups or {}).items():
+    for group, members in measure.groups.items():
         for member in members:
             if member not in names:
                 raise UsageError(f"group '{group}' names the set '{member}', which is not measured", hint="--data")
@@ -208,12 +177,10 @@ def make_suite(
     broken: dict[str, str] = {}
     for chosen in sets:
         missing: dict[str, str] = {}
-        found = scored_pairs(chosen.folder, chosen.split, None if strict else missing)[:limit]
+        found = scored_pairs(chosen.folder, chosen.split, None if strict else missing)[: measure.limit]
         pairs += [replace(pair, dataset=chosen.name) for pair in found]
         broken |= {f"{chosen.name}/{stem}": reason for stem, reason in missing.items()}
-    scored = parse_metrics(name for name in metrics if name != PRECISION)
-    settings = Settings(scored, resize, instances, second_look, PRECISION in metrics)
-    return Suite(pairs, parse_protocols(prompts, seed), settings, seed, groups or {}, columns, broken)
+    return Suite(pairs, parse_protocols(measure.prompts, measure.seed), measure, broken)
 
 
 @dataclass(frozen=True)

@@ -16,26 +16,19 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter
+from pydantic import ConfigDict, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from vns_sam.errors import UsageError
+from vns_sam.evaluation.measure import Look
 from vns_sam.training.fields import check_fields, read_values, set_field
 from vns_sam.training.runs import parse_any
-from vns_sam.types import SECOND_LOOK, SecondLook
+from vns_sam.types import SECOND_LOOK
 
 _STRICT = ConfigDict(extra="forbid")
 _REFERENCE = re.compile(r"\{([^{}]*)\}")
 Names = Annotated[tuple[str, ...], Field(min_length=1)]
 Seed = Annotated[int, Field(ge=0)]
-
-
-def read_look(value: Any) -> Any:
-    """YAML reads on and off as true and false."""
-    return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
-
-
-Look = Annotated[SecondLook, BeforeValidator(read_look)]
 
 SETS = "data"
 """Folder inside a pipeline's own in which its sets lie: those of ``root`` as links, and those that steps make."""

@@ -11,13 +11,13 @@ from dataclasses import dataclass as plain_dataclass
 from dataclasses import field, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter
+from pydantic import ConfigDict, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from vns_sam.errors import UsageError
-from vns_sam.evaluation.frames import Resize
+from vns_sam.evaluation.measure import Measure
 from vns_sam.evaluation.report import ModelResult, Report
 from vns_sam.evaluation.suite import make_suite, write_report
 from vns_sam.images.write import write_json, write_text
@@ -27,7 +27,6 @@ from vns_sam.training.fields import check_fields, read_values, set_field
 from vns_sam.training.recipe import RESOLVED, Recipe, dump_recipe, load_recipe, parse_recipe
 from vns_sam.training.state import LAST
 from vns_sam.training.tasks import build_task
-from vns_sam.types import SECOND_LOOK, SecondLook
 
 _STRICT = ConfigDict(extra="forbid")
 TABLE = "table.md"
@@ -53,24 +52,15 @@ class StudyRow:
     change: dict[str, Any] = field(default_factory=dict)
 
 
-def _look(value: Any) -> Any:
-    """YAML reads on and off as true and false."""
-    return {True: "on", False: "off"}.get(value, value) if isinstance(value, bool) else value
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class StudyMeasure(Measure):
+    """How every row is measured.
 
-
-@dataclass(frozen=True, config=_STRICT)
-class Measure:
-    """How every row is measured; the fields are those of ``vns-sam evaluate``, ``data`` lies below the study's root."""
+    Attributes:
+        data: Sets below the study's root.
+    """
 
     data: tuple[Path, ...]
-    prompts: tuple[str, ...] = ("box",)
-    metrics: tuple[str, ...] = ("iou", "biou")
-    resize: Resize = "fit"
-    instances: bool = False
-    second_look: Annotated[SecondLook, BeforeValidator(_look)] = SECOND_LOOK
-    seed: int = 0
-    limit: Annotated[int, Field(gt=0)] | None = None
-    groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -91,7 +81,7 @@ class Study:
 
     out: Path
     rows: tuple[StudyRow, ...]
-    measure: Measure
+    measure: StudyMeasure
     root: Path = Path("data")
     train: Path | None = None
     change: dict[str, Any] = field(default_factory=dict)
@@ -139,7 +129,7 @@ def parse_study(values: dict[str, Any], source: str) -> Study:
     Raises:
         UsageError: A field is unknown, missing or of another type, a row has no or two origins, or two share a name.
     """
-    study = check_fields(_ADAPTER, values, source, (Study, StudyRow, Measure), "see docs/evaluation.md")
+    study = check_fields(_ADAPTER, values, source, (Study, StudyRow, StudyMeasure), "see docs/evaluation.md")
     names = [row.name for row in study.rows]
     twice = next((name for name in names if names.count(name) > 1), None)
     if not names or twice:
@@ -193,18 +183,7 @@ def run_study(study: Study, *, device: str = "cpu", workers: int = 1, progress: 
     """
     tell = progress or (lambda what, done, total: None)
     planned = list(trials(study))
-    measure = study.measure
-    suite = make_suite(
-        [study.root / name for name in measure.data],
-        measure.prompts,
-        metrics=measure.metrics,
-        resize=measure.resize,
-        instances=measure.instances,
-        second_look=measure.second_look,
-        seed=measure.seed,
-        limit=measure.limit,
-        groups=measure.groups,
-    )
+    suite = make_suite([study.root / name for name in study.measure.data], study.measure)
     results: list[ModelResult] = []
     for i, trial in enumerate(planned, start=1):
         what = f"{i}/{len(planned)} {trial.label}"
@@ -215,7 +194,7 @@ def run_study(study: Study, *, device: str = "cpu", workers: int = 1, progress: 
         if study.keep == "model" and trial.recipe is not None:
             (trial.recipe.out / LAST).unlink(missing_ok=True)
         results.append(replace(run.result(), line=trial.row.name, trained=trained))
-        report = Report(suite.report([]).settings, results, suite.groups)
+        report = Report(suite.report([]).settings, results, study.measure.groups)
         write_text(study.out / TABLE, report.to_markdown())
     write_report(report, study.out)
     return report

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
@@ -11,14 +11,14 @@ from types import MappingProxyType
 from vns_sam.data.pairs import has_split, is_set
 from vns_sam.data.sets.catalog import find_set, normalise
 from vns_sam.errors import DataError, UsageError
-from vns_sam.evaluation.frames import Resize
+from vns_sam.evaluation.measure import Measure
 
 DEPTH = 2
 """How many folders below a root a set may lie: ``root/DIS5K/DIS-VD``."""
 
 
 @dataclass(frozen=True)
-class NamedSuite:
+class PaperTable:
     """One table of a paper.
 
     Attributes:
@@ -26,20 +26,12 @@ class NamedSuite:
         sets: By the name in the table, where the set may lie: names of folders, each with ``@`` and a list of it where
             the set is a part of the folder, or with ``/`` and a folder in it. Case, hyphens and the like do not matter.
             The last one is the catalog's; its other names there are looked for as well.
-        metrics: What is measured.
-        prompts: How the models are asked.
-        groups: Means over some sets, by name.
-        resize: See :class:`vns_sam.evaluation.runner.Settings`.
-        by_metric: Whether the table has a column for each metric and lines for sets, instead of columns for sets.
+        measure: How models are measured.
     """
 
     title: str
     sets: Mapping[str, Sequence[str]]
-    metrics: Sequence[str]
-    prompts: Sequence[str] = ("box",)
-    groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    resize: Resize = "fit"
-    by_metric: bool = False
+    measure: Measure
 
 
 @dataclass(frozen=True)
@@ -77,61 +69,65 @@ _GLASS = ("GDD", "GSD")
 _SEEN = ("camo", "cod10k", "kvasir_seg", "cvc_clinicdb", "dis_dark", "thin_dark")
 _UNSEEN = ("nc4k", "cvc_colondb", "etis", "cds2k")
 
-SUITES: Mapping[str, NamedSuite] = MappingProxyType(
+TABLES: Mapping[str, PaperTable] = MappingProxyType(
     {
-        "dis5k": NamedSuite(
+        "dis5k": PaperTable(
             "DIS-SAM, Tables I and II: DIS5K, then the sets that it was not trained on",
             {**_DIS5K, **_ZERO_SHOT},
-            _DIS,
-            groups={"DIS-TE (all)": _TE, "DIS-VD and zero-shot": ("DIS-VD", *_ZERO_SHOT)},
-            by_metric=True,
+            Measure(
+                metrics=_DIS,
+                groups={"DIS-TE (all)": _TE, "DIS-VD and zero-shot": ("DIS-VD", *_ZERO_SHOT)},
+                by_metric=True,
+            ),
         ),
-        "zero-shot": NamedSuite(
+        "zero-shot": PaperTable(
             "DIS-SAM, Table II: COIFT, HRSOD and ThinObject-5K",
             _ZERO_SHOT,
-            _DIS,
-            groups={"mean": tuple(_ZERO_SHOT)},
-            by_metric=True,
+            Measure(metrics=_DIS, groups={"mean": tuple(_ZERO_SHOT)}, by_metric=True),
         ),
-        "vns-seg": NamedSuite(
+        "vns-seg": PaperTable(
             "VNS-SAM: the seen and unseen tests of VNS-SEG, but for LIS, which is measured by objects",
             {name: (f"{name}@test", name) for name in (*_SEEN, *_UNSEEN)},
-            ("iou", "biou", "mean_e", "weighted_f"),
-            prompts=("box", "noise-box", "points"),
-            groups={"seen": _SEEN, "unseen": _UNSEEN},
-            resize="square",
+            Measure(
+                metrics=("iou", "biou", "mean_e", "weighted_f"),
+                prompts=("box", "noise-box", "points"),
+                groups={"seen": _SEEN, "unseen": _UNSEEN},
+                resize="square",
+            ),
         ),
-        "ws-sam": NamedSuite(
+        "ws-sam": PaperTable(
             "WS-SAM: camouflaged objects, polyps and glass, found without a prompt",
             {
                 **{name: (f"{name}@test", name) for name in _CAMOUFLAGE},
                 **_POLYPS,
                 **{name: (f"{name}/test", f"{name}@test", name) for name in _GLASS},
             },
-            ("mae", "mean_f", "adaptive_f", "weighted_f", "mean_e", "s"),
-            prompts=("image",),
-            groups={"camouflage": _CAMOUFLAGE, "polyps": tuple(_POLYPS), "glass": _GLASS},
-            by_metric=True,
+            Measure(
+                metrics=("mae", "mean_f", "adaptive_f", "weighted_f", "mean_e", "s"),
+                prompts=("image",),
+                groups={"camouflage": _CAMOUFLAGE, "polyps": tuple(_POLYPS), "glass": _GLASS},
+                by_metric=True,
+            ),
         ),
     }
 )
 """All suites by name."""
 
 
-def find_suite(name: str) -> NamedSuite:
+def find_table(name: str) -> PaperTable:
     """A suite by name.
 
     Raises:
         UsageError: There is none of that name.
     """
-    if name not in SUITES:
-        near = get_close_matches(name, SUITES, 1)
-        hint = f"did you mean {near[0]}?" if near else f"one of {', '.join(SUITES)}"
+    if name not in TABLES:
+        near = get_close_matches(name, TABLES, 1)
+        hint = f"did you mean {near[0]}?" if near else f"one of {', '.join(TABLES)}"
         raise UsageError(f"unknown suite '{name}'", hint=hint)
-    return SUITES[name]
+    return TABLES[name]
 
 
-def locate(suite: NamedSuite, roots: Sequence[str | Path], *, strict: bool = False) -> Located:
+def locate(suite: PaperTable, roots: Sequence[str | Path], *, strict: bool = False) -> Located:
     """Looks for the sets of a suite.
 
     Args:
@@ -161,7 +157,7 @@ def locate(suite: NamedSuite, roots: Sequence[str | Path], *, strict: bool = Fal
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         where = ", ".join(map(str, roots))
         raise DataError(f"expected the set {name}{more} below {where}, found none", hint=get)
-    groups = {name: members for name, members in suite.groups.items() if set(members) <= set(folders)}
+    groups = {name: members for name, members in suite.measure.groups.items() if set(members) <= set(folders)}
     return Located(folders, groups, missing)
 
 

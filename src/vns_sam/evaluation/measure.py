@@ -1,4 +1,4 @@
-"""How models are measured: one set of settings for the command, for studies, for the papers' tables and for rows on disk."""
+"""How models are measured: the same settings for the command, for studies, for the papers' tables and stored rows."""
 
 from __future__ import annotations
 

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from workshop import narrow_sam, write_disks
 
@@ -54,6 +56,23 @@ def test_means_are_saved_with_their_intervals_and_the_command(
     assert results.command == f"vns-sam {' '.join(command)}"
     assert [(row.set, row.count) for row in results.rows] == [("disks", 3), ("more", 2)]
     assert all(row.scores["iou"].low <= row.scores["iou"].mean <= row.scores["iou"].high for row in results.rows)
+
+
+def test_maps_are_saved_as_they_are_scored(shop: Path, tmp_path: Path) -> None:
+    line = ["--quiet", "evaluate", str(shop / "narrow"), "--data", str(shop / "sets"), "--workers", "0"]
+    line += ["--metrics", "mae", "iou", "--out", str(tmp_path / "out")]
+    assert main(line) == 0
+    assert main([*line, "--save-maps", str(tmp_path / "maps")]) == 0  # rows are there, maps are not
+    (own,) = (tmp_path / "maps").iterdir()
+    found = sorted(path.relative_to(own).as_posix() for path in own.rglob("*.png"))
+    assert found == [*(f"disks/00{i}.png" for i in range(3)), "more/000.png", "more/001.png"]
+    rows = json.loads((tmp_path / "out" / "report.json").read_text())["models"][str(shop / "narrow")]["rows"]
+    assert len(rows) == 5
+    for row in rows:
+        saved = cv2.imread(str(own / row["dataset"] / f"{row['stem']}.png"), cv2.IMREAD_UNCHANGED)
+        truth = cv2.imread(str(shop / "sets" / row["dataset"] / "masks" / f"{row['stem']}.png"), 0) > 127
+        assert saved.shape == truth.shape
+        assert np.abs(saved / 255 - truth).mean() == pytest.approx(row["mae"], abs=0.003)
 
 
 def test_a_stopped_run_goes_on_and_gives_the_same_report(shop: Path, tmp_path: Path) -> None:

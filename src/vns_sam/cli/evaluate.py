@@ -75,6 +75,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--save", type=Path, metavar="FILE.json", help="means with 95 %% intervals, for tables: see docs/evaluation.md"
     )
     parser.add_argument(
+        "--save-maps", type=Path, metavar="DIR", help="8-bit maps as they are scored: DIR/MODEL/SET/NAME.png"
+    )
+    parser.add_argument(
         "--ablate", nargs="+", default=[], metavar="MODULE", help="what parts are worth, such as nsfm.low: without each"
     )
     parser.add_argument(
@@ -188,7 +191,15 @@ def _measure(
     model = load_model(name, args.device)
     label = name if part is None else f"{name} less {part}"
     with ablated(model, part):
-        run = suite.run(model, label, args.out, workers=args.workers, strict=args.strict, shard=processes.shard)
+        run = suite.run(
+            model,
+            label,
+            args.out,
+            workers=args.workers,
+            strict=args.strict,
+            shard=processes.shard,
+            maps=args.save_maps,
+        )
         for outcome in track(run, label, len(run), quiet=args.quiet or not processes.is_first):
             if outcome.error and not args.quiet:
                 print(f"skipped: {printable(outcome.error)}", file=sys.stderr)

@@ -15,6 +15,7 @@ from vns_sam.errors import DataError, PromptError
 from vns_sam.evaluation.frames import Frame, Resize, frame
 from vns_sam.evaluation.protocol import Protocol, draw_prompt
 from vns_sam.evaluation.rows import Detection, Key, Row, RowStore
+from vns_sam.evaluation.saved_maps import SavedMaps
 from vns_sam.formats.rle import encode_rle
 from vns_sam.images.read import read_image
 from vns_sam.inference.answers import Asker
@@ -99,6 +100,7 @@ def evaluate(
     strict: bool = False,
     clock: Clock | None = None,
     skeletons: Path | None = None,
+    maps: SavedMaps | None = None,
 ) -> Iterator[Outcome]:
     """Scores a model; rows go to the store, pictures whose rows are there already are passed over.
 
@@ -112,6 +114,7 @@ def evaluate(
         strict: Whether a broken pair ends the run.
         clock: Receives the time split.
         skeletons: Folder that keeps the skeletons of true masks, which only HCE needs; None keeps none.
+        maps: Receives the predictions; a picture whose maps are not there is asked about again.
 
     Yields:
         One outcome for each pair, in order.
@@ -135,11 +138,11 @@ def evaluate(
         for pair in pairs:
             outcome = Outcome(pair)
             try:
-                todo = _open(pair, protocols, settings, store, clock)
+                todo = _open(pair, protocols, settings, store, clock, maps)
                 if todo is None:
                     outcome = Outcome(pair, done_before=True)
                 else:
-                    asked.update(_submit(asker, todo, settings, scorer, clock))
+                    asked.update(_submit(asker, todo, settings, scorer, clock, maps))
                     if todo.broken:
                         raise DataError(todo.broken[0])
             except DataError as error:
@@ -155,12 +158,14 @@ def evaluate(
 
 
 def _submit(
-    asker: Asker, todo: _Todo, settings: Settings, scorer: Scorer, clock: Clock
+    asker: Asker, todo: _Todo, settings: Settings, scorer: Scorer, clock: Clock, maps: SavedMaps | None
 ) -> Iterator[tuple[Key, _Asked]]:
     """Asks a model about one picture and hands its answers on to be scored; what else their rows will say."""
     for answer in _ask(asker, todo, clock):
         if todo.ignored is not None:
             answer.logits[todo.ignored] = _NOTHING
+        if maps is not None:
+            maps.write(answer.key, answer.logits)
         about = answer.about(settings, todo.data)
         start = perf_counter()
         scorer.submit(answer.key, answer.found, _map(answer.logits, settings), answer.truth)
@@ -215,8 +220,15 @@ class _Answer:
         return _Asked(self.seconds, self.clicks, detection, data)
 
 
-def _open(pair: Pair, protocols: Sequence[Protocol], settings: Settings, store: RowStore, clock: Clock) -> _Todo | None:
-    """Reads a picture and draws the prompts that have no row yet; None where there is nothing to do."""
+def _open(
+    pair: Pair,
+    protocols: Sequence[Protocol],
+    settings: Settings,
+    store: RowStore,
+    clock: Clock,
+    maps: SavedMaps | None,
+) -> _Todo | None:
+    """Reads a picture and draws the prompts that have no row or map yet; None where there is nothing to do."""
     start = perf_counter()
     truths, ignored = true_masks(pair, settings)
     keys = {
@@ -225,7 +237,8 @@ def _open(pair: Pair, protocols: Sequence[Protocol], settings: Settings, store: 
         for protocol in protocols
     }
     data = pair_digest(pair)
-    missing = store.missing(list(keys), data)
+    unsaved = set(maps.missing(list(keys)) if maps is not None else ()) | set(store.missing(list(keys), data))
+    missing = [key for key in keys if key in unsaved]
     if not missing:
         clock.read += perf_counter() - start
         return None

@@ -14,6 +14,7 @@ from vns_sam.evaluation.protocol import Protocol, parse_protocols
 from vns_sam.evaluation.report import ModelResult, Report
 from vns_sam.evaluation.rows import RowStore, Shard
 from vns_sam.evaluation.runner import Clock, Outcome, Settings, evaluate, scored_pairs
+from vns_sam.evaluation.saved_maps import SavedMaps
 from vns_sam.images.write import check_writable, write_json, write_text
 from vns_sam.inference.second_look import wants_second_look
 from vns_sam.types import PromptableModel
@@ -58,6 +59,7 @@ class Suite:
         workers: int = 0,
         strict: bool = False,
         shard: Shard | None = None,
+        maps: Path | None = None,
     ) -> Run:
         """Prepares the evaluation of one model; nothing is measured before the result is iterated.
 
@@ -68,12 +70,13 @@ class Suite:
             workers: Processes that score beside this one.
             strict: Whether a broken pair ends the run.
             shard: This process's part.
+            maps: Folder that receives the predictions as pictures, see :class:`SavedMaps`.
 
         Raises:
             UsageError: ``out`` holds rows of another configuration, other weights or settings under this label.
             DataError: ``out`` cannot be written.
         """
-        return Run(self, model, label, out, workers, strict, shard or Shard())
+        return Run(self, model, label, out, workers, strict, shard or Shard(), maps)
 
     def report(self, runs: Sequence[Run]) -> Report:
         """Gathers finished runs; rows that other processes wrote are read in."""
@@ -93,6 +96,7 @@ class Run:
     workers: int
     strict: bool
     shard: Shard
+    maps: Path | None = None
     clock: Clock = field(default_factory=Clock)
 
     def __post_init__(self) -> None:
@@ -119,6 +123,7 @@ class Run:
             strict=self.strict,
             clock=self.clock,
             skeletons=None if self.out is None else self.out / SKELETONS,
+            maps=None if self.maps is None else SavedMaps(self.maps, self.label, len(self.suite.protocols) > 1),
         )
 
     def result(self) -> ModelResult:

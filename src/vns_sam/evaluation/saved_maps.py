@@ -1,0 +1,56 @@
+"""Predictions as 8-bit maps on disk, in the folders that CODToolbox and PySODMetrics read: ``METHOD/SET/STEM.png``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vns_sam.evaluation.rows import Key
+from vns_sam.images.write import write_image
+from vns_sam.metrics.maps import saliency_map
+
+
+@dataclass(frozen=True)
+class SavedMaps:
+    """The maps of one model.
+
+    Attributes:
+        folder: Of all models.
+        label: The model.
+        by_prompt: Whether each prompt has a folder of its own, between model and set; needed where there are several.
+    """
+
+    folder: Path
+    label: str
+    by_prompt: bool = False
+
+    @property
+    def own(self) -> Path:
+        """The model's folder."""
+        return self.folder / (re.sub(r"[^A-Za-z0-9._+-]+", "_", self.label).strip("_.") or "model")
+
+    def path(self, key: Key) -> Path:
+        """Where one object's map lies; maps of single objects are called ``STEM_1.png``, ``STEM_2.png``."""
+        prompt = (key.prompt.replace(":", "_"),) if self.by_prompt else ()
+        name = f"{key.stem}_{key.target}.png" if key.target else f"{key.stem}.png"
+        return self.own.joinpath(*prompt, key.dataset, name)
+
+    def missing(self, keys: Sequence[Key]) -> list[Key]:
+        """Those without a map."""
+        return [key for key in keys if not self.path(key).is_file()]
+
+    def write(self, key: Key, logits: np.ndarray) -> None:
+        """Writes a map as it is scored, see :func:`vns_sam.metrics.maps.saliency_map`.
+
+        Args:
+            key: Whose it is.
+            logits: (H, W) at the picture's size.
+
+        Raises:
+            OutputError: The place cannot be written.
+        """
+        write_image(self.path(key), saliency_map(logits))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -28,6 +29,13 @@ PROMPTS = [
     Prompts(points=np.array([[[20.0, 20], [5, 5]], [[8, 9], [0, 0]]]), labels=np.array([[1, 0], [1, -1]])),
 ]
 """Two boxes on the first picture, one and two points on the second."""
+
+
+def changed(recipe: Any, **values: Any) -> Any:
+    """A recipe with other fields, of another task if ``task`` is one of them."""
+    from vns_sam.training.recipe import parse_recipe, recipe_fields
+
+    return parse_recipe({**recipe_fields(recipe), **values}, "changed", resolved=True)
 
 
 def narrow_sam(seed: int = 0) -> SamModel:

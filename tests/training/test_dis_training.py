@@ -12,7 +12,7 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
-from workshop import narrow_sam
+from workshop import changed, narrow_sam
 
 from vns_sam.data.synthesis.scenes import Scene
 from vns_sam.dis.model import DisSamModel
@@ -20,16 +20,17 @@ from vns_sam.errors import DataError, UsageError
 from vns_sam.inference.load import load_model
 from vns_sam.training.chain import train_all
 from vns_sam.training.loop import train
-from vns_sam.training.recipe import Dis, Recipe, load_recipe
+from vns_sam.training.recipe import load_recipe
 from vns_sam.training.samples.coarse import CoarseCache, fingerprint
 from vns_sam.training.samples.prompted import collate, split_pairs
 from vns_sam.training.samples.refinement import flip
 from vns_sam.training.tasks import build_task
+from vns_sam.training.tasks.dis import Dis, DisRecipe
 from vns_sam.training.tracking import read_log
 
 
 @pytest.fixture
-def recipe(recipe_file: Path, workshop: Path) -> Recipe:
+def recipe(recipe_file: Path, workshop: Path) -> DisRecipe:
     values = yaml.safe_load(recipe_file.read_text())
     values |= {"task": "dis-sam", "steps": 4, "accumulate": 1, "init": None, "checkpoint_every": 2}
     values["dis"] = {
@@ -43,7 +44,7 @@ def recipe(recipe_file: Path, workshop: Path) -> Recipe:
     return load_recipe(recipe_file)
 
 
-def test_one_recipe_trains_both_networks(recipe: Recipe) -> None:
+def test_one_recipe_trains_both_networks(recipe: DisRecipe) -> None:
     scores = train_all(recipe)
     assert set(scores) - {"thin"} == {"disks", "mean"}
     (line,) = [line for line in read_log(recipe.out) if line["step"] == 4 and "loss" in line]
@@ -59,8 +60,8 @@ def test_one_recipe_trains_both_networks(recipe: Recipe) -> None:
     assert train_all(recipe) == {}  # both runs are done
 
 
-def test_a_stopped_run_continues_to_the_same_weights(recipe: Recipe) -> None:
-    shared = replace(recipe.dis or Dis(), cache=recipe.out.parent / "cache", thin=0)
+def test_a_stopped_run_continues_to_the_same_weights(recipe: DisRecipe) -> None:
+    shared = replace(recipe.dis, cache=recipe.out.parent / "cache", thin=0)
     recipe = replace(recipe, dis=shared)
 
     class Stop(Exception):
@@ -79,13 +80,13 @@ def test_a_stopped_run_continues_to_the_same_weights(recipe: Recipe) -> None:
     assert all(torch.equal(resumed[key], expected[key]) for key in expected)
 
 
-def test_what_a_model_does_not_see_it_is_not_trained_on(recipe: Recipe) -> None:
-    train(replace(recipe, task="gt-encoder", out=recipe.out / "encoder", steps=1))
-    given = replace(recipe.dis or Dis(), encoder=recipe.out / "encoder" / "model", thin=0)
+def test_what_a_model_does_not_see_it_is_not_trained_on(recipe: DisRecipe) -> None:
+    train(changed(recipe, task="gt-encoder", out=recipe.out / "encoder", steps=1))
+    given = replace(recipe.dis, encoder=recipe.out / "encoder" / "model", thin=0)
     for hidden in ("mask_channel", "box_channel"):
-        changed = replace(recipe, dis=replace(given, model={**given.model, hidden: False}))
-        task = build_task(changed).eval()
-        samples = task.samples(changed, length=2, step_size=2)
+        seen = replace(recipe, dis=replace(given, model={**given.model, hidden: False}))
+        task = build_task(seen).eval()
+        samples = task.samples(seen, length=2, step_size=2)
         batch = collate([samples[0], samples[1]])
         other = {**batch, "input": batch["input"].clone()}
         other["input"][:, 3 if hidden == "mask_channel" else 4] = 255 - other["input"][:, 3:4].amax()
@@ -95,10 +96,10 @@ def test_what_a_model_does_not_see_it_is_not_trained_on(recipe: Recipe) -> None:
         assert not torch.equal(first["mask"], task(other)["mask"])
 
 
-def test_the_encoder_is_frozen_and_in_the_presets_mode(recipe: Recipe) -> None:
-    train(replace(recipe, task="gt-encoder", out=recipe.out / "encoder", steps=1))
+def test_the_encoder_is_frozen_and_in_the_presets_mode(recipe: DisRecipe) -> None:
+    train(changed(recipe, task="gt-encoder", out=recipe.out / "encoder", steps=1))
     for preset, mode in (("paper", False), ("released", True)):
-        dis = replace(recipe.dis or Dis(), encoder=recipe.out / "encoder" / "model", preset=preset, thin=0)
+        dis = replace(recipe.dis, encoder=recipe.out / "encoder" / "model", preset=preset, thin=0)
         task = build_task(replace(recipe, dis=dis))
         assert task.encoder.training is mode
         assert not any(p.requires_grad for p in task.encoder.parameters())
@@ -106,9 +107,9 @@ def test_the_encoder_is_frozen_and_in_the_presets_mode(recipe: Recipe) -> None:
         assert trained == {id(p) for p in task.model.network.parameters()}
 
 
-def test_a_model_goes_on_as_a_correction(recipe: Recipe, tmp_path: Path) -> None:
+def test_a_model_goes_on_as_a_correction(recipe: DisRecipe, tmp_path: Path) -> None:
     train_all(recipe)
-    dis = recipe.dis or Dis()
+    dis = recipe.dis
     more = replace(dis, model={**dis.model, "residual": True}, encoder=recipe.out / "gt_encoder" / "model")
     second = replace(recipe, out=tmp_path / "second", init=str(recipe.out / "model"), dis=more)
     before, network = load_file(recipe.out / "model" / "model.safetensors"), build_task(second).model.network
@@ -122,21 +123,21 @@ def test_a_model_goes_on_as_a_correction(recipe: Recipe, tmp_path: Path) -> None
         train_all(back)
 
 
-def test_the_loss_falls(recipe: Recipe) -> None:
-    recipe = replace(recipe, task="gt-encoder", steps=25, optim=replace(recipe.optim, lr=3e-3), log_every=5)
-    train(replace(recipe, dis=replace(recipe.dis or Dis(), thin=0)))
+def test_the_loss_falls(recipe: DisRecipe) -> None:
+    recipe = changed(recipe, task="gt-encoder", steps=25, optim=replace(recipe.optim, lr=3e-3), log_every=5)
+    train(replace(recipe, dis=replace(recipe.dis, thin=0)))
     log = [line for line in read_log(recipe.out) if "loss" in line]
     assert log[-1]["mask"] < 0.8 * log[0]["mask"]
 
 
-def test_a_run_without_an_encoder_says_how(recipe: Recipe) -> None:
+def test_a_run_without_an_encoder_says_how(recipe: DisRecipe) -> None:
     with pytest.raises(UsageError, match=r"needs 'dis\.encoder'"):
         train(recipe)
 
 
-def test_samples_are_a_function_of_their_position(recipe: Recipe) -> None:
-    dis = replace(recipe.dis or Dis(), drop=0.0, thin=0)
-    task = build_task(replace(recipe, task="gt-encoder", dis=dis))
+def test_samples_are_a_function_of_their_position(recipe: DisRecipe) -> None:
+    dis = replace(recipe.dis, drop=0.0, thin=0)
+    task = build_task(changed(recipe, task="gt-encoder", dis=dis))
     samples = task.samples(recipe, length=40, step_size=2)
     one, again = samples[7], samples[7]
     assert all(np.array_equal(one[key], again[key]) for key in one)

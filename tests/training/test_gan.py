@@ -23,16 +23,16 @@ from vns_sam.images.read import read_image
 from vns_sam.lowlight.model import load_generator
 from vns_sam.lowlight.tiled import translate
 from vns_sam.training.gan import ImagePool, rate_factor, train_gan
-from vns_sam.training.gan_recipe import GanRecipe
-from vns_sam.training.runs import load_any
-from vns_sam.training.tasks.cyclegan import CycleGanTask
+from vns_sam.training.recipe import load_recipe
+from vns_sam.training.tasks.cyclegan import CycleGanTask, GanRecipe
 from vns_sam.training.tracking import read_log
 
 RUN = """
 import sys, torch
 torch.set_num_threads(1)
-from vns_sam.training.runs import load_any, start
-start(load_any(sys.argv[1]), lambda *told: None)
+from vns_sam.training.recipe import load_recipe
+from vns_sam.training.runs import start
+start(load_recipe(sys.argv[1]), lambda *told: None)
 """
 
 
@@ -71,14 +71,14 @@ def recipe_file(tmp_path: Path) -> Path:
 
 
 def load(path: Path) -> GanRecipe:
-    recipe = load_any(path)
+    recipe = load_recipe(path)
     assert isinstance(recipe, GanRecipe)
     return recipe
 
 
 def test_published_recipe() -> None:
     recipe = load(Path(__file__).parents[2] / "recipes" / "cyclegan_lol.yaml")
-    defaults = GanRecipe("cyclegan", recipe.data, recipe.out)
+    defaults = GanRecipe(task="cyclegan", data=recipe.data, out=recipe.out)
     assert replace(recipe, workers=1) == defaults
     assert (recipe.lr, recipe.betas, recipe.cycle, recipe.identity, recipe.pool) == (2e-4, (0.5, 0.999), 10, 0.5, 50)
     factors = [rate_factor(epoch, recipe) for epoch in range(100)]

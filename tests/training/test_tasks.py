@@ -12,6 +12,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 from toy import toy_sam
+from workshop import changed
 
 from vns_sam.errors import CheckpointError, UsageError
 from vns_sam.hq.model import HqSamModel
@@ -19,24 +20,27 @@ from vns_sam.inference.load import load_model
 from vns_sam.sam.config import MaskDecoderConfig
 from vns_sam.sam.model import SamModel
 from vns_sam.training.loop import train
-from vns_sam.training.recipe import Recipe, Tune, load_recipe
+from vns_sam.training.recipe import load_recipe
 from vns_sam.training.state import load_state
 from vns_sam.training.tasks import base, build_task
 from vns_sam.training.tasks.base import add_correction
-from vns_sam.training.tasks.tune import tuned_parts
+from vns_sam.training.tasks.frozen import VnsRecipe
+from vns_sam.training.tasks.tune import Tune, tuned_parts
 from vns_sam.types import PromptBatch, Prompts
 from vns_sam.vns.model import VnsSamModel
 
 
 @pytest.fixture
-def vns_recipe(recipe_file: Path) -> Recipe:
+def vns_recipe(recipe_file: Path) -> VnsRecipe:
     values = yaml.safe_load(recipe_file.read_text())
     values |= {"task": "vns-sam", "steps": 2, "vns": {"name": "vns-narrow", "inner_channels": 8, "head_channels": 8}}
     recipe_file.write_text(yaml.safe_dump(values))
-    return load_recipe(recipe_file)
+    recipe = load_recipe(recipe_file)
+    assert isinstance(recipe, VnsRecipe)
+    return recipe
 
 
-def test_vns_sam_trains_its_own_modules_only(vns_recipe: Recipe) -> None:
+def test_vns_sam_trains_its_own_modules_only(vns_recipe: VnsRecipe) -> None:
     train(vns_recipe)
     state = load_state(vns_recipe.out)
     assert state is not None
@@ -48,8 +52,8 @@ def test_vns_sam_trains_its_own_modules_only(vns_recipe: Recipe) -> None:
     assert all(torch.equal(value, init[key]) for key, value in model.sam.state_dict().items())
 
 
-def test_hq_sam_trains_its_own_modules_only(vns_recipe: Recipe) -> None:
-    recipe = replace(vns_recipe, task="hq-sam", hq={"name": "hq-mine"})
+def test_hq_sam_trains_its_own_modules_only(vns_recipe: VnsRecipe) -> None:
+    recipe = changed(vns_recipe, task="hq-sam", hq={"name": "hq-mine"})
     train(recipe)
     state = load_state(recipe.out)
     assert state is not None
@@ -70,9 +74,9 @@ def test_hq_sam_trains_its_own_modules_only(vns_recipe: Recipe) -> None:
     ],
 )
 def test_sam_tune_moves_what_it_names_and_saves_a_plain_sam(
-    vns_recipe: Recipe, tune: Tune, moving: tuple[str, ...]
+    vns_recipe: VnsRecipe, tune: Tune, moving: tuple[str, ...]
 ) -> None:
-    recipe = replace(vns_recipe, task="sam-tune", tune=tune)
+    recipe = changed(vns_recipe, task="sam-tune", tune=tune)
     train(recipe)
     before = load_file(Path(str(recipe.init)) / "model.safetensors")
     state = load_state(recipe.out)
@@ -89,9 +93,9 @@ def test_sam_tune_moves_what_it_names_and_saves_a_plain_sam(
 
 
 @pytest.mark.parametrize(("task", "kind"), [("hq-sam", HqSamModel), ("sam-tune", SamModel)])
-def test_a_vit_is_trained_too(vns_recipe: Recipe, task: str, kind: type, tmp_path: Path) -> None:
+def test_a_vit_is_trained_too(vns_recipe: VnsRecipe, task: str, kind: type, tmp_path: Path) -> None:
     SamModel(toy_sam(64)).save_pretrained(tmp_path / "vit")
-    recipe = replace(vns_recipe, task=task, tune="all", init=str(tmp_path / "vit"), steps=1, accumulate=1)
+    recipe = changed(vns_recipe, task=task, tune="all", init=str(tmp_path / "vit"), steps=1, accumulate=1)
     train(recipe)
     assert isinstance(load_model(recipe.out / "model"), kind)
 
@@ -109,12 +113,12 @@ def test_sam_tune_has_the_papers_parameters() -> None:
 
 
 @pytest.mark.parametrize(("task", "adapter"), [("vns-sam", False), ("vns-sam", True), ("hq-sam", False)])
-def test_a_trained_model_is_continued(vns_recipe: Recipe, task: str, adapter: bool, tmp_path: Path) -> None:
-    first = replace(vns_recipe, task=task, vns={**(vns_recipe.vns or {}), "adapter": adapter})
+def test_a_trained_model_is_continued(vns_recipe: VnsRecipe, task: str, adapter: bool, tmp_path: Path) -> None:
+    first = changed(vns_recipe, task=task, vns={**vns_recipe.vns, "adapter": adapter})
     train(first)
     trained = first.out / "model"
-    still = replace(first.optim, lr=0.0)
-    recipe = replace(first, init=str(trained), vns=None, out=tmp_path / "more", optim=still)
+    still = replace(first.optim, lr=1e-30)
+    recipe = replace(first, init=str(trained), vns={}, out=tmp_path / "more", optim=still)
     begun, given = build_task(recipe).model.eval(), load_model(trained)
     image = [(torch.rand(48, 64, 3) * 255).byte().numpy()]
     prompts = [Prompts(boxes=np.array([[8.0, 8, 40, 40]]))]
@@ -129,19 +133,19 @@ def test_a_trained_model_is_continued(vns_recipe: Recipe, task: str, adapter: bo
     assert load_model(recipe.out / "model").name == given.name
 
 
-def test_a_continued_model_may_get_another_name_but_no_other_shape(vns_recipe: Recipe, tmp_path: Path) -> None:
+def test_a_continued_model_may_get_another_name_but_no_other_shape(vns_recipe: VnsRecipe, tmp_path: Path) -> None:
     train(vns_recipe)
-    again = replace(vns_recipe, init=str(vns_recipe.out / "model"), vns={"name": "mine", "sum_with_sam": True})
+    again = changed(vns_recipe, init=str(vns_recipe.out / "model"), vns={"name": "mine", "sum_with_sam": True})
     config = build_task(again).model.config
     assert (config.name, config.sum_with_sam, config.base) == ("mine", True, vns_recipe.init)
     with pytest.raises(CheckpointError, match="must have shape"):
         build_task(replace(again, vns={"inner_channels": 16}))
 
 
-def test_a_continued_model_may_get_an_adapter_that_changes_nothing_yet(vns_recipe: Recipe, tmp_path: Path) -> None:
+def test_a_continued_model_may_get_an_adapter_that_changes_nothing_yet(vns_recipe: VnsRecipe, tmp_path: Path) -> None:
     train(vns_recipe)
     trained = vns_recipe.out / "model"
-    task = build_task(replace(vns_recipe, init=str(trained), vns={"adapter": True}, out=tmp_path / "more"))
+    task = build_task(changed(vns_recipe, init=str(trained), vns={"adapter": True}, out=tmp_path / "more"))
     assert any(key.startswith("adapter.") for key in task.trained_state())
     pixels = torch.randn(1, 3, 64, 64)
     begun, given = task.model.eval().encode_pixels(pixels), load_model(trained).encode_pixels(pixels)
@@ -159,10 +163,10 @@ def test_a_continued_model_may_get_an_adapter_that_changes_nothing_yet(vns_recip
     ],
 )
 def test_what_a_task_cannot_start_from(
-    vns_recipe: Recipe, change: dict[str, Any], error: type[Exception], message: str
+    vns_recipe: VnsRecipe, change: dict[str, Any], error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
-        build_task(replace(vns_recipe, **change))
+        build_task(changed(vns_recipe, **change))
 
 
 def test_the_sam_task_keeps_the_first_stages_and_the_batch_norms(recipe_file: Path) -> None:
@@ -176,10 +180,10 @@ def test_the_sam_task_keeps_the_first_stages_and_the_batch_norms(recipe_file: Pa
     assert [key for key in moved if key.startswith("mask_decoder")]
 
 
-def test_the_sam_task_takes_a_tiny_sam_only(vns_recipe: Recipe, tmp_path: Path) -> None:
+def test_the_sam_task_takes_a_tiny_sam_only(vns_recipe: VnsRecipe, tmp_path: Path) -> None:
     SamModel(toy_sam(64)).save_pretrained(tmp_path / "vit")
     with pytest.raises(UsageError, match="trains a tiny SAM"):
-        build_task(replace(vns_recipe, task="sam", init=str(tmp_path / "vit")))
+        build_task(changed(vns_recipe, task="sam", init=str(tmp_path / "vit")))
 
 
 def test_corrections_click_on_what_is_wrong() -> None:
@@ -204,7 +208,7 @@ def test_corrections_click_on_what_is_wrong() -> None:
 
 
 @pytest.mark.parametrize("task", ["sam", "vns-sam", "hq-sam", "sam-tune"])
-def test_training_asks_for_corrections(vns_recipe: Recipe, task: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_asks_for_corrections(vns_recipe: VnsRecipe, task: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
 
     def counted(prompts: PromptBatch, found: torch.Tensor, target: torch.Tensor) -> PromptBatch:
@@ -213,6 +217,6 @@ def test_training_asks_for_corrections(vns_recipe: Recipe, task: Any, monkeypatc
 
     monkeypatch.setattr(base, "add_correction", counted)
     data = replace(vns_recipe.data, corrections=1.0)
-    train(replace(vns_recipe, task=task, data=data, vns=vns_recipe.vns if task == "vns-sam" else None, workers=0))
+    train(replace(changed(vns_recipe, task=task, workers=0), data=data))
     assert len(asked) >= 2
     assert set(asked) == {vns_recipe.batch_size}

@@ -12,6 +12,7 @@ import torch
 import yaml
 from PIL import Image
 from safetensors.torch import load_file
+from workshop import changed
 
 from vns_sam.data.pairs import find_pairs, read_mask
 from vns_sam.data.scribble_set import annotate_set, plan_run
@@ -19,10 +20,10 @@ from vns_sam.errors import DataError, UsageError
 from vns_sam.inference.load import load_model
 from vns_sam.labelling.store import LINES, LabelStore, Record, write_map, write_records
 from vns_sam.training.loop import train
-from vns_sam.training.recipe import Recipe, Ws, load_recipe
+from vns_sam.training.recipe import load_recipe
 from vns_sam.training.samples.weak import SetLabels, WeakSet
 from vns_sam.training.tasks import build_task
-from vns_sam.training.tasks.ws import WsTask, begin
+from vns_sam.training.tasks.ws import WsRecipe, WsTask, begin
 from vns_sam.training.tracking import read_log
 from vns_sam.ws import WsSamConfig, WsSamModel
 
@@ -50,7 +51,7 @@ def labelled(workshop: Path) -> Path:
 
 
 @pytest.fixture
-def recipe(recipe_file: Path, labelled: Path) -> Recipe:
+def recipe(recipe_file: Path, labelled: Path) -> WsRecipe:
     values = yaml.safe_load(recipe_file.read_text())
     values |= {"task": "ws-sam", "init": None, "steps": 3, "accumulate": 1, "ema": 0.9}
     values["validation"] = {"every": 3, "limit": 1}
@@ -63,12 +64,12 @@ def recipe(recipe_file: Path, labelled: Path) -> Recipe:
     return load_recipe(recipe_file)
 
 
-def samples_of(recipe: Recipe, count: int = 40, **ws: object) -> list[dict[str, np.ndarray]]:
-    samples = WeakSet(recipe.data, replace(recipe.ws or Ws(), **ws), length=count, step_size=2, seed=0)
+def samples_of(recipe: WsRecipe, count: int = 40, **ws: object) -> list[dict[str, np.ndarray]]:
+    samples = WeakSet(recipe.data, replace(recipe.ws, **ws), length=count, step_size=2, seed=0)
     return [samples[position] for position in range(count)]
 
 
-def test_a_run_ends_in_a_model(recipe: Recipe) -> None:
+def test_a_run_ends_in_a_model(recipe: WsRecipe) -> None:
     scores = train(recipe)
     assert set(scores) == {"disks", "mean"}
     (line,) = [line for line in read_log(recipe.out) if line["step"] == 3 and "loss" in line]
@@ -80,7 +81,7 @@ def test_a_run_ends_in_a_model(recipe: Recipe) -> None:
     assert probability.shape == (30, 50)
 
 
-def test_a_stopped_run_continues_to_the_same_weights(recipe: Recipe) -> None:
+def test_a_stopped_run_continues_to_the_same_weights(recipe: WsRecipe) -> None:
     class Stop(Exception):
         pass
 
@@ -97,13 +98,13 @@ def test_a_stopped_run_continues_to_the_same_weights(recipe: Recipe) -> None:
     assert all(torch.equal(resumed[key], expected[key]) for key in expected)
 
 
-def test_samples_are_a_function_of_their_position(recipe: Recipe) -> None:
+def test_samples_are_a_function_of_their_position(recipe: WsRecipe) -> None:
     for one, again in zip(samples_of(recipe, 8), samples_of(recipe, 8), strict=True):
         assert all(np.array_equal(one[key], again[key]) for key in one)
         assert (one["image"].shape, one["codes"].shape, one["target"].shape) == ((3, 64, 64), (1, 64, 64), (1, 64, 64))
 
 
-def test_what_is_learned_from_what(recipe: Recipe) -> None:
+def test_what_is_learned_from_what(recipe: WsRecipe) -> None:
     for sample in samples_of(recipe, supervision="full"):
         assert sample["keep"]
         assert not sample["codes"].any()
@@ -118,7 +119,7 @@ def test_what_is_learned_from_what(recipe: Recipe) -> None:
 
 
 def test_rejected_pictures_without_a_sparse_label_are_left_out(
-    recipe: Recipe, caplog: pytest.LogCaptureFixture
+    recipe: WsRecipe, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
         assert all(sample["keep"] for sample in samples_of(recipe, labels=None))
@@ -129,7 +130,7 @@ def test_rejected_pictures_without_a_sparse_label_are_left_out(
     assert "1 of" in caplog.text
 
 
-def test_a_pool_of_rounds_is_learned_from_in_turn(recipe: Recipe, labelled: Path, tmp_path: Path) -> None:
+def test_a_pool_of_rounds_is_learned_from_in_turn(recipe: WsRecipe, labelled: Path, tmp_path: Path) -> None:
     first, second = labelled / "pseudo" / "disks", tmp_path / "second" / "disks"
     records = []
     for record in LabelStore(first).records.values():
@@ -142,14 +143,14 @@ def test_a_pool_of_rounds_is_learned_from_in_turn(recipe: Recipe, labelled: Path
     assert min(objects[1]) > 0.8  # the second round calls everything object, and is as sure or surer
     assert min(objects[2]) < 0.6
     assert max(objects[2]) > 0.8
-    labels = SetLabels(replace(recipe.ws or Ws(), pseudo=stores), "disks")
+    labels = SetLabels(replace(recipe.ws, pseudo=stores), "disks")
     sizes = [len(labels.pool(pair)) for pair in find_pairs(labelled / "data" / "disks")]
     assert set(sizes) == {1, 2}
     assert all(labels.pool(pair)[0].root == second for pair in find_pairs(labelled / "data" / "disks"))
 
 
-def test_weights_are_how_sure_the_label_is(recipe: Recipe) -> None:
-    lenient = replace((recipe.ws or Ws()).selection, absolute=0.9, relative=float("inf"))
+def test_weights_are_how_sure_the_label_is(recipe: WsRecipe) -> None:
+    lenient = replace(recipe.ws.selection, absolute=0.9, relative=float("inf"))
     halves = {}
     for entropy in (True, False):
         samples = samples_of(recipe, selection=lenient, entropy=entropy)
@@ -161,7 +162,7 @@ def test_weights_are_how_sure_the_label_is(recipe: Recipe) -> None:
 
 
 def test_damaged_pictures_are_told_and_passed_over(
-    recipe: Recipe, labelled: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    recipe: WsRecipe, labelled: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     for path in sorted((labelled / "labels" / "disks").glob("*.png")):
         size = (64, 48) if path.stem > "010" else (20, 20)
@@ -183,15 +184,15 @@ def test_damaged_pictures_are_told_and_passed_over(
     ],
 )
 def test_missing_labels_are_told(
-    recipe: Recipe, ws: dict[str, object], error: type[Exception], message: str, monkeypatch: pytest.MonkeyPatch
+    recipe: WsRecipe, ws: dict[str, object], error: type[Exception], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(Path(__file__).parents[2])
     with pytest.raises(error, match=message):
         samples_of(recipe, 1, **ws)
 
 
-def test_progress_is_of_the_run_or_of_the_epoch(recipe: Recipe) -> None:
-    ws = recipe.ws or Ws()
+def test_progress_is_of_the_run_or_of_the_epoch(recipe: WsRecipe) -> None:
+    ws = recipe.ws
     run = WeakSet(recipe.data, ws, length=100, step_size=10, seed=0)
     assert [float(run[position]["progress"]) for position in (0, 55, 99)] == [0, 0.5, 0.9]
     epoch = WeakSet(recipe.data, ws, length=400, step_size=10, seed=0, by_epoch=True)
@@ -215,8 +216,8 @@ def test_what_a_run_starts_from(workshop: Path, tmp_path: Path) -> None:
     assert begin(None, SMALL).config == WsSamConfig.make(**SMALL)
 
 
-def test_frozen_stages_and_small_batches(recipe: Recipe) -> None:
-    task = build_task(replace(recipe, ws=replace(recipe.ws or Ws(), frozen=2)))
+def test_frozen_stages_and_small_batches(recipe: WsRecipe) -> None:
+    task = build_task(replace(recipe, ws=replace(recipe.ws, frozen=2)))
     assert isinstance(task, WsTask)
     encoder = task.model.backbone.encoder
     assert not any(p.requires_grad for p in (*encoder.stem.parameters(), *encoder.stages[1].parameters()))
@@ -224,4 +225,4 @@ def test_frozen_stages_and_small_batches(recipe: Recipe) -> None:
     head, backbone = task.groups(recipe)
     assert (head["peak"], backbone["peak"]) == (recipe.optim.lr, recipe.optim.backbone_lr)
     with pytest.raises(UsageError, match="batch_size"):
-        build_task(replace(recipe, batch_size=1))
+        changed(recipe, batch_size=1)

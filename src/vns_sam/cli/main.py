@@ -116,6 +116,9 @@ def dispatch(arguments: list[str], *, quiet: bool) -> int:
         allow_abbrev=False,
     )
     module.add_arguments(parser)
+    if "--help" in rest and hasattr(module, "explain") and (text := module.explain(rest)) is not None:
+        print(text)
+        return 0
     rest = getattr(module, "arrange", list)(rest)
     if getattr(module, "TAKES_OVERRIDES", False):
         args, overrides = parser.parse_known_args(rest)

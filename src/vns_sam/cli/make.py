@@ -1,7 +1,7 @@
 """Makes a model from its sets: every step of a pipeline in order. Started again, a stopped run goes on.
 
 vns-sam make recipes/bundled/vns-sam-tiny.yaml --root data --dry-run     what would be done, as command lines
-vns-sam make recipes/bundled/vns-sam-tiny.yaml --root data
+vns-sam make vns-sam-tiny --root data             one that comes with vns-sam is found by its name from any folder
 vns-sam make recipes/bundled/ws-sam-tiny.yaml --out runs/short --student.change.steps 100    any field can be set
 
 A step is done once for what it is made of: its own fields, the results that it takes, the files of its sets, and the
@@ -40,8 +40,9 @@ def run(args: argparse.Namespace) -> int:
     from vns_sam.runs.lock import locked
     from vns_sam.studies.making import judge
     from vns_sam.studies.pipeline import parse_pipeline, plan
-    from vns_sam.training.fields import read_values
+    from vns_sam.training.fields import find_recipe, read_values
 
+    args.pipeline = find_recipe(args.pipeline)
     given = {name: str(path) for name, path in (("root", args.root), ("out", args.out)) if path is not None}
     values = {**read_values(args.pipeline, "pipeline"), **given}
     _set_fields(values, read_overrides(args.overrides))

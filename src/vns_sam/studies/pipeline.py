@@ -21,8 +21,8 @@ from pydantic.dataclasses import dataclass
 
 from vns_sam.errors import UsageError
 from vns_sam.evaluation.measure import Look
-from vns_sam.training.fields import check_fields, read_values, set_field
-from vns_sam.training.runs import parse_any
+from vns_sam.training.fields import check_fields, find_recipe, read_values, set_field
+from vns_sam.training.recipe import parse_recipe
 from vns_sam.types import SECOND_LOOK
 
 _STRICT = ConfigDict(extra="forbid")
@@ -215,7 +215,7 @@ def plan(pipeline: Pipeline, source: str | Path) -> list[Work]:
         if isinstance(step, Train):
             values["out"] = str(pipeline.out / step.name)
             values["data"]["root"] = str(pipeline.out / SETS)
-            parse_any(values, where)
+            parse_recipe(values, where)
         named = _sets(step, values)
         needed |= {dark[name] for name in named if name in dark}
         own = tuple(name for name in named if name not in dark)
@@ -232,7 +232,7 @@ def plan(pipeline: Pipeline, source: str | Path) -> list[Work]:
 
 def _recipe_values(step: Train, folder: Path, where: str) -> dict[str, Any]:
     """Fields of a step's recipe, less where it lies and where its sets do."""
-    values = read_values(folder / step.recipe) if isinstance(step.recipe, Path) else copy.deepcopy(step.recipe)
+    values = read_values(_recipe_file(folder, step.recipe)) if isinstance(step.recipe, Path) else copy.deepcopy(step.recipe)
     for name, value in step.change.items():
         set_field(values, name, copy.deepcopy(value))
     if not isinstance(values.get("data"), dict):
@@ -240,6 +240,11 @@ def _recipe_values(step: Train, folder: Path, where: str) -> dict[str, Any]:
     values.pop("out", None)
     values["data"].pop("root", None)
     return values
+
+
+def _recipe_file(folder: Path, named: Path) -> Path:
+    """A recipe beside the pipeline, or one that comes with vns-sam by its name."""
+    return folder / named if (folder / named).exists() else find_recipe(named)
 
 
 def _follow(values: Any, made: Mapping[str, Path], needed: set[str], where: str) -> Any:

@@ -24,7 +24,7 @@ from vns_sam.images.write import write_json, write_text
 from vns_sam.inference.load import check_model_name, load_model
 from vns_sam.training.chain import own_recipe, train_all
 from vns_sam.training.fields import check_fields, read_values, set_field
-from vns_sam.training.recipe import RESOLVED, Recipe, dump_recipe, load_recipe, parse_recipe
+from vns_sam.training.recipe import RESOLVED, Recipe, dump_recipe, parse_recipe
 from vns_sam.training.state import LAST
 from vns_sam.training.tasks import build_task
 
@@ -163,6 +163,8 @@ def trials(study: Study) -> Iterator[Trial]:
             for name, value in {**study.change, **row.change, **given}.items():
                 set_field(values, name, copy.deepcopy(value))
             recipe = parse_recipe({**values, "out": "run"}, f"row '{row.name}'")
+            if not isinstance(recipe, Recipe):
+                raise UsageError(f"row '{row.name}' trains a {recipe.task}, which a study cannot measure")
             yield Trial(row, seed, replace(recipe, out=_run_folder(study.runs, recipe)))
 
 
@@ -223,7 +225,7 @@ def _run_folder(runs: Path, recipe: Recipe) -> Path:
         return folder
     for found in sorted(runs.glob(f"{recipe.task}-*/{RESOLVED}")):
         with contextlib.suppress(UsageError):  # a field that is gone: another recipe
-            begun = replace(load_recipe(found), out=found.parent)
+            begun = parse_recipe({**read_values(found), "out": found.parent}, str(found), resolved=True)
             if begun == own_recipe(replace(recipe, out=found.parent)):
                 return found.parent
     return folder

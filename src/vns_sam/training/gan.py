@@ -18,11 +18,11 @@ from torch.utils.data import DataLoader
 
 from vns_sam.errors import UsageError
 from vns_sam.images.write import write_image, write_text
-from vns_sam.training.gan_recipe import GanRecipe, dump_gan_recipe, gan_fields
 from vns_sam.training.loop import Progress
+from vns_sam.training.recipe import RESOLVED, continues, dump_recipe, identity
 from vns_sam.training.samples.unpaired import UnpairedSet, collate_unpaired
 from vns_sam.training.state import load_state, save_state
-from vns_sam.training.tasks.cyclegan import CycleGanTask
+from vns_sam.training.tasks.cyclegan import CycleGanTask, GanRecipe
 from vns_sam.training.tracking import Tracker
 
 logger = logging.getLogger(__name__)
@@ -30,9 +30,6 @@ logger = logging.getLogger(__name__)
 SAMPLES = "samples"
 SAMPLE_ROWS = 4
 """Pictures of each domain in a sample."""
-
-_FREE = ("out", "workers", "checkpoint_every", "log_every", "sample_every", "tensorboard")
-"""Fields in which a continued run may differ."""
 
 
 class ImagePool:
@@ -76,7 +73,7 @@ class _Run:
     def state(self, recipe: GanRecipe) -> dict[str, Any]:
         """All of it, for ``last.pt``."""
         return {
-            "recipe": _identity(recipe),
+            "recipe": identity(recipe),
             "step": self.step,
             "model": self.task.state_dict(),
             "generators": self.generators.state_dict(),
@@ -118,7 +115,7 @@ def train_gan(recipe: GanRecipe, progress: Progress = lambda done, total, values
     steps = epoch_steps * (recipe.epochs + recipe.decay_epochs)
     device = torch.accelerator.current_accelerator() or torch.device("cpu")
     run = _start(recipe, device)
-    write_text(recipe.out / "recipe.yaml", dump_gan_recipe(recipe))
+    write_text(recipe.out / RESOLVED, dump_recipe(recipe))
     tracker = Tracker(recipe.out, run.step, tensorboard=recipe.tensorboard)
     losses: dict[str, float] = {}
     for batch in _loader(recipe, samples, run.step, steps):
@@ -157,7 +154,7 @@ def _start(recipe: GanRecipe, device: torch.device) -> _Run:
     state = load_state(recipe.out)
     if state is None:
         return run
-    if state.get("recipe") != _identity(recipe):
+    if not continues(state.get("recipe"), recipe):
         raise UsageError(
             f"{recipe.out} holds a run of another recipe, stopped at step {state['step']}",
             hint="give another 'out', or remove the folder to start again",
@@ -165,11 +162,6 @@ def _start(recipe: GanRecipe, device: torch.device) -> _Run:
     run.restore(state, device)
     logger.info("continuing %s at step %d", recipe.out, run.step)
     return run
-
-
-def _identity(recipe: GanRecipe) -> dict[str, Any]:
-    """The part of a recipe that a continued run must share."""
-    return {name: value for name, value in gan_fields(recipe).items() if name not in _FREE}
 
 
 def _loader(recipe: GanRecipe, samples: UnpairedSet, done: int, steps: int) -> DataLoader[Any]:

@@ -15,13 +15,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-import yaml
 from torch.utils.data import DataLoader
 
 from vns_sam.errors import MissingExtraError, UsageError
 from vns_sam.images.write import write_text
 from vns_sam.training.ema import Ema
-from vns_sam.training.recipe import RESOLVED, Optim, Recipe, dump_recipe, parse_recipe
+from vns_sam.training.recipe import RESOLVED, Optim, Recipe, continues, dump_recipe, identity
 from vns_sam.training.samples.prompted import collate
 from vns_sam.training.state import load_state, save_state
 from vns_sam.training.tasks import Task, build_task
@@ -186,27 +185,11 @@ def _optimise(
     return totals
 
 
-def _identity(recipe: Recipe) -> str:
-    """The part of a recipe that a continued run must share."""
-    lines = dump_recipe(recipe).splitlines()
-    free = ("out:", "workers:", "checkpoint_every:", "log_every:", "tensorboard:")
-    return "\n".join(line for line in lines if not line.startswith(free))
-
-
-def _continues(stopped: str, recipe: Recipe) -> bool:
-    """Whether ``stopped``, the identity in a checkpoint, is the recipe's; fields that it lacks have their defaults."""
-    try:
-        before = parse_recipe({**yaml.safe_load(stopped), "out": recipe.out}, "the checkpoint")
-    except UsageError:
-        return False
-    return _identity(before) == _identity(recipe)
-
-
 def _state(
     recipe: Recipe, task: Task, ema: Ema, optimizer: Any, accelerator: Any, step: int, best: float
 ) -> dict[str, Any]:
     state = {
-        "recipe": _identity(recipe),
+        "recipe": identity(recipe),
         "step": step,
         "best": best,
         "model": task.trained_state(),
@@ -220,7 +203,7 @@ def _resume(recipe: Recipe, task: Task, optimizer: torch.optim.Optimizer) -> dic
     state = load_state(recipe.out)
     if state is None:
         return None
-    if not _continues(state["recipe"], recipe):
+    if not continues(state["recipe"], recipe):
         raise UsageError(
             f"{recipe.out} holds a run of another recipe, stopped at step {state['step']}",
             hint="give another 'out', or remove the folder to start again",

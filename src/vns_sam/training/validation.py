@@ -12,8 +12,9 @@ from vns_sam.images.read import read_image
 from vns_sam.metrics.iou import iou
 from vns_sam.prompts.slots import tight_box
 from vns_sam.sam.promptable import PromptableNetwork
-from vns_sam.training.recipe import Validation
-from vns_sam.training.samples.prompted import TrainingData, split_pairs
+from vns_sam.training.samples.prompted import split_pairs
+from vns_sam.training.samples.settings import SetData
+from vns_sam.training.settings import Validation
 from vns_sam.types import PromptableModel, Prompts
 
 
@@ -39,7 +40,7 @@ class Validator:
         score: IoU of a model on one of them.
     """
 
-    def __init__(self, data: TrainingData, settings: Validation, score: Callable[[Any, Pair], float] = box_iou) -> None:
+    def __init__(self, data: SetData, settings: Validation, score: Callable[[Any, Pair], float] = box_iou) -> None:
         self.score = score
         held = {name: split_pairs(data.root, name)[1] for name in data.sets}
         self.pairs = {n: [p for p in pairs if read_mask(p.mask).any()][: settings.limit] for n, pairs in held.items()}

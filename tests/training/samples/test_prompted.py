@@ -15,7 +15,8 @@ from workshop import write_disks
 
 from vns_sam.errors import DataError
 from vns_sam.prompts.slots import PROMPT_SLOTS, tight_box
-from vns_sam.training.samples.prompted import HELD_OUT, SceneMix, TrainingData, TrainingSet, collate, split_pairs
+from vns_sam.training.samples.prompted import HELD_OUT, TrainingSet, collate, split_pairs
+from vns_sam.training.samples.settings import SceneMix, TrainingData
 
 STEP = 3
 Sample = dict[str, np.ndarray]
@@ -27,7 +28,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> TrainingData:
     write_disks(root / "disks", 50)
     write_disks(root / "more", 4, seed=1)
     mix = SceneMix(composite=0.5, camouflage=0.3, dark=0.3)
-    return TrainingData(root, {"disks": 2, "more": 1}, mix=mix, sizes=(64, 96), cache_side=64)
+    return TrainingData(root=root, sets={"disks": 2, "more": 1}, mix=mix, sizes=(64, 96), cache_side=64)
 
 
 def stream(data: TrainingData, *, seed: int = 0, edges: bool = False) -> TrainingSet:
@@ -54,7 +55,7 @@ def square(low: int, high: int) -> np.ndarray:
 
 
 def one_set(root: Path) -> TrainingData:
-    return TrainingData(root, {"one": 1}, mix=SceneMix(composite=0), sizes=(64,), cache_side=64)
+    return TrainingData(root=root, sets={"one": 1}, mix=SceneMix(composite=0), sizes=(64,), cache_side=64)
 
 
 def test_sample_depends_on_seed_and_position_only(data: TrainingData) -> None:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 from zlib import crc32
 
 import cv2
 import numpy as np
-from pydantic import Field
 from torch.utils.data import Dataset
 
 from vns_sam.data.pairs import Pair, check_same_size, find_pairs, read_instances, read_mask
@@ -22,61 +20,13 @@ from vns_sam.lowlight.sketch import sketch_night
 from vns_sam.prompts.slots import PROMPT_SLOTS, draw_prompt, plan_slots
 from vns_sam.training.samples.edges import edge_target
 from vns_sam.training.samples.memory import Memory
+from vns_sam.training.samples.settings import TrainingData
 
 HELD_OUT = 20
 """One pair in so many is kept out of training, to choose the best checkpoint by."""
 
 ATTEMPTS = 1000
 """Views drawn for one sample before the sets are given up as having nothing to prompt for."""
-
-
-@dataclass(frozen=True)
-class SceneMix:
-    """How often a sample is changed, each a probability in [0, 1]."""
-
-    composite: float = 0.3
-    """Another picture's object is pasted in."""
-    camouflage: float = 0.0
-    """The object is refilled with texture of its own background."""
-    dark: float = 0.0
-    """The picture is darkened as by a camera at night."""
-    defect: float = 0.0
-    """A part of the picture becomes a surface with a scratch, crack or patch, the object asked for."""
-    crack: float = 0.0
-    """A part of the picture becomes rough ground with fine cracks across it, the object asked for."""
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    """What a run trains on.
-
-    Attributes:
-        root: Folder that holds the sets, each a folder of ``images/`` and ``masks/``.
-        sets: Weight of each set: how often it is drawn, relative to the others.
-        mix: Synthetic changes.
-        plain: Sets that stay as they are, never camouflaged, darkened or damaged (already hard enough).
-        sizes: Sides of the square views in pixels; each step draws one.
-        prompts: Prompts for each picture, 1 to 3. Fewer leave time for more pictures.
-        corrections: Share of the prompts that are followed by 1 to 4 clicks on what the model gets wrong.
-        cache_side: Pictures are kept in memory with their longer side reduced to this.
-        cache_mib: Memory for them in each worker; the one that was not used for longest makes room.
-    """
-
-    root: Path
-    sets: dict[str, float]
-    mix: SceneMix = field(default_factory=SceneMix)
-    plain: tuple[str, ...] = ()
-    sizes: tuple[int, ...] = (512,)
-    prompts: Literal[1, 2, 3] = 3
-    corrections: Annotated[float, Field(ge=0, le=1)] = 0.0
-    cache_side: int = 512
-    cache_mib: int = 2048
-
-    def __post_init__(self) -> None:
-        if not self.sizes or any(size <= 0 or size % 32 for size in self.sizes):
-            raise ValueError(f"sizes must be multiples of 32, got {list(self.sizes)}")
-        if any(weight <= 0 for weight in self.sets.values()):
-            raise ValueError("the weight of a set must be above 0; leave a set out instead")
 
 
 def split_pairs(root: Path, name: str) -> tuple[list[Pair], list[Pair]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,9 +17,12 @@ from vns_sam.dis.windows import surroundings
 from vns_sam.errors import DataError
 from vns_sam.images.windows import Window, extent, whole
 from vns_sam.metrics.iou import boundary_iou, iou
-from vns_sam.training.recipe import Dis
 from vns_sam.training.samples.coarse import CoarseCache
-from vns_sam.training.samples.prompted import ATTEMPTS, TrainingData, TrainingSet, split_pairs
+from vns_sam.training.samples.prompted import ATTEMPTS, TrainingSet, split_pairs
+from vns_sam.training.samples.settings import SetData
+
+if TYPE_CHECKING:
+    from vns_sam.training.tasks.dis import Dis
 
 THIN = "thin"
 """Name of the synthetic set."""
@@ -47,7 +51,7 @@ class RefinementSet(TrainingSet):
 
     def __init__(
         self,
-        data: TrainingData,
+        data: SetData,
         dis: Dis,
         cache: CoarseCache | None,
         thin: Path | None,
@@ -198,7 +202,7 @@ def encoded(model: torch.nn.Module, mask: np.ndarray, size: int) -> np.ndarray:
     return found
 
 
-def held_out(data: TrainingData, thin: Path | None) -> dict[str, list[Pair]]:
+def held_out(data: SetData, thin: Path | None) -> dict[str, list[Pair]]:
     """The pairs of each set that training leaves out."""
     held = {name: split_pairs(data.root, name)[1] for name in data.sets}
     return held if thin is None else {**held, THIN: split_pairs(thin, THIN)[1]}

@@ -5,12 +5,13 @@ Samples are a pure function of seed and position, so that a run resumes where it
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from PIL import Image
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
 from torch.utils.data import Dataset
 
 from vns_sam.data.pairs import picture_folder
@@ -27,7 +28,7 @@ TESTS = ("eval", "test")
 """Folders whose names begin so are kept out of training: ``eval15`` of LOL, ``Test`` of LOL-v2."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
 class UnpairedData:
     """What a CycleGAN trains on.
 
@@ -42,9 +43,9 @@ class UnpairedData:
 
     bright: tuple[Path, ...]
     dark: tuple[Path, ...]
-    dark_below: float = 255.0
-    load: int = 286
-    crop: int = 256
+    dark_below: Annotated[float, Field(ge=0, le=255)] = 255.0
+    load: Annotated[int, Field(ge=32, le=16384)] = 286
+    crop: Annotated[int, Field(ge=32, le=16384)] = 256
 
     def __post_init__(self) -> None:
         if not self.bright or not self.dark:

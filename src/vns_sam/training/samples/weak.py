@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from operator import attrgetter, itemgetter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,11 +16,14 @@ from vns_sam.errors import DataError, UsageError
 from vns_sam.images.read import read_image
 from vns_sam.labelling.store import LabelStore
 from vns_sam.metrics.iou import iou
-from vns_sam.training.recipe import Ws
 from vns_sam.training.samples.memory import Memory
-from vns_sam.training.samples.prompted import ATTEMPTS, TrainingData, TrainingSet
+from vns_sam.training.samples.prompted import ATTEMPTS, TrainingSet
+from vns_sam.training.samples.settings import SetData
 from vns_sam.training.samples.views import WeakPicture, draw_view
 from vns_sam.ws.model import WsSamModel
+
+if TYPE_CHECKING:
+    from vns_sam.training.tasks.ws import Ws
 
 logger = logging.getLogger(__name__)
 
@@ -107,7 +111,7 @@ class WeakSet(TrainingSet):
     """
 
     def __init__(
-        self, data: TrainingData, ws: Ws, *, length: int, step_size: int, seed: int, by_epoch: bool = False
+        self, data: SetData, ws: Ws, *, length: int, step_size: int, seed: int, by_epoch: bool = False
     ) -> None:
         super().__init__(data, length=length, step_size=step_size, seed=seed)
         self.labels = {name: SetLabels(ws, name) for name in self.names}

@@ -1,27 +1,40 @@
-"""What a run optimises. A task is a module whose forward maps a collated batch to named losses, so that it can be
-wrapped for several processes as it is.
-"""
+"""What a run trains: for each task its recipe and what runs it."""
 
 from __future__ import annotations
 
-from vns_sam.training.recipe import Recipe
+from typing import Any
+
+from vns_sam.training.settings import Recipe, RunRecipe
 from vns_sam.training.tasks.base import Task
-from vns_sam.training.tasks.dis import DisTask, GtEncoderTask
-from vns_sam.training.tasks.frozen import HqTask, VnsTask
-from vns_sam.training.tasks.scratch import SamTask
-from vns_sam.training.tasks.tune import SamTuneTask
-from vns_sam.training.tasks.ws import WsTask
+from vns_sam.training.tasks.cyclegan import GanRecipe
+from vns_sam.training.tasks.dis import DisRecipe, DisTask, GtEncoderRecipe, GtEncoderTask
+from vns_sam.training.tasks.frozen import HqRecipe, HqTask, VnsRecipe, VnsTask
+from vns_sam.training.tasks.scratch import SamRecipe, SamTask
+from vns_sam.training.tasks.tune import SamTuneTask, TuneRecipe
+from vns_sam.training.tasks.ws import WsRecipe, WsTask
 
-__all__ = ["Task", "build_task"]
+__all__ = ["RECIPES", "Task", "build_task"]
 
-_TASKS: dict[str, type[Task]] = {
-    "sam": SamTask,
-    "vns-sam": VnsTask,
-    "hq-sam": HqTask,
-    "sam-tune": SamTuneTask,
-    "gt-encoder": GtEncoderTask,
-    "dis-sam": DisTask,
-    "ws-sam": WsTask,
+RECIPES: dict[str, type[RunRecipe]] = {
+    "sam": SamRecipe,
+    "vns-sam": VnsRecipe,
+    "hq-sam": HqRecipe,
+    "sam-tune": TuneRecipe,
+    "gt-encoder": GtEncoderRecipe,
+    "dis-sam": DisRecipe,
+    "ws-sam": WsRecipe,
+    "cyclegan": GanRecipe,
+}
+"""The recipe of each task."""
+
+_TASKS: dict[type[RunRecipe], Any] = {
+    SamRecipe: SamTask,
+    VnsRecipe: VnsTask,
+    HqRecipe: HqTask,
+    TuneRecipe: SamTuneTask,
+    GtEncoderRecipe: GtEncoderTask,
+    DisRecipe: DisTask,
+    WsRecipe: WsTask,
 }
 
 
@@ -32,4 +45,5 @@ def build_task(recipe: Recipe) -> Task:
         UsageError: ``init`` names no model, or one that the task cannot start from.
         CheckpointError: The weights to start from cannot be read.
     """
-    return _TASKS[recipe.task](recipe)
+    task: Task = _TASKS[type(recipe)](recipe)
+    return task

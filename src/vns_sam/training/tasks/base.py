@@ -15,8 +15,9 @@ from torch import nn
 from vns_sam.dis.isnet import GtEncoder
 from vns_sam.prompts.clicks import Click, next_click
 from vns_sam.sam.promptable import PromptableNetwork
-from vns_sam.training.recipe import Recipe
 from vns_sam.training.samples.prompted import TrainingSet
+from vns_sam.training.samples.settings import TrainingData
+from vns_sam.training.settings import Recipe
 from vns_sam.training.validation import Validator
 from vns_sam.types import ImageFeatures, PromptBatch
 
@@ -43,7 +44,9 @@ class Task(nn.Module):
         Raises:
             DataError: A set is missing or empty.
         """
-        return TrainingSet(recipe.data, length=length, step_size=step_size, seed=recipe.seed)
+        data = recipe.data
+        assert isinstance(data, TrainingData)
+        return TrainingSet(data, length=length, step_size=step_size, seed=recipe.seed)
 
     def validator(self, recipe: Recipe) -> Validate:
         """What scores the model on held-out pictures."""

@@ -2,20 +2,68 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass as plain_dataclass
 from pathlib import Path
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 from torch import nn
 
 from vns_sam.lowlight import losses
 from vns_sam.lowlight.discriminator import PatchDiscriminator
 from vns_sam.lowlight.generator import GeneratorConfig, ResnetGenerator, init_weights
 from vns_sam.lowlight.model import save_generator
-from vns_sam.training.gan_recipe import GanRecipe
+from vns_sam.training.samples.unpaired import UnpairedData
+from vns_sam.training.settings import STRICT, Rate, RunRecipe, Steps, Weight
+
+Channels = Annotated[int, Field(gt=0, le=65536)]
+Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class GanRecipe(RunRecipe):
+    """Trains a CycleGAN, from daylight to darkness and back."""
+
+    FREE = (*RunRecipe.FREE, "sample_every")
+
+    task: Literal["cyclegan"]
+    """CycleGAN; the defaults are the published values (Zhu et al. 2017, appendix 7.1)."""
+    data: UnpairedData
+    ngf: Channels = 64
+    """Channels of the generators' first layer; their size follows its square."""
+    blocks: Annotated[int, Field(gt=0, le=1024)] = 9
+    """Residual blocks of the generators."""
+    ndf: Channels = 64
+    """Channels of the discriminators' first layer."""
+    epochs: Annotated[int, Field(gt=0, le=10**6)] = 50
+    """Epochs with the full learning rate."""
+    decay_epochs: Annotated[int, Field(ge=0, le=10**6)] = 50
+    """Epochs after these, in which it falls to zero in a line."""
+    epoch_steps: Steps | None = None
+    """Steps of an epoch; None takes the larger domain once."""
+    batch_size: Annotated[int, Field(gt=0, le=65536)] = 1
+    lr: Rate = 2e-4
+    betas: tuple[Beta, Beta] = (0.5, 0.999)
+    """Of both Adam optimisers."""
+    cycle: Weight = 10.0
+    """Weight of the cycle loss."""
+    identity: Weight = 0.5
+    """Weight of the identity loss as a share of ``cycle``."""
+    pool: Annotated[int, Field(ge=0, le=10**6)] = 50
+    """Made pictures of earlier steps that each discriminator is shown now and then; 0 shows the latest only."""
+    precision: Literal["no", "bf16"] = "no"
+    """Mixed precision."""
+    checkpoint_every: Steps = 500
+    """Steps between two checkpoints."""
+    log_every: Steps = 50
+    """Steps between two lines of the log."""
+    sample_every: Steps = 1000
+    """Steps between two pictures in ``samples/``."""
+
+
+@plain_dataclass(frozen=True)
 class Made:
     """What the generators make of a batch, each (B, 3, S, S) in [-1, 1].
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 
 from vns_sam.data.synthesis.thin import write_thin_set
 from vns_sam.dis.config import DisSamConfig, GtEncoderConfig
@@ -18,13 +21,67 @@ from vns_sam.inference.load import load_model
 from vns_sam.sam.checkpoints import load_weights, read_checkpoint, write_checkpoint
 from vns_sam.sam.files import read_tensors
 from vns_sam.sam.promptable import PromptableNetwork
-from vns_sam.training.recipe import Dis, Recipe
 from vns_sam.training.samples.coarse import CoarseCache, fingerprint
 from vns_sam.training.samples.prompted import split_pairs
 from vns_sam.training.samples.refinement import THIN, RefinementSet, RefinementValidator, all_pairs, held_out
+from vns_sam.training.settings import STRICT, Rate, Recipe, Share, Steps, fields_of
 from vns_sam.training.tasks.base import Task, Validate
 
 BASE = "sam-tiny"
+
+
+@dataclass(frozen=True, config=STRICT)
+class Dis:
+    """What the tasks "gt-encoder" and "dis-sam" have of their own."""
+
+    model: fields_of(DisSamConfig) = field(default_factory=dict)  # type: ignore[valid-type]
+    """Fields of ``DisSamConfig``; ``base`` is the first stage, sam-tiny without it."""
+    preset: Literal["paper", "released"] = "paper"
+    """"paper": flips left to right, norms of convolutions in the orthogonality loss, ground-truth encoder in eval
+    mode. "released": what the authors' code does."""
+    stages: tuple[str, ...] = ()
+    """Models whose masks are refined in training; the first stage alone when empty."""
+    encoder: Path | None = None
+    """Trained ground-truth encoder; None trains one first, into ``out/gt_encoder``."""
+    encoder_steps: Steps = 1000
+    """Optimiser steps of that training."""
+    encoder_lr: Rate = 1e-4
+    """Its peak learning rate."""
+    cache: Path | None = None
+    """Folder of coarse masks and synthetic pictures, ``out/cache`` without it."""
+    thin: Annotated[int, Field(ge=0, le=10**7)] = 0
+    """Synthetic pictures of thin structures, laid over the pictures of the sets."""
+    thin_weight: Annotated[float, Field(gt=0, le=1e9)] = 1.0
+    """How often they are drawn, relative to ``data.sets``."""
+    views: Literal["whole", "object"] = "whole"
+    """What a sample shows: the whole picture, as published, or one object's surroundings, some of them in part."""
+    colour: Share = 0.0
+    """Share of samples in other colours."""
+    drop: Share = 0.0
+    """Share of samples without a coarse mask."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class RefinementRecipe(Recipe):
+    """Base of the two."""
+
+    dis: Dis = field(default_factory=Dis)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class GtEncoderRecipe(RefinementRecipe):
+    """Trains DIS-SAM's ground-truth encoder alone."""
+
+    task: Literal["gt-encoder"]
+    """DIS-SAM's ground-truth encoder."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class DisRecipe(RefinementRecipe):
+    """Trains DIS-SAM's second stage."""
+
+    task: Literal["dis-sam"]
+    """DIS-SAM's second stage. `init` is a DIS-SAM to go on from, or an IS-Net's file; a fresh IS-Net without it."""
 
 
 class RefinementTask(Task):
@@ -32,24 +89,24 @@ class RefinementTask(Task):
 
     model: DisSamModel | GtEncoder
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: RefinementRecipe) -> None:
         super().__init__()
-        self.dis = recipe.dis or Dis()
+        self.dis = recipe.dis
         self.cache: CoarseCache | None = None
 
-    def samples(self, recipe: Recipe, *, length: int, step_size: int) -> RefinementSet:
+    def samples(self, recipe: RefinementRecipe, *, length: int, step_size: int) -> RefinementSet:
         """Pictures, coarse masks and boxes; synthetic pictures are written before the first sample is asked for."""
         thin = make_thin(recipe)
         return RefinementSet(
             recipe.data, self.dis, self.cache, thin, length=length, step_size=step_size, seed=recipe.seed
         )
 
-    def validator(self, recipe: Recipe) -> Validate:
+    def validator(self, recipe: RefinementRecipe) -> Validate:
         """Mean of IoU and boundary IoU on held-out pictures."""
         held = held_out(recipe.data, make_thin(recipe))
         return RefinementValidator(self.samples(recipe, length=1, step_size=1), held, recipe.validation.limit)
 
-    def groups(self, recipe: Recipe) -> list[dict[str, Any]]:
+    def groups(self, recipe: RefinementRecipe) -> list[dict[str, Any]]:
         """One group."""
         return [{"params": [p for p in self.model.parameters() if p.requires_grad], "peak": recipe.optim.lr}]
 
@@ -59,7 +116,7 @@ class GtEncoderTask(RefinementTask):
 
     model: GtEncoder
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: RefinementRecipe) -> None:
         super().__init__(recipe)
         self.config = make_config(self.dis)
         self.model = GtEncoder(self.config.width).train()
@@ -85,7 +142,7 @@ class DisTask(RefinementTask):
 
     model: DisSamModel
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: RefinementRecipe) -> None:
         super().__init__(recipe)
         if self.dis.encoder is None:
             raise UsageError(
@@ -101,7 +158,7 @@ class DisTask(RefinementTask):
         self.encoder.train(self.dis.preset == "released")
         self._prepare_coarse(recipe, first)
 
-    def _prepare_coarse(self, recipe: Recipe, first: PromptableNetwork) -> None:
+    def _prepare_coarse(self, recipe: RefinementRecipe, first: PromptableNetwork) -> None:
         """Makes the coarse masks that are not there yet; several processes make the same files."""
         choice, side = self.model.config.choice, recipe.data.cache_side
         names = self.dis.stages or (self.model.config.base,)
@@ -142,18 +199,17 @@ def make_config(dis: Dis) -> DisSamConfig:
     return DisSamConfig.make(**{"base": BASE, **dis.model})
 
 
-def cache_folder(recipe: Recipe) -> Path:
+def cache_folder(recipe: RefinementRecipe) -> Path:
     """Where coarse masks and synthetic pictures are kept."""
-    given = None if recipe.dis is None else recipe.dis.cache
-    return recipe.out / "cache" if given is None else given
+    return recipe.out / "cache" if recipe.dis.cache is None else recipe.dis.cache
 
 
-def make_thin(recipe: Recipe) -> Path | None:
+def make_thin(recipe: RefinementRecipe) -> Path | None:
     """Writes the synthetic pictures that are missing; the folder that holds the set, or None without any.
 
     They are laid over pictures that training uses; each depends on the seed and its number alone.
     """
-    if recipe.dis is None or recipe.dis.thin == 0:
+    if recipe.dis.thin == 0:
         return None
     folder = cache_folder(recipe)
     pictures = [pair.image for name in recipe.data.sets for pair in split_pairs(recipe.data.root, name)[0]]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
+from pydantic.dataclasses import dataclass
 
 from vns_sam.errors import UsageError
 from vns_sam.hq.config import HqSamConfig
@@ -13,14 +15,48 @@ from vns_sam.hq.model import HqSamModel
 from vns_sam.inference.load import load_model
 from vns_sam.sam.checkpoints import load_weights
 from vns_sam.sam.model import SamModel
-from vns_sam.training.recipe import Recipe
 from vns_sam.training.samples.prompted import TrainingSet
+from vns_sam.training.samples.settings import TrainingData
+from vns_sam.training.settings import STRICT, Recipe, fields_of
 from vns_sam.training.tasks.base import Task, enlarge, half, mean_terms, prompt_slots
+from vns_sam.vns.ablations import ablation_switches
 from vns_sam.vns.config import VnsSamConfig
 from vns_sam.vns.losses import structure_loss, vns_loss
 from vns_sam.vns.model import VnsSamModel
 
+Bce = Literal["mean", "weighted"]
 Method = TypeVar("Method", VnsSamModel, HqSamModel)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class VnsRecipe(Recipe):
+    """Trains VNS-SAM's modules on a frozen SAM."""
+
+    task: Literal["vns-sam"]
+    """VNS-SAM's modules. `init` is a SAM, for fresh ones on it, or a VNS-SAM, whose modules go on from their weights;
+    sam-tiny without it."""
+    data: TrainingData
+    vns: fields_of(VnsSamConfig, ablation=ablation_switches) = field(  # type: ignore[valid-type]
+        default_factory=dict
+    )
+    """Fields of `VnsSamConfig`, and `ablation`, a row of the paper's tables; the rest follows what the run starts
+    from."""
+    bce: Bce = "weighted"
+    """Cross-entropy: "weighted" is the paper's, "mean" what the authors ran."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class HqRecipe(Recipe):
+    """Trains HQ-SAM's modules on a frozen SAM."""
+
+    task: Literal["hq-sam"]
+    """HQ-SAM's modules. `init` is a SAM, for fresh ones on it, or an HQ-SAM such as hq_vit_l, whose modules go on;
+    sam-tiny without it."""
+    data: TrainingData
+    hq: fields_of(HqSamConfig) = field(default_factory=dict)  # type: ignore[valid-type]
+    """Fields of `HqSamConfig`; the rest follows what the run starts from."""
+    bce: Bce = "weighted"
+    """Cross-entropy: "weighted" is the paper's, "mean" what the authors ran."""
 
 
 class FrozenSamTask(Task):
@@ -46,12 +82,12 @@ class VnsTask(FrozenSamTask):
 
     model: VnsSamModel
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: VnsRecipe) -> None:
         super().__init__()
-        self.model = _begin(VnsSamModel, VnsSamConfig, recipe.init or "sam-tiny", recipe.vns or {})
+        self.model = _begin(VnsSamModel, VnsSamConfig, recipe.init or "sam-tiny", recipe.vns)
         self.bce = recipe.bce
 
-    def samples(self, recipe: Recipe, *, length: int, step_size: int) -> TrainingSet:
+    def samples(self, recipe: VnsRecipe, *, length: int, step_size: int) -> TrainingSet:
         """Samples with edges."""
         return TrainingSet(recipe.data, length=length, step_size=step_size, seed=recipe.seed, edges=True)
 
@@ -70,9 +106,9 @@ class HqTask(FrozenSamTask):
 
     model: HqSamModel
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: HqRecipe) -> None:
         super().__init__()
-        self.model = _begin(HqSamModel, HqSamConfig, recipe.init or "sam-tiny", recipe.hq or {})
+        self.model = _begin(HqSamModel, HqSamConfig, recipe.init or "sam-tiny", recipe.hq)
         self.bce = recipe.bce
 
     def forward(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

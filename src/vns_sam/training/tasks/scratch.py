@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
+from pydantic.dataclasses import dataclass
 
 from vns_sam.errors import MissingExtraError, UsageError
 from vns_sam.sam.config import TINY
 from vns_sam.sam.encoders.lite import TinyEncoder
 from vns_sam.sam.losses import sam_loss
 from vns_sam.sam.model import SamModel
-from vns_sam.training.recipe import Recipe
+from vns_sam.training.samples.settings import TrainingData
+from vns_sam.training.settings import STRICT, Recipe
 from vns_sam.training.tasks.base import Task, mean_terms, prompt_slots, quarter
 
 FROZEN_STAGES = 2
 """Stages of the tiny backbone that keep their ImageNet weights; their maps are large and their filters general."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class SamRecipe(Recipe):
+    """Trains a tiny SAM from scratch."""
+
+    task: Literal["sam"]
+    """A tiny SAM. `init` is the folder of one to go on from; ImageNet weights without it."""
+    data: TrainingData
 
 
 class SamTask(Task):

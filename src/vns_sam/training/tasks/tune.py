@@ -4,17 +4,34 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
+from pydantic.dataclasses import dataclass
 from torch import nn
 
 from vns_sam.errors import UsageError
 from vns_sam.inference.load import load_model
 from vns_sam.sam.model import SamModel
-from vns_sam.training.recipe import Recipe, Tune
+from vns_sam.training.samples.settings import TrainingData
+from vns_sam.training.settings import STRICT, Recipe
 from vns_sam.training.tasks.base import Task, enlarge, half, mean_terms, prompt_slots
 from vns_sam.vns.losses import structure_loss
+
+Tune = Literal["token", "decoder", "all"]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class TuneRecipe(Recipe):
+    """Trains a part of a SAM further."""
+
+    task: Literal["sam-tune"]
+    """A part of a SAM. `init` is that SAM; sam-tiny without it."""
+    data: TrainingData
+    tune: Tune = "decoder"
+    """"token" trains the MLPs of the mask tokens, "decoder" the mask decoder, "all" the image encoder too."""
+    bce: Literal["mean", "weighted"] = "weighted"
+    """Cross-entropy: "weighted" is the paper's, "mean" what the authors ran."""
 
 
 class SamTuneTask(Task):
@@ -22,7 +39,7 @@ class SamTuneTask(Task):
 
     model: SamModel
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: TuneRecipe) -> None:
         super().__init__()
         init = recipe.init or "sam-tiny"
         model = load_model(init)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
 
 from vns_sam.errors import UsageError
 from vns_sam.inference.load import load_model, model_type
+from vns_sam.labelling.fusion import Selection
 from vns_sam.sam.checkpoints import load_weights
 from vns_sam.sam.encoders.lite import TinyEncoder
 from vns_sam.sam.model import SamModel
-from vns_sam.training.recipe import Recipe, Ws
 from vns_sam.training.samples.weak import WeakSet, segment_iou
+from vns_sam.training.settings import STRICT, Recipe, fields_of
 from vns_sam.training.tasks.base import Task, Validate
 from vns_sam.training.tasks.scratch import imagenet_weights
 from vns_sam.training.validation import Validator
@@ -25,16 +29,51 @@ from vns_sam.ws.model import WsSamModel
 LITE = "efficientnet-lite0"
 
 
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))  # a limit of the selection may be infinite
+class Ws:
+    """What the task "ws-sam" has of its own."""
+
+    model: fields_of(WsSamConfig) = field(default_factory=dict)  # type: ignore[valid-type]
+    """Fields of ``WsSamConfig``; the rest has its defaults, or follows the model that the run continues."""
+    supervision: Literal["full", "sparse", "pseudo"] = "pseudo"
+    """Learns from the true masks, from sparse labels alone, or from pseudo-labels and sparse labels."""
+    labels: str | None = None
+    """Sparse labels of each set, a folder or a table; ``{set}`` stands for its name."""
+    pseudo: str | tuple[str, ...] | None = None
+    """Store of each set's pseudo-labels, or several of different rounds; ``{set}`` stands for its name."""
+    pool: Annotated[int, Field(gt=0, le=1024)] = 3
+    """Of the kept labels of a picture in several stores, so many of the least uncertain are learnt from in turn."""
+    selection: Selection = field(default_factory=Selection)
+    """Whose pseudo-labels count; the sparse label of a picture counts always."""
+    entropy: bool = True
+    """Whether pixels count by how sure their pseudo-label is, 1 - E; else all alike."""
+    preset: Literal["default", "paper", "released"] = "default"
+    """Which loss, see ``vns_sam.ws.losses``."""
+    frozen: Annotated[int, Field(ge=0, le=7)] = 0
+    """First stages of an EfficientNet-Lite0, with what is before them, that stay as they are."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class WsRecipe(Recipe):
+    """Trains WS-SAM's segmenter."""
+
+    task: Literal["ws-sam"]
+    """WS-SAM's segmenter, which needs no prompt. `init` is "efficientnet-lite0" for its ImageNet weights, a tiny SAM
+    for its encoder's, another backbone's folder or hub id, or a WS-SAM's folder to go on from; fresh weights without
+    it."""
+    batch_size: Annotated[int, Field(ge=2, le=65536)] = 4
+    """Pictures in each process at a time; they are compared, so at least 2."""
+    ws: Ws = field(default_factory=Ws)
+
+
 class WsTask(Task):
     """Trains WS-SAM's segmenter, backbone and head."""
 
     model: WsSamModel
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: WsRecipe) -> None:
         super().__init__()
-        if recipe.batch_size < 2:
-            raise UsageError("the task 'ws-sam' needs a 'batch_size' of at least 2: it compares pictures")
-        self.ws = recipe.ws or Ws()
+        self.ws = recipe.ws
         self.loss = PRESETS[self.ws.preset]
         self.model = begin(recipe.init, self.ws.model).train()
         _freeze(self.model, self.ws.frozen)

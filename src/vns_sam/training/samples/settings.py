@@ -1,0 +1,62 @@
+"""What samples are made of, as a recipe says it."""
+
+from __future__ import annotations
+
+from dataclasses import field
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+_STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
+_Share = Annotated[float, Field(ge=0, le=1)]
+
+
+@dataclass(frozen=True, config=_STRICT)
+class SceneMix:
+    """How often a sample is changed, each a probability."""
+
+    composite: _Share = 0.3
+    """Another picture's object is pasted in."""
+    camouflage: _Share = 0.0
+    """The object is refilled with texture of its own background."""
+    dark: _Share = 0.0
+    """The picture is darkened as by a camera at night."""
+    defect: _Share = 0.0
+    """A part of the picture becomes a surface with a scratch, crack or patch, the object asked for."""
+    crack: _Share = 0.0
+    """A part of the picture becomes rough ground with fine cracks across it, the object asked for."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class SetData:
+    """The sets that a run trains on."""
+
+    root: Path
+    """Folder that holds the sets, each a folder of `images/` and `masks/`."""
+    sets: dict[str, Annotated[float, Field(gt=0, le=1e9)]]
+    """Weight of each set: how often it is drawn, relative to the others; leave a set out instead of giving 0."""
+    sizes: tuple[Annotated[int, Field(gt=0, le=16384)], ...] = (512,)
+    """Sides of the square views in pixels, multiples of 32; each step draws one."""
+    cache_side: Annotated[int, Field(ge=16, le=65536)] = 512
+    """Pictures are kept in memory with their longer side reduced to this."""
+    cache_mib: Annotated[int, Field(ge=0, le=2**20)] = 2048
+    """Memory for them in each worker in MiB; the one that was not used for longest makes room."""
+
+    def __post_init__(self) -> None:
+        if not self.sizes or any(size % 32 for size in self.sizes):
+            raise ValueError(f"sizes must be multiples of 32, got {list(self.sizes)}")
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class TrainingData(SetData):
+    """What a run with prompts trains on."""
+
+    mix: SceneMix = field(default_factory=SceneMix)
+    plain: tuple[str, ...] = ()
+    """Sets that stay as they are, never camouflaged, darkened or damaged (already hard enough)."""
+    prompts: Literal[1, 2, 3] = 3
+    """Prompts for each picture. Fewer leave time for more pictures; the kinds are the same throughout a step."""
+    corrections: _Share = 0.0
+    """Share of the prompts that are followed by 1 to 4 clicks on what the model still gets wrong."""

@@ -69,7 +69,7 @@ def test_recipes_that_are_compared_train_on_the_same_samples(scale: str) -> None
         ({"task": "sam-tune", "tune": "neck"}, "tune"),
         (
             {"task": "vns-sam", "vns": {"head_chanels": 3}},
-            "vns: .*no field 'head_chanels'; did you mean 'head_channels'",
+            "vns: .*no field 'head_chanels'",
         ),
         ({"task": "vns-sam", "vns": {"head_channels": "many"}}, "vns: head_channels must be a whole number"),
         ({"task": "vns-sam", "vns": {"ablation": "no-nfsm"}}, "vns: there is no ablation 'no-nfsm'"),
@@ -81,7 +81,7 @@ def test_recipes_that_are_compared_train_on_the_same_samples(scale: str) -> None
         ({"task": "ws-sam", "batch_size": 1}, "batch_size: should be greater than or equal to 2"),
         (
             {"task": "ws-sam", "ws": {"selection": {"absolut": 0.2}}},
-            r"absolut: no such field.*, did you mean 'absolute'",
+            "absolut: no such field.* 'absolute'",
         ),
         ({"task": "ws-sam", "ws": {"selection": {"absolute": 2}}}, "limit 'absolute' from 0 to 1"),
         ({"task": "ws-sam", "ws": {"supervision": "none"}}, r"ws\.supervision"),
@@ -182,9 +182,8 @@ def test_documented_recipe_parses() -> None:
 
 def test_the_page_tells_the_fields_as_they_are() -> None:
     text = DOCS.read_text()
-    assert text[text.index(BEGIN) + len(BEGIN) : text.index(END)].strip() == table(), (
-        "run vns_sam.training.describe.update"
-    )
+    found = text[text.index(BEGIN) + len(BEGIN) : text.index(END)].strip()
+    assert found == table(), "run vns_sam.training.describe.update on the page"
 
 
 @pytest.mark.parametrize("task", RECIPES_OF)
@@ -201,8 +200,6 @@ def test_help_of_a_recipe_and_the_list(capsys: pytest.CaptureFixture[str], monke
     text = capsys.readouterr().out
     assert "--optim.lr  number > 0, <= 10, default 0.001" in text
     assert "--ws.pool" not in text
-    assert main(["train", "--help"]) == 0
-    assert "--list" in capsys.readouterr().out
     assert main(["train", "--list"]) == 0
     assert re.search(r"^vns_sam_vit_l +VNS-SAM on SAM's ViT-L", capsys.readouterr().out, re.MULTILINE)
     assert main(["train"]) == main(["train", "vns_sam_vit_x"]) == 2

@@ -232,7 +232,9 @@ def plan(pipeline: Pipeline, source: str | Path) -> list[Work]:
 
 def _recipe_values(step: Train, folder: Path, where: str) -> dict[str, Any]:
     """Fields of a step's recipe, less where it lies and where its sets do."""
-    values = read_values(_recipe_file(folder, step.recipe)) if isinstance(step.recipe, Path) else copy.deepcopy(step.recipe)
+    values = (
+        read_values(_recipe_file(folder, step.recipe)) if isinstance(step.recipe, Path) else copy.deepcopy(step.recipe)
+    )
     for name, value in step.change.items():
         set_field(values, name, copy.deepcopy(value))
     if not isinstance(values.get("data"), dict):

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from workshop import changed, narrow_sam
 
 from vns_sam.data.synthesis.scenes import Scene
+from vns_sam.dis.isnet import IsNet
 from vns_sam.dis.model import DisSamModel
 from vns_sam.errors import DataError, UsageError
 from vns_sam.inference.load import load_model
@@ -183,3 +184,13 @@ def test_coarse_masks_are_made_once_and_never_stale(
     with caplog.at_level(logging.INFO):
         assert cache.fill(models, moved, lambda pair: scene, "single") == 2
     assert "4 coarse masks at hand, 2 to make, 2 stale" in caplog.text
+
+
+def test_an_is_net_of_another_width_is_refused_before_anything_is_trained(recipe: DisRecipe, tmp_path: Path) -> None:
+    torch.save(IsNet(5, 0.2).state_dict(), tmp_path / "isnet.pth")
+    with pytest.raises(UsageError, match=r"width 0\.1 as 'init', .*isnet\.pth has 0\.2"):
+        train_all(replace(recipe, init=str(tmp_path / "isnet.pth")))
+    assert not recipe.out.exists()
+    with pytest.raises(UsageError, match="unknown model 'sam-tny'"):
+        train_all(replace(recipe, dis=replace(recipe.dis, stages=("sam-tny",))))
+    assert not recipe.out.exists()

@@ -7,16 +7,21 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from vns_sam.errors import UsageError
+from vns_sam.errors import CheckpointError, UsageError
+from vns_sam.runs.lock import locked
 from vns_sam.training.loop import lr_factor, train
-from vns_sam.training.recipe import Optim, load_recipe
+from vns_sam.training.recipe import Optim, Validation, load_recipe
+from vns_sam.training.state import load_state
+from vns_sam.training.tasks.scratch import SamTask
 from vns_sam.training.tracking import read_log
 
 RUN = """
@@ -91,6 +96,76 @@ def test_run_of_another_recipe_is_refused(recipe_file: Path) -> None:
     train(recipe)
     with pytest.raises(UsageError, match="another recipe, stopped at step 1"):
         train(replace(recipe, seed=1))
+
+
+def test_a_run_that_comes_to_nan_stops_and_keeps_its_last_checkpoint(
+    recipe_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = replace(load_recipe(recipe_file), steps=4, checkpoint_every=2, validation=Validation(every=9, limit=1))
+    whole = SamTask.forward
+    calls = []
+
+    def forward(task: SamTask, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        calls.append(1)
+        terms = whole(task, batch)
+        return {**terms, "mask": terms["mask"] * float("nan")} if len(calls) == 6 else terms
+
+    monkeypatch.setattr(SamTask, "forward", forward)
+    with pytest.raises(
+        CheckpointError, match=r"nan \(mask\) in step 3, whose batch is the samples 8 to 11; .* of step 2 is"
+    ):
+        train(recipe)
+    state = load_state(recipe.out)
+    assert state is not None
+    assert state["step"] == 2
+    assert all(value.isfinite().all() for value in state["model"].values())
+    assert not (recipe.out / "model").exists()
+    monkeypatch.undo()
+    train(recipe)  # goes on from there
+    assert (recipe.out / "model").is_dir()
+
+
+def test_weights_that_are_nan_are_neither_kept_nor_measured(recipe_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = replace(load_recipe(recipe_file), steps=2, checkpoint_every=1)
+    step = torch.optim.AdamW.step
+
+    def spoil(optimizer: torch.optim.AdamW, *args: object) -> None:
+        step(optimizer, *args)  # type: ignore[arg-type]
+        optimizer.param_groups[0]["params"][0].data.fill_(float("inf"))
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", spoil)
+    with pytest.raises(CheckpointError, match="NaN or infinite after step 1; no checkpoint was written yet"):
+        train(recipe)
+    assert not (recipe.out / "last.pt").exists()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (
+            lambda state: state["model"].update(more=torch.zeros(1)),
+            "1 left over, 0 of another shape, the first is 'more'",
+        ),
+        (lambda state: state["model"].popitem(), "1 missing"),
+        (lambda state: state["model"].update({next(iter(state["model"])): torch.zeros(9)}), "1 of another shape"),
+        (lambda state: state.pop("step"), r"no checkpoint of a run \(step\)"),
+        (lambda state: state["optimizer"].pop("param_groups"), "the optimiser of the checkpoint is another one"),
+    ],
+)
+def test_a_checkpoint_of_another_model_is_refused(recipe_file: Path, spoil: Callable[[Any], Any], message: str) -> None:
+    recipe = replace(load_recipe(recipe_file), steps=1, accumulate=1, validation=Validation(every=9, limit=1))
+    train(recipe)
+    state = torch.load(recipe.out / "last.pt", weights_only=True)
+    spoil(state)
+    torch.save(state, recipe.out / "last.pt")
+    with pytest.raises(CheckpointError, match=message):
+        train(recipe)
+
+
+def test_a_folder_is_trained_in_by_one_run(recipe_file: Path) -> None:
+    recipe = replace(load_recipe(recipe_file), steps=1)
+    with locked(recipe.out, "train"), pytest.raises(UsageError, match="train"):
+        train(recipe)
 
 
 @pytest.mark.parametrize(

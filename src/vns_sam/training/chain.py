@@ -6,7 +6,7 @@ from dataclasses import fields, replace
 
 from vns_sam.training.loop import Progress, train
 from vns_sam.training.settings import Recipe
-from vns_sam.training.tasks.dis import DisRecipe, GtEncoderRecipe, cache_folder
+from vns_sam.training.tasks.dis import DisRecipe, GtEncoderRecipe, cache_folder, judge
 
 ENCODER = "gt_encoder"
 """Folder of the encoder's run inside the folder of the run."""
@@ -20,6 +20,7 @@ def train_all(recipe: Recipe, progress: Progress = lambda done, total, values: N
     """
     own = own_recipe(recipe)
     if isinstance(own, DisRecipe) and own != recipe:
+        judge(own)
         train(encoder_recipe(own), progress)
     return train(own, progress)
 

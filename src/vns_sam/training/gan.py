@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,11 @@ from torch.utils.data import DataLoader
 
 from vns_sam.errors import UsageError
 from vns_sam.images.write import write_image, write_text
-from vns_sam.training.loop import Progress
+from vns_sam.runs.lock import locked
+from vns_sam.training.loop import Diverged, Progress, diverged
 from vns_sam.training.recipe import RESOLVED, continues, dump_recipe, identity
 from vns_sam.training.samples.unpaired import UnpairedSet, collate_unpaired
-from vns_sam.training.state import load_state, save_state
+from vns_sam.training.state import load_state, restore, save_state
 from vns_sam.training.tasks.cyclegan import CycleGanTask, GanRecipe
 from vns_sam.training.tracking import Tracker
 
@@ -81,10 +83,10 @@ class _Run:
             "pools": {name: pool.images for name, pool in self.pools.items()},
         }
 
-    def restore(self, state: dict[str, Any], device: torch.device) -> None:
+    def restore(self, state: dict[str, Any], device: torch.device, folder: Path) -> None:
         """Takes what :meth:`state` gave."""
         self.step = int(state["step"])
-        self.task.load_state_dict(state["model"])
+        restore(self.task, self.task.state_dict(), state, folder)
         self.generators.load_state_dict(state["generators"])
         self.judges.load_state_dict(state["judges"])
         for name, pool in self.pools.items():
@@ -107,9 +109,14 @@ def train_gan(recipe: GanRecipe, progress: Progress = lambda done, total, values
     Raises:
         UsageError: ``out`` holds a run of another recipe.
         DataError: A folder is missing or empty.
-        CheckpointError: The checkpoint to continue from cannot be read.
+        CheckpointError: The checkpoint to continue from cannot be read, or a loss became NaN.
         MissingExtraError: TensorBoard is asked for and not installed.
     """
+    with locked(recipe.out, "train"):
+        return _train(recipe, progress)
+
+
+def _train(recipe: GanRecipe, progress: Progress) -> dict[str, float]:
     samples = UnpairedSet(recipe.data, recipe.seed)
     epoch_steps = recipe.epoch_steps or -(-len(samples) // recipe.batch_size)
     steps = epoch_steps * (recipe.epochs + recipe.decay_epochs)
@@ -120,7 +127,12 @@ def train_gan(recipe: GanRecipe, progress: Progress = lambda done, total, values
     losses: dict[str, float] = {}
     for batch in _loader(recipe, samples, run.step, steps):
         rate = recipe.lr * rate_factor(run.step // epoch_steps, recipe)
-        _optimise(run, recipe, {name: value.to(device) for name, value in batch.items()}, rate)
+        try:
+            _optimise(run, recipe, {name: value.to(device) for name, value in batch.items()}, rate)
+        except Diverged as error:
+            first = run.step * recipe.batch_size
+            where = f"in step {run.step + 1}, samples {first} to {first + recipe.batch_size - 1}"
+            raise diverged(recipe, run.step, f"{error} {where}") from None
         run.step += 1
         last = run.step == steps
         if run.step % recipe.log_every == 0 or last:
@@ -159,7 +171,7 @@ def _start(recipe: GanRecipe, device: torch.device) -> _Run:
             f"{recipe.out} holds a run of another recipe, stopped at step {state['step']}",
             hint="give another 'out', or remove the folder to start again",
         )
-    run.restore(state, device)
+    run.restore(state, device, recipe.out)
     logger.info("continuing %s at step %d", recipe.out, run.step)
     return run
 
@@ -199,6 +211,9 @@ def _optimise(run: _Run, recipe: GanRecipe, batch: dict[str, torch.Tensor], rate
 def _step(optimizer: torch.optim.Optimizer, terms: dict[str, torch.Tensor], rate: float) -> None:
     for group in optimizer.param_groups:
         group["lr"] = rate
+    bad = [name for name, value in terms.items() if not bool(value.isfinite())]
+    if bad:
+        raise Diverged(f"the loss became NaN or infinite ({', '.join(bad)})")
     optimizer.zero_grad()
     torch.stack(list(terms.values())).sum().backward()
     optimizer.step()

@@ -12,17 +12,21 @@ import logging
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
 
-from vns_sam.errors import MissingExtraError, UsageError
+from vns_sam.errors import CheckpointError, MissingExtraError, UsageError
 from vns_sam.images.write import write_text
+from vns_sam.runs.lock import locked
+from vns_sam.sam.files import check_finite
 from vns_sam.training.ema import Ema
 from vns_sam.training.recipe import RESOLVED, Optim, Recipe, continues, dump_recipe, identity
 from vns_sam.training.samples.prompted import collate
-from vns_sam.training.state import load_state, save_state
+from vns_sam.training.settings import RunRecipe
+from vns_sam.training.state import load_state, restore, save_state
 from vns_sam.training.tasks import Task, build_task
 from vns_sam.training.tracking import Tracker
 
@@ -48,10 +52,16 @@ def train(recipe: Recipe, progress: Progress = lambda done, total, values: None)
     Raises:
         UsageError: ``out`` holds a run of another recipe.
         DataError: A training set is missing or empty.
-        CheckpointError: The checkpoint to continue from, or the weights to start from, cannot be read.
+        CheckpointError: The checkpoint to continue from, or the weights to start from, cannot be read; or the loss or
+            the weights became NaN, see :func:`diverged`.
         MissingExtraError: ``accelerate`` is not installed.
     """
     accelerator = _accelerator(recipe)
+    with locked(recipe.out, "train") if accelerator.is_main_process else nullcontext():
+        return _train(recipe, accelerator, progress)
+
+
+def _train(recipe: Recipe, accelerator: Any, progress: Progress) -> dict[str, float]:
     main = accelerator.is_main_process
     torch.manual_seed(recipe.seed)
     task = build_task(recipe)
@@ -75,7 +85,11 @@ def train(recipe: Recipe, progress: Progress = lambda done, total, values: None)
     window: dict[str, list[float]] = defaultdict(list)
     for batches in _steps(loader, recipe.accumulate):
         _set_rates(optimizer, lr_factor(step, recipe.steps, recipe.optim))
-        for name, value in _optimise(accelerator, model, optimizer, batches, recipe.optim.clip).items():
+        try:
+            losses = _optimise(accelerator, model, optimizer, batches, recipe.optim.clip)
+        except Diverged as error:
+            raise diverged(recipe, step, f"{error} in step {step + 1}, {_samples(recipe, accelerator, step)}") from None
+        for name, value in losses.items():
             window[name].append(value)
         step += 1
         ema.update(task, step)
@@ -83,9 +97,11 @@ def train(recipe: Recipe, progress: Progress = lambda done, total, values: None)
         if not (main and tracker and validator):
             continue
         if step % recipe.log_every == 0 or last:
-            losses = {name: sum(values) / len(values) for name, values in window.items()}
-            tracker.log(step, {**losses, "lr": optimizer.param_groups[0]["lr"]})
+            means = {name: sum(values) / len(values) for name, values in window.items()}
+            tracker.log(step, {**means, "lr": optimizer.param_groups[0]["lr"]})
             window.clear()
+        if step % recipe.validation.every == 0 or step % recipe.checkpoint_every == 0 or last:
+            _check_weights(recipe, task, step)
         if step % recipe.validation.every == 0 or last:
             with ema.applied(task):
                 scores = validator(task.model)
@@ -101,6 +117,37 @@ def train(recipe: Recipe, progress: Progress = lambda done, total, values: None)
             task.export(recipe.out / "model")
     accelerator.wait_for_everyone()
     return scores
+
+
+class Diverged(Exception):
+    """A loss that is no number."""
+
+
+def diverged(recipe: RunRecipe, step: int, what: str) -> CheckpointError:
+    """What to raise where a run has come to NaN: nothing of it is written, the checkpoint before it stays.
+
+    Args:
+        recipe: The run.
+        step: Steps done.
+        what: What became NaN, and where.
+    """
+    last = step // recipe.checkpoint_every * recipe.checkpoint_every
+    kept = f"the checkpoint of step {last} is kept" if last else "no checkpoint was written yet"
+    return CheckpointError(f"{recipe.out}: {what}; {kept}", hint="train with a lower optim.lr, or with optim.clip 1.0")
+
+
+def _check_weights(recipe: Recipe, task: Task, step: int) -> None:
+    """Refuses to write or to measure weights that are NaN."""
+    try:
+        check_finite(task.trained_state(), "the weights")
+    except CheckpointError as error:
+        raise diverged(recipe, step - 1, f"{error.message} after step {step}") from None
+
+
+def _samples(recipe: Recipe, accelerator: Any, step: int) -> str:
+    """The samples of a step, by the positions that :meth:`Task.samples` gives them for."""
+    size = recipe.batch_size * recipe.accumulate * accelerator.num_processes
+    return f"whose batch is the samples {step * size} to {(step + 1) * size - 1}"
 
 
 def lr_factor(step: int, steps: int, optim: Optim) -> float:
@@ -175,6 +222,9 @@ def _optimise(
         with accelerator.accumulate(model):
             terms = model({k: v.to(accelerator.device, non_blocking=True) for k, v in batch.items()})
             loss = sum(terms.values())
+            if not math.isfinite(loss.item()):
+                bad = [name for name, value in terms.items() if not math.isfinite(value.item())]
+                raise Diverged(f"the loss became {loss.item()} ({', '.join(bad) or 'their sum'})")
             accelerator.backward(loss)
             if clip and accelerator.sync_gradients:
                 accelerator.clip_grad_norm_(model.parameters(), clip)
@@ -208,7 +258,10 @@ def _resume(recipe: Recipe, task: Task, optimizer: torch.optim.Optimizer) -> dic
             f"{recipe.out} holds a run of another recipe, stopped at step {state['step']}",
             hint="give another 'out', or remove the folder to start again",
         )
-    task.model.load_state_dict(state["model"], strict=False)
-    optimizer.load_state_dict(state["optimizer"])
+    restore(task.model, task.trained_state(), state, recipe.out)
+    try:
+        optimizer.load_state_dict(state["optimizer"])
+    except (KeyError, ValueError) as error:
+        raise CheckpointError(f"{recipe.out}: the optimiser of the checkpoint is another one ({error})") from None
     logger.info("continuing %s at step %d of %d", recipe.out, state["step"], recipe.steps)
     return state

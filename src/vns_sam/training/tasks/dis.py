@@ -12,12 +12,12 @@ from pydantic.dataclasses import dataclass
 
 from vns_sam.data.synthesis.thin import write_thin_set
 from vns_sam.dis.config import DisSamConfig, GtEncoderConfig
-from vns_sam.dis.isnet import GtEncoder, IsNet
+from vns_sam.dis.isnet import FEATURE_CHANNELS, GtEncoder, IsNet
 from vns_sam.dis.losses import dis_loss, ortho_loss
 from vns_sam.dis.model import DisSamModel
 from vns_sam.dis.official import load_isnet
 from vns_sam.errors import UsageError
-from vns_sam.inference.load import load_model
+from vns_sam.inference.load import check_model_name, load_model
 from vns_sam.sam.checkpoints import load_weights, read_checkpoint, write_checkpoint
 from vns_sam.sam.files import read_tensors
 from vns_sam.sam.promptable import PromptableNetwork
@@ -190,6 +190,22 @@ class DisTask(RefinementTask):
         self.model.save_pretrained(folder, dtype=torch.float16)
 
 
+def judge(recipe: DisRecipe) -> None:
+    """Judges what a run of the task "dis-sam" stands on, before the ground-truth encoder is trained for it.
+
+    Raises:
+        UsageError: A model does not exist, or ``init`` is of another width or kind.
+        CheckpointError: ``init`` cannot be read.
+        DataError: A set is missing.
+    """
+    config = make_config(recipe.dis)
+    for name in (config.base, *recipe.dis.stages):
+        check_model_name(name)
+    for name in recipe.data.sets:
+        split_pairs(recipe.data.root, name)
+    _begin(recipe.init, config)
+
+
 def make_config(dis: Dis) -> DisSamConfig:
     """The model's configuration that a recipe asks for.
 
@@ -235,6 +251,12 @@ def _begin(init: str | None, config: DisSamConfig) -> IsNet | None:
         return None
     if Path(init).is_file():
         network = load_isnet(read_tensors(init), init, inflate=True)
+        width = network.conv_in.out_channels / FEATURE_CHANNELS[0]
+        if width != config.width:
+            raise UsageError(
+                f"expected an IS-Net of width {config.width:g} as 'init', {init} has {width:g}",
+                hint=f"dis.model.width: {width:g}",
+            )
     else:
         model = load_model(init)
         if not isinstance(model, DisSamModel) or model.config.width != config.width:

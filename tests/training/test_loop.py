@@ -111,9 +111,7 @@ def test_a_run_that_comes_to_nan_stops_and_keeps_its_last_checkpoint(
         return {**terms, "mask": terms["mask"] * float("nan")} if len(calls) == 6 else terms
 
     monkeypatch.setattr(SamTask, "forward", forward)
-    with pytest.raises(
-        CheckpointError, match=r"nan \(mask\) in step 3, whose batch is the samples 8 to 11; .* of step 2 is"
-    ):
+    with pytest.raises(CheckpointError, match=r"nan \(mask\) in step 3, .* samples 8 to 11; .* of step 2 is"):
         train(recipe)
     state = load_state(recipe.out)
     assert state is not None

@@ -45,7 +45,7 @@ class TrainingSet(Dataset[dict[str, np.ndarray]]):
         length: Number of samples of the whole run.
         step_size: Samples of one optimiser step over all processes.
         seed: Of the run.
-        edges: Also give ``k.edge`` (S, S) bool, the target's contour 5 pixels wide.
+        edges: Also give ``k.edge`` (S, S) bool, the target's contour, see ``data.edge``.
 
     Raises:
         DataError: A set is missing or empty.
@@ -84,7 +84,7 @@ class TrainingSet(Dataset[dict[str, np.ndarray]]):
             mask = scene.masks[target]
             sample[f"{k}.target"] = mask
             if self.edges:
-                sample[f"{k}.edge"] = edge_target(mask, thickness=1)
+                sample[f"{k}.edge"] = edge_target(mask, thickness=self.data.edge)
             sample |= {f"{k}.{key}": value for key, value in draw_prompt(mask, slot, rng).items()}
             if corrections[k]:
                 sample[f"{k}.corrections"] = np.array(corrections[k])

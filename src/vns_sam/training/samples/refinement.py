@@ -11,7 +11,7 @@ import torch
 
 from vns_sam.data.pairs import Pair
 from vns_sam.data.synthesis.scenes import Scene, recolour
-from vns_sam.dis.channels import box_channel, squash
+from vns_sam.dis.channels import box_channel, released_sample, squash
 from vns_sam.dis.model import DisSamModel
 from vns_sam.dis.windows import surroundings
 from vns_sam.errors import DataError
@@ -80,6 +80,8 @@ class RefinementSet(TrainingSet):
             coarse = np.zeros_like(coarse)
         stacked = np.concatenate([image, coarse[..., None] * np.uint8(255), truth[..., None] * np.uint8(255)], axis=2)
         stacked = flip(stacked, self.dis, rng)
+        if self.dis.loader == "released":
+            return released(stacked, side)
         values = torch.from_numpy(np.ascontiguousarray(stacked.transpose(2, 0, 1)))[None].float()
         resized = squash(values, side, antialias=self.dis.model.get("antialias", False))[0].trunc().byte().numpy()
         box = extent(stacked[..., 4] > 0)
@@ -139,6 +141,14 @@ class RefinementSet(TrainingSet):
         """The picture's first objects alone, as the first stages are asked about them."""
         scene = super()._read_scene(pair)
         return Scene(scene.image, scene.masks[:MOST_OBJECTS])
+
+
+def released(stacked: np.ndarray, side: int) -> dict[str, np.ndarray]:
+    """A sample of picture, coarse and true mask (H, W, 5) uint8 as the authors' loader makes it."""
+    channels, label = released_sample(stacked[..., :3], stacked[..., 4], stacked[..., 3], side)
+    shift = torch.tensor([0.5, 0.5, 0.5, 0, 0])[:, None, None]
+    grey = ((channels + shift) * 255).round().byte().numpy()
+    return {"input": grey, "label": (label * 255).round().byte().numpy()}
 
 
 def flip(values: np.ndarray, dis: Dis, rng: np.random.Generator) -> np.ndarray:

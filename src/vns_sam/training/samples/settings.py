@@ -60,3 +60,20 @@ class TrainingData(SetData):
     """Prompts for each picture. Fewer leave time for more pictures; the kinds are the same throughout a step."""
     corrections: _Share = 0.0
     """Share of the prompts that are followed by 1 to 4 clicks on what the model still gets wrong."""
+    samples: Literal["house", "released", "paper"] = "house"
+    """How samples are made. "house" is described below. The others are VNS-SAM's authors' own: every picture once an
+    epoch, flip and large-scale jitter, soft labels at full size, one prompt for each picture, a box, ten points or a
+    coarse mask alike. "released" follows their code, where a picture without an object gets an empty prompt and one
+    with few pixels takes the points from the whole batch; in "paper" each picture decides for itself."""
+    edge: Literal[1, 5] = 1
+    """Thickness of the contour that the edge branch learns, before it is widened by 5 x 5: the authors draw 5, and 1
+    for pictures made dark."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.samples == "house":
+            return
+        if self.mix != SceneMix() or self.plain or self.prompts != 3 or self.corrections:
+            raise ValueError("mix, plain, prompts and corrections belong to samples: house")
+        if len(self.sizes) > 1:
+            raise ValueError(f"samples: {self.samples} has views of one size, got {list(self.sizes)}")

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils.data import Dataset
 
 from vns_sam.dis.isnet import GtEncoder
 from vns_sam.prompts.clicks import Click, next_click
+from vns_sam.prompts.simulate import sample_official_prompts, sample_paper_prompts
 from vns_sam.sam.promptable import PromptableNetwork
 from vns_sam.training.samples.prompted import TrainingSet
+from vns_sam.training.samples.released import ReleasedSet
 from vns_sam.training.samples.settings import TrainingData
 from vns_sam.training.settings import Recipe
 from vns_sam.training.validation import Validator
@@ -34,19 +37,27 @@ class Task(nn.Module):
 
     Attributes:
         model: What is validated and saved.
+        edges: Whether its samples have edges.
+        official: Whether prompts are drawn as the authors' code does, see ``data.samples``.
     """
+
+    official = True
 
     model: PromptableNetwork | GtEncoder
 
-    def samples(self, recipe: Recipe, *, length: int, step_size: int) -> TrainingSet:
+    edges: ClassVar[bool] = False
+
+    def samples(self, recipe: Any, *, length: int, step_size: int) -> Dataset[dict[str, np.ndarray]]:
         """The run's samples by position.
 
         Raises:
             DataError: A set is missing or empty.
         """
-        data = recipe.data
-        assert isinstance(data, TrainingData)
-        return TrainingSet(data, length=length, step_size=step_size, seed=recipe.seed)
+        data: TrainingData = recipe.data
+        if data.samples != "house":
+            self.official = data.samples == "released"
+            return ReleasedSet(data, length=length, seed=recipe.seed)
+        return TrainingSet(data, length=length, step_size=step_size, seed=recipe.seed, edges=self.edges)
 
     def validator(self, recipe: Recipe) -> Validate:
         """What scores the model on held-out pictures."""
@@ -66,13 +77,23 @@ class Task(nn.Module):
 
 
 def prompt_slots(
-    batch: dict[str, torch.Tensor], model: PromptableNetwork, features: ImageFeatures
+    batch: dict[str, torch.Tensor], model: PromptableNetwork, features: ImageFeatures, *, official: bool = True
 ) -> Iterator[tuple[PromptBatch, torch.Tensor]]:
     """Each prompt slot of a batch of pictures: one prompt for each picture, and targets (I, S, S) bool.
+
+    Of samples as the authors make them, the prompts of each kind, P of them, and their soft targets (P, S, S) in
+    [0, 1]; where the text would have no prompt at all, those of the code are taken.
 
     Where the batch asks for corrections, clicks follow each prompt, one after the other, each in the middle of the
     largest region that the model still gets wrong.
     """
+    if "label" in batch:
+        labels = batch["label"][:, None] * 255
+        generator = torch.Generator(labels.device).manual_seed(int(batch["seed"][0]))
+        drawn = [] if official else sample_paper_prompts(labels, generator)
+        for prompts in drawn or sample_official_prompts(labels, generator):
+            yield prompts, batch["label"][prompts.image_index]
+        return
     index = torch.arange(len(batch["image"]), device=batch["image"].device)
     for k in range(sum(key.endswith(".target") for key in batch)):
         mask, target = batch.get(f"{k}.mask"), batch[f"{k}.target"]
@@ -120,8 +141,11 @@ def quarter(target: torch.Tensor) -> torch.Tensor:
 
 
 def half(target: torch.Tensor) -> torch.Tensor:
-    """Area-averages maps (P, S, S) bool to (P, 1, S / 2, S / 2) in [0, 1]: where VNS-SAM and its rivals are trained."""
-    return F.avg_pool2d(target[:, None].float(), 2)
+    """Where VNS-SAM and its rivals are trained: area-averages maps (P, S, S) bool to (P, 1, S / 2, S / 2) in [0, 1].
+
+    Soft ones, as the authors make them, stay at full size, (P, 1, S, S), as in their code.
+    """
+    return target[:, None] if target.is_floating_point() else F.avg_pool2d(target[:, None].float(), 2)
 
 
 def enlarge(logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
@@ -129,6 +153,9 @@ def enlarge(logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
     return F.interpolate(logits, (label.shape[-2], label.shape[-1]), mode="bilinear", align_corners=False)
 
 
-def mean_terms(slots: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-    """The mean of each loss over the prompt slots."""
-    return {key: torch.stack([slot[key] for slot in slots]).mean() for key in slots[0]}
+def mean_terms(slots: list[dict[str, torch.Tensor]], counts: Sequence[int] = ()) -> dict[str, torch.Tensor]:
+    """The mean of each loss over the prompt slots; ``counts`` are the prompts of each, alike without them."""
+    if len(set(counts)) < 2:
+        return {key: torch.stack([slot[key] for slot in slots]).mean() for key in slots[0]}
+    shares = [count / sum(counts) for count in counts]
+    return {key: torch.stack([s * slot[key] for s, slot in zip(shares, slots, strict=True)]).sum() for key in slots[0]}

@@ -39,6 +39,9 @@ class Dis:
     preset: Literal["paper", "released"] = "paper"
     """"paper": flips left to right, norms of convolutions in the orthogonality loss, ground-truth encoder in eval
     mode. "released": what the authors' code does."""
+    loader: Literal["house", "released"] = "house"
+    """"released" makes samples as the authors' loader does: the whole picture, squashed and cut to whole grey levels,
+    the box drawn from the resized truth without its last row and column."""
     stages: tuple[str, ...] = ()
     """Models whose masks are refined in training; the first stage alone when empty."""
     encoder: Path | None = None
@@ -59,6 +62,10 @@ class Dis:
     """Share of samples in other colours."""
     drop: Share = 0.0
     """Share of samples without a coarse mask."""
+
+    def __post_init__(self) -> None:
+        if self.loader == "released" and (self.views != "whole" or self.colour or self.drop or self.thin):
+            raise ValueError("views, colour, drop and thin belong to loader: house")
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -15,7 +15,6 @@ from vns_sam.hq.model import HqSamModel
 from vns_sam.inference.load import load_model
 from vns_sam.sam.checkpoints import load_weights
 from vns_sam.sam.model import SamModel
-from vns_sam.training.samples.prompted import TrainingSet
 from vns_sam.training.samples.settings import TrainingData
 from vns_sam.training.settings import STRICT, Recipe, fields_of
 from vns_sam.training.tasks.base import Task, enlarge, half, mean_terms, prompt_slots
@@ -81,24 +80,23 @@ class VnsTask(FrozenSamTask):
     """Trains VNS-SAM's modules."""
 
     model: VnsSamModel
+    edges = True
 
     def __init__(self, recipe: VnsRecipe) -> None:
         super().__init__()
         self.model = _begin(VnsSamModel, VnsSamConfig, recipe.init or "sam-tiny", recipe.vns)
         self.bce = recipe.bce
 
-    def samples(self, recipe: VnsRecipe, *, length: int, step_size: int) -> TrainingSet:
-        """Samples with edges."""
-        return TrainingSet(recipe.data, length=length, step_size=step_size, seed=recipe.seed, edges=True)
-
     def forward(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Means over the prompt slots of the terms of :func:`vns_sam.vns.losses.vns_loss`, at half the view's size."""
         features = self.model.encode_pixels(self.model.preprocessing.normalise(batch["image"].float()))
-        slots = []
-        for k, (prompts, target) in enumerate(prompt_slots(batch, self.model, features)):
+        slots, counts = [], []
+        for k, (prompts, target) in enumerate(prompt_slots(batch, self.model, features, official=self.official)):
             maps = self.model.decode_levels(features, prompts)
-            slots.append(vns_loss(maps, half(target), half(batch[f"{k}.edge"]), self.bce))
-        return mean_terms(slots)
+            edge = batch[f"{k}.edge"] if f"{k}.edge" in batch else batch["edge"][prompts.image_index]
+            slots.append(vns_loss(maps, half(target), half(edge), self.bce))
+            counts.append(len(prompts))
+        return mean_terms(slots, counts)
 
 
 class HqTask(FrozenSamTask):
@@ -114,12 +112,13 @@ class HqTask(FrozenSamTask):
     def forward(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Mean over the prompt slots of the structure loss of the HQ token's mask, at half the view's size."""
         features = self.model.encode_pixels(self.model.preprocessing.normalise(batch["image"].float()))
-        slots = []
-        for prompts, target in prompt_slots(batch, self.model, features):
+        slots, counts = [], []
+        for prompts, target in prompt_slots(batch, self.model, features, official=self.official):
             label = half(target)
             logits = enlarge(self.model.decode_maps(features, prompts).hq_mask_logits, label)
             slots.append({"mask": structure_loss(logits, label, self.bce)})
-        return mean_terms(slots)
+            counts.append(len(prompts))
+        return mean_terms(slots, counts)
 
 
 def _begin(kind: type[Method], config: Any, init: str, changes: dict[str, Any]) -> Method:

@@ -29,6 +29,10 @@ class SamRecipe(Recipe):
     """A tiny SAM. `init` is the folder of one to go on from; ImageNet weights without it."""
     data: TrainingData
 
+    def __post_init__(self) -> None:
+        if self.data.samples != "house":
+            raise ValueError("the task 'sam' is trained on samples: house alone")
+
 
 class SamTask(Task):
     """Trains a tiny SAM: all but the first stages of its ImageNet backbone."""

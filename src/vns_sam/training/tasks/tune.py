@@ -68,12 +68,13 @@ class SamTuneTask(Task):
     def forward(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Mean over the prompt slots of the structure loss of SAM's single mask, at half the view's size."""
         features = self.model.encode_pixels(self.model.preprocessing.normalise(batch["image"].float()))
-        slots = []
-        for prompts, target in prompt_slots(batch, self.model, features):
+        slots, counts = [], []
+        for prompts, target in prompt_slots(batch, self.model, features, official=self.official):
             label = half(target)
             logits = enlarge(self.model.decode_batch(features, prompts).mask_logits, label)
             slots.append({"mask": structure_loss(logits, label, self.bce)})
-        return mean_terms(slots)
+            counts.append(len(prompts))
+        return mean_terms(slots, counts)
 
     def trained_state(self) -> dict[str, torch.Tensor]:
         """The tuned parameters; batch norms keep their statistics."""

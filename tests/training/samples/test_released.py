@@ -1,0 +1,150 @@
+"""The authors' own samples, reached by a recipe: what they are, and that a task learns from them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+from workshop import changed
+
+from vns_sam.dis.channels import released_sample
+from vns_sam.errors import UsageError
+from vns_sam.training.loop import train
+from vns_sam.training.recipe import load_recipe, parse_recipe
+from vns_sam.training.samples.edges import edge_target
+from vns_sam.training.samples.refinement import released
+from vns_sam.training.samples.released import ReleasedSet
+from vns_sam.training.samples.settings import TrainingData
+from vns_sam.training.tasks.base import half, mean_terms, prompt_slots
+from vns_sam.training.tasks.frozen import VnsRecipe, VnsTask
+
+
+@pytest.fixture
+def recipe(recipe_file: Path) -> VnsRecipe:
+    values = yaml.safe_load(recipe_file.read_text())
+    values |= {"task": "vns-sam", "steps": 2, "vns": {"inner_channels": 8, "head_channels": 8, "mask_prompt": "grey"}}
+    values["data"] |= {"samples": "released", "edge": 5}
+    found = parse_recipe(values, "r")
+    assert isinstance(found, VnsRecipe)
+    return found
+
+
+def test_recipes_reach_the_authors_training() -> None:
+    vns, dis = load_recipe("vns_sam_vit_l"), load_recipe("dis_sam_released")
+    assert isinstance(vns, VnsRecipe)
+    assert (vns.data.samples, vns.data.edge, vns.data.sizes, vns.bce) == ("released", 5, (1024,), "mean")
+    assert vns.vns["mask_prompt"] == "grey"
+    assert (vns.optim.name, vns.optim.lr, vns.optim.schedule, vns.optim.gamma) == ("adam", 1e-3, "step", 0.1)
+    assert vns.steps / vns.optim.step_every == 12 / 10  # epochs in all, and until the rate drops
+    assert vns.batch_size * vns.accumulate == 16
+    assert dis.dis.loader == dis.dis.preset == "released"  # type: ignore[attr-defined]
+
+
+def test_a_sample_is_a_function_of_its_position_and_soft(recipe: VnsRecipe) -> None:
+    samples = ReleasedSet(recipe.data, length=200, seed=0)
+    one, again, other = samples[3], ReleasedSet(recipe.data, length=200, seed=0)[3], samples[4]
+    assert all(np.array_equal(one[key], again[key]) for key in one)
+    assert not np.array_equal(one["image"], other["image"])
+    assert (one["image"].shape, one["label"].shape, one["image"].dtype) == ((3, 64, 64), (64, 64), np.uint8)
+    labels = np.stack([samples[k]["label"] for k in range(40)])
+    assert labels.min() == 0
+    assert labels.max() == pytest.approx(1)
+    assert ((labels > 0) & (labels < 1)).any()
+
+
+def test_an_epoch_shows_every_picture_once(recipe: VnsRecipe) -> None:
+    samples = ReleasedSet(recipe.data, length=10**6, seed=0)
+    count = len(samples.pairs)
+    assert sorted(samples._order(0)) == sorted(samples._order(1)) == list(range(count))
+    assert list(samples._order(0)) != list(samples._order(1))
+
+
+def test_edges_are_as_thick_as_asked(recipe: VnsRecipe) -> None:
+    thick, thin = (
+        sum(ReleasedSet(replace(recipe.data, edge=width), length=9, seed=0)[k]["edge"].sum() for k in range(9))
+        for width in (5, 1)
+    )
+    mask = np.zeros((64, 64), bool)
+    mask[20:40, 20:40] = True
+    expected = edge_target(mask, thickness=5).sum() / edge_target(mask, thickness=1).sum()
+    assert thick / thin == pytest.approx(expected, rel=0.3)
+
+
+def test_prompts_are_drawn_as_the_authors_do(recipe: VnsRecipe) -> None:
+    task = VnsTask(recipe)
+    labels = torch.zeros(4, 64, 64)
+    labels[:3, 20:40, 10:30] = 1
+    batch = {"image": torch.zeros(4, 3, 64, 64), "label": labels, "seed": torch.tensor([5])}
+    for official, rows in ((True, 4), (False, 3)):  # a picture without an object: an empty prompt, or none
+        drawn = list(prompt_slots(batch, task.model, None, official=official))  # type: ignore[arg-type]
+        assert sum(len(prompts) for prompts, _ in drawn) == rows
+        assert all(torch.equal(target, labels[prompts.image_index]) for prompts, target in drawn)
+    nothing = {**batch, "label": torch.zeros(4, 64, 64)}
+    assert len(list(prompt_slots(nothing, task.model, None, official=False))) > 0  # type: ignore[arg-type]
+
+
+def test_losses_are_means_over_pictures_at_full_size() -> None:
+    assert half(torch.rand(2, 8, 8)).shape == (2, 1, 8, 8)
+    assert half(torch.ones(2, 8, 8, dtype=torch.bool)).shape == (2, 1, 4, 4)
+    slots = [{"a": torch.tensor(1.0)}, {"a": torch.tensor(4.0)}]
+    assert mean_terms(slots, [2, 1])["a"].item() == pytest.approx(2.0)
+    assert mean_terms(slots)["a"] == 2.5
+
+
+@pytest.mark.parametrize("task", ["vns-sam", "hq-sam"])
+def test_a_run_learns_from_them_and_goes_on(recipe: VnsRecipe, task: str) -> None:
+    values = {"task": task, "checkpoint_every": 1, "validation": {"every": 9, "limit": 1}}
+    run = changed(recipe, **values)
+
+    class Stop(Exception):
+        pass
+
+    def stop(done: int, total: int, told: dict[str, float]) -> None:
+        if done == 1:
+            raise Stop
+
+    with pytest.raises(Stop):
+        train(run, stop)
+    train(run)
+    straight = replace(run, out=run.out.parent / "straight")
+    train(straight)
+    one, two = (load_file(folder / "model" / "model.safetensors") for folder in (run.out, straight.out))
+    assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"mix": {"dark": 0.5}}, "belong to samples: house"),
+        ({"prompts": 1}, "belong to samples: house"),
+        ({"sizes": [64, 96]}, "views of one size"),
+        ({"samples": "mine"}, r"data\.samples"),
+        ({"edge": 2}, r"data\.edge"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(recipe: VnsRecipe, change: dict[str, object], message: str) -> None:
+    data = {"root": "x", "sets": {"a": 1}, "sizes": [64], "samples": "released", **change}
+    with pytest.raises(UsageError, match=message):
+        changed(recipe, data=data)
+    with pytest.raises(UsageError, match="samples: house alone"):
+        changed(recipe, task="sam")
+    with pytest.raises(UsageError, match="belong to loader: house"):
+        changed(recipe, task="dis-sam", dis={"loader": "released", "thin": 3})
+
+
+def test_the_released_loader_of_dis_sam_is_the_one_in_dis() -> None:
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    truth, mask = np.zeros((2, 40, 50), np.uint8)
+    truth[10:30, 5:40], mask[12:33, 5:38] = 255, 255
+    channels, label = released_sample(image, truth, mask, 32)
+    found = released(np.concatenate([image, mask[..., None], truth[..., None]], axis=2), 32)
+    shift = torch.tensor([0.5, 0.5, 0.5, 0, 0])[:, None, None]
+    torch.testing.assert_close(torch.from_numpy(found["input"]).float() / 255 - shift, channels)
+    torch.testing.assert_close(torch.from_numpy(found["label"]).float() / 255, label)
+    assert TrainingData(root=Path(), sets={"a": 1}).samples == "house"

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,6 @@ def run(args: argparse.Namespace) -> int:
         return _list()
     if args.recipe is None:
         raise UsageError("expected a recipe", hint="vns-sam train --list names those that come with vns-sam")
-    from vns_sam.runs.lock import locked
     from vns_sam.training.fields import read_values
     from vns_sam.training.recipe import RESOLVED, parse_recipe
     from vns_sam.training.runs import start
@@ -44,8 +42,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("a CycleGAN trains in one process", hint=f"vns-sam train {args.recipe}")
 
     first = os.environ.get("RANK", "0") == "0"  # torchrun runs this in every process
-    held = locked(recipe.out, "train") if first else nullcontext()
-    with held, progress_bar("training", quiet=args.quiet or not first, keep=True) as show:
+    with progress_bar("training", quiet=args.quiet or not first, keep=True) as show:
 
         def tell(done: int, total: int, latest: dict[str, float]) -> None:
             shown = "  ".join(f"{name} {value:.4g}" for name, value in latest.items())

@@ -66,6 +66,7 @@ def test_rows_are_trained_and_measured(values: dict[str, Any], tmp_path: Path) -
 def test_a_row_may_stand_on_a_run_of_its_own(values: dict[str, Any], tmp_path: Path) -> None:
     model = {"base": str(tmp_path / "narrow"), "width": 0.1, "image_size": 64, "choice": "single"}
     values["change"] |= {"task": "dis-sam", "init": None, "vns": None, "dis": {"model": model, "encoder_steps": 1}}
+    values["change"] |= {"data.prompts": None}
     values["rows"] = [{"name": "box and mask"}, {"name": "mask", "change": {"dis.model.box_channel": False}}]
     values["measure"] |= {"prompts": ["box"], "limit": 1}
     report = run_study(parse_study(values, "s"), workers=0)

@@ -187,8 +187,8 @@ def test_coarse_masks_are_made_once_and_never_stale(
 
 
 def test_an_is_net_of_another_width_is_refused_before_anything_is_trained(recipe: DisRecipe, tmp_path: Path) -> None:
-    torch.save(IsNet(5, 0.2).state_dict(), tmp_path / "isnet.pth")
-    with pytest.raises(UsageError, match=r"width 0\.1 as 'init', .*isnet\.pth has 0\.2"):
+    torch.save(IsNet(5, 0.25).state_dict(), tmp_path / "isnet.pth")
+    with pytest.raises(UsageError, match=r"width 0\.1 as 'init', .*isnet\.pth has 0\.25"):
         train_all(replace(recipe, init=str(tmp_path / "isnet.pth")))
     assert not recipe.out.exists()
     with pytest.raises(UsageError, match="unknown model 'sam-tny'"):

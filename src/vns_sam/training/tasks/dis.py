@@ -258,8 +258,10 @@ def _begin(init: str | None, config: DisSamConfig) -> IsNet | None:
         return None
     if Path(init).is_file():
         network = load_isnet(read_tensors(init), init, inflate=True)
-        width = network.conv_in.out_channels / FEATURE_CHANNELS[0]
-        if width != config.width:
+        with torch.device("meta"):
+            wanted = IsNet(5, config.width).conv_in.out_channels
+        if network.conv_in.out_channels != wanted:
+            width = network.conv_in.out_channels / FEATURE_CHANNELS[0]
             raise UsageError(
                 f"expected an IS-Net of width {config.width:g} as 'init', {init} has {width:g}",
                 hint=f"dis.model.width: {width:g}",

@@ -53,6 +53,8 @@ def run_single(args: argparse.Namespace, given: dict[str, Any], categories: Mapp
         return 0
 
     predictor = build_predictor(args)
+    if args.alpha and not predictor.model.info.alpha:
+        raise UsageError("this model gives masks without alpha", hint="add --refine dis-sam-tiny")
     start = time.perf_counter()
     predictor.set_image(image)
     prediction = predictor.predict_prompts(prompts)

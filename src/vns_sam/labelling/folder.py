@@ -198,6 +198,7 @@ class LabelJob(Job[str]):
     def portable(self, device: str = "") -> Self:
         run_ = self.label_run
         labels = SparseLabels(run_.labels.path.resolve())
+        labels.follow(run_.folder, run_.names)
         settled = replace(run_, folder=run_.folder.resolve(), labels=labels, out=run_.out.resolve())
         return replace(self, label_run=settled, load=_On(self.load, device))
 

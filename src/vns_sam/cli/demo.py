@@ -25,6 +25,7 @@ def run(args: argparse.Namespace) -> int:
     """Runs the verb."""
     from vns_sam.cli.single import run_single
 
+    args.names = None
     args.image, args.format, args.overlay, args.alpha = ASSETS / "demo.jpg", ["png"], True, False
     args.force, args.dry_run, args.json, args.simplify = True, False, False, 0.0  # its names are its own
     args.auto, args.points_per_side, args.least_score, args.rank = False, None, None, None

@@ -121,15 +121,15 @@ def predict(
     offered = tuple(answers.candidates(row) for row in rows) if candidates else None
     if len(answers) * image.shape[0] * image.shape[1] > PIXELS_KEPT and not asker.model.info.alpha:
         masks = _masks_alone(asker, image, answers, prompts)
-        return LargePrediction(masks, answers.scores, offered, whole)
+        return LazyPrediction(masks, answers.scores, offered, whole)
     found = whole()
     masks = found.logits > 0
     return Prediction(masks, found.logits, answers.scores, found.edges, mask_boxes(masks), found.alpha, offered)
 
 
-class LargePrediction(Prediction):
-    """A prediction whose logits and edges are made when they are first asked for: each is four times as large as the
-    masks, of which only what is object takes memory.
+class LazyPrediction(Prediction):
+    """A prediction whose logits and edges are made when they are first asked for, where it was not given any: each is
+    four times as large as the masks, of which only what is object takes memory.
     """
 
     def __init__(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from typing_extensions import override
 from vns_sam.errors import PromptError, UsageError
 from vns_sam.images.read import ImageLike, read_image
 from vns_sam.inference.automatic import AutomaticMasks, AutomaticOptions, AutomaticSegmenter
+from vns_sam.inference.found import Found
 from vns_sam.inference.predictor import Predictor
 from vns_sam.types import Prediction, PromptableModel, Prompts
 
@@ -49,15 +51,16 @@ class AutomaticPredictor(Predictor):
     @override
     def set_image(self, image: ImageLike) -> np.ndarray:
         self.image = read_image(image)
+        self.name = Path(image).name if isinstance(image, str | os.PathLike) else ""
         return self.image
 
     @override
-    def predict_prompts(self, prompts: Prompts | None, *, multimask: bool = False) -> Prediction:
+    def predict_prompts(self, prompts: Prompts | None, *, multimask: bool = False) -> Found:
         if prompts is not None:
             raise PromptError("all objects are looked for, found a prompt", hint="leave the prompt out")
         if self.image is None:
             raise UsageError("predict was called before an image was set", hint="call set_image(path) first")
-        return as_prediction(self.segmenter(self.image))
+        return Found.of(as_prediction(self.segmenter(self.image)), classes=None, image=self.image, name=self.name)
 
 
 def as_prediction(found: AutomaticMasks) -> Prediction:

@@ -126,7 +126,7 @@ class Predictor:
             raise PromptError(f"'{info.name}' {takes}, found a {unknown[0]}", hint=hint)
         found = predict(Asker.of(self.model, self.second_look), image, features, prompts, candidates=multimask)
         classes = None if prompts is None else prompts.classes
-        return Found(**{**vars(found), "classes": classes}, image=image, name=self.name)
+        return Found.of(found, classes=classes, image=image, name=self.name)
 
     def _encoded(self) -> tuple[np.ndarray, ImageFeatures]:
         if self._features is None or self.image is None:

@@ -1,3 +1,4 @@
+import pickle
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +9,7 @@ from labelling_colours import ColourModel, frog_strokes, write_pond
 from PIL import Image
 
 from vns_sam.errors import DataError, UsageError
-from vns_sam.labelling.folder import label_folder, plan_run
+from vns_sam.labelling.folder import LabelJob, Loaded, label_folder, plan_run
 from vns_sam.labelling.fusion import Selection
 from vns_sam.labelling.labeller import LabelSettings
 from vns_sam.labelling.store import LINES, LabelStore
@@ -126,3 +127,12 @@ def test_wrong_places(tmp_path: Path) -> None:
         list(label_folder(ColourModel(), plan_run(images, labels, images / "masks")))
     with pytest.raises(DataError, match="no folder"):
         plan_run(images / "none", labels, tmp_path / "out")
+
+
+def test_whoever_works_elsewhere_finds_the_same_labels(tmp_path: Path) -> None:
+    images, _ = write_pond(tmp_path)
+    table = tmp_path / "points.csv"
+    table.write_text(f"name,x,y,label\n{images}/images/eel.png,20,25,1\nfrog,9,9,1\nnewt,20,25,1\n")
+    job = LabelJob(plan_run(images, table, tmp_path / "out"), Loaded((ColourModel(), None)))
+    there = pickle.loads(pickle.dumps(job.portable()))
+    assert [there.key(name) for name in job.items] == [job.key(name) for name in job.items]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from letters import ALL, Capitals, capitals, content, write_letters
 from vns_sam.errors import DataError, OutputError, UsageError
 from vns_sam.images import write
 from vns_sam.runs.engine import run
-from vns_sam.runs.job import MANIFEST, Attempt
+from vns_sam.runs.job import MANIFEST, Attempt, Mapper, Result
 from vns_sam.runs.plan import distinct_stems, prepare
 from vns_sam.runs.threads import in_line, overlapped
 
@@ -54,6 +55,28 @@ def test_threads_find_what_one_thread_finds(letters: Path, tmp_path: Path) -> No
     list(capitals(letters, tmp_path / "one", NAMES, in_line))
     list(capitals(letters, tmp_path / "three", NAMES, overlapped))
     assert content(tmp_path / "one") == content(tmp_path / "three")
+
+
+def test_while_one_item_is_worked_on_the_next_is_read_and_the_last_encoded(letters: Path, tmp_path: Path) -> None:
+    class Slow(Capitals):
+        def read(self, item: str) -> str:
+            time.sleep(0.1)
+            return super().read(item)
+
+        def work(self, item: str, content: str) -> str:
+            time.sleep(0.1)
+            return super().work(item, content)
+
+        def encode(self, item: str, answer: str) -> Result:
+            time.sleep(0.1)
+            return super().encode(item, answer)
+
+    def seconds(mapper: Mapper) -> float:
+        start = time.perf_counter()
+        assert [done.name for done in mapper(Slow(letters, tmp_path, NAMES), NAMES)] == NAMES
+        return time.perf_counter() - start
+
+    assert seconds(overlapped) < 0.7 * seconds(in_line)  # 7 of 15 steps, one after the other
 
 
 def test_what_fails_is_recorded_and_can_be_done_alone(letters: Path, tmp_path: Path) -> None:

@@ -131,6 +131,8 @@ def drive(job: Job[Any], args: argparse.Namespace, what: str) -> Tally | None:
 
     mapper = choose_mapper(args)
     plan = prepare(job, force=args.force, retry_failed=args.retry_failed)
+    if job.left_out and not args.quiet:
+        print(f"left out: {printable(job.left_out)}", file=sys.stderr)
     if args.dry_run:
         _tell_plan(plan, args)
         return None

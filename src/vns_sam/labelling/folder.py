@@ -16,7 +16,7 @@ from typing_extensions import override
 from vns_sam.data.pairs import list_stems, picture_folder
 from vns_sam.data.sparse import SparseLabel, SparseLabels
 from vns_sam.errors import DataError, UsageError
-from vns_sam.images.find import find_images
+from vns_sam.images.find import list_images
 from vns_sam.images.read import file_digest, read_image
 from vns_sam.images.write import encode_image
 from vns_sam.labelling.fusion import HIGH, measure
@@ -43,6 +43,7 @@ class LabelRun:
         labels: Their sparse labels.
         out: The store.
         settings: How.
+        left_out: What else lies beside the pictures, by kind.
     """
 
     folder: Path
@@ -50,6 +51,7 @@ class LabelRun:
     labels: SparseLabels
     out: Path
     settings: LabelSettings = field(default_factory=LabelSettings)
+    left_out: str = ""
 
 
 def plan_run(
@@ -73,12 +75,13 @@ def plan_run(
     folder = picture_folder(images)
     if out.resolve() in (images.resolve(), folder.resolve(), labels.resolve()):
         raise UsageError(f"expected --out beside the pictures and labels, found {out}", hint="--out pseudo")
-    names = find_images(folder)
+    listing = list_images(folder)
+    names = list(listing.names)
     if split is not None:
         names = _of_split(names, images / f"{split}.txt")
     known = SparseLabels(labels)
     known.follow(folder, names)
-    return LabelRun(folder, tuple(names), known, out, settings or LabelSettings())
+    return LabelRun(folder, tuple(names), known, out, settings or LabelSettings(), listing.told())
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,11 @@ class LabelJob(Job[str]):
     @override
     def items(self) -> Sequence[str]:
         return self.label_run.names
+
+    @property
+    @override
+    def left_out(self) -> str:
+        return self.label_run.left_out
 
     @override
     def name(self, item: str) -> str:
@@ -198,6 +206,7 @@ class LabelJob(Job[str]):
     def portable(self, device: str = "") -> Self:
         run_ = self.label_run
         labels = SparseLabels(run_.labels.path.resolve())
+        labels.follow(run_.folder.resolve(), run_.names)
         settled = replace(run_, folder=run_.folder.resolve(), labels=labels, out=run_.out.resolve())
         return replace(self, label_run=settled, load=_On(self.load, device))
 

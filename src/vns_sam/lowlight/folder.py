@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from vns_sam.data.pairs import picture_folder, set_folders
 from vns_sam.errors import DataError
-from vns_sam.images.find import find_images
+from vns_sam.images.find import list_images
 from vns_sam.images.read import file_digest, one_line, read_image
 from vns_sam.images.write import link_or_copy, write_text
 from vns_sam.lowlight.darkener import Darkened, Darkener
@@ -38,11 +38,13 @@ class DarkenRun:
         source: A set, see :mod:`vns_sam.data.pairs`, or a folder of pictures in any order.
         out: Where the result goes, laid out as the source is.
         names: The pictures, relative to ``source``.
+        left_out: What else lies beside them, by kind.
     """
 
     source: Path
     out: Path
     names: tuple[str, ...]
+    left_out: str = ""
 
 
 def plan_run(source: Path, out: Path) -> DarkenRun:
@@ -61,8 +63,9 @@ def plan_run(source: Path, out: Path) -> DarkenRun:
     if masks:
         hint = "a set has its pictures in images/ and its masks in masks/"
         raise DataError(f"expected pictures only in {folder}, found the folder {masks[0]}", hint=hint)
-    names = [(folder / name).relative_to(source).as_posix() for name in find_images(folder)]
-    return DarkenRun(source, out, tuple(names))
+    listing = list_images(folder)
+    names = tuple((folder / name).relative_to(source).as_posix() for name in listing.names)
+    return DarkenRun(source, out, names, listing.told())
 
 
 @dataclass
@@ -98,6 +101,11 @@ class DarkenJob(Job[str]):
         first = {name: taken.setdefault(self._image(name).casefold(), name) for name in self.darken_run.names}
         reason = "a picture of that name was there before"
         return {name: f"{self._path(name)}: {reason}, {other}" for name, other in first.items() if other != name}
+
+    @property
+    @override
+    def left_out(self) -> str:
+        return self.darken_run.left_out
 
     @override
     def name(self, item: str) -> str:

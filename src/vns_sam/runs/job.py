@@ -67,6 +67,11 @@ class Job(ABC, Generic[Item]):
         """Names that were found unfit before the run, with one line each."""
         return {}
 
+    @property
+    def left_out(self) -> str:
+        """What of the input is passed over, with its kind, in words; "" for nothing."""
+        return ""
+
     @abstractmethod
     def name(self, item: Item) -> str:
         """What an item is called in the manifest and in messages; no two share it."""

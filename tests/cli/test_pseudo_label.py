@@ -55,10 +55,12 @@ def test_from_labels_to_an_audit(pond: Path, capsys: pytest.CaptureFixture[str])
 
 
 def test_labels_made_with_a_second_look_are_other_labels(pond: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(UsageError, match="2 made with second look False instead of True"):
-        label(pond), label(pond, "--second-look")
+    off, on = ("--second-look", "off"), ("--second-look", "on")
+    label(pond, *off)
+    with pytest.raises(UsageError, match="2 made with second look 'off' instead of 'on'"):
+        label(pond, *on)
     capsys.readouterr()
-    for flags, looks, done in (((), False, 0), (("--second-look", "--force"), True, 2), (("--second-look",), True, 0)):
+    for flags, looks, done in ((off, "off", 0), ((*on, "--force"), "on", 2), (on, "on", 0), ((), "on", 0)):
         assert label(pond, *flags) == 0
         assert f"{done} done, {2 - done} done before" in capsys.readouterr().out
         assert {r.settings["second_look"] for r in LabelStore(pond / "out").records.values()} == {looks}
@@ -112,5 +114,5 @@ def test_a_student_adds_points_in_a_second_round(pond: Path, capsys: pytest.Capt
         assert sum(record.prompts["labels"][0]) == 20
     label(pond, "--student", str(pond / "ws"))
     assert "0 done, 2 done before" in capsys.readouterr().out
-    with pytest.raises(UsageError, match="expected a WS-SAM, 'sam-tiny' is a SamModel"):
+    with pytest.raises(UsageError, match="expected a WS-SAM, 'sam-tiny' takes prompts"):
         label(pond, "--student", "sam-tiny")

@@ -18,6 +18,7 @@ demo: $(VENV)/.runtime ## segment a bundled picture with the bundled model, offl
 	@$(BIN)/vns-sam demo $(ARGS)
 
 test: $(VENV)/.dev ## run the tests; more: make test ARGS='-m slow'
+	@sh tests/chromium.sh
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(ARGS)
 
 lint: $(VENV)/.dev ## style, format, types and the dependency rule

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from vns_sam.inference.automatic import AutomaticOptions, AutomaticSegmenter
     from vns_sam.inference.load import load_model
     from vns_sam.inference.predictor import Predictor
+    from vns_sam.inference.remote import connect
     from vns_sam.sam.model import SamModel
     from vns_sam.types import Prediction, Prompts
     from vns_sam.vns.config import VnsSamConfig
@@ -30,6 +31,7 @@ __all__ = [
     "VnsSamConfig",
     "VnsSamModel",
     "__version__",
+    "connect",
     "load_model",
 ]
 
@@ -42,6 +44,7 @@ _HOME = {
     "SamModel": "vns_sam.sam.model",
     "VnsSamConfig": "vns_sam.vns.config",
     "VnsSamModel": "vns_sam.vns.model",
+    "connect": "vns_sam.inference.remote",
     "load_model": "vns_sam.inference.load",
 }
 

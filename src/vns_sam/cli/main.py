@@ -35,6 +35,7 @@ from vns_sam.errors import UsageError, VnsSamError, printable
 VERBS = {
     "demo": "segment a bundled picture with the bundled model, offline",
     "segment": "masks for a picture or a folder, from boxes or clicks",
+    "serve": "a page to click on, and a service others plug into",
     "models": "list the models, tell their cost, convert the authors' checkpoints",
     "pseudo-label": "masks to learn from, out of scribbles, points or boxes",
     "train": "train from a recipe; continues a run that was stopped",

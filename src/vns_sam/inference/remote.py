@@ -1,0 +1,186 @@
+"""A model behind HTTP: ``vns-sam serve`` on this machine or another, asked by the protocol that every model follows."""
+
+from __future__ import annotations
+
+import io
+import json
+import secrets
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit
+
+import numpy as np
+from PIL import Image
+
+from vns_sam.errors import DataError, PromptError, UsageError
+from vns_sam.images.geometry import fit
+from vns_sam.inference import wire
+from vns_sam.types import Answers, Geometry, ImageFeatures, ModelInfo, Prompts
+
+TIMEOUT = 300.0
+"""Seconds that one answer may take."""
+TRIES = 8
+"""How often a busy server is asked again."""
+ROWS = 32
+"""Prompts in one question."""
+
+
+def is_address(name: object) -> bool:
+    """Whether a model's name is the address of a server."""
+    return isinstance(name, str) and name.startswith(("http://", "https://"))
+
+
+def connect(address: str, model: str | None = None, *, api_key: str | None = None) -> RemoteModel:
+    """A model that a server offers.
+
+    Args:
+        address: ``http://127.0.0.1:8000``; ``http://host:8000/sam-tiny`` names a model, ``http://:KEY@host`` a key.
+        model: Its name there; the server's default when it is not named.
+        api_key: What the server wants to be shown.
+
+    Raises:
+        UsageError: The address is none, or the server offers no such model.
+        DataError: The server does not answer.
+    """
+    parts = urlsplit(address)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise UsageError(f"expected an address such as http://127.0.0.1:8000, got '{address}'")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    root = f"{parts.scheme}://{host}{'' if parts.port is None else f':{parts.port}'}"
+    link = Link(root, api_key or unquote(parts.password or ""))
+    name = model or unquote(parts.path.strip("/"))
+    row = json.loads(link.send("GET", f"/api/model?name={quote(name, safe='')}"))
+    row["prompts"] = frozenset(row["prompts"])
+    return RemoteModel(link, row.pop("served_as"), ModelInfo(**row))
+
+
+@dataclass(frozen=True)
+class Link:
+    """A way to a server.
+
+    Attributes:
+        root: Its address, without a path.
+        api_key: What it wants to be shown; "" for nothing.
+        session: Whose the pictures are there.
+    """
+
+    root: str
+    api_key: str = ""
+    session: str = field(default_factory=lambda: secrets.token_urlsafe(24))
+
+    def send(self, method: str, path: str, body: bytes | None = None) -> bytes:
+        """Sends a request; a busy server is asked again.
+
+        Raises:
+            DataError: The server does not answer, or refuses.
+        """
+        headers = {"X-Session": self.session, "Content-Type": "application/octet-stream"}
+        if self.api_key:
+            headers["Authorization"] = f"Bearer {self.api_key}"
+        request = urllib.request.Request(self.root + path, body, headers, method=method)
+        for attempt in range(TRIES):
+            try:
+                with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
+                    return bytes(response.read())
+            except urllib.error.HTTPError as error:
+                if error.code != 429 or attempt == TRIES - 1:
+                    raise _refusal(error) from None
+                time.sleep(min(10.0, float(error.headers.get("Retry-After") or 1)))
+            except (OSError, ValueError) as error:
+                reason = getattr(error, "reason", error)
+                raise DataError(f"no answer from {self.root} ({reason})", hint="vns-sam serve") from None
+        raise AssertionError("unreachable")
+
+
+class Forgotten(DataError):
+    """The server has no such picture any more."""
+
+
+@dataclass
+class RemoteModel:
+    """A model behind HTTP; features are the server's ids of pictures, which stay there until it needs the room.
+
+    Attributes:
+        link: The way to the server.
+        served_as: What the server calls it.
+        info: What it is.
+    """
+
+    link: Link
+    served_as: str
+    info: ModelInfo
+    _moved: dict[str, str] = field(default_factory=dict, repr=False)
+
+    def encode(self, images: Sequence[np.ndarray]) -> ImageFeatures:
+        """Sends pictures, each (H, W, 3) uint8 RGB, and has them encoded."""
+        ids = np.array([self._send(image) for image in images])
+        geometry = tuple(self._geometry(*image.shape[:2]) for image in images)
+        return ImageFeatures(ids, (), geometry, pictures=tuple(images), owner=self.info)
+
+    def decode(
+        self,
+        features: ImageFeatures,
+        prompts: Sequence[Prompts] = (),
+        image_index: Sequence[int] = (),
+        *,
+        candidates: bool = False,
+        look_again: bool = False,
+    ) -> Answers:
+        """See :meth:`vns_sam.types.PromptableModel.decode`."""
+        features.check_owner(self.info)
+        if not self.info.prompts:
+            asked: list[tuple[Prompts | None, int]] = [(None, image) for image in image_index or range(len(features))]
+        else:
+            asked = [(part, image) for given, image in zip(prompts, image_index, strict=True) for part in _parts(given)]
+        if not asked:
+            raise PromptError("no prompt given", hint="give a box, points or a mask")
+        answers = []
+        for given, image in asked:
+            body = wire.pack_prompts(given, candidates=candidates, look_again=look_again)
+            answers.append(wire.unpack_answers(self._ask(features, image, body)))
+        return wire.join_answers(answers)
+
+    def _ask(self, features: ImageFeatures, image: int, body: bytes) -> bytes:
+        """Asks, and sends the picture once more where the server had to make room."""
+        sent = str(features.embedding[image])
+        query = f"model={quote(self.served_as, safe='')}"
+        try:
+            return self.link.send("POST", f"/api/pictures/{self._moved.get(sent, sent)}/maps?{query}", body)
+        except Forgotten:
+            self._moved[sent] = self._send(features.pictures[image])
+            return self.link.send("POST", f"/api/pictures/{self._moved[sent]}/maps?{query}", body)
+
+    def _send(self, image: np.ndarray) -> str:
+        out = io.BytesIO()
+        Image.fromarray(image).save(out, "PNG", compress_level=1)
+        key = str(json.loads(self.link.send("POST", "/api/pictures", out.getvalue()))["id"])
+        self.link.send("POST", f"/api/pictures/{key}/encode?model={quote(self.served_as, safe='')}")
+        return key
+
+    def _geometry(self, height: int, width: int) -> Geometry:
+        return fit(height, width, self.info.input_side or max(height, width))
+
+
+def _parts(prompts: Prompts) -> list[Prompts]:
+    """Prompts, so many at a time as one question holds."""
+    if len(prompts) <= ROWS:
+        return [prompts]
+    fields: list[dict[str, Any]] = []
+    for start in range(0, len(prompts), ROWS):
+        given = {name: getattr(prompts, name) for name in wire.FIELDS}
+        fields.append({name: None if value is None else value[start : start + ROWS] for name, value in given.items()})
+    return [Prompts(**one) for one in fields]
+
+
+def _refusal(error: urllib.error.HTTPError) -> DataError:
+    try:
+        told = json.loads(error.read())
+        message, hint = str(told["error"]), str(told.get("hint", ""))
+    except (ValueError, KeyError, TypeError, OSError):
+        message, hint = f"the server answered {error.code}", "is it vns-sam serve?"
+    kind = {404: Forgotten, 422: PromptError}.get(error.code, DataError)
+    return kind(message, hint=hint)

@@ -1,0 +1,148 @@
+"""The REST interface under ``/api``, which the page uses too."""
+
+from __future__ import annotations
+
+import asyncio
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Request, Response
+
+from vns_sam.serving.folder import Project
+from vns_sam.serving.pictures import preview
+from vns_sam.serving.problems import DOCUMENTED, Problem, unknown_picture
+from vns_sam.serving.schemas import Annotations, Answer, Ask, Folder, FolderPicture, ModelDetails, ModelRow, Opened
+from vns_sam.serving.service import Service, owner_of
+from vns_sam.serving.shelf import Picture
+
+BINARY = {"requestBody": {"required": True, "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}}}
+Key = Annotated[str, Path(max_length=64, pattern=r"^[\w-]+$")]
+Index = Annotated[int, Path(ge=0, le=10_000_000)]
+ARCHIVE = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+ARCHIVED: dict[int | str, dict[str, Any]] = {200: {"content": {"application/octet-stream": {}}}}
+ModelName = Annotated[str | None, Query(max_length=200)]
+Name = Annotated[str, Query(max_length=300)]
+
+
+def build_router(service: Service, project: Project | None) -> APIRouter:
+    """The routes over a service, and over the folder that is being labelled."""
+    router = APIRouter(prefix="/api", responses=DOCUMENTED)
+    _pictures(router, service)
+    _folder(router, service, project)
+    return router
+
+
+def _pictures(router: APIRouter, service: Service) -> None:
+    @router.get("/models")
+    async def models() -> list[ModelRow]:
+        """The models on offer, the default first."""
+        return await service.worker.run(None, lambda: [_row(service, name) for name in service.engine.names])
+
+    @router.get("/model")
+    async def model(name: Annotated[str, Query(max_length=200)] = "") -> ModelDetails:
+        """All that is known of one model: what a program needs that stands on it."""
+        served_as = service.engine.resolve(name or None)
+        return await service.worker.run(None, lambda: _details(service, served_as))
+
+    @router.post("/pictures", status_code=HTTPStatus.CREATED, openapi_extra=BINARY)
+    async def add(request: Request, name: Name = "picture") -> Opened:
+        """Takes a picture in: the body is its file. The id it gets is known to this session alone."""
+        return opened(await service.open(request, await request.body(), name))
+
+    @router.get("/pictures/{key}")
+    async def describe(request: Request, key: Key) -> Opened:
+        """Whether a picture is still here."""
+        return opened(service.picture(request, key))
+
+    @router.delete("/pictures/{key}", status_code=HTTPStatus.NO_CONTENT)
+    async def forget(request: Request, key: Key) -> None:
+        """Forgets a picture and all that was made of it."""
+        service.shelf.remove(owner_of(request), key)
+
+    @router.get("/pictures/{key}/preview", response_class=Response, responses={200: {"content": {"image/jpeg": {}}}})
+    async def show(request: Request, key: Key, side: Annotated[int, Query(ge=16, le=4096)] = 2048) -> Response:
+        """The picture for a screen, a JPEG."""
+        picture = service.picture(request, key)
+        data, kind = await asyncio.to_thread(preview, picture.pixels, side)
+        return Response(data, media_type=kind)
+
+    @router.post("/pictures/{key}/encode", status_code=HTTPStatus.NO_CONTENT)
+    async def encode(request: Request, key: Key, model: ModelName = None) -> None:
+        """Encodes a picture ahead of the first prompt."""
+        await service.encode(request, service.picture(request, key), service.engine.resolve(model))
+
+    @router.post("/pictures/{key}/maps", response_class=Response, openapi_extra=ARCHIVE, responses=ARCHIVED)
+    async def maps(request: Request, key: Key, model: ModelName = None) -> Response:
+        """A model's own answers, for a program that goes on by itself; prompts and answers are npz archives."""
+        picture = service.picture(request, key)
+        answers = await service.decode(request, picture, service.engine.resolve(model), await request.body())
+        return Response(answers, media_type="application/octet-stream")
+
+    @router.post("/pictures/{key}/masks")
+    async def ask(request: Request, key: Key, body: Ask) -> Answer:
+        """Masks for prompts; a client that hangs up while it waits is passed over."""
+        return await service.ask(request, service.picture(request, key), body)
+
+
+def _folder(router: APIRouter, service: Service, project: Project | None) -> None:
+    def named() -> Project:
+        if project is None:
+            raise Problem(HTTPStatus.NOT_FOUND, "the server was started without a folder", hint="vns-sam serve photos/")
+        return project
+
+    @router.get("/folder")
+    async def listing() -> Folder:
+        """The folder that is being labelled."""
+        return Folder() if project is None else await asyncio.to_thread(project.listing)
+
+    @router.post("/folder/{index}")
+    async def open_(request: Request, index: Index) -> FolderPicture:
+        """Opens a picture of the folder, with what was done on it before."""
+        folder = named()
+        name = folder.name(index)
+        pixels = await service.worker.run(request, lambda: folder.read(index))
+        picture = service.shelf.add(owner_of(request), name, pixels)
+        saved = await asyncio.to_thread(folder.annotations, index)
+        return FolderPicture(**opened(picture).model_dump(), annotations=saved)
+
+    @router.put("/folder/{index}/annotations", status_code=HTTPStatus.NO_CONTENT)
+    async def save(
+        request: Request, index: Index, picture: Annotated[str, Query(max_length=64)], body: Annotations
+    ) -> None:
+        """Saves what was done on a picture of the folder, and its mask."""
+        folder = named()
+        size = service.picture(request, picture).size
+        if service.picture(request, picture).name != folder.name(index):
+            raise unknown_picture(picture)
+        await asyncio.to_thread(folder.save, index, body, size)
+
+
+def _details(service: Service, name: str) -> ModelDetails:
+    info = service.engine.info(name)
+    values = {
+        field: getattr(info, field) for field in ModelDetails.model_fields if field not in ("served_as", "prompts")
+    }
+    return ModelDetails(served_as=name, prompts=sorted(info.prompts), **values)
+
+
+def _row(service: Service, name: str) -> ModelRow:
+    info = service.engine.info(name)
+    return ModelRow(
+        name=name,
+        prompts=sorted(info.prompts),
+        candidates=info.candidates,
+        edges=info.edges,
+        refinable=service.engine.refinable(name),
+        looks_again=info.look_again != "never",
+    )
+
+
+def opened(picture: Picture) -> Opened:
+    """What a client is told of its picture."""
+    height, width = picture.size
+    return Opened(id=picture.key, name=picture.name, width=width, height=height)

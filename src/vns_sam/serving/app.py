@@ -1,0 +1,95 @@
+"""The application: the page, REST, health and metrics behind one guard."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, PlainTextResponse
+from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
+
+from vns_sam.errors import VnsSamError
+from vns_sam.serving import anylabeling, exporting, labelstudio, osam
+from vns_sam.serving.api import build_router
+from vns_sam.serving.engine import Engine
+from vns_sam.serving.folder import Project
+from vns_sam.serving.guard import Guard
+from vns_sam.serving.problems import DOCUMENTED, on_http, on_invalid, on_ours
+from vns_sam.serving.service import Service
+from vns_sam.serving.settings import Settings
+
+PAGE = Path(__file__).parent / "page"
+
+
+def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
+    """The application that a server runs.
+
+    Args:
+        settings: See there.
+        engine: The models; those of the settings when left out.
+
+    Raises:
+        VnsSamError: A model is unknown, or the folder holds no picture.
+    """
+    service = Service(settings, engine)
+    project = None
+    if settings.folder is not None and settings.out is not None:
+        project = Project(settings.folder, settings.out)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        service.worker.close()
+
+    app = FastAPI(title="vns-sam", version=version("vns-sam"), docs_url=None, redoc_url=None, lifespan=lifespan)
+    app.state.service = service
+    app.add_exception_handler(HTTPException, on_http)
+    app.add_exception_handler(RequestValidationError, on_invalid)
+    app.add_exception_handler(VnsSamError, on_ours)
+    app.include_router(build_router(service, project))
+    app.include_router(exporting.build_router(service))
+    app.include_router(labelstudio.build_router(service, project))
+    app.include_router(anylabeling.build_router(service))
+    app.include_router(osam.build_router(service))
+    _own_routes(app, service)
+
+    @app.get("/page/demo.jpg", include_in_schema=False)
+    async def demo() -> FileResponse:
+        return FileResponse(PAGE.parents[1] / "assets" / "demo.jpg")
+
+    app.mount("/page", StaticFiles(directory=PAGE))
+    app.add_middleware(Guard, settings=settings, metrics=service.metrics)
+    return app
+
+
+def _own_routes(app: FastAPI, service: Service) -> None:
+    @app.get("/", include_in_schema=False)
+    async def page() -> FileResponse:
+        return FileResponse(PAGE / "index.html")
+
+    @app.get("/favicon.ico", include_in_schema=False)
+    async def icon() -> FileResponse:
+        return FileResponse(PAGE / "icon.svg")
+
+    @app.get("/health", responses=DOCUMENTED)
+    async def health() -> dict[str, Any]:
+        """Answers while the server lives; also what Label Studio asks."""
+        return {"status": "UP", "model_class": service.engine.names[0], "version": app.version}
+
+    @app.get("/metrics", response_class=PlainTextResponse, responses=DOCUMENTED)
+    async def metrics() -> PlainTextResponse:
+        """Counts and durations for Prometheus."""
+        gauges = {
+            "pictures": len(service.shelf),
+            "held_bytes": service.shelf.nbytes,
+            "ceiling_bytes": service.shelf.ceiling,
+            "evicted_pictures": service.shelf.evicted,
+            "waiting_requests": service.worker.waiting,
+        }
+        return PlainTextResponse(service.metrics.text(gauges), media_type="text/plain; version=0.0.4")

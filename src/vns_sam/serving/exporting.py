@@ -1,0 +1,155 @@
+"""Masks of the page in the formats of other tools, as one file to download."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any
+
+import numpy as np
+from fastapi import APIRouter, Request, Response
+from pydantic import Field
+
+from vns_sam.formats import registry
+from vns_sam.formats.result import Files, Result, categories_for
+from vns_sam.images.windows import mask_boxes
+from vns_sam.serving.masks import read_mask
+from vns_sam.serving.problems import DOCUMENTED, unusable
+from vns_sam.serving.schemas import Rle, Strict
+from vns_sam.serving.service import Service
+from vns_sam.serving.shelf import Picture
+from vns_sam.types import Prediction
+
+NEEDS_MODEL = ("alpha",)
+"""Formats of what a model said beside its masks, which the page does not keep."""
+ABOUT = {
+    "png": "A black and white mask for each object",
+    "coco": "One JSON: run lengths, boxes, classes",
+    "yolo": "Polygons, one line an object",
+    "labelme": "One JSON a picture",
+    "labelstudio": "Tasks with predictions",
+    "cvat": "XML for images 1.1",
+    "voc": "Boxes, one XML a picture",
+    "geojson": "Polygons in pixels",
+    "svg": "Paths over a canvas",
+    "cutout": "Objects on a transparent ground",
+    "indexed": "One PNG, a number an object",
+    "npz": "Arrays for numpy",
+}
+
+
+class ExportObject(Strict):
+    """One object: its class, score and mask."""
+
+    label: Annotated[str, Field(max_length=200)] = ""
+    score: float | None = None
+    mask: Rle
+
+
+class ExportPicture(Strict):
+    """One picture by its id, what it is called, and its objects."""
+
+    id: Annotated[str, Field(max_length=64)]
+    name: Annotated[str, Field(max_length=300, min_length=1)]
+    objects: Annotated[list[ExportObject], Field(max_length=1000, min_length=1)]
+
+
+class Export(Strict):
+    """What is to be written, and how."""
+
+    format: Annotated[str, Field(max_length=40)]
+    pictures: Annotated[list[ExportPicture], Field(max_length=2000, min_length=1)]
+
+
+def build_router(service: Service) -> APIRouter:
+    """The routes."""
+    router = APIRouter(prefix="/api", responses=DOCUMENTED)
+
+    @router.get("/formats")
+    async def formats() -> list[dict[str, str]]:
+        """What :func:`write` can write, each with a line about it."""
+        return [{"name": name, "title": ABOUT.get(name, "")} for name in registry.FORMATS if name not in NEEDS_MODEL]
+
+    @router.post("/export", response_class=Response, responses={200: {"content": {"application/zip": {}}}})
+    async def export(request: Request, body: Export) -> Response:
+        """The masks that the client sends, in a format: a file, or an archive where it takes several."""
+        if body.format not in registry.FORMATS or body.format in NEEDS_MODEL:
+            raise unusable(f"unknown format '{body.format}'", hint="see GET /api/formats")
+        pictures = [service.picture(request, picture.id) for picture in body.pictures]
+        files = await service.worker.run(request, lambda: write(body, pictures))
+        name, content = _one_file(files, body)
+        headers = {"content-disposition": f'attachment; filename="{name}"'}
+        return Response(content, media_type="application/octet-stream", headers=headers)
+
+    return router
+
+
+def write(export: Export, pictures: Sequence[Picture]) -> dict[str, bytes]:
+    """The files of an export by name; a picture that takes one file of many beside others is in an archive.
+
+    Raises:
+        Problem: A mask is not of the size of its picture.
+    """
+    names = safe_names([entry.name for entry in export.pictures])
+    categories = categories_for(item.label for entry in export.pictures for item in entry.objects)
+    in_set = len(pictures) > 1
+    files: Files = {}
+    firsts = []
+    for entry, picture, name in zip(export.pictures, pictures, names, strict=True):
+        masks = np.stack([read_mask(item.mask.model_dump(), picture.size) for item in entry.objects])
+        result = Result(name, _prediction(entry, masks), categories, pixels=picture.pixels)
+        plan = registry.plan_outputs(name, [export.format], len(masks), in_set=in_set)
+        made = registry.encode(result, plan)
+        files |= made
+        firsts += [made[path] for path in plan[export.format][:1] if path in made]
+    if in_set and registry.merges(export.format):
+        contents = [_bytes(content) for content in firsts]
+        files |= registry.merge(export.format, contents, categories)
+    return {name: _bytes(content) for name, content in files.items()}
+
+
+def safe_names(names: Sequence[str]) -> list[str]:
+    """Names of pictures as paths below a folder, each once whatever its suffix."""
+    found: list[str] = []
+    taken: set[str] = set()
+    for given in names:
+        parts = [part for part in PurePosixPath(given.replace("\\", "/")).parts if part not in ("/", "..", ".")]
+        clean = PurePosixPath(
+            *["".join(c for c in part if c.isprintable() and c not in ':*?"<>|') or "_" for part in parts]
+        )
+        path, number = clean if clean.name else PurePosixPath("picture"), 1
+        while path.with_suffix("").as_posix().lower() in taken:
+            number += 1
+            path = clean.with_name(f"{clean.stem}-{number}{clean.suffix}")
+        taken.add(path.with_suffix("").as_posix().lower())
+        found.append(path.as_posix())
+    return found
+
+
+def _prediction(entry: ExportPicture, masks: np.ndarray) -> Prediction:
+    scores = np.array([1.0 if item.score is None else item.score for item in entry.objects], np.float32)
+    logits = np.where(masks, np.float32(5), np.float32(-5))
+    classes = tuple(item.label for item in entry.objects)
+    return Prediction(masks, logits, scores, None, mask_boxes(masks), classes=classes)
+
+
+def _one_file(files: dict[str, bytes], export: Export) -> tuple[str, bytes]:
+    if len(files) == 1:
+        [(name, content)] = files.items()
+        return _header_name(PurePosixPath(name).name), content
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in sorted(files.items()):
+            archive.writestr(zipfile.ZipInfo(name), content)
+    stem = PurePosixPath(export.pictures[0].name).stem if len(export.pictures) == 1 else "masks"
+    return _header_name(f"{stem}_{export.format}.zip"), out.getvalue()
+
+
+def _header_name(name: str) -> str:
+    return "".join(c if c.isascii() and (c.isalnum() or c in "-_. ") else "_" for c in name)
+
+
+def _bytes(content: Any) -> bytes:
+    return content.read_bytes() if isinstance(content, Path) else content

@@ -1,0 +1,114 @@
+"""A folder of pictures that is labelled in the page: what was done is kept beside the masks, one file a picture."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from vns_sam.errors import DataError
+from vns_sam.images.find import find_images
+from vns_sam.images.read import file_digest, read_image
+from vns_sam.images.write import write_mask, write_text
+from vns_sam.serving.masks import read_mask
+from vns_sam.serving.problems import unknown_picture
+from vns_sam.serving.schemas import Annotations, Folder, FolderRow
+
+logger = logging.getLogger(__name__)
+
+
+class Project:
+    """A folder of pictures and the folder of their masks.
+
+    For ``sub/frog.jpg`` the output holds ``sub/frog.json``, all that the page knows of it, and ``sub/frog.png``, the
+    union of its masks as 0 and 255. Clients name pictures by their number, never by a path.
+
+    Args:
+        root: The pictures.
+        out: The output; made when the first picture is saved.
+
+    Raises:
+        DataError: There is no picture, or the output lies where the pictures are.
+    """
+
+    def __init__(self, root: Path, out: Path) -> None:
+        if out.resolve() == root.resolve():
+            raise DataError("masks beside the pictures would be taken for pictures", hint="--out masks/")
+        below = out.resolve()
+        self.root, self.out = root, out
+        self.names = [name for name in find_images(root) if below not in (root / name).resolve().parents]
+        if not self.names:
+            raise DataError(f"no picture in {root}")
+        self._targets = _targets(self.names)
+
+    def listing(self) -> Folder:
+        """All pictures, and how many objects each has."""
+        rows = [FolderRow(index=k, name=name, objects=self._count(k)) for k, name in enumerate(self.names)]
+        key = hashlib.sha256(str(self.root.resolve()).encode()).hexdigest()[:16]
+        return Folder(name=self.root.resolve().name, key=key, pictures=rows)
+
+    def read(self, index: int) -> np.ndarray:
+        """Pixels (H, W, 3) of picture ``index``.
+
+        Raises:
+            Problem: There is no such number.
+            DataError: It cannot be read.
+        """
+        return read_image(self.root / self.name(index))
+
+    def name(self, index: int) -> str:
+        """The name of picture ``index``.
+
+        Raises:
+            Problem: There is no such number.
+        """
+        if not 0 <= index < len(self.names):
+            raise unknown_picture(str(index))
+        return self.names[index]
+
+    def digest(self, index: int) -> str:
+        """Of the file of picture ``index``."""
+        return file_digest(self.root / self.name(index))
+
+    def annotations(self, index: int) -> Annotations:
+        """What was saved for picture ``index``; nothing where the file is missing or damaged, which is logged."""
+        path = self._json(index)
+        try:
+            return Annotations.model_validate_json(path.read_bytes())
+        except FileNotFoundError:
+            return Annotations()
+        except (OSError, ValueError) as error:
+            logger.warning("%s cannot be read and is left out (%s)", path, type(error).__name__)
+            return Annotations()
+
+    def save(self, index: int, annotations: Annotations, size: tuple[int, int]) -> None:
+        """Writes both files of picture ``index``, whose size is (H, W), each whole or not at all.
+
+        Raises:
+            Problem: There is no such number, or a mask is not of this size.
+            DataError: The place cannot be written.
+        """
+        masks = [read_mask(item.mask.model_dump(), size) for item in annotations.objects if item.mask is not None]
+        path = self._json(index)
+        write_text(path, annotations.model_dump_json() + "\n")
+        png = path.with_suffix(".png")
+        if masks:
+            write_mask(png, np.any(masks, axis=0))
+        else:
+            png.unlink(missing_ok=True)
+
+    def _json(self, index: int) -> Path:
+        self.name(index)
+        return self.out / f"{self._targets[index]}.json"
+
+    def _count(self, index: int) -> int:
+        return len(self.annotations(index).objects) if self._json(index).exists() else 0
+
+
+def _targets(names: list[str]) -> list[str]:
+    """Where each picture's files go: its path without suffix, or with it where two would share a place."""
+    stems = [str(Path(name).with_suffix("")) for name in names]
+    lower = [stem.lower() for stem in stems]
+    return [stem if lower.count(stem.lower()) == 1 else name for stem, name in zip(stems, names, strict=True)]

@@ -1,0 +1,262 @@
+"""A machine learning backend for Label Studio: ``/setup``, ``/predict``, ``/webhook``, beside ``/health``.
+
+Label Studio sends the address of a picture, not the picture. No address of a client is fetched: pictures come from
+the one Label Studio that the server was started for, from the folder it labels, or inside the task as a data URI.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from typing import Annotated, Any
+from urllib.parse import parse_qs, unquote, urlsplit
+from xml.etree import ElementTree
+
+import numpy as np
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, Field
+
+from vns_sam.formats.brush import encode_brush
+from vns_sam.serving.folder import Project
+from vns_sam.serving.plugs import ask_once, decode_base64, outlines
+from vns_sam.serving.problems import DOCUMENTED, too_large, unusable
+from vns_sam.serving.schemas import Ask, ObjectPrompts
+from vns_sam.serving.service import Service
+from vns_sam.serving.shelf import Picture
+
+LOCAL = "/data/local-files/"
+CONTROLS = {"BrushLabels": "brushlabels", "PolygonLabels": "polygonlabels"}
+TOLERANCE = 0.001
+TIMEOUT = 20.0
+
+
+class Predict(BaseModel):
+    """What Label Studio sends; other fields are passed over.
+
+    Attributes:
+        tasks: With ``id`` and ``data``.
+        label_config: The labelling interface.
+        params: ``context.result`` holds the key points and rectangles that were just drawn.
+    """
+
+    tasks: Annotated[list[dict[str, Any]], Field(max_length=64)]
+    label_config: Annotated[str, Field(max_length=200_000)] | None = ""
+    params: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Control:
+    """Where a result goes in the labelling interface.
+
+    Attributes:
+        kind: ``brushlabels`` or ``polygonlabels``.
+        name: Of the control.
+        to_name: Of the picture.
+        labels: Its classes.
+        value: The field of a task's data that names the picture.
+    """
+
+    kind: str
+    name: str
+    to_name: str
+    labels: tuple[str, ...]
+    value: str
+
+
+def build_router(service: Service, project: Project | None) -> APIRouter:
+    """The routes of the plug."""
+    router = APIRouter(responses=DOCUMENTED, tags=["Label Studio"])
+
+    @router.post("/setup")
+    async def setup() -> dict[str, str]:
+        """Label Studio introduces itself; what it says of itself is not used."""
+        return {"model_version": service.engine.names[0]}
+
+    @router.post("/webhook")
+    async def webhook() -> dict[str, str]:
+        """Label Studio tells what happened; nothing is learnt from it."""
+        return {"status": "ok"}
+
+    @router.post("/predict")
+    async def predict(request: Request, body: Predict) -> dict[str, Any]:
+        """Regions for key points and rectangles."""
+        control = control_of(body.label_config or "")
+        drawn = regions_of(body.params)
+        results = [await _answer(service, project, request, task, control, drawn) for task in body.tasks]
+        return {"results": results, "model_version": service.engine.names[0]}
+
+    return router
+
+
+async def _answer(
+    service: Service,
+    project: Project | None,
+    request: Request,
+    task: dict[str, Any],
+    control: Control,
+    drawn: list[dict[str, Any]],
+) -> dict[str, Any]:
+    name = service.engine.names[0]
+    if not drawn and (await service.info(name)).prompts:
+        return {"result": [], "score": 0.0, "model_version": name}
+    picture = await _open(service, project, request, task, control)
+    objects = prompts_of(drawn, picture.size) if drawn else []
+    answer, masks = await ask_once(service, request, picture, Ask(objects=objects))
+    label = label_of(drawn, control)
+    result = []
+    for number, (found, mask) in enumerate(zip(answer.objects, masks, strict=True)):
+        result += [
+            _region(value, control, label, picture.size, found.score, f"vns-{number}-{k}")
+            for k, value in enumerate(values_of(mask, control.kind))
+        ]
+    scores = [found.score for found in answer.objects]
+    return {"result": result, "score": round(sum(scores) / max(1, len(scores)), 4), "model_version": name}
+
+
+def control_of(label_config: str) -> Control:
+    """The control that masks are given to: the first of brush or polygon labels.
+
+    Raises:
+        Problem: The labelling interface cannot be read or has none.
+    """
+    try:
+        if re.search(r"<!(DOCTYPE|ENTITY)", label_config, re.IGNORECASE):
+            raise ElementTree.ParseError
+        root = ElementTree.fromstring(label_config)
+    except ElementTree.ParseError:
+        raise unusable("the labelling interface is no XML that can be read") from None
+    for tag, kind in CONTROLS.items():
+        found = root.find(f".//{tag}")
+        if found is not None:
+            to_name = found.get("toName", "image")
+            image = next((one for one in root.iter() if one.get("name") == to_name), None)
+            labels = tuple(label.get("value", "") for label in found.iter("Label"))
+            value = "$image" if image is None else image.get("value", "$image")
+            return Control(kind, found.get("name", kind), to_name, labels, value.lstrip("$"))
+    raise unusable("the labelling interface has no place for masks", hint="add <BrushLabels> or <PolygonLabels>")
+
+
+def regions_of(params: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """The key points and rectangles of a request."""
+    context = (params or {}).get("context")
+    regions = context.get("result") if isinstance(context, dict) else None
+    usable = [one for one in regions or [] if isinstance(one, dict) and isinstance(one.get("value"), dict)]
+    return [one for one in usable if str(one.get("type", "")).startswith(("keypoint", "rectangle"))]
+
+
+def prompts_of(regions: list[dict[str, Any]], size: tuple[int, int]) -> list[ObjectPrompts]:
+    """What was drawn, in percent of the picture, as prompts: rectangles are objects, key points belong to the only
+    rectangle or to an object of their own.
+
+    Raises:
+        Problem: A region has no place.
+    """
+    height, width = size
+    boxes, points, labels = [], [], []
+    for region in regions:
+        value = region["value"]
+        try:
+            x, y = float(value["x"]) * width / 100, float(value["y"]) * height / 100
+            if str(region["type"]).startswith("rectangle"):
+                boxes.append([x, y, x + float(value["width"]) * width / 100, y + float(value["height"]) * height / 100])
+            else:
+                points.append([min(max(x, 0), width - 0.01), min(max(y, 0), height - 0.01)])
+                positive = region.get("is_positive", value.get("is_positive", True))
+                labels.append(int(positive not in (False, 0, "0", "false")))
+        except (KeyError, TypeError, ValueError):
+            raise unusable("a region has no x, y, width and height in percent") from None
+    if points and len(boxes) <= 1:
+        given = {"box": boxes[0] if boxes else None, "points": points, "labels": labels}
+        return [ObjectPrompts.model_validate(given)]
+    return [ObjectPrompts(box=box) for box in boxes]
+
+
+def label_of(regions: list[dict[str, Any]], control: Control) -> str:
+    """The class that was chosen when drawing, if the control has it, else its first."""
+    for region in reversed(regions):
+        for given in (region["value"].get(str(region.get("type"))), region["value"].get("labels")):
+            if isinstance(given, list) and given and given[0] in control.labels:
+                return str(given[0])
+    return control.labels[0] if control.labels else "object"
+
+
+def values_of(mask: np.ndarray, kind: str) -> list[dict[str, Any]]:
+    """A mask as brush run lengths, or as polygons in percent."""
+    if not mask.any():
+        return []
+    if kind == "brushlabels":
+        return [{"format": "rle", "rle": encode_brush(mask)}]
+    scale = 100 / np.array([mask.shape[1], mask.shape[0]])
+    rings = outlines(mask, TOLERANCE)
+    return [{"points": (np.array(ring) * scale).round(4).tolist(), "closed": True} for ring in rings]
+
+
+def _region(
+    value: dict[str, Any], control: Control, label: str, size: tuple[int, int], score: float, name: str
+) -> dict[str, Any]:
+    return {
+        "id": name,
+        "from_name": control.name,
+        "to_name": control.to_name,
+        "type": control.kind,
+        "original_width": size[1],
+        "original_height": size[0],
+        "image_rotation": 0,
+        "score": score,
+        "value": {**value, control.kind: [label]},
+    }
+
+
+async def _open(
+    service: Service, project: Project | None, request: Request, task: dict[str, Any], control: Control
+) -> Picture:
+    data = task.get("data")
+    named = data.get(control.value) if isinstance(data, dict) else None
+    if not isinstance(named, str):
+        raise unusable(f"the task's data names no picture as '{control.value[:60]}'")
+    if named.startswith("data:"):
+        return await service.open_once(request, decode_base64(named))
+    address = urlsplit(named)
+    if project is not None and address.path == LOCAL:
+        wanted = unquote(parse_qs(address.query).get("d", [""])[0])
+        name = next((name for name in project.names if wanted == name or wanted.endswith(f"/{name}")), None)
+        if name is not None:
+            return await service.open_once(request, (project.root / name).read_bytes())
+    return await service.open_once(request, await asyncio.to_thread(_fetch, service, named))
+
+
+def _fetch(service: Service, named: str) -> bytes:
+    """A picture of the Label Studio that the server was started for; nothing else is fetched.
+
+    Raises:
+        Problem: It is elsewhere, cannot be had, or is too large.
+    """
+    site, limit = service.settings.label_studio, service.settings.limits.upload_bytes
+    address = urlsplit(named)
+    elsewhere = f"{address.scheme}://{address.netloc}" not in ("://", site.rstrip("/"))
+    if not site or elsewhere or not address.path.startswith("/data/") or ".." in unquote(address.path):
+        hint = "vns-sam serve --label-studio http://..., where Label Studio itself keeps the pictures"
+        raise unusable("the picture is not at the Label Studio that this server knows", hint=hint)
+    query = f"?{address.query}" if address.query else ""
+    request = urllib.request.Request(f"{site.rstrip('/')}{address.path}{query}")
+    if service.settings.label_studio_token:
+        request.add_header("Authorization", f"Token {service.settings.label_studio_token}")
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect())
+    try:
+        with opener.open(request, timeout=TIMEOUT) as response:
+            data: bytes = response.read(limit + 1)
+    except (urllib.error.URLError, OSError, ValueError) as error:
+        raise unusable(f"Label Studio does not give the picture ({error})", hint="--label-studio-token") from None
+    if len(data) > limit:
+        raise too_large("the picture is too large", hint=f"at most {limit / 1e6:g} MB")
+    return data
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """An answer that points elsewhere is an error."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """Never."""

@@ -1,0 +1,70 @@
+"""Masks as clients send and get them: COCO run lengths, PNG, polygons."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from vns_sam.formats.polygons import trace
+from vns_sam.formats.rle import decode_rle, encode_rle
+from vns_sam.serving.problems import unusable
+
+_COUNTS = re.compile(r"[0-o]*")
+_ENDLESS = re.compile(r"[P-o]{8}")  # one number of more than eight characters: no picture is that large
+
+
+def read_mask(rle: dict[str, Any], size: tuple[int, int]) -> np.ndarray:
+    """A mask (H, W) bool from run lengths that a client sent; they are judged before memory is taken for them.
+
+    Raises:
+        Problem: They are no run lengths, or not of a picture of this size.
+    """
+    if tuple(rle["size"]) != size:
+        raise unusable(f"a mask must have the size {list(size)} of its picture, got {rle['size']}")
+    counts = rle["counts"]
+    if isinstance(counts, str) and (not _COUNTS.fullmatch(counts) or _ENDLESS.search(counts)):
+        raise unusable("these are no COCO run lengths", hint="as pycocotools writes them")
+    numbers = read_counts(counts)
+    if min(numbers, default=0) < 0 or sum(numbers) != size[0] * size[1]:
+        raise unusable("the run lengths of a mask do not add up to its size")
+    return decode_rle({"size": list(size), "counts": numbers})
+
+
+def read_counts(counts: str | list[int]) -> list[int]:
+    """Run lengths as numbers."""
+    from vns_sam.formats.rle import _unpack
+
+    return _unpack(counts) if isinstance(counts, str) else counts
+
+
+def as_rle(mask: np.ndarray) -> dict[str, Any]:
+    """COCO run lengths, compressed."""
+    return encode_rle(mask)
+
+
+def as_polygons(mask: np.ndarray) -> list[list[list[list[int]]]]:
+    """For each part its rings, the outer one first, along the pixels' edges; each ring [[x, y], ...]."""
+    return [[ring.tolist() for ring in part] for part in trace(mask)]
+
+
+def as_png(values: np.ndarray) -> str:
+    """A mask (H, W) bool, or values (H, W) in [0, 1], as a grey PNG in base64."""
+    grey = values.astype(np.uint8) * 255 if values.dtype == bool else (values * 255).round().astype(np.uint8)
+    out = io.BytesIO()
+    Image.fromarray(grey).save(out, "PNG", compress_level=1)
+    return base64.b64encode(out.getvalue()).decode()
+
+
+def reduced(values: np.ndarray, side: int) -> np.ndarray:
+    """Values (H, W) brought to ``side`` pixels at most."""
+    scale = side / max(values.shape)
+    if scale >= 1:
+        return values
+    size = max(1, round(values.shape[1] * scale)), max(1, round(values.shape[0] * scale))
+    return cv2.resize(values, size, interpolation=cv2.INTER_AREA)

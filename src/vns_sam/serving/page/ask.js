@@ -1,0 +1,171 @@
+/** Asking the model: the newest question of an object replaces the one before, which is hung up on. */
+
+import { json } from "./api.js";
+import { fromMask } from "./rle.js";
+import { isPrompted } from "./editor.js";
+
+/** @typedef {import("./types.js").Picture} Picture @typedef {import("./types.js").Item} Item @typedef {import("./types.js").XY} XY */
+
+const PER_STROKE = 6; // clicks that stand for a scribble
+
+export class Asker {
+  /** @param {import("./editor.js").Editor} editor @param {{model: () => string, wantsEdges: () => boolean, busy: (text: string) => void, done: (text: string) => void, failed: (error: unknown) => void}} page */
+  constructor(editor, page) {
+    this.editor = editor;
+    this.page = page;
+    /** @type {Map<string, AbortController>} */
+    this.running = new Map();
+    /** @type {Map<string, Promise<string>>} */
+    this.uploads = new Map();
+  }
+
+  /** Asks for the mask of one object of the present picture. @param {string} id */
+  async ask(id) {
+    const picture = this.editor.picture, item = picture?.doc.items.find((other) => other.id === id);
+    if (!picture || !item) return;
+    this.running.get(id)?.abort();
+    if (!isPrompted(item)) return;
+    const controller = new AbortController();
+    this.running.set(id, controller);
+    this.page.busy(picture.server ? "Looking" : "Preparing the picture");
+    const start = performance.now();
+    try {
+      const body = { ...this.#settings(item), objects: [promptsOf(item, picture)] };
+      const answer = await this.#post(picture, body, controller.signal);
+      if (controller.signal.aborted) return;
+      const [found] = answer.objects;
+      this.editor.amend(picture, id, {
+        mask: found.rle, score: found.score, edges: found.edges, chosen: 0, edited: false,
+        candidates: candidatesOf(found),
+      });
+      this.page.done(timing(answer, performance.now() - start));
+    } catch (error) {
+      if (!controller.signal.aborted) this.page.failed(error);
+    } finally {
+      if (this.running.get(id) === controller) this.running.delete(id);
+    }
+  }
+
+  /** Hangs up on all that is asked at present. */
+  cancel() {
+    for (const controller of this.running.values()) controller.abort();
+    this.running.clear();
+    this.page.done("");
+  }
+
+  /** All that a model finds without a prompt. */
+  async find() {
+    const picture = this.editor.picture;
+    if (!picture) return;
+    this.page.busy("Finding objects");
+    const start = performance.now();
+    try {
+      const answer = await this.#post(picture, { model: this.page.model(), edges: this.page.wantsEdges() });
+      const count = picture.doc.items.length;
+      const items = answer.objects.filter((/** @type {any} */ found) => found.area > 0).map(
+        (/** @type {any} */ found, /** @type {number} */ k) => this.editor.fresh(count + k, { mask: found.rle, score: found.score, edges: found.edges }));
+      if (items.length) this.editor.commit({ items: [...picture.doc.items, ...items], active: items[0].id }, picture);
+      this.page.done(items.length ? timing(answer, performance.now() - start) : "Nothing stands out here");
+    } catch (error) { this.page.failed(error); }
+  }
+
+  /** Encodes a picture before it is asked about; failures wait until it is. @param {Picture} picture @param {boolean} [tell] */
+  async prepare(picture, tell = true) {
+    if (tell) this.page.busy("Preparing the picture");
+    try {
+      const id = await this.upload(picture);
+      await json("POST", `/api/pictures/${id}/encode?model=${encodeURIComponent(this.page.model())}`);
+      if (tell) this.page.done("Ready");
+    } catch (error) { if (tell) this.page.failed(error); }
+  }
+
+  /** The picture's id at the server, which is sent the file once. @param {Picture} picture @returns {Promise<string>} */
+  upload(picture) {
+    if (picture.server) return Promise.resolve(picture.server);
+    const known = this.uploads.get(picture.key);
+    if (known) return known;
+    const sent = (async () => {
+      const opened = picture.index === null
+        ? await json("POST", `/api/pictures?name=${encodeURIComponent(picture.name.slice(0, 300))}`, { body: /** @type {Blob} */ (picture.blob) })
+        : await json("POST", `/api/folder/${picture.index}`);
+      picture.server = opened.id;
+      return opened.id;
+    })().finally(() => this.uploads.delete(picture.key));
+    this.uploads.set(picture.key, sent);
+    return sent;
+  }
+
+  /** @param {Item} item */
+  #settings(item) {
+    return { model: this.page.model(), candidates: true, edges: this.page.wantsEdges(), refine: item.refine, second_look: item.look };
+  }
+
+  /** Asks once more where the server has forgotten the picture. @param {Picture} picture @param {object} body @param {AbortSignal} [signal] */
+  async #post(picture, body, signal) {
+    for (let attempt = 0; ; attempt++) {
+      const id = await this.upload(picture);
+      try {
+        return await json("POST", `/api/pictures/${id}/masks`, { json: body, signal });
+      } catch (error) {
+        if (/** @type {any} */ (error).status !== 404 || attempt) throw error;
+        picture.server = null;
+      }
+    }
+  }
+}
+
+/** An object's prompts as the server takes them. @param {Item} item @param {Picture} picture */
+export function promptsOf(item, picture) {
+  const { width, height } = picture;
+  const inside = (/** @type {number} */ value, /** @type {number} */ end) => Math.min(Math.max(value, 0), end - 0.01);
+  const clicks = [...item.clicks, ...item.strokes.flatMap((stroke) => along(stroke.line).map(([x, y]) => ({ x, y, label: stroke.label })))];
+  /** @type {Record<string, unknown>} */
+  const prompts = {};
+  if (clicks.length) {
+    prompts.points = clicks.map(({ x, y }) => [inside(x, width), inside(y, height)]);
+    prompts.labels = clicks.map(({ label }) => label);
+  }
+  if (item.box) prompts.box = item.box;
+  if (item.lasso) {
+    const xs = item.lasso.map(([x]) => x), ys = item.lasso.map(([, y]) => y);
+    prompts.box = item.box ?? [inside(Math.min(...xs), width), inside(Math.min(...ys), height), inside(Math.max(...xs), width), inside(Math.max(...ys), height)];
+    prompts.mask = fill(item.lasso, width, height);
+  }
+  return prompts;
+}
+
+/** The mask itself first, then the others that the model has. @param {any} found @returns {import("./types.js").Candidate[]} */
+function candidatesOf(found) {
+  const others = found.candidates.filter((/** @type {any} */ other) => other.rle.counts !== found.rle.counts);
+  return [found, ...others].map(({ rle, score }) => ({ mask: rle, score }));
+}
+
+/** Points spread evenly along a line. @param {XY[]} line @returns {XY[]} */
+function along(line) {
+  const step = Math.max(1, (line.length - 1) / (PER_STROKE - 1));
+  /** @type {XY[]} */
+  const chosen = [];
+  for (let at = 0; at < line.length - 0.5; at += step) chosen.push(line[Math.round(at)]);
+  return chosen;
+}
+
+/** The inside of a closed line as a mask. @param {XY[]} line @param {number} width @param {number} height */
+function fill(line, width, height) {
+  const canvas = new OffscreenCanvas(width, height);
+  const context = /** @type {OffscreenCanvasRenderingContext2D} */ (canvas.getContext("2d", { willReadFrequently: true }));
+  context.beginPath();
+  line.forEach(([x, y]) => context.lineTo(x, y));
+  context.fill();
+  const { data } = context.getImageData(0, 0, width, height), mask = new Uint8Array(width * height);
+  for (let k = 0; k < mask.length; k++) mask[k] = data[4 * k + 3] > 127 ? 1 : 0;
+  return fromMask(mask, height, width);
+}
+
+/** @param {any} answer @param {number} total */
+function timing(answer, total) {
+  const encode = answer.encode_ms ? ` · encoder ${seconds(answer.encode_ms)}` : "";
+  return `${answer.model} · decoder ${seconds(answer.decode_ms)}${encode} · in all ${seconds(total)}`;
+}
+
+/** @param {number} ms */
+const seconds = (ms) => (ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`);

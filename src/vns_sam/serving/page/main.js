@@ -1,0 +1,390 @@
+/** The page: makes the parts and lets them know each other. */
+
+import { json, Refusal, setKey } from "./api.js";
+import { Asker } from "./ask.js";
+import { Editor, isPrompted } from "./editor.js";
+import { Exports } from "./exports.js";
+import { body, fillList, heading, LIST, listen } from "./keys.js";
+import { icon, Panel } from "./panel.js";
+import { firstPictures, fromFiles, load, toAnnotations } from "./pictures.js";
+import { keep } from "./store.js";
+import { Strip } from "./strip.js";
+import { Tools, TOOLS } from "./tools.js";
+import { View } from "./view.js";
+
+/** @typedef {import("./types.js").Picture} Picture @typedef {import("./types.js").ModelRow} ModelRow @typedef {import("./tools.js").Tool} Tool */
+
+/** @param {string} id @returns {any} */
+const element = (id) => document.getElementById(id);
+
+const editor = new Editor();
+const view = new View(element("canvas"), editor);
+/** @type {ModelRow[]} */
+let models = [];
+const asker = new Asker(editor, {
+  model: () => element("model").value,
+  wantsEdges: () => view.edges,
+  busy: (text) => status(text, true),
+  done: (text) => { status(text); settle(); },
+  failed,
+});
+const page = { ask: (/** @type {string} */ id) => void asker.ask(id), model: () => models.find((model) => model.name === element("model").value), moved };
+const panel = new Panel(editor, page);
+const tools = new Tools(view, editor, page);
+const strip = new Strip(element("strip"), editor, (picture) => void go(picture));
+const exports = new Exports(element("exports"), editor, asker, failed);
+
+// ---- what is told: status, errors, what was saved ----
+
+/** @param {string} text @param {boolean} [busy] */
+function status(text, busy = false) {
+  const line = element("status");
+  line.replaceChildren(...(busy ? [Object.assign(document.createElement("i"), { className: "spin" })] : []), text);
+  line.dataset.busy = String(busy);
+}
+
+/** @param {unknown} error */
+function failed(error) {
+  status("");
+  if (error instanceof Refusal && error.status === 401) return askKey();
+  const { message, hint } = /** @type {Refusal} */ (error);
+  const text = document.createElement("div");
+  text.append(Object.assign(document.createElement("b"), { textContent: message }), Object.assign(document.createElement("span"), { textContent: hint ?? "" }));
+  const close = Object.assign(document.createElement("button"), { className: "icon", title: "Close" });
+  close.setAttribute("aria-label", "Close");
+  close.append(icon("close"));
+  close.addEventListener("click", settle);
+  element("notice").replaceChildren(text, close);
+  element("notice").hidden = false;
+}
+
+function settle() { element("notice").hidden = true; }
+
+/** @param {import("./types.js").XY | null} at */
+function moved(at) { element("canvas").dataset.at = at ? `${Math.floor(at[0])},${Math.floor(at[1])}` : ""; }
+
+function askKey() {
+  const dialog = element("ask-key"), input = Object.assign(document.createElement("input"), { type: "password", autocomplete: "current-password" });
+  input.setAttribute("aria-label", "API key");
+  const form = Object.assign(document.createElement("form"), { method: "dialog", className: "row" });
+  form.append(input, Object.assign(document.createElement("button"), { className: "primary", textContent: "Go on" }));
+  form.addEventListener("submit", () => { setKey(input.value); location.reload(); });
+  dialog.replaceChildren(heading(dialog, "This server wants a key"), body(form));
+  if (!dialog.open) dialog.showModal();
+}
+
+// ---- pictures ----
+
+/** @param {Picture} picture */
+async function go(picture) {
+  tools.cross = null;
+  tools.leave();
+  editor.picture = picture;
+  view.fitted = true;
+  localStorage.setItem("last", picture.key);
+  status(picture.bitmap ? "" : "Opening", !picture.bitmap);
+  editor.emit();
+  try {
+    await load(picture, asker);
+  } catch (error) {
+    failed(error);
+    if (picture.index === null && error instanceof Refusal && [413, 415, 422].includes(error.status)) close(picture);
+    return;
+  }
+  if (editor.picture !== picture) return;
+  view.fit();
+  editor.emit();
+  await asker.prepare(picture);
+  const next = editor.pictures[editor.pictures.indexOf(picture) + 1];
+  if (next && editor.picture === picture) void load(next, asker).then(() => { strip.show(); return asker.prepare(next, false); }).catch(() => {});
+}
+
+/** @param {Picture} picture */
+function close(picture) {
+  editor.pictures = editor.pictures.filter((other) => other !== picture);
+  editor.picture = null;
+  editor.emit();
+}
+
+/** @param {Iterable<File>} files */
+async function open(files) {
+  const pictures = fromFiles(files);
+  if (!pictures.length) return failed(new Refusal(0, "There is no picture among these files.", "Give a JPEG, PNG, WebP, TIFF or BMP."));
+  editor.pictures.push(...pictures);
+  for (const picture of pictures.slice(1)) void keep(picture);
+  await go(pictures[0]);
+}
+
+/** @param {number} by */
+function step(by) {
+  const at = editor.pictures.indexOf(/** @type {Picture} */ (editor.picture)) + by;
+  if (editor.pictures[at]) void go(editor.pictures[at]);
+}
+
+async function example() {
+  const blob = await (await fetch("/page/demo.jpg")).blob();
+  await open([new File([blob], "moth.jpg", { type: "image/jpeg" })]);
+}
+
+// ---- saving ----
+
+/** @type {Map<Picture, number>} */
+const unsaved = new Map();
+
+/** @param {Picture} picture @param {number} [delay] */
+function saveSoon(picture, delay = 250) {
+  clearTimeout(unsaved.get(picture));
+  unsaved.set(picture, setTimeout(() => void save(picture), delay));
+}
+
+/** @param {Picture} picture */
+async function save(picture) {
+  const savedAt = picture.savedAt;
+  try {
+    await keep(picture);
+    if (picture.index !== null) {
+      const path = `/api/folder/${picture.index}/annotations?picture=`;
+      await json("PUT", path + (await asker.upload(picture)), { json: toAnnotations(picture) }).catch(async (error) => {
+        if (error.status !== 404) throw error;
+        picture.server = null;
+        await json("PUT", path + (await asker.upload(picture)), { json: toAnnotations(picture) });
+      });
+    }
+    if (picture.savedAt === savedAt) unsaved.delete(picture);
+    element("saved").textContent = unsaved.size ? "" : "Saved";
+  } catch (error) {
+    element("saved").textContent = "Not saved yet";
+    if (!(error instanceof Refusal) || error.status) failed(error);
+    saveSoon(picture, 3000);
+  }
+}
+
+editor.addEventListener("change", (event) => {
+  const { dirty, picture } = /** @type {CustomEvent} */ (event).detail;
+  if (dirty && picture) { element("saved").textContent = "Saving"; saveSoon(picture); }
+  show();
+});
+addEventListener("beforeunload", (event) => { if (unsaved.size && editor.picture?.index !== null) event.preventDefault(); });
+
+// ---- the frame ----
+
+function show() {
+  const picture = editor.picture;
+  element("empty").hidden = Boolean(picture);
+  element("zoom").hidden = element("context").hidden = !picture;
+  element("undo").disabled = !picture?.past.length;
+  element("redo").disabled = !picture?.future.length;
+  element("export").disabled = !editor.pictures.some((other) => other.count);
+  element("edges").disabled = !page.model()?.edges;
+  element("find-section").hidden = !picture || page.model()?.prompts.length !== 0;
+  const at = picture ? editor.pictures.indexOf(picture) : -1;
+  element("place").hidden = editor.pictures.length < 2;
+  element("where").replaceChildren(picture?.name ?? "", Object.assign(document.createElement("small"), { textContent: `${at + 1} / ${editor.pictures.length}` }));
+  element("previous").disabled = at <= 0;
+  element("next").disabled = at >= editor.pictures.length - 1;
+  document.title = picture ? `${picture.name} · vns-sam` : "vns-sam";
+  panel.show();
+  strip.show();
+  view.draw();
+}
+
+function showZoom() { element("percent").textContent = `${Math.round(view.scale * 100)}%`; }
+
+/** @param {Tool} tool */
+function use(tool) {
+  tools.leave();
+  tools.tool = tool;
+  for (const button of element("tools").querySelectorAll("button")) button.setAttribute("aria-pressed", String(button.dataset.tool === tool));
+  element("canvas").style.cursor = tool === "hand" ? "grab" : tool === "brush" || tool === "eraser" ? "none" : "crosshair";
+  showContext();
+}
+
+/** What the tool in use can be told: object or background, or how wide it is. */
+function showContext() {
+  const box = element("context");
+  if (tools.tool === "click" || tools.tool === "scribble") {
+    box.replaceChildren(...[1, 0].map((sign) => {
+      const button = document.createElement("button"), dot = Object.assign(document.createElement("i"), { className: `dot ${sign ? "plus" : "minus"}` });
+      button.append(dot, sign ? "Object" : "Background");
+      button.title = `${sign ? "Object" : "Background"} (X)`;
+      button.setAttribute("aria-pressed", String(tools.sign === sign));
+      button.addEventListener("click", () => { tools.sign = /** @type {0 | 1} */ (sign); showContext(); });
+      return button;
+    }));
+  } else if (tools.tool === "brush" || tools.tool === "eraser") {
+    const slider = Object.assign(document.createElement("input"), { type: "range", min: "1", max: "80", value: String(tools.radius) });
+    slider.addEventListener("input", () => { tools.radius = Number(slider.value); });
+    const label = document.createElement("label");
+    label.append("Size", slider);
+    box.replaceChildren(label);
+  } else {
+    const text = { box: "Drag around the object", lasso: "Draw around the object", hand: "Drag to move, click to select an object" }[tools.tool];
+    box.replaceChildren(Object.assign(document.createElement("label"), { textContent: text }));
+  }
+}
+
+/** @param {"undo" | "redo"} way */
+function travel(way) {
+  asker.cancel();
+  editor[way]();
+  const item = editor.active;
+  if (item && isPrompted(item) && !item.mask && !item.edited) page.ask(item.id);
+}
+
+/** @param {number} by */
+function nextObject(by) {
+  const items = editor.picture?.doc.items ?? [], at = items.findIndex((item) => item === editor.active);
+  if (items.length) editor.select(items[(at + by + items.length) % items.length].id);
+}
+
+/** @param {string} name */
+function useModel(name) {
+  element("model").value = name;
+  localStorage.setItem("model", name);
+  if (editor.picture?.bitmap) void asker.prepare(editor.picture);
+  show();
+}
+
+function nextModel() {
+  const at = models.findIndex((model) => model.name === element("model").value);
+  useModel(models[(at + 1) % models.length].name);
+}
+
+/** @param {"outline" | "edges" | "solo"} name */
+function toggle(name) {
+  view[name] = element(name).checked = !view[name];
+  if (name === "edges" && view.edges && editor.active && !editor.active.edges && !editor.active.edited) page.ask(editor.active.id);
+  view.draw();
+}
+
+function theme() {
+  const now = document.documentElement.dataset.theme === "light" ? "dark" : "light";
+  document.documentElement.dataset.theme = now;
+  localStorage.setItem("theme", now);
+}
+
+function makeTools() {
+  element("tools").replaceChildren(...TOOLS.map(({ name, key, title }) => {
+    const button = document.createElement("button");
+    button.dataset.tool = name;
+    button.title = `${title} (${key})`;
+    button.setAttribute("aria-label", title);
+    button.append(icon(name), Object.assign(document.createElement("small"), { textContent: key }));
+    button.addEventListener("click", () => use(name));
+    return button;
+  }));
+}
+
+function connect() {
+  const on = (/** @type {string} */ id, /** @type {() => void} */ act) => element(id).addEventListener("click", act);
+  on("undo", () => travel("undo"));
+  on("redo", () => travel("redo"));
+  on("previous", () => step(-1));
+  on("next", () => step(1));
+  for (const id of ["open", "choose"]) on(id, () => element("files").click());
+  on("demo", () => void example().catch(failed));
+  on("export", () => void exports.open().catch(failed));
+  on("theme", theme);
+  on("help", () => element("keys").showModal());
+  on("in", () => view.zoom(1.25));
+  on("out", () => view.zoom(0.8));
+  on("fit", () => view.fit());
+  on("percent", () => view.zoom(1 / view.scale));
+  on("find", () => void asker.find());
+  element("files").addEventListener("change", () => { void open(element("files").files); element("files").value = ""; });
+  element("model").addEventListener("change", () => useModel(element("model").value));
+  element("opacity").addEventListener("input", () => {
+    view.opacity = Number(element("opacity").value) / 100;
+    element("opacity-value").textContent = `${element("opacity").value}%`;
+    view.draw();
+  });
+  for (const name of /** @type {const} */ (["outline", "edges", "solo"])) element(name).addEventListener("change", () => { view[name] = !element(name).checked; toggle(name); });
+  element("canvas").addEventListener("viewchange", showZoom);
+  connectFiles();
+}
+
+function connectFiles() {
+  addEventListener("dragover", (event) => { event.preventDefault(); element("drop").hidden = false; });
+  addEventListener("dragleave", (event) => { if (!event.relatedTarget) element("drop").hidden = true; });
+  addEventListener("drop", (event) => {
+    event.preventDefault();
+    element("drop").hidden = true;
+    if (event.dataTransfer?.files.length) void open(event.dataTransfer.files);
+  });
+  addEventListener("paste", (event) => {
+    const files = event.clipboardData?.files;
+    if (files?.length) void open(files);
+  });
+}
+
+function connectKeys() {
+  const steer = (/** @type {number} */ dx, /** @type {number} */ dy) => (/** @type {KeyboardEvent} */ event) => {
+    const by = event.shiftKey ? 1 : 10;
+    tools.steer(dx * by, dy * by);
+  };
+  const onCanvas = (/** @type {KeyboardEvent} */ event) => event.target === element("canvas") || event.target === document.body;
+  const size = (/** @type {number} */ factor) => () => { tools.radius = Math.min(80, Math.max(1, tools.radius * factor)); showContext(); view.draw(); };
+  listen([
+    ...TOOLS.map(({ name, key }) => ({ keys: key.toLowerCase(), title: name, act: () => use(name) })),
+    { keys: "x", title: "", act: () => { tools.sign = tools.sign ? 0 : 1; showContext(); } },
+    { keys: "arrowleft shift+arrowleft", title: "", when: onCanvas, act: steer(-1, 0) },
+    { keys: "arrowright shift+arrowright", title: "", when: onCanvas, act: steer(1, 0) },
+    { keys: "arrowup shift+arrowup", title: "", when: onCanvas, act: steer(0, -1) },
+    { keys: "arrowdown shift+arrowdown", title: "", when: onCanvas, act: steer(0, 1) },
+    { keys: "enter", title: "", when: onCanvas, act: () => tools.strike(tools.sign) },
+    { keys: "shift+enter", title: "", when: onCanvas, act: () => tools.strike(0) },
+    { keys: "escape", title: "", act: () => { tools.leave(); settle(); } },
+    { keys: "backspace", title: "", act: () => tools.back() },
+    { keys: "delete", title: "", act: () => { if (editor.active) editor.remove(editor.active.id); } },
+    { keys: "ctrl+z", title: "", act: () => travel("undo") },
+    { keys: "ctrl+shift+z ctrl+y", title: "", act: () => travel("redo") },
+    { keys: "n", title: "", act: () => panel.startNew() },
+    { keys: ",", title: "", act: () => nextObject(1) },
+    { keys: "k", title: "", act: () => panel.choose() },
+    ...[1, 2, 3, 4].map((k) => ({ keys: String(k), title: "", act: () => panel.choose(k - 1) })),
+    { keys: "r", title: "", act: () => panel.toggleRefine() },
+    { keys: "f", title: "", act: () => { if (!element("find-section").hidden) void asker.find(); } },
+    { keys: "m", title: "", act: nextModel },
+    { keys: "d", title: "", act: () => element("objects").querySelector('[aria-current="true"] input[type="text"]')?.select() },
+    { keys: "v", title: "", act: () => { if (editor.active) editor.change(editor.active.id, { hidden: !editor.active.hidden }); } },
+    { keys: "o", title: "", act: () => toggle("solo") },
+    { keys: "g", title: "", act: () => toggle("edges") },
+    { keys: "[", title: "", act: size(0.8) },
+    { keys: "]", title: "", act: size(1.25) },
+    { keys: "+ =", title: "", act: () => view.zoom(1.25) },
+    { keys: "-", title: "", act: () => view.zoom(0.8) },
+    { keys: "0", title: "", act: () => view.fit() },
+    { keys: "space", title: "", when: onCanvas, act: () => { tools.space = true; } },
+    { keys: "pageup", title: "", act: () => step(-1) },
+    { keys: "pagedown", title: "", act: () => step(1) },
+    { keys: "ctrl+s", title: "", act: () => { if (!element("export").disabled) void exports.open().catch(failed); } },
+    { keys: "ctrl+o", title: "", act: () => element("files").click() },
+    { keys: "?", title: "", act: () => element("keys").showModal() },
+  ]);
+  addEventListener("keyup", (event) => { if (event.key === " ") tools.space = false; });
+}
+
+async function start() {
+  const wished = localStorage.getItem("theme");
+  document.documentElement.dataset.theme = wished ?? (matchMedia("(prefers-color-scheme: light)").matches ? "light" : "dark");
+  makeTools();
+  connect();
+  connectKeys();
+  fillList(element("keys"), LIST);
+  use("click");
+  show();
+  try {
+    models = await json("GET", "/api/models");
+    element("model").replaceChildren(...models.map(({ name }) => Object.assign(document.createElement("option"), { value: name, textContent: name })));
+    const model = localStorage.getItem("model");
+    if (models.some(({ name }) => name === model)) element("model").value = model;
+    editor.pictures = await firstPictures();
+    const last = localStorage.getItem("last");
+    const picture = editor.pictures.find(({ key }) => key === last) ?? editor.pictures[0];
+    if (picture) await go(picture);
+    else show();
+  } catch (error) { failed(error); }
+  document.documentElement.dataset.ready = "true";
+}
+
+void start();

@@ -1,0 +1,48 @@
+/** This browser's own copy of all work, so that a reload, a crash or a restart of the server loses nothing. */
+
+/** @typedef {import("./types.js").Picture} Picture */
+
+const FIELDS = /** @type {const} */ (["key", "name", "width", "height", "blob", "index", "doc", "past", "future", "savedAt"]);
+const REMEMBERED = 40; // steps of undo that outlive a reload
+
+/** @returns {Promise<IDBDatabase>} */
+function open() {
+  return new Promise((resolve, reject) => {
+    const request = indexedDB.open("vns-sam", 1);
+    request.onupgradeneeded = () => request.result.createObjectStore("pictures", { keyPath: "key" });
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+  });
+}
+
+let database = open();
+
+/** @template T @param {IDBTransactionMode} mode @param {(store: IDBObjectStore) => IDBRequest<T>} work @returns {Promise<T>} */
+async function run(mode, work) {
+  const transaction = (await database).transaction("pictures", mode);
+  const request = work(transaction.objectStore("pictures"));
+  return new Promise((resolve, reject) => {
+    transaction.oncomplete = () => resolve(request.result);
+    transaction.onabort = transaction.onerror = () => reject(transaction.error ?? request.error);
+  });
+}
+
+/** Keeps a picture and its objects. @param {Picture} picture */
+export function keep(picture) {
+  const row = Object.fromEntries(FIELDS.map((name) => [name, picture[name]]));
+  row.past = picture.past.slice(-REMEMBERED);
+  row.future = picture.future.slice(-REMEMBERED);
+  return run("readwrite", (store) => store.put(row));
+}
+
+/** One picture, or undefined. @param {string} key @returns {Promise<any>} */
+export function recall(key) { return run("readonly", (store) => store.get(key)); }
+
+/** All pictures that were opened in this browser, oldest first. @returns {Promise<any[]>} */
+export async function recallAll() {
+  const rows = await run("readonly", (store) => store.getAll());
+  return rows.filter((row) => row.index === null).sort((a, b) => (a.key < b.key ? -1 : 1));
+}
+
+/** Forgets a picture. @param {string} key */
+export function forget(key) { return run("readwrite", (store) => store.delete(key)); }

@@ -1,0 +1,48 @@
+/**
+ * What travels between the modules of the page. Coordinates are pixels of the original picture.
+ *
+ * @typedef {[number, number]} XY
+ * @typedef {{size: [number, number], counts: string}} Rle  A mask as COCO stores it: height and width, run lengths.
+ * @typedef {{x: number, y: number, label: 0 | 1}} Click
+ * @typedef {{label: 0 | 1, line: XY[]}} Stroke
+ * @typedef {{mask: Rle, score: number}} Candidate
+ *
+ * @typedef {object} Item  One object of a picture; never changed, only replaced.
+ * @property {string} id
+ * @property {string} label  Its class.
+ * @property {string} colour  As #rrggbb.
+ * @property {Click[]} clicks
+ * @property {Stroke[]} strokes
+ * @property {number[] | null} box  X0 Y0 X1 Y1.
+ * @property {XY[] | null} lasso
+ * @property {Rle | null} mask
+ * @property {number | null} score
+ * @property {Candidate[]} candidates
+ * @property {number} chosen  Index of the candidate in use.
+ * @property {string | null} edges  The edge map, a PNG in base64.
+ * @property {boolean} edited  Whether brush or eraser touched the mask.
+ * @property {boolean} hidden
+ * @property {boolean} refine
+ * @property {"auto" | "on" | "off"} look  The second look.
+ *
+ * @typedef {{items: Item[], active: string | null}} Doc  All that undo brings back.
+ *
+ * @typedef {object} Picture
+ * @property {string} key  Its name in this browser's store.
+ * @property {string} name
+ * @property {number} width
+ * @property {number} height
+ * @property {Blob | null} blob  The file; null for pictures of the server's folder.
+ * @property {number | null} index  Its number in that folder.
+ * @property {string | null} server  Its id at the server, while that knows it.
+ * @property {Doc} doc
+ * @property {Doc[]} past
+ * @property {Doc[]} future
+ * @property {number} savedAt
+ * @property {number} count  Objects, for pictures that were not opened yet.
+ * @property {ImageBitmap | null} bitmap  For the screen, reduced where it is large.
+ * @property {string | null} thumbnail  An address of a small picture.
+ *
+ * @typedef {{name: string, prompts: string[], candidates: number, edges: boolean, refinable: boolean, looks_again: boolean}} ModelRow
+ */
+export {};

@@ -1,0 +1,65 @@
+"""From bytes of a client to pixels, with the limits judged before anything is decoded."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from http import HTTPStatus
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from vns_sam.errors import DataError
+from vns_sam.images.read import DECODER_ERRORS, one_line, read_image
+from vns_sam.serving.problems import Problem, too_large, unusable
+from vns_sam.serving.settings import Limits
+
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
+"""What is decoded; Pillow's rarer decoders stay shut."""
+
+
+def decode_picture(data: bytes, limits: Limits) -> np.ndarray:
+    """Pixels (H, W, 3) uint8 RGB, upright, of a picture's file; of an animation the first frame.
+
+    Raises:
+        Problem: It is no picture (415), has too many pixels (413), or is damaged (422).
+    """
+    hint = "give a JPEG, PNG, WebP, TIFF or BMP"
+    if not data:
+        raise unusable("expected the bytes of a picture, found none", hint=hint)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            opened = Image.open(io.BytesIO(data), formats=FORMATS)
+    except UnidentifiedImageError:
+        message = "this is not a picture in a format that can be read"
+        raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, message, hint=hint) from None
+    except Image.DecompressionBombError:
+        raise _too_many(limits) from None
+    except DECODER_ERRORS as error:
+        raise unusable(f"the picture is damaged ({one_line(error)})", hint="copy or download it again") from None
+    with opened:
+        if opened.width * opened.height > limits.pixels:
+            raise _too_many(limits)
+        try:
+            return read_image(opened)
+        except DataError:
+            raise
+        except (*DECODER_ERRORS, MemoryError) as error:
+            message = f"the picture is truncated or damaged ({one_line(error)})"
+            raise unusable(message, hint="copy or download it again") from None
+
+
+def preview(pixels: np.ndarray, side: int) -> tuple[bytes, str]:
+    """A picture for the page, ``side`` pixels at most: the bytes and their media type."""
+    image = Image.fromarray(pixels)
+    image.thumbnail((side, side), Image.Resampling.BILINEAR)
+    out = io.BytesIO()
+    image.save(out, "JPEG", quality=90)
+    return out.getvalue(), "image/jpeg"
+
+
+def _too_many(limits: Limits) -> Problem:
+    return too_large(
+        f"the picture has more than {limits.pixels / 1e6:g} million pixels", hint="scale it down or cut it into tiles"
+    )

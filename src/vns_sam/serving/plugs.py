@@ -1,0 +1,64 @@
+"""What the plugs for labelling tools have in common: pictures that come inside a request, and outlines that go back."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from fastapi import Request
+
+from vns_sam.formats.polygons import trace
+from vns_sam.serving.masks import read_mask
+from vns_sam.serving.problems import unusable
+from vns_sam.serving.schemas import Answer, Ask
+from vns_sam.serving.service import Service
+from vns_sam.serving.shelf import Picture
+
+
+def decode_base64(text: str) -> bytes:
+    """The bytes of a data URI or of plain base64; addresses and paths are refused, never fetched.
+
+    Raises:
+        Problem: It is neither.
+    """
+    data = text.partition(",")[2] if text[:5] == "data:" else text
+    try:
+        return base64.b64decode(data, validate=True)
+    except (binascii.Error, ValueError):
+        hint = "addresses and paths are not fetched for a client"
+        raise unusable("expected a picture in base64 or as a data URI", hint=hint) from None
+
+
+async def ask_once(service: Service, request: Request, picture: Picture, ask: Ask) -> tuple[Answer, list[np.ndarray]]:
+    """Asks about a picture that came with the request: the answer, and its masks (H, W) bool."""
+    answer = await service.ask(request, picture, ask)
+    rles = [found.rle.model_dump() for found in answer.objects if found.rle is not None]
+    return answer, [read_mask(rle, picture.size) for rle in rles]
+
+
+def outlines(mask: np.ndarray, tolerance: float) -> list[list[list[float]]]:
+    """The outer outline of each part of a mask, in pixels.
+
+    Args:
+        mask: (H, W) bool.
+        tolerance: Corners may leave the exact outline by so much, as a share of its length.
+    """
+    found = []
+    for part in trace(mask):
+        ring = np.asarray(part[0], np.float32)
+        if tolerance > 0:
+            ring = cv2.approxPolyDP(ring, tolerance * cv2.arcLength(ring, True), True)[:, 0]
+        if len(ring) > 2:
+            found.append(ring.astype(float).tolist())
+    return found
+
+
+def numbers(given: Any, count: int) -> list[float] | None:
+    """``given`` as so many numbers, or None."""
+    if not isinstance(given, Sequence) or isinstance(given, str) or len(given) != count:
+        return None
+    return [float(value) for value in given] if all(isinstance(v, int | float) for v in given) else None

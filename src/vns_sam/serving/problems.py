@@ -1,0 +1,92 @@
+"""What a client is told when its request cannot be done: one line, what to try, and the right status."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+from vns_sam.errors import CheckpointError, VnsSamError
+
+
+class ProblemBody(BaseModel):
+    """The body of every answer that is no success."""
+
+    error: str
+    hint: str = ""
+
+
+class Problem(HTTPException):
+    """A refusal.
+
+    Args:
+        status: The HTTP status.
+        message: One line: what was expected and what was found.
+        hint: One line: what to try.
+        retry_after: Seconds after which it is worth trying again, for 429 and 503.
+    """
+
+    def __init__(self, status: int, message: str, *, hint: str = "", retry_after: int | None = None) -> None:
+        headers = None if retry_after is None else {"Retry-After": str(retry_after)}
+        super().__init__(status, message, headers)
+        self.hint = hint
+
+    @property
+    def response(self) -> JSONResponse:
+        """What is sent."""
+        body = ProblemBody(error=str(self.detail), hint=self.hint)
+        return JSONResponse(body.model_dump(), self.status_code, self.headers)
+
+
+def too_large(message: str, *, hint: str = "") -> Problem:
+    """413."""
+    return Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, message, hint=hint)
+
+
+def unusable(message: str, *, hint: str = "") -> Problem:
+    """422."""
+    return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, message, hint=hint)
+
+
+def unknown_picture(picture: str) -> Problem:
+    """404, also for a picture of somebody else: who asks learns nothing of it."""
+    return Problem(
+        HTTPStatus.NOT_FOUND,
+        f"no picture '{picture[:40]}' in this session",
+        hint="send it again: it was never here, was deleted, or had to make room (--memory)",
+    )
+
+
+DOCUMENTED: dict[int | str, dict[str, Any]] = {
+    status: {"model": ProblemBody, "description": HTTPStatus(status).phrase}
+    for status in (400, 401, 403, 404, 405, 408, 413, 415, 422, 429, 503)
+}
+"""For the routers: every refusal is in the OpenAPI document."""
+
+
+async def on_http(_: Request, error: Exception) -> JSONResponse:
+    """Handler of :class:`Problem` and of the framework's own refusals."""
+    if isinstance(error, Problem):
+        return error.response
+    assert isinstance(error, HTTPException)
+    return JSONResponse(ProblemBody(error=str(error.detail)).model_dump(), error.status_code, error.headers)
+
+
+async def on_invalid(_: Request, error: Exception) -> JSONResponse:
+    """Handler of bodies and parameters that do not fit the schema: the first fault, and where it is."""
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"] if part != "body") or "body"
+    return unusable(f"{place}: {first['msg']}", hint="see /openapi.json").response
+
+
+async def on_ours(_: Request, error: Exception) -> JSONResponse:
+    """Handler of the package's errors: bad input is the client's to mend, missing weights are not."""
+    assert isinstance(error, VnsSamError)
+    status = HTTPStatus.SERVICE_UNAVAILABLE if isinstance(error, CheckpointError) else HTTPStatus.UNPROCESSABLE_ENTITY
+    return Problem(status, error.message, hint=error.hint).response

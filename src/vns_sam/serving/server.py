@@ -1,0 +1,57 @@
+"""Running the application with uvicorn: connections that say nothing are closed, a stop ends what is running."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from vns_sam.serving.app import create_app
+from vns_sam.serving.engine import Engine
+from vns_sam.serving.settings import Settings
+
+SILENCE = 15.0
+"""Seconds in which a new connection has to send its first request line and headers."""
+
+
+class PromptProtocol(H11Protocol):
+    """Closes a connection whose first request does not come."""
+
+    def connection_made(self, transport: Any) -> None:
+        """Starts the clock."""
+        super().connection_made(transport)
+        asyncio.get_running_loop().call_later(SILENCE, self._close_if_silent)
+
+    def _close_if_silent(self) -> None:
+        if self.cycle is None and not self.transport.is_closing():
+            self.transport.close()
+
+
+def build_server(settings: Settings, engine: Engine | None = None) -> uvicorn.Server:
+    """A server that is ready to run.
+
+    Args:
+        settings: See there.
+        engine: The models; those of the settings when left out.
+
+    Raises:
+        VnsSamError: A model is unknown, or the folder holds no picture.
+    """
+    config = uvicorn.Config(
+        create_app(settings, engine),
+        host=settings.host,
+        port=settings.port,
+        http=PromptProtocol,
+        ws="none",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=30,
+        h11_max_incomplete_event_size=32_768,
+        backlog=128,
+    )
+    return uvicorn.Server(config)

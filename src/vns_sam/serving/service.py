@@ -1,0 +1,225 @@
+"""What can be asked of the service, apart from how it is asked: the core of the page, of REST and of every plug."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from fastapi import Request
+
+from vns_sam.inference import wire
+from vns_sam.prompts.validate import make_prompts
+from vns_sam.serving import masks as forms
+from vns_sam.serving.engine import Engine
+from vns_sam.serving.metrics import Metrics
+from vns_sam.serving.pictures import decode_picture
+from vns_sam.serving.problems import unusable
+from vns_sam.serving.schemas import Answer, Ask, Found, Mask, ObjectPrompts, Rle
+from vns_sam.serving.settings import Settings
+from vns_sam.serving.shelf import Picture, Shelf
+from vns_sam.serving.worker import Worker
+from vns_sam.types import ModelInfo, Prediction, Prompts
+
+EDGE_SIDE = 1024
+"""Longer side of an edge map in pixels at most."""
+SENT_ALONG = ""
+"""Owner of pictures that come with each request; no session has this name."""
+
+
+class Service:
+    """Pictures in, masks out.
+
+    Args:
+        settings: See there.
+        engine: The models; those of the settings when left out.
+    """
+
+    def __init__(self, settings: Settings, engine: Engine | None = None) -> None:
+        self.settings = settings
+        self.engine = engine or Engine(settings.models, settings.device, settings.refiner)
+        self.shelf = Shelf(settings.memory)
+        self.worker = Worker(settings.limits.queue)
+        self.metrics = Metrics()
+        self._infos: dict[str, ModelInfo] = {}
+
+    async def info(self, name: str) -> ModelInfo:
+        """What a model on offer is; it is loaded first if need be."""
+        if name not in self._infos:
+            self._infos[name] = await self.worker.run(None, lambda: self.engine.info(name))
+        return self._infos[name]
+
+    async def open(self, request: Request, data: bytes, name: str) -> Picture:
+        """Takes a picture in for whoever asks.
+
+        Raises:
+            Problem: It is none, is damaged or too large.
+        """
+        pixels = await self.worker.run(request, lambda: decode_picture(data, self.settings.limits))
+        return self.shelf.add(owner_of(request), name, pixels)
+
+    async def open_once(self, request: Request, data: bytes) -> Picture:
+        """Takes in a picture that comes with each request about it. Who sends the same bytes again finds it there,
+        whatever the session: clients of this kind keep none, and to find it is to have it.
+
+        Raises:
+            Problem: It is none, is damaged or too large.
+        """
+        digest = hashlib.sha256(data).hexdigest()
+        known = self.shelf.find(SENT_ALONG, digest)
+        if known is not None:
+            return known
+        pixels = await self.worker.run(request, lambda: decode_picture(data, self.settings.limits))
+        return self.shelf.add(SENT_ALONG, digest, pixels)
+
+    def picture(self, request: Request, key: str) -> Picture:
+        """A picture of whoever asks.
+
+        Raises:
+            Problem: There is no such picture of theirs.
+        """
+        return self.shelf.get(owner_of(request), key)
+
+    async def encode(self, request: Request | None, picture: Picture, model: str) -> float:
+        """Encodes a picture unless that was done; gives the seconds it took."""
+        if model in picture.features:
+            return 0.0
+        features, seconds = await self.worker.run(request, lambda: timed(self.engine.encode, model, picture.pixels))
+        self.shelf.keep(picture, model, features)
+        return seconds
+
+    async def ask(self, request: Request, picture: Picture, ask: Ask) -> Answer:
+        """Masks for prompts.
+
+        Raises:
+            Problem: Too many objects or points, or no such mask.
+            VnsSamError: A prompt makes no sense in the picture, or the model does not take it.
+        """
+        prompts = self._prompts(picture, ask.objects)
+        model = self.engine.resolve(ask.model, refine=ask.refine)
+        encoded = await self.encode(request, picture, model)
+        features = picture.features.get(model)
+
+        def work() -> tuple[list[Found], float]:
+            known = features or self.engine.encode(model, picture.pixels)  # it had to make room meanwhile
+            answer = partial(self.engine.answer, second_look=ask.second_look, candidates=ask.candidates)
+            prediction, seconds = timed(answer, model, known, picture.pixels, prompts)
+            return [_found(prediction, row, ask) for row in range(len(prediction.masks))], seconds
+
+        objects, decoded = await self.worker.run(request, work)
+        return Answer(model=model, objects=objects, encode_ms=1000 * encoded, decode_ms=1000 * decoded)
+
+    async def decode(self, request: Request, picture: Picture, model: str, question: bytes) -> bytes:
+        """A model's own answers, see :mod:`vns_sam.inference.wire`.
+
+        Raises:
+            DataError: It is no question, or too large.
+            Problem: Too many prompts or points.
+        """
+        height, width = picture.size
+        limits = self.settings.limits
+        ceiling = limits.objects * (height * width * 4 + limits.points * 32) + 100_000
+        prompts, candidates, look_again = wire.unpack_prompts(question, min(ceiling, self.settings.memory))
+        if prompts is not None:
+            self._check_arrays(prompts, picture.size)
+        await self.encode(request, picture, model)
+        features = picture.features.get(model)
+
+        def work() -> bytes:
+            known = features or self.engine.encode(model, picture.pixels)
+            options = {"candidates": candidates, "look_again": look_again}
+            return wire.pack_answers(self.engine.decode(model, known, prompts, **options))
+
+        return await self.worker.run(request, work)
+
+    def _check_arrays(self, prompts: Prompts, size: tuple[int, int]) -> None:
+        limits = self.settings.limits
+        if len(prompts) > limits.objects:
+            raise unusable(f"{len(prompts)} objects in one request", hint=f"at most {limits.objects}")
+        if prompts.points is not None and prompts.points.shape[1] > limits.points:
+            raise unusable(f"{prompts.points.shape[1]} points of one object", hint=f"at most {limits.points}")
+        if prompts.masks is not None and prompts.masks.shape[1:] != size:
+            raise unusable(f"a mask must have the size {list(size)} of its picture, got {prompts.masks.shape[1:]}")
+
+    def _prompts(self, picture: Picture, objects: Sequence[ObjectPrompts]) -> Prompts | None:
+        """The rows of a request as prompts; objects with and without a box share no row, so each field is whole.
+
+        Raises:
+            Problem: Too many objects or points, or an object without a prompt.
+        """
+        limits = self.settings.limits
+        if len(objects) > limits.objects:
+            raise unusable(f"{len(objects)} objects in one request", hint=f"at most {limits.objects}")
+        for given in objects:
+            if len(given.points or ()) > limits.points:
+                raise unusable(f"{len(given.points or ())} points of one object", hint=f"at most {limits.points}")
+        return rows_of(picture.size, objects) if objects else None
+
+
+def rows_of(size: tuple[int, int], objects: Sequence[ObjectPrompts]) -> Prompts:
+    """Prompts of several objects, which must give the same kinds.
+
+    Raises:
+        Problem: One has a box or a mask and another has none.
+        PromptError: One makes no sense in a picture of this size (H, W).
+    """
+    fields: dict[str, Any] = {}
+    for name in ("box", "points", "mask"):
+        given = [getattr(entry, name) for entry in objects]
+        if all(value is None for value in given):
+            continue
+        if any(value is None for value in given):
+            raise unusable(f"some objects have '{name}' and some have not", hint="one request for each kind")
+        fields[name] = given
+    labels = None
+    if "points" in fields:
+        labels = [entry.labels or [1] * len(entry.points or ()) for entry in objects]
+    masks = [forms.read_mask(rle.model_dump(), size) for rle in fields.get("mask", ())]
+    return make_prompts(
+        *size,
+        boxes=fields.get("box"),
+        points=fields.get("points"),
+        labels=labels,
+        masks=np.stack(masks) if masks else None,
+    )
+
+
+def owner_of(request: Request) -> str:
+    """Who asks, as the guard found."""
+    return str(request.state.owner)
+
+
+def timed(function: Any, *arguments: Any) -> tuple[Any, float]:
+    """What a call gives, and the seconds it took."""
+    start = time.perf_counter()
+    return function(*arguments), time.perf_counter() - start
+
+
+def _found(prediction: Prediction, row: int, ask: Ask) -> Found:
+    main = mask_of(prediction.masks[row], float(prediction.scores[row]), ask.output)
+    edges = None
+    if ask.edges and prediction.edges is not None:
+        edges = forms.as_png(forms.reduced(prediction.edges[row], EDGE_SIDE))
+    offered = None if prediction.candidates is None else prediction.candidates[row]
+    pairs = () if offered is None or len(offered.scores) < 2 else zip(offered.masks, offered.scores, strict=True)
+    candidates = [mask_of(mask, float(score), ask.output) for mask, score in pairs]
+    return Found(**main.model_dump(), candidates=candidates, edges=edges)
+
+
+def mask_of(mask: np.ndarray, score: float, output: str) -> Mask:
+    """A mask (H, W) bool in the form that was asked for."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    box = None
+    if len(rows):
+        box = [float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)]
+    return Mask(
+        score=round(score, 4),
+        area=int(np.count_nonzero(mask)),
+        box=box,
+        rle=Rle(**forms.as_rle(mask)) if output == "rle" else None,
+        png=forms.as_png(mask) if output == "png" else None,
+        polygons=forms.as_polygons(mask) if output == "polygons" else None,
+    )

@@ -1,0 +1,179 @@
+"""Requests as the labelling tools send them, replayed."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from serving_stub import JSON, picture_file, serve
+from starlette.testclient import TestClient
+
+from vns_sam.formats.brush import decode_brush
+from vns_sam.formats.rle import fill_polygon
+
+URI = "data:image/png;base64," + base64.b64encode(picture_file()).decode()
+BRUSH = """<View><Image name="img" value="$photo"/>
+<BrushLabels name="mask" toName="img"><Label value="frog"/><Label value="moth"/></BrushLabels>
+<KeyPointLabels name="kp" toName="img" smart="true"><Label value="frog"/><Label value="moth"/></KeyPointLabels>
+<RectangleLabels name="box" toName="img" smart="true"><Label value="frog"/><Label value="moth"/></RectangleLabels>
+</View>"""
+POLYGON = BRUSH.replace("BrushLabels", "PolygonLabels")
+
+
+def box_mask() -> np.ndarray:
+    mask = np.zeros((30, 40), bool)
+    mask[3:12, 8:20] = True
+    return mask
+
+
+RECTANGLE = {
+    "type": "rectanglelabels",
+    "from_name": "box",
+    "to_name": "img",
+    "original_width": 40,
+    "original_height": 30,
+    "value": {"x": 20, "y": 10, "width": 30, "height": 30, "rotation": 0, "rectanglelabels": ["moth"]},
+}
+
+
+def key_point(x: float, y: float, positive: int) -> dict[str, Any]:
+    value = {"x": x, "y": y, "width": 0.3, "keypointlabels": ["frog"]}
+    return {
+        "type": "keypointlabels",
+        "is_positive": positive,
+        "original_width": 40,
+        "original_height": 30,
+        "value": value,
+    }
+
+
+def post(client: TestClient, path: str, body: Any) -> Any:
+    response = client.post(path, content=json.dumps(body), headers=JSON)
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+def label_studio(client: TestClient, config: str, regions: list[dict[str, Any]], image: str = URI) -> Any:
+    task = {"id": 7, "data": {"photo": image}, "annotations": [], "predictions": []}
+    params = {"login": None, "password": None, "context": {"result": regions}}
+    body = {"tasks": [task], "model_version": "x", "project": "1.2", "label_config": config, "params": params}
+    return post(client, "/predict", body)["results"][0]
+
+
+def test_label_studio_knows_its_backend() -> None:
+    with serve() as client:
+        assert client.get("/health").json()["status"] == "UP"
+        setup = {"project": "1.2", "schema": BRUSH, "hostname": "http://127.0.0.1:8080", "access_token": "t"}
+        assert post(client, "/setup", setup) == {"model_version": "stub"}
+        assert post(client, "/webhook", {"action": "ANNOTATION_CREATED"}) == {"status": "ok"}
+
+
+def test_label_studio_rectangle_becomes_a_brush_stroke() -> None:
+    with serve() as client:
+        found = label_studio(client, BRUSH, [RECTANGLE])
+    [region] = found["result"]
+    np.testing.assert_array_equal(decode_brush(region["value"]["rle"], 30, 40), box_mask())
+    assert region["value"]["brushlabels"] == ["moth"]
+    assert (region["from_name"], region["to_name"], region["type"]) == ("mask", "img", "brushlabels")
+    assert found["score"] == region["score"] == 0.9
+
+
+def test_label_studio_rectangle_becomes_a_polygon() -> None:
+    with serve() as client:
+        [region] = label_studio(client, POLYGON, [RECTANGLE])["result"]
+    corners = np.array(region["value"]["points"]) * [0.4, 0.3]
+    np.testing.assert_array_equal(fill_polygon(corners, 30, 40), box_mask())
+
+
+def test_label_studio_key_points_of_both_kinds() -> None:
+    with serve() as client:
+        [region] = label_studio(client, BRUSH, [key_point(50, 50, 1), key_point(60, 50, 0)])["result"]
+    mask = decode_brush(region["value"]["rle"], 30, 40)
+    assert mask[14, 15]
+    assert not mask[14, 24]
+    assert region["value"]["brushlabels"] == ["frog"]
+
+
+def test_label_studio_without_a_drawing_gets_no_region() -> None:
+    with serve() as client:
+        assert label_studio(client, BRUSH, [])["result"] == []
+
+
+def test_label_studio_accepts_what_is_predicted() -> None:
+    interface = pytest.importorskip("label_studio_sdk.label_interface")
+    with serve() as client:
+        for config in (BRUSH, POLYGON):
+            found = label_studio(client, config, [RECTANGLE, key_point(30, 20, 1)])
+            assert interface.LabelInterface(config).validate_prediction(found)
+
+
+@pytest.mark.parametrize(
+    "address", ["http://169.254.169.254/latest", "/etc/passwd", "file:///etc/passwd", "/data/../x"]
+)
+def test_addresses_and_paths_are_not_fetched(address: str) -> None:
+    task = {"id": 1, "data": {"photo": address}}
+    body = {"tasks": [task], "label_config": BRUSH, "params": {"context": {"result": [RECTANGLE]}}}
+    for site in ("", "http://127.0.0.1:9"):
+        with serve(label_studio=site) as client:
+            response = client.post("/predict", content=json.dumps(body), headers=JSON)
+            assert response.status_code == 422
+            assert "not at the Label Studio" in response.json()["error"]
+
+
+def test_label_studio_names_pictures_of_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "frog.png").write_bytes(picture_file())
+    with serve(folder=tmp_path / "photos", out=tmp_path / "masks") as client:
+        found = label_studio(client, BRUSH, [RECTANGLE], "/data/local-files/?d=frog.png")
+    assert len(found["result"]) == 1
+
+
+def test_x_anylabeling() -> None:
+    marks = [{"type": "rectangle", "data": [8, 3, 20, 12], "label": 1}]
+    params = {"conf_threshold": 0.0, "iou_threshold": 0.0, "epsilon_factor": 0.001, "marks": marks}
+    with serve() as client:
+        models = client.get("/v1/models", headers={"Token": ""}).json()["data"]
+        assert list(models) == ["stub", "finder"]
+        assert {"name": "button_run", "value": None} in models["finder"]["widgets"]
+        body = {"model": "stub", "image": URI, "params": params}
+        [shape] = post(client, "/v1/predict", body)["data"]["shapes"]
+        post(client, "/v1/predict", body)
+        encoded = client.app.state.service.engine.encoded  # type: ignore[attr-defined]
+        found = post(client, "/v1/predict", {"model": "finder", "image": URI, "params": {}})["data"]["shapes"]
+        nothing = post(client, "/v1/predict", {"model": "stub", "image": URI, "params": {}})["data"]["shapes"]
+    assert (shape["shape_type"], shape["label"]) == ("polygon", "AUTOLABEL_OBJECT")
+    assert shape["points"][0] == shape["points"][-1]
+    np.testing.assert_array_equal(fill_polygon(np.array(shape["points"][:-1]), 30, 40), box_mask())
+    assert encoded == ["stub", "finder"]
+    assert (len(found), nothing) == (1, [])
+
+
+def test_x_anylabeling_points() -> None:
+    marks = [{"type": "point", "data": [15, 15], "label": 1}, {"type": "point", "data": [18, 15], "label": 0}]
+    with serve() as client:
+        body = {"model": "stub", "image": URI, "params": {"marks": marks, "epsilon_factor": 0}}
+        [shape] = post(client, "/v1/predict", body)["data"]["shapes"]
+        bad = {"model": "stub", "image": URI, "params": {"marks": [{"type": "circle"}]}}
+        assert client.post("/v1/predict", content=json.dumps(bad), headers=JSON).status_code == 422
+    mask = fill_polygon(np.array(shape["points"][:-1]), 30, 40)
+    assert mask[15, 10]
+    assert not mask[15, 17]
+
+
+def test_osam() -> None:
+    prompt = {"points": [[8, 3], [20, 12]], "point_labels": [2, 3]}
+    body = {"model": "sam:latest", "image": URI.partition(",")[2], "prompt": prompt}
+    with serve() as client:
+        answer = post(client, "/api/generate", body)
+        half = {**body, "prompt": {"points": [[8, 3]], "point_labels": [2]}}
+        assert client.post("/api/generate", content=json.dumps(half), headers=JSON).status_code == 422
+    [found] = answer["annotations"]
+    assert found["bounding_box"] == {"xmin": 8, "ymin": 3, "xmax": 19, "ymax": 11}
+    mask = np.asarray(Image.open(io.BytesIO(base64.b64decode(found["mask"]))))
+    np.testing.assert_array_equal(mask, box_mask() * 255)

@@ -1,0 +1,123 @@
+"""A model behind HTTP answers as it does here, and a predictor stands on it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import uvicorn
+from serving_site import free_port
+from serving_stub import SmallEngine
+
+from vns_sam.errors import DataError, PromptError, UsageError
+from vns_sam.inference import wire
+from vns_sam.inference.predictor import Predictor
+from vns_sam.inference.remote import RemoteModel, connect, is_address
+from vns_sam.serving.server import build_server
+from vns_sam.serving.settings import Settings
+from vns_sam.types import Prompts
+
+KEY = "correct horse battery"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[uvicorn.Server]:
+    settings = Settings(port=free_port(), api_keys=(KEY,), models=("small",), memory=64_000_000)
+    server = build_server(settings, SmallEngine())
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.05)
+    yield server
+    server.should_exit = True
+    thread.join(20)
+
+
+@pytest.fixture
+def remote(server: uvicorn.Server) -> RemoteModel:
+    return connect(f"http://127.0.0.1:{server.config.port}", api_key=KEY)
+
+
+@pytest.fixture
+def image() -> np.ndarray:
+    return np.random.default_rng(3).integers(0, 255, (60, 90, 3), np.uint8)
+
+
+def test_it_is_what_it_is_here(remote: RemoteModel) -> None:
+    here = SmallEngine().info("small")
+    assert remote.info == here
+    assert remote.info.digest == here.digest
+
+
+@pytest.mark.parametrize("second_look", ["off", "on"])
+def test_a_predictor_stands_on_it(remote: RemoteModel, image: np.ndarray, second_look: str) -> None:
+    asked = {
+        "boxes": [[10, 10, 40, 40], [20, 5, 60, 50]],
+        "points": [[[20, 20]], [[30, 30], [50, 8]]],
+        "labels": [[1], [1, 0]],
+    }
+    found = []
+    for model in (SmallEngine().model("small"), remote):
+        predictor = Predictor(model, second_look=second_look)  # type: ignore[arg-type]
+        predictor.set_image(image)
+        found.append(predictor.predict(**asked, multimask=True))
+    here, there = found
+    np.testing.assert_allclose(there.logits, here.logits, atol=1e-3)
+    np.testing.assert_array_equal(there.scores, here.scores)
+    assert here.candidates is not None
+    assert there.candidates is not None
+    np.testing.assert_array_equal(there.candidates[1].scores, here.candidates[1].scores)
+
+
+def test_several_pictures_and_many_prompts(remote: RemoteModel, image: np.ndarray) -> None:
+    here = SmallEngine().model("small")
+    pictures = [image, image[:40, ::-1].copy()]
+    boxes = np.array([[k, 2, k + 20, 30] for k in range(40)], np.float32)
+    asked = [Prompts(boxes=boxes), Prompts(points=np.array([[[9, 9]]], np.float32), labels=np.array([[1]]))]
+    answers = [model.decode(model.encode(pictures), asked, [1, 0]) for model in (here, remote)]
+    assert [len(one) for one in answers] == [41, 41]
+    for row in (0, 39, 40):
+        np.testing.assert_allclose(answers[1].logits(row), answers[0].logits(row), atol=1e-3)
+
+
+def test_a_picture_that_had_to_make_room_is_sent_again(
+    remote: RemoteModel, server: uvicorn.Server, image: np.ndarray
+) -> None:
+    features = remote.encode([image])
+    shelf = server.config.loaded_app.state.service.shelf  # type: ignore[union-attr]
+    shelf._pictures.clear()
+    assert len(remote.decode(features, [Prompts(boxes=np.array([[1, 1, 9, 9]], np.float32))], [0])) == 1
+    assert len(shelf) == 1
+
+
+def test_what_is_wrong_is_told(remote: RemoteModel, server: uvicorn.Server, image: np.ndarray) -> None:
+    port = server.config.port
+    with pytest.raises(DataError, match="API key"):
+        connect(f"http://127.0.0.1:{port}")
+    with pytest.raises(PromptError, match="no model 'nope'"):
+        connect(f"http://:{KEY.replace(' ', '%20')}@127.0.0.1:{port}/nope")
+    with pytest.raises(DataError, match="no answer"):
+        connect(f"http://127.0.0.1:{free_port()}")
+    with pytest.raises(UsageError, match="address"):
+        connect("ftp://x")
+    features = remote.encode([image])
+    with pytest.raises(UsageError, match="expected features"):
+        SmallEngine(seed=1).model("small").decode(features, [Prompts(boxes=np.ones((1, 4), np.float32))], [0])
+
+
+def test_archives_are_judged_before_they_are_read() -> None:
+    with pytest.raises(DataError, match="expected 1000 at most"):
+        wire.unpack(wire.pack({"masks": np.zeros(5000, np.uint8)}), 1000)
+    for content in (b"", b"PK\x03\x04", b"x" * 99):
+        with pytest.raises(DataError, match="npz"):
+            wire.unpack(content)
+    with pytest.raises(DataError, match="finite"):
+        wire.unpack_prompts(wire.pack({"boxes": np.full((1, 4), np.nan)}), 10_000)
+
+
+def test_addresses() -> None:
+    assert is_address("http://127.0.0.1:8000")
+    assert not is_address("vns-sam-tiny")

@@ -1,0 +1,165 @@
+"""What is refused, with which code, and who sees what."""
+
+from __future__ import annotations
+
+import io
+import struct
+import threading
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from serving_stub import FEATURE_BYTES, StubEngine, ask, picture_file, send_picture, serve
+
+from vns_sam.errors import UsageError
+from vns_sam.serving.settings import Limits, Settings
+
+
+def huge_png(width: int, height: int) -> bytes:
+    """A PNG that says it is huge and holds nothing."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"x") + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"", 422),
+        (b"this is no picture", 415),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", 415),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 1 1\n", 415),
+        (picture_file(400, 300)[:5000], 422),
+        (huge_png(20000, 15000), 413),
+        (huge_png(60000, 60000), 413),
+        (b"x" * 200_001, 413),
+    ],
+    ids=["empty", "text", "svg", "postscript", "truncated", "300 Mpixel", "3600 Mpixel", "too many bytes"],
+)
+def test_uploads_that_cannot_be_used(data: bytes, status: int) -> None:
+    with serve(limits=Limits(upload_bytes=200_000)) as client:
+        response = client.post("/api/pictures", content=data)
+        assert response.status_code == status, response.text
+        assert response.json()["error"]
+        assert len(client.app.state.service.shelf) == 0  # type: ignore[attr-defined]
+
+
+def test_a_body_without_length_is_cut_off() -> None:
+    with serve(limits=Limits(upload_bytes=1000)) as client:
+        assert client.post("/api/pictures", content=iter([b"x" * 600] * 3)).status_code == 413
+
+
+def test_exif_is_turned_and_of_an_animation_the_first_frame_is_taken() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = picture_file(40, 30, "JPEG", exif=exif)
+    frames = [Image.new("RGB", (8, 6), colour) for colour in ("red", "blue")]
+    out = io.BytesIO()
+    frames[0].save(out, "GIF", save_all=True, append_images=frames[1:])
+    with serve() as client:
+        opened = client.post("/api/pictures", content=turned).json()
+        key = send_picture(client, out.getvalue())
+        shown = np.asarray(Image.open(io.BytesIO(client.get(f"/api/pictures/{key}/preview").content)))
+    assert (opened["width"], opened["height"]) == (30, 40)
+    assert shown[3, 4, 0] > 200 > 60 > shown[3, 4, 2]
+
+
+def test_pictures_of_others_cannot_be_reached() -> None:
+    with serve() as client:
+        mine = {"x-session": "a" * 20}
+        key = send_picture(client, **mine)
+        client.cookies.clear()
+        for path, method in [("", "GET"), ("", "DELETE"), ("/preview", "GET"), ("/encode", "POST")]:
+            response = client.request(method, f"/api/pictures/{key}{path}", headers={"x-session": "b" * 20})
+            assert response.status_code == 404
+        assert client.get(f"/api/pictures/{key}", headers=mine).status_code == 200
+        assert client.delete(f"/api/pictures/{key}", headers=mine).status_code == 204
+        assert client.get(f"/api/pictures/{key}", headers=mine).status_code == 404
+
+
+def test_keys() -> None:
+    with serve(host="0.0.0.0", api_keys=("correct horse battery",)) as client:
+        assert client.get("/health").status_code == 200
+        assert client.get("/").status_code == 200
+        assert client.get("/api/models").status_code == 401
+        assert client.get("/metrics").status_code == 401
+        wrong = {"authorization": "Bearer correct horse batterx"}
+        assert client.get("/api/models", headers=wrong).status_code == 401
+        for header in ({"authorization": "Bearer correct horse battery"}, {"token": "correct horse battery"}):
+            assert client.get("/api/models", headers=header).status_code == 200
+
+
+def test_one_does_not_listen_beyond_this_machine_without_a_key() -> None:
+    with pytest.raises(UsageError, match="--api-key"):
+        Settings(host="0.0.0.0")
+    with pytest.raises(UsageError, match="12 characters"):
+        Settings(host="0.0.0.0", api_keys=("short",))
+    assert Settings(host="::1").api_keys == ()
+
+
+def test_other_sites_are_refused() -> None:
+    with serve() as client:
+        assert client.get("/api/models", headers={"origin": "https://evil.example"}).status_code == 403
+        assert client.get("/api/models", headers={"host": "evil.example"}).status_code == 403
+        assert client.get("/api/models", headers={"origin": "http://127.0.0.1"}).status_code == 200
+        client.cookies.clear()
+        answer = client.get("/", headers={"origin": "http://127.0.0.1"})
+    assert "access-control-allow-origin" not in answer.headers
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert "HttpOnly" in answer.headers["set-cookie"]
+    assert "SameSite=Strict" in answer.headers["set-cookie"]
+
+
+def test_memory_has_a_ceiling() -> None:
+    with serve(memory=64_000_000) as client:
+        service = client.app.state.service  # type: ignore[attr-defined]
+        picture = picture_file(3000, 2000, compress_level=1)  # 18 MB of pixels
+        keys = [send_picture(client, picture) for _ in range(3)]
+        for key in keys:
+            assert client.post(f"/api/pictures/{key}/encode").status_code == 204
+        assert service.shelf.nbytes == 3 * (18_000_000 + FEATURE_BYTES)
+        fourth = send_picture(client, picture)
+        assert service.shelf.nbytes <= 64_000_000
+        assert client.get(f"/api/pictures/{keys[0]}").status_code == 404
+        assert client.get(f"/api/pictures/{fourth}").status_code == 200
+
+
+def test_the_queue_has_an_end() -> None:
+    with serve(StubEngine(seconds=0.3), limits=Limits(queue=2)) as client:
+        key = send_picture(client)
+        client.post(f"/api/pictures/{key}/encode")
+        barrier = threading.Barrier(8)
+
+        def one(_: int) -> Any:
+            barrier.wait()
+            return ask(client, key, objects=[{"box": [1, 1, 9, 9]}])
+
+        with ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(one, range(8)))
+    statuses = [answer.status_code for answer in answers]
+    assert set(statuses) == {200, 429}
+    assert statuses.count(200) == 3
+    assert all(int(a.headers["retry-after"]) >= 1 for a in answers if a.status_code == 429)
+
+
+def test_counts_and_log_lines(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", "vns_sam.serving.access"), serve() as client:
+        key = send_picture(client)
+        client.get(f"/api/pictures/{key}")
+        client.get("/api/pictures/none")
+        text = client.get("/metrics").text
+    assert 'vns_sam_requests_total{method="GET",route="/api/pictures/{key}",status="200"} 1' in text
+    assert 'vns_sam_requests_total{method="GET",route="/api/pictures/{key}",status="404"} 1' in text
+    assert "vns_sam_pictures 1" in text
+    assert key not in text
+    assert all(key not in record.getMessage() for record in caplog.records)
+    assert '"status": 404' in "".join(record.getMessage() for record in caplog.records)

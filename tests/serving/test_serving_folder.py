@@ -1,0 +1,96 @@
+"""A folder that is labelled: what was done is there again, and its masks are files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from serving_stub import JSON, picture_file, serve
+from starlette.testclient import TestClient
+
+from vns_sam.errors import DataError, UsageError
+from vns_sam.formats.rle import encode_rle
+from vns_sam.serving.folder import Project
+from vns_sam.serving.settings import Settings
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    for name in ("b.png", "a.png", "sub/c.png", "a.jpg"):
+        path = tmp_path / "photos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(picture_file(kind="JPEG" if name.endswith("jpg") else "PNG"))
+    return tmp_path / "photos"
+
+
+def mask_of(rows: slice) -> np.ndarray:
+    mask = np.zeros((30, 40), bool)
+    mask[rows, 10:20] = True
+    return mask
+
+
+def save(client: TestClient, index: int, picture: str, masks: list[np.ndarray]) -> Any:
+    objects = [{"label": "frog", "score": 0.5, "mask": encode_rle(mask), "page": {"clicks": []}} for mask in masks]
+    body = json.dumps({"objects": objects, "saved_at": 17.0})
+    return client.put(f"/api/folder/{index}/annotations?picture={picture}", content=body, headers=JSON)
+
+
+def test_save_and_come_back(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "masks"
+    with serve(folder=photos, out=out) as client:
+        assert [row["name"] for row in client.get("/api/folder").json()["pictures"]] == [
+            "a.jpg",
+            "a.png",
+            "b.png",
+            "sub/c.png",
+        ]
+        opened = client.post("/api/folder/3").json()
+        assert opened["annotations"]["objects"] == []
+        assert save(client, 3, opened["id"], [mask_of(slice(3, 9)), mask_of(slice(20, 25))]).status_code == 204
+    with serve(folder=photos, out=out) as client:
+        assert [row["objects"] for row in client.get("/api/folder").json()["pictures"]] == [0, 0, 0, 2]
+        again = client.post("/api/folder/3").json()["annotations"]
+    assert [item["label"] for item in again["objects"]] == ["frog", "frog"]
+    union = np.asarray(Image.open(out / "sub" / "c.png"))
+    np.testing.assert_array_equal(union, (mask_of(slice(3, 9)) | mask_of(slice(20, 25))) * 255)
+
+
+def test_pictures_of_one_stem_do_not_share_a_mask(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "masks"
+    with serve(folder=photos, out=out) as client:
+        for index in (0, 1):
+            opened = client.post(f"/api/folder/{index}").json()
+            assert save(client, index, opened["id"], [mask_of(slice(3, 9 + index))]).status_code == 204
+    assert {path.name for path in out.iterdir()} == {"a.jpg.json", "a.jpg.png", "a.png.json", "a.png.png"}
+
+
+def test_what_does_not_belong_together_is_refused(photos: Path, tmp_path: Path) -> None:
+    with serve(folder=photos, out=tmp_path / "masks") as client:
+        opened = client.post("/api/folder/1").json()
+        assert save(client, 2, opened["id"], []).status_code == 404
+        assert save(client, 1, opened["id"], [np.ones((3, 4), bool)]).status_code == 422
+        assert client.post("/api/folder/9").status_code == 404
+    with serve() as client:
+        assert client.get("/api/folder").json()["pictures"] == []
+        assert client.post("/api/folder/0").status_code == 404
+
+
+def test_a_damaged_file_is_left_out(photos: Path, tmp_path: Path) -> None:
+    project = Project(photos, tmp_path / "masks")
+    (tmp_path / "masks").mkdir()
+    (tmp_path / "masks" / "b.json").write_text('{"objects": [{')
+    assert project.annotations(2).objects == []
+
+
+def test_the_output_is_no_input(photos: Path) -> None:
+    with pytest.raises(UsageError, match="place for its masks"):
+        Settings(folder=photos)
+    with pytest.raises(DataError, match="taken for pictures"):
+        Project(photos, photos)
+    (photos / "out").mkdir()
+    (photos / "out" / "a.png").write_bytes(picture_file())
+    assert "out/a.png" not in Project(photos, photos / "out").names

@@ -1,0 +1,49 @@
+"""A server of the stub model as a process that can be killed: ``python tests/serving_site.py PORT [FOLDER OUT]``."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+SOURCE = Path(__file__).parents[1] / "src"
+
+
+def free_port() -> int:
+    """A port that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def start(port: int, *arguments: str) -> subprocess.Popen[bytes]:
+    """Starts the server and waits until it answers."""
+    process = subprocess.Popen([sys.executable, __file__, str(port), *arguments])
+    for _ in range(600):
+        try:
+            with urlopen(f"http://127.0.0.1:{port}/health", timeout=5):
+                return process
+        except (URLError, OSError):
+            assert process.poll() is None, "the server ended"
+            time.sleep(0.1)
+    raise TimeoutError("the server does not answer")
+
+
+def main(port: str, *folders: str) -> None:
+    """Serves until it is stopped."""
+    sys.path[:0] = [str(SOURCE), str(Path(__file__).parent)]
+    from serving_stub import StubEngine
+
+    from vns_sam.serving.server import build_server
+    from vns_sam.serving.settings import Settings
+
+    folder, out = (*map(Path, folders), None, None)[:2]
+    build_server(Settings(port=int(port), folder=folder, out=out), StubEngine()).run()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from backends import Backend
 from fakes import FakeModel
 from PIL import Image
 
 from vns_sam.cli.main import main
+from vns_sam.cli.predictor import add_second_look, second_look
 from vns_sam.inference import load
+from vns_sam.types import SECOND_LOOK
 
 
 @pytest.fixture(autouse=True)
@@ -146,3 +150,32 @@ def test_a_folder_where_all_fail_is_an_error(tmp_path: Path, capsys: pytest.Capt
 def test_demo(here: Path) -> None:
     assert main(["demo", "--out", "d"]) == 0
     assert names(here / "d") == ["demo_mask.png", "demo_overlay.png"]
+
+
+def test_all_masks_to_choose_from_are_written_best_first(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(load, "load_model", lambda name, device: Backend())
+    boxes = ["--box", "16", "32", "64", "80", "--box", "0", "0", "128", "96"]
+    assert main(["segment", FROG, *boxes, "--candidates"]) == 0
+    found = [f"frog_mask_{row}_candidate_{place}.png" for row in range(2) for place in range(2)]
+    assert set(found) < set(names(here))
+    assert (read(found[2]).shape, read(found[2]).min()) == ((96, 128), 255)
+    assert "candidates: 0.90, 0.50" in capsys.readouterr().out
+    assert main(["segment", FROG, *boxes[:5], "--candidates", "--out", "one"]) == 0
+    assert {"frog_mask_candidate_0.png", "frog_mask_candidate_1.png"} < set(names(here / "one"))
+
+
+def test_candidates_of_a_folder_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["segment", ".", "--box", "0", "0", "9", "9", "--candidates"]) == 2
+    assert "works for one picture" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "asked"),
+    [([], "auto"), (["--second-look"], "on"), (["--second-look", "off"], "off"), (["--no-second-look"], "off")],
+)
+def test_one_default_and_three_words(options: list[str], asked: str) -> None:
+    parser = argparse.ArgumentParser()
+    add_second_look(parser)
+    assert second_look(parser.parse_args(options)) == asked == (SECOND_LOOK if not options else asked)

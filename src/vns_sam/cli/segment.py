@@ -4,6 +4,7 @@
   vns-sam segment frog.jpg --point 120 90 --point 20 20 --label 0   one object, by clicks
   vns-sam segment frog.jpg --box 12 30 90 80 --box 100 20 210 180   two objects
   vns-sam segment bike.jpg --box 12 30 210 180 --refine dis-sam-tiny    a mask to the pixel; --alpha: its alpha map
+  vns-sam segment frog.jpg --point 120 90 --candidates              a part or the whole? all masks, best first
   vns-sam segment photos/ --prompts boxes.csv --out masks/          many pictures
   vns-sam segment frog.jpg --model ws-sam-tiny                      all that a WS-SAM finds, without a prompt
   vns-sam segment cells.png --auto --format indexed coco            every object by itself, without a prompt
@@ -85,6 +86,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--simplify", type=_pixels, default=0.0, metavar="PIXELS", help="how far outlines may leave pixel edges (0)"
     )
     parser.add_argument("--alpha", action="store_true", help="also write the alpha map of a DIS-SAM")
+    parser.add_argument(
+        "--candidates", action="store_true", help="also write all masks the model offers, best first, for one picture"
+    )
     parser.add_argument("--overlay", action=argparse.BooleanOptionalAction, help="default: for one picture only")
     add_automatic_arguments(parser)
     add_model_arguments(parser)
@@ -114,6 +118,8 @@ def run(args: argparse.Namespace) -> int:
         table = read_prompt_file(args.prompts)
     _check_prompted(args, prompted=bool(given) or table is not None)
     if args.image.is_dir():
+        if args.candidates:
+            raise UsageError("--candidates works for one picture, not for a folder", hint="leave it out")
         from vns_sam.cli.folder import run_folder
 
         return run_folder(args, given, table)
@@ -152,8 +158,10 @@ def _check_automatic(args: argparse.Namespace, *, prompted: bool) -> None:
     """Judges the options that do not go with ``--auto``; its own default format holds all objects in one file."""
     if prompted:
         raise UsageError("--auto looks for all objects and takes no prompt", hint="leave the prompt or --auto out")
-    if args.refine or args.alpha:
-        raise UsageError("--auto does not go with --refine or --alpha", hint="segment single objects to refine them")
+    if args.refine or args.alpha or args.candidates:
+        raise UsageError(
+            "--auto does not go with --refine, --alpha or --candidates", hint="segment single objects to refine them"
+        )
     args.format = args.format or ["indexed"]
     several = [kind for kind in args.format if kind in ONE_FILE_EACH]
     if several:

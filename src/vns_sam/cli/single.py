@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from vns_sam.cli.candidates import candidate_paths, candidate_scores, write_candidates
 from vns_sam.cli.predictor import build_predictor
 from vns_sam.errors import DataError, UsageError
 from vns_sam.formats.registry import FORMATS, check_formats, encode, plan_outputs, suffix_of, write_files
@@ -37,21 +38,28 @@ def run_single(args: argparse.Namespace, given: dict[str, Any], categories: Mapp
         return 0
 
     predictor = build_predictor(args)
+    offered = []
+    if args.candidates:
+        offered = candidate_paths(overlay_path, len(prompts) if prompts else 1, predictor.model.info.candidates)
+        replaced += [path for paths in offered for path in paths if _is_taken(path, args)]
     start = time.perf_counter()
     predictor.set_image(image)
-    prediction = predictor.predict_prompts(prompts)
+    prediction = predictor.predict_prompts(prompts, multimask=args.candidates)
     seconds = time.perf_counter() - start
     result = Result(args.image.name, prediction, categories, args.image, Path(), pixels=image, simplify=args.simplify)
-    outputs = write_files(Path(), encode(result, plan))
+    outputs = [*write_files(Path(), encode(result, plan)), *write_candidates(prediction, offered)]
     if overlay:
         write_image(overlay_path, draw_overlay(image, prediction.masks, prompts))
     paths = [*outputs, overlay_path] if overlay else outputs
     if args.json:
         scores = [round(float(score), 4) for score in prediction.scores]
         files = [str(path) for path in paths]
-        classes = {} if prediction.classes is None else {"classes": list(prediction.classes)}
-        found = {"image": str(args.image), "files": files, "scores": scores, **classes, "seconds": round(seconds, 3)}
-        print(json.dumps(found))
+        told: dict[str, Any] = {"image": str(args.image), "files": files, "scores": scores}
+        if prediction.classes is not None:
+            told["classes"] = list(prediction.classes)
+        if args.candidates:
+            told["candidates"] = candidate_scores(prediction)
+        print(json.dumps({**told, "seconds": round(seconds, 3)}))
     else:
         _summarise(prediction, paths, seconds, quiet=args.quiet)
         if replaced and not args.quiet:
@@ -125,4 +133,6 @@ def _summarise(prediction: Prediction, paths: list[Path], seconds: float, *, qui
         area = int(mask.sum())
         found = f"{area} pixels, {area / pixels:.1%} of the picture" if area else "nothing found"
         print(f"object {index}: score {score:.2f}, {found}")
+        if prediction.candidates is not None:
+            print(f"  candidates: {', '.join(f'{one:.2f}' for one in prediction.candidates[index].scores)}")
     print(f"{seconds:.2f} s")

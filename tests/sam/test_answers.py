@@ -39,9 +39,6 @@ def test_what_a_network_is(model: PromptableNetwork) -> None:
     assert info.candidates == (3 if model.name == "narrow" else 4)
     assert info.edges == isinstance(model, VnsSamModel)
     assert model.info is info
-    with torch.no_grad():
-        next(model.parameters()).add_(1)
-    assert model.info.digest != info.digest or info.digest == ""
 
 
 def test_the_digest_follows_the_weights() -> None:

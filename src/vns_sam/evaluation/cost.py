@@ -16,13 +16,11 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from vns_sam.hq.model import HqSamModel
+from vns_sam.sam import registry
 from vns_sam.sam.foundations.names import named_config
-from vns_sam.sam.model import SamModel
 from vns_sam.sam.promptable import PromptableNetwork
+from vns_sam.sam.zoo import blank_sam
 from vns_sam.types import PromptBatch, Prompts
-from vns_sam.vns.config import VnsSamConfig
-from vns_sam.vns.model import VnsSamModel
 
 _MIB = 2**20
 
@@ -111,13 +109,14 @@ def weightless(foundation: str) -> Iterator[PromptableNetwork]:
         UsageError: It is another name.
     """
     named_config(foundation)
+    hq, vns = (registry.resolve(registry.MODELS[kind]) for kind in ("hq-sam", "vns-sam"))
     with torch.device("meta"):
-        yield _blank_sam(foundation)
-        yield HqSamModel.from_sam(_blank_sam(foundation)).eval()
+        yield blank_sam(foundation)
+        yield hq.from_sam(blank_sam(foundation)).eval()
         for adapter in (False, True):
-            sam = _blank_sam(foundation)
+            sam = blank_sam(foundation)
             name = f"vns-{foundation}" + (" + adapter" if adapter else "")
-            yield VnsSamModel.from_sam(sam, VnsSamConfig.for_sam(sam.config, name=name, adapter=adapter)).eval()
+            yield vns.from_sam(sam, vns.config_class.for_sam(sam.config, name=name, adapter=adapter)).eval()
 
 
 def median_seconds(call: Callable[[], object], calls: int, device: torch.device | None = None) -> float:
@@ -139,10 +138,6 @@ def hardware(device: torch.device) -> str:
         return f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}"
     cores, threads = os.cpu_count(), torch.get_num_threads()
     return f"{_processor()}, {cores} cores, torch {torch.__version__}, {threads} threads"
-
-
-def _blank_sam(foundation: str) -> SamModel:
-    return SamModel(named_config(foundation)).eval()
 
 
 def _count(model: PromptableNetwork) -> tuple[int, int]:

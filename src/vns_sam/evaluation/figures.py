@@ -15,10 +15,9 @@ from PIL import Image, ImageDraw
 from vns_sam.errors import DataError
 from vns_sam.images.overlay import Colour
 from vns_sam.images.text import font, shorten, width_of
-from vns_sam.images.tiles import CELL, GREY, INK, PROMPT, WHITE, Tile, View, check_size, grid, text_size
+from vns_sam.images.tiles import CELL, GREY, INK, PROMPT, TRUTH, WHITE, Tile, View, check_size, grid, text_size
 from vns_sam.types import Prompts
 
-TRUTH: Colour = (64, 220, 96)
 FOUND: Colour = (40, 120, 255)
 WRONG: Colour = (238, 92, 66)
 MISSED: Colour = (74, 144, 255)

@@ -11,10 +11,8 @@ import numpy as np
 
 from vns_sam.data.pairs import Pair
 from vns_sam.errors import UsageError
-from vns_sam.evaluation.attention import attention_figure
 from vns_sam.evaluation.figures import Case, side_by_side, worst_cases
 from vns_sam.evaluation.frames import frame
-from vns_sam.evaluation.grouping import groups_figure
 from vns_sam.evaluation.protocol import Protocol, draw_prompt
 from vns_sam.evaluation.report import group_mean
 from vns_sam.evaluation.rows import Key
@@ -24,9 +22,7 @@ from vns_sam.images.charts import curve
 from vns_sam.images.read import read_image
 from vns_sam.images.write import write_image
 from vns_sam.inference.answers import Asker, predict
-from vns_sam.sam.model import SamModel
-from vns_sam.vns.model import VnsSamModel
-from vns_sam.ws.model import WsSamModel
+from vns_sam.sam.registry import figure_of
 
 FOLDER = "figures"
 LOOKED_INTO = 3
@@ -85,13 +81,9 @@ def _draw_set(
     path = folder / f"side-by-side-{_slug(name)}.jpg"
     write_image(path, side_by_side(drawn, [run.label for run in runs]))
     yield path
-    for i, case in enumerate(drawn[:LOOKED_INTO], start=1):
-        if isinstance(last.model, WsSamModel):
-            kind, figure = "groups", groups_figure(last.model, case.image, case.truth)
-        elif isinstance(last.model, SamModel | VnsSamModel):
-            kind, figure = "attention", attention_figure(last.model, case.image, case.prompt, case.truth)
-        else:
-            return
+    draw = figure_of(last.model)
+    for i, case in enumerate(drawn[:LOOKED_INTO] if draw is not None else (), start=1):
+        kind, figure = draw(last.model, case.image, case.prompt, case.truth)
         path = folder / f"{kind}-{_slug(name)}-{i}.jpg"
         write_image(path, figure)
         yield path

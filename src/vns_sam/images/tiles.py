@@ -20,6 +20,7 @@ from vns_sam.types import Prompts
 CELL = 320
 """Longest side of a picture on a sheet in pixels, where nothing else is asked for."""
 
+TRUTH: Colour = (64, 220, 96)
 PROMPT: Colour = (255, 214, 10)
 INK: Colour = (33, 37, 41)
 GREY: Colour = (108, 117, 125)

@@ -6,12 +6,12 @@ import os
 from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from vns_sam.dis import official
 from vns_sam.dis.config import DisSamConfig
-from vns_sam.dis.model import DisSamModel
 from vns_sam.errors import CheckpointError, UsageError
 from vns_sam.sam import registry
 from vns_sam.sam.checkpoints import read_config
@@ -115,7 +115,7 @@ def check_device(device: str | torch.device) -> torch.device:
 
 def refine_with(
     first: PromptableModel, name: str | os.PathLike[str], device: str | torch.device | None = None
-) -> DisSamModel:
+) -> PromptableNetwork:
     """Puts a DIS-SAM's second stage after a model.
 
     Args:
@@ -135,13 +135,14 @@ def refine_with(
         raise UsageError(f"'{first.info.name}' takes no prompt, and refining needs one", hint="leave --refine out")
     if name in registry.PUBLISHED:
         raise UsageError(f"expected a DIS-SAM to refine with, '{name}' is none", hint="a folder or file of one")
+    dis: Any = registry.resolve(registry.MODELS[DisSamConfig.model_type])
     path = registry.place(name)
     if path.is_file():
         network = official.load_isnet(read_tensors(path), path, inflate=True)
-        refiner = DisSamModel(DisSamConfig(first.info.name, path.stem), first, network)
+        refiner = dis(DisSamConfig(first.info.name, path.stem), first, network)
     else:
         folder = path if path.is_dir() else download(os.fspath(name))
-        refiner = DisSamModel.from_pretrained(folder, first)
+        refiner = dis.from_pretrained(folder, first)
     place = check_device(device) if device is not None else getattr(first, "device", "cpu")
     refined = refiner.with_first(first)
     refined.network.to(place)

@@ -43,6 +43,14 @@ MODELS = {
 """The ``model_type`` of a ``config.json`` to what loads its folder: a class with ``from_pretrained(folder)``, or a
 function of the folder and of what names it, a path or a hub id."""
 
+FIGURES = {
+    "sam": "vns_sam.vns.attention:inside",
+    "vns-sam": "vns_sam.vns.attention:inside",
+    "ws-sam": "vns_sam.ws.figures:inside",
+}
+"""The ``model_type`` to what draws the inside of such a model: a function of model, image, prompts and true mask that
+gives the kind of figure and the figure."""
+
 LAYOUTS = (
     "vns_sam.vns.official:LAYOUT",
     "vns_sam.dis.official:LAYOUT",
@@ -240,6 +248,12 @@ def describe(state: Mapping[str, torch.Tensor], path: Path) -> str:
     """
     layout = recognise(state, path)
     return layout.describe(state) if layout.describe is not None else f"of {layout.what}"
+
+
+def figure_of(model: object) -> Any:
+    """What draws the inside of a model, one of :data:`FIGURES`; None where nothing does."""
+    entry = FIGURES.get(getattr(getattr(model, "config", None), "model_type", ""))
+    return None if entry is None else resolve(entry)
 
 
 def resolve(entry: str) -> Any:

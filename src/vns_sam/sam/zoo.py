@@ -11,6 +11,7 @@ import torch
 from vns_sam.errors import CheckpointError
 from vns_sam.sam import registry
 from vns_sam.sam.checkpoints import KeyReport, read_config, read_state
+from vns_sam.sam.foundations.names import named_config
 from vns_sam.sam.frozen import FrozenSamNetwork
 from vns_sam.sam.keys import hf_key_to_own
 from vns_sam.sam.meta import build_vit_sam
@@ -38,6 +39,15 @@ def load_sam(name: str | os.PathLike[str], *, beside: str | Path | None = None) 
     if not isinstance(model, SamModel):
         raise CheckpointError(f"'{name}' is a {type(model).__name__}, expected a SAM", hint="name the SAM below it")
     return model
+
+
+def blank_sam(foundation: str) -> SamModel:
+    """A SAM with random weights, by a name in :data:`vns_sam.sam.foundations.names.CONFIGS`.
+
+    Raises:
+        UsageError: It is another name.
+    """
+    return SamModel(named_config(foundation)).eval()
 
 
 def load_folder(folder: str | Path, origin: str = "") -> SamModel:

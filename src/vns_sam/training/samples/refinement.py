@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ import torch
 from vns_sam.data.pairs import Pair
 from vns_sam.data.synthesis.scenes import Scene, recolour
 from vns_sam.dis.channels import box_channel, released_sample, squash
-from vns_sam.dis.model import DisSamModel
+from vns_sam.dis.isnet import GtEncoder
 from vns_sam.dis.windows import surroundings
 from vns_sam.errors import DataError
 from vns_sam.images.windows import Window, extent, whole
@@ -188,13 +188,13 @@ class RefinementValidator:
         model.train(training)
         return {**scores, "mean": float(np.mean(list(scores.values())))} if scores else {}
 
-    def _score(self, model: torch.nn.Module, pair: Pair) -> float | None:
+    def _score(self, model: Any, pair: Pair) -> float | None:
         scene = self.samples._read_scene(pair)
         box = extent(scene.masks[0])
         if box is None:
             return None
         objects = len(scene.masks) // (1 + self.samples._stages)
-        if isinstance(model, DisSamModel):
+        if not isinstance(model, GtEncoder):
             matte = model.refine(scene.image, scene.masks[objects], box)
             found = matte.alpha > matte.threshold
         else:

@@ -20,7 +20,7 @@ from vns_sam.training.samples.memory import Memory
 from vns_sam.training.samples.prompted import ATTEMPTS, TrainingSet
 from vns_sam.training.samples.settings import SetData
 from vns_sam.training.samples.views import WeakPicture, draw_view
-from vns_sam.ws.model import WsSamModel
+from vns_sam.types import PromptableModel
 
 if TYPE_CHECKING:
     from vns_sam.training.tasks.ws import Ws
@@ -164,9 +164,10 @@ class WeakSet(TrainingSet):
         return self.labels[name].read(pair, place).reduced(self.data.cache_side)
 
 
-def segment_iou(model: WsSamModel, pair: Pair) -> float:
-    """IoU with the true mask where the probability is above one half."""
-    return iou(model.segment(read_image(pair.image)) > 0.5, read_mask(pair.mask))
+def segment_iou(model: PromptableModel, pair: Pair) -> float:
+    """IoU with the true mask of what a model finds without a prompt."""
+    answers = model.decode(model.encode([read_image(pair.image)]))
+    return iou(answers.logits(0) > 0, read_mask(pair.mask))
 
 
 def _place(field: str, given: str | None, name: str) -> Path:

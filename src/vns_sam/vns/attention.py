@@ -17,9 +17,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from vns_sam.errors import UsageError
-from vns_sam.evaluation.figures import TRUTH
 from vns_sam.images.geometry import maps_to_original
-from vns_sam.images.tiles import CELL, Tile, View, check_size, grid
+from vns_sam.images.tiles import CELL, TRUTH, Tile, View, check_size, grid
 from vns_sam.sam.mask_decoder import Attention, SamMaskDecoder, TwoWayBlock, Upscaled
 from vns_sam.sam.model import SamModel
 from vns_sam.sam.promptable import batch_prompts
@@ -78,6 +77,11 @@ def feature_maps(model: PromptableModel, image: np.ndarray) -> dict[str, np.ndar
     known = _known(model)
     features, maps = _encode(known, image)
     return {name: _normalised(values, features.geometry[0]) for name, values in maps.items()}
+
+
+def inside(model: PromptableModel, image: np.ndarray, prompts: Prompts, truth: np.ndarray) -> tuple[str, np.ndarray]:
+    """The figure of a SAM's or VNS-SAM's inside, see :func:`attention_figure`, after its kind."""
+    return "attention", attention_figure(model, image, prompts, truth)
 
 
 def attention_figure(model: PromptableModel, image: np.ndarray, prompts: Prompts, truth: np.ndarray) -> np.ndarray:

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from vns_sam.evaluation.figures import TRUTH
 from vns_sam.images.overlay import Colour
-from vns_sam.images.tiles import CELL, Tile, View, check_size, grid
+from vns_sam.images.tiles import CELL, TRUTH, Tile, View, check_size, grid
+from vns_sam.types import Prompts
 from vns_sam.ws.config import STRIDE
 from vns_sam.ws.head import WsSamOutput
 from vns_sam.ws.model import WsSamModel
@@ -19,6 +19,11 @@ COLOURS: tuple[Colour, ...] = (
 """Of the groups, told apart by the colour-blind as well (Tol's "bright"); with more groups they come again."""
 STRENGTH = 0.75
 """How much of a tile is the groups' colours; the rest is the picture in gray."""
+
+
+def inside(model: WsSamModel, image: np.ndarray, prompts: Prompts, truth: np.ndarray) -> tuple[str, np.ndarray]:
+    """The figure of a WS-SAM's inside, see :func:`groups_figure`, after its kind; it takes no prompts."""
+    return "groups", groups_figure(model, image, truth)
 
 
 def groups_figure(model: WsSamModel, image: np.ndarray, truth: np.ndarray) -> np.ndarray:

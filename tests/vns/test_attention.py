@@ -10,11 +10,11 @@ from fakes import FakeModel
 from workshop import NARROW, narrow_sam
 
 from vns_sam.errors import DataError, UsageError
-from vns_sam.evaluation.attention import attention_figure, attention_weights, feature_maps, token_attention
 from vns_sam.sam.mask_decoder import Attention
 from vns_sam.sam.model import SamModel
 from vns_sam.types import Prompts
 from vns_sam.vns.ablations import ABLATIONS
+from vns_sam.vns.attention import attention_figure, attention_weights, feature_maps, token_attention
 from vns_sam.vns.config import VnsSamConfig
 from vns_sam.vns.model import VnsSamModel
 

@@ -20,6 +20,7 @@ from vns_sam.inference.load import refine_with
 from vns_sam.inference.predictor import Predictor
 from vns_sam.labelling.labeller import LabelSettings, label_picture
 from vns_sam.metrics.iou import iou
+from vns_sam.prompts.validate import make_prompts
 from vns_sam.types import ModelInfo, PromptableModel
 
 
@@ -174,3 +175,17 @@ def test_a_digest_is_made_when_it_is_asked_for_once() -> None:
     assert pickle.loads(pickle.dumps(ModelInfo("m", "abc"))) == info
     assert replace(info, candidates=3).digest == "abc"
     assert Backend().info.input_side == SIDE
+
+
+def test_the_boxes_of_a_result_are_prompts() -> None:
+    """Right and bottom are exclusive on both ways, at the rim of the picture too."""
+    image, _ = disk()
+    image[200:, 300:] = 255
+    predictor = Predictor(Backend())
+    predictor.set_image(image)
+    result = predictor.predict(boxes=[[290, 190, 400, 300]])
+    np.testing.assert_array_equal(result.boxes, [[300, 200, 400, 300]])
+    again = predictor.predict(boxes=result.boxes)
+    np.testing.assert_array_equal(again.boxes, result.boxes)
+    np.testing.assert_array_equal(again.masks, result.masks)
+    np.testing.assert_array_equal(make_prompts(300, 400, boxes=result.boxes).boxes, result.boxes)

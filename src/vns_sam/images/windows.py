@@ -45,7 +45,10 @@ def whole(height: int, width: int) -> Window:
 
 
 def extent(mask: np.ndarray) -> np.ndarray | None:
-    """The box X0 Y0 X1 Y1 around a mask (H, W), ends exclusive; None around an empty one."""
+    """The box X0 Y0 X1 Y1 around a mask (H, W), float32, right and bottom exclusive; None around an empty one.
+
+    This is the box of the package: what results have, what users give and what files hold.
+    """
     columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
     if len(rows) == 0:
         return None

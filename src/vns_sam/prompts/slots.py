@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from vns_sam.images.windows import extent
+
 PROMPT_SLOTS = 3
 SHARES = (0.5, 0.3, 0.2)
 """How often a step has a box, clicks, or another kind, where it has only one."""
@@ -63,9 +65,12 @@ def draw_prompt(mask: np.ndarray, slot: Slot, rng: np.random.Generator) -> dict[
 
 
 def tight_box(mask: np.ndarray) -> np.ndarray:
-    """The box around a mask's pixels, (4,) float32 XYXY with inclusive corners, as SAM is trained."""
-    xs, ys = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
-    return np.array([xs[0], ys[0], xs[-1], ys[-1]], dtype=np.float32)
+    """The box around a mask (H, W) that is not empty, (4,) float32, as SAM is trained: its corners are the outermost
+    pixels, one less at right and bottom than where a box elsewhere ends, see :func:`vns_sam.images.windows.extent`.
+    """
+    box = extent(mask)
+    assert box is not None
+    return box - np.array([0, 0, 1, 1], np.float32)
 
 
 def jitter_box(box: np.ndarray, side: int, rng: np.random.Generator) -> np.ndarray:
@@ -103,13 +108,13 @@ def draw_clicks(
 def coarse_mask(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A mask as a weaker model or a quick hand would draw it: blurred, grown or shrunk, bitten, with a blob."""
     x0, y0, x1, y1 = tight_box(mask).astype(int)
-    extent = max(x1 - x0, y1 - y0) + 1
-    soft = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), max(0.8, extent * rng.uniform(0.01, 0.08)))
+    longest = max(x1 - x0, y1 - y0) + 1
+    soft = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), max(0.8, longest * rng.uniform(0.01, 0.08)))
     coarse = soft > rng.uniform(0.3, 0.7)
     for _ in range(int(rng.integers(3))):
         disk = np.zeros(mask.shape, np.uint8)
         centre = (int(rng.integers(x0, x1 + 1)), int(rng.integers(y0, y1 + 1)))
-        cv2.circle(disk, centre, max(2, int(extent * rng.uniform(0.08, 0.25))), 1, -1)
+        cv2.circle(disk, centre, max(2, int(longest * rng.uniform(0.08, 0.25))), 1, -1)
         coarse = coarse | disk.astype(bool) if rng.random() < 0.5 else coarse & ~disk.astype(bool)
     return coarse if coarse.any() else mask
 

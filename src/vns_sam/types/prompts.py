@@ -47,7 +47,7 @@ class Prompts:
     A prompt may combine a box, points and a mask. Every field that is given has P rows.
 
     Attributes:
-        boxes: (P, 4) XYXY or None.
+        boxes: (P, 4) XYXY, right and bottom exclusive, or None.
         points: (P, N, 2) XY or None.
         labels: (P, N) 1 object, 0 background, -1 no point; required with points.
         masks: (P, H, W) in [0, 1] (a coarse mask) or None.

@@ -14,7 +14,7 @@ from workshop import write_disks
 
 from vns_sam.data.sparse import rasterise
 from vns_sam.errors import PromptError, UsageError
-from vns_sam.evaluation.suite import make_suite
+from vns_sam.evaluation.suite import Measure, make_suite
 from vns_sam.inference.folder import FolderRun, segment_folder
 from vns_sam.inference.load import refine_with
 from vns_sam.inference.predictor import Predictor
@@ -94,7 +94,8 @@ def test_a_folder_of_another_backend_of_that_name_is_not_taken_for_its_own(tmp_p
 
 
 def test_it_is_evaluated_with_every_prompt(tmp_path: Path) -> None:
-    suite = make_suite([write_disks(tmp_path / "disks", 2)], ["box", "points:2", "mask", "image", "clicks:2"])
+    measure = Measure(prompts=("box", "points:2", "mask", "image", "clicks:2"))
+    suite = make_suite([write_disks(tmp_path / "disks", 2)], measure)
     run = suite.run(Backend(), "backend", tmp_path / "out")
     list(run)
     means = suite.report([run]).models[0].means()
@@ -107,10 +108,10 @@ def test_it_is_evaluated_with_every_prompt(tmp_path: Path) -> None:
 def test_without_prompts_it_is_evaluated_on_whole_pictures(tmp_path: Path) -> None:
     folder = write_disks(tmp_path / "disks", 2)
     model = Backend(prompts=frozenset())
-    run = make_suite([folder], ["image"]).run(model, "backend")
+    run = make_suite([folder], Measure(prompts=("image",))).run(model, "backend")
     list(run)
     assert run.result().means()["image"]["disks"]["iou"] > 0.9
-    refused = make_suite([folder], ["box"]).run(model, "backend")
+    refused = make_suite([folder]).run(model, "backend")
     assert "takes no prompt" in next(iter(refused)).error
 
 

@@ -11,12 +11,12 @@ from small import small_model
 from workshop import write_disks
 
 from vns_sam.errors import DataError
-from vns_sam.evaluation import grouping as module
 from vns_sam.evaluation.gallery import write_figures
 from vns_sam.evaluation.measure import Measure
 from vns_sam.evaluation.suite import make_suite
 from vns_sam.images.read import read_image
 from vns_sam.images.tiles import Tile
+from vns_sam.ws import figures as module
 from vns_sam.ws.figures import COLOURS, groups_figure
 from vns_sam.ws.head import WsSamOutput
 

@@ -7,8 +7,10 @@ from PIL import Image
 
 from vns_sam.errors import DataError, PromptError, UsageError
 from vns_sam.images.windows import mask_boxes
+from vns_sam.inference import answers
 from vns_sam.inference.predictor import Predictor
-from vns_sam.types import PromptableModel
+from vns_sam.sam.answers import MapAnswers
+from vns_sam.types import PromptableModel, SecondLook
 
 IMAGE = np.zeros((96, 128, 3), np.uint8)
 
@@ -81,3 +83,31 @@ def test_boxes_of_masks() -> None:
     masks = np.zeros((2, 5, 6), bool)
     masks[0, 1:3, 2:6] = True
     np.testing.assert_array_equal(mask_boxes(masks), [[2, 1, 6, 3], [0, 0, 0, 0]])
+
+
+@pytest.mark.parametrize("second_look", ["off", "on"])
+def test_a_large_prediction_is_the_same_and_makes_its_floats_when_asked(
+    second_look: SecondLook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boxes = [[16, 32, 64, 80], [64, 0, 128, 48], [2, 2, 8, 8]]
+    plain = Predictor(FakeModel(edges=True), second_look=second_look)
+    plain.set_image(IMAGE)
+    expected = plain.predict(boxes=boxes)
+    monkeypatch.setattr(answers, "PIXELS_KEPT", 0)
+    found = plain.predict(boxes=boxes)
+    assert not {"logits", "edges"} & vars(found).keys()
+    np.testing.assert_array_equal(found.masks, expected.masks)
+    np.testing.assert_array_equal(found.boxes, expected.boxes)
+    np.testing.assert_array_equal(found.scores, expected.scores)
+    assert found.alpha is None
+    np.testing.assert_array_equal(found.logits, expected.logits)
+    np.testing.assert_array_equal(found.edges, expected.edges)
+
+
+def test_the_masks_of_a_large_prediction_need_no_map_at_full_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = Predictor(FakeModel(edges=True), second_look="off")
+    one.set_image(IMAGE)
+    monkeypatch.setattr(answers, "PIXELS_KEPT", 0)
+    monkeypatch.setattr(MapAnswers, "logits", lambda *_, **__: pytest.fail("logits were made"))
+    monkeypatch.setattr(MapAnswers, "edges", lambda *_, **__: pytest.fail("edges were made"))
+    assert one.predict(boxes=[[16, 32, 64, 80]]).masks[0, 40, 20]

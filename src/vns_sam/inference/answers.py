@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 
 from vns_sam.images.windows import mask_boxes
-from vns_sam.inference.second_look import look_again, wants_second_look
-from vns_sam.types import Answers, ImageFeatures, Prediction, PromptableModel, Prompts, SecondLook
+from vns_sam.inference.second_look import look_again, plan_crops, wants_second_look
+from vns_sam.types import Answers, Candidates, ImageFeatures, Prediction, PromptableModel, Prompts, SecondLook
+
+PIXELS_KEPT = 1 << 26
+"""Pixels of all masks of a picture up to which their logits and edges are kept, 256 MiB each."""
 
 
 @dataclass(frozen=True)
@@ -112,10 +117,56 @@ def predict(
     asked = () if prompts is None else (prompts,)
     answers = asker.decode(features, asked, (0,) * len(asked), candidates=candidates)
     rows = range(len(answers))
-    found = full_size(asker, image, answers, rows, prompts, edges=True)
-    masks = found.logits > 0
+    whole = partial(full_size, asker, image, answers, rows, prompts, edges=True)
     offered = tuple(answers.candidates(row) for row in rows) if candidates else None
+    if len(answers) * image.shape[0] * image.shape[1] > PIXELS_KEPT and not asker.model.info.alpha:
+        masks = _masks_alone(asker, image, answers, prompts)
+        return LargePrediction(masks, answers.scores, offered, whole)
+    found = whole()
+    masks = found.logits > 0
     return Prediction(masks, found.logits, answers.scores, found.edges, mask_boxes(masks), found.alpha, offered)
+
+
+class LargePrediction(Prediction):
+    """A prediction whose logits and edges are made when they are first asked for: each is four times as large as the
+    masks, of which only what is object takes memory.
+    """
+
+    def __init__(
+        self,
+        masks: np.ndarray,
+        scores: np.ndarray,
+        candidates: tuple[Candidates, ...] | None,
+        whole: Callable[[], FullSize],
+    ) -> None:
+        self.masks, self.scores, self.candidates, self._whole = masks, scores, candidates, whole
+        self.boxes = mask_boxes(masks)
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in ("logits", "edges"):
+            raise AttributeError(name)
+        found = self._whole()
+        self.logits, self.edges = found.logits, found.edges
+        return getattr(self, name)
+
+
+def _masks_alone(asker: Asker, image: np.ndarray, answers: Answers, prompts: Prompts | None) -> np.ndarray:
+    """The masks (P, H, W) of :func:`full_size`, with no more than one prompt's logits in hand."""
+    size = (image.shape[0], image.shape[1])
+    masks = np.zeros((len(answers), *size), bool)
+    for row, mask in enumerate(masks):
+        part, found = answers.found(row, size)
+        mask[part] = found
+        one = None if prompts is None else _single(prompts, row)
+        if asker.asks_crops and one is not None and any(True for _ in plan_crops(one, mask[None])):
+            mask[:] = full_size(asker, image, answers, [row], one).logits[0] > 0
+    return masks
+
+
+def _single(prompts: Prompts, row: int) -> Prompts:
+    """One of P prompts."""
+    one = slice(row, row + 1)
+    return Prompts(**{name: None if values is None else values[one] for name, values in vars(prompts).items()})
 
 
 def _stacked(maps: Sequence[np.ndarray | None]) -> np.ndarray | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vns_sam.images.enlarge import enlarge_found
 from vns_sam.images.geometry import maps_to_original, resize_maps
 from vns_sam.types import Answers, Geometry, Size
 
@@ -41,6 +42,11 @@ class MapAnswers(Answers):
             geometry = self.geometry[row]
             return _numpy(resize_maps(one, size or (geometry.height, geometry.width))[0, 0])
         return _numpy(maps_to_original(one, self.geometry[row], size)[0])
+
+    def found(self, row: int, size: Size) -> tuple[tuple[slice, slice], np.ndarray]:
+        """See :meth:`vns_sam.types.Answers.found`."""
+        part, logits = enlarge_found(_numpy(_single(self.mask_logits, row))[0, 0], self.geometry[row], size)
+        return part, logits > 0
 
     def edges(self, row: int, size: Size | None = None) -> np.ndarray | None:
         """See :meth:`vns_sam.types.Answers.edges`."""

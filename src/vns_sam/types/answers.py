@@ -73,6 +73,14 @@ class Answers(ABC):
             (H, W) float32, object where > 0.
         """
 
+    def found(self, row: int, size: Size) -> tuple[tuple[slice, slice], np.ndarray]:
+        """The mask of one prompt, cut out.
+
+        Returns:
+            Rows and columns of the picture outside of which the mask is empty, and the mask there, bool.
+        """
+        return (slice(0, size[0]), slice(0, size[1])), self.logits(row, size) > 0
+
     def edges(self, row: int, size: Size | None = None) -> np.ndarray | None:
         """Edge probability (H, W) float32 of one prompt; None where the model predicts none."""
         return None

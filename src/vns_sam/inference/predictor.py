@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -121,7 +120,9 @@ class Predictor:
             hint = "leave it out" if info.prompts else "leave the prompt out: it finds what there is"
             raise PromptError(f"'{info.name}' {takes}, found a {unknown[0]}", hint=hint)
         found = predict(Asker.of(self.model, self.second_look), image, features, prompts, candidates=multimask)
-        return found if prompts is None else replace(found, classes=prompts.classes)
+        if prompts is not None:
+            found.classes = prompts.classes
+        return found
 
     def _encoded(self) -> tuple[np.ndarray, ImageFeatures]:
         if self._features is None or self.image is None:

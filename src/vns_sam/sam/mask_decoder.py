@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from vns_sam.errors import DataError
 from vns_sam.sam.config import MaskDecoderConfig
 from vns_sam.sam.recording import being_recorded
 
@@ -282,7 +283,13 @@ class SamMaskDecoder(nn.Module):
         """Upscales the attended image (P, g * g', C) to four times its size in C / 8 channels.
 
         Finer maps of a SAM 2, (P, C / 8, 4g, 4g') and (P, C / 4, 2g, 2g'), or (1, ...) for all, are added on the way.
+
+        Raises:
+            DataError: A SAM 2 is given none, or a SAM some.
         """
+        if self.config.finer_maps != bool(finer):
+            wanted, found = ("two", "none") if self.config.finer_maps else ("none", str(len(finer)))
+            raise DataError(f"expected {wanted} of the encoder's finer maps, got {found}", hint="pass features.finer")
         middle = self.upscale_conv1(keys)
         if finer:
             middle = middle + as_cells(finer[1], grid)

@@ -69,7 +69,8 @@ def build(
         raise CheckpointError(f"{origin}: {reason}", hint="it is damaged, or a model of another build") from None
     with torch.device("meta"):
         model = SamModel(made)
-    report = load_weights(model, state, f"{origin} ({made.name})")
+    counters = {key: torch.tensor(0) for key in model.state_dict() if key.endswith("num_batches_tracked")}
+    report = load_weights(model, {**counters, **state}, f"{origin} ({made.name})")
     return model.eval(), report
 
 

@@ -36,6 +36,23 @@ def test_means_and_intervals_survive_the_file(tmp_path: Path) -> None:
     assert (score.low, score.high) == pytest.approx((0.5 - half, 0.5 + half), abs=0.01)
 
 
+def test_seeds_become_a_deviation_and_groups_rows_of_their_own() -> None:
+    def of_seed(shift: float) -> ModelResult:
+        keys = [Key(name, stem, "", "box") for name in ("camo", "nc4k") for stem in "ab"]
+        rows = [Row(key, ImageScores({"iou": 0.4 + shift + 0.2 * (key.dataset == "camo")})) for key in keys]
+        return ModelResult(f"seed {shift}", "digest", rows, line="trained")
+
+    seeds = [of_seed(shift) for shift in (0.0, 0.1, 0.2)]
+    rows = gather(Report({}, seeds, {"all": ("camo", "nc4k")}), ORIGIN).rows
+    assert [(row.model, row.set, row.count) for row in rows] == [
+        ("trained", "camo", 2),
+        ("trained", "nc4k", 2),
+        ("trained", "all", None),
+    ]
+    assert [(row.scores["iou"].mean, row.scores["iou"].sd) for row in rows] == [(0.7, 0.1), (0.5, 0.1), (0.6, 0.1)]
+    assert rows[0].scores["iou"].low is None
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [("{", "invalid json"), ('{"command": "x", "version": "1"}', "rows"), ('{"command": "x", "rows": [3]}', "rows.0")],

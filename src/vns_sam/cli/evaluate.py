@@ -23,12 +23,13 @@ from typing import TYPE_CHECKING, Any
 from vns_sam.cli.numbers import at_least
 from vns_sam.cli.predictor import add_second_look, second_look
 from vns_sam.cli.progress import track
+from vns_sam.cli.saving import add_save, save_results
 from vns_sam.errors import UsageError, printable
 
 if TYPE_CHECKING:
     from vns_sam.cli.processes import Processes
     from vns_sam.evaluation.ablate import Ablation
-    from vns_sam.evaluation.report import ModelResult, Report
+    from vns_sam.evaluation.report import ModelResult
     from vns_sam.evaluation.suite import Run, Suite
 
 UNPROMPTED = ("image",)
@@ -71,9 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=at_least(0), default=1, help="processes that score beside the model (1)")
     parser.add_argument("--strict", action="store_true", help="a broken pair ends the run instead of being skipped")
     parser.add_argument("--out", type=Path, metavar="DIR", help="report.md, .csv, .json, rows as they come, figures")
-    parser.add_argument(
-        "--save", type=Path, metavar="FILE.json", help="means with 95 %% intervals, for tables: see docs/evaluation.md"
-    )
+    add_save(parser)
     parser.add_argument(
         "--save-maps", type=Path, metavar="DIR", help="8-bit maps as they are scored: DIR/MODEL/SET/NAME.png"
     )
@@ -217,7 +216,7 @@ def _report(runs: Any, suite: Suite, args: argparse.Namespace) -> None:
     if args.ablate:
         _print_worth(report.models, len(args.models))
     if args.save:
-        _save(report, args)
+        save_results(report, args)
     if args.out:
         for path in write_report(report, args.out):
             print(path)
@@ -238,19 +237,6 @@ def _print_worth(results: Sequence[ModelResult], models: int) -> None:
         whole, *others = results[start : start + each]
         for without in others:
             print(f"\n{to_markdown(worth(whole, without), without.label, whole.label)}", end="")
-
-
-def _save(report: Report, args: argparse.Namespace) -> None:
-    """Writes the file that tables are made from."""
-    from importlib.metadata import version
-
-    from vns_sam.evaluation.cost import hardware
-    from vns_sam.evaluation.results import Origin, gather, write_results
-    from vns_sam.inference.load import check_device
-
-    origin = Origin(args.command_line, hardware(check_device(args.device)), version("vns-sam"))
-    write_results(args.save, gather(report, origin))
-    print(args.save)
 
 
 def _compare(args: argparse.Namespace) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from vns_sam.cli.numbers import at_least
 from vns_sam.cli.progress import progress_bar
+from vns_sam.cli.saving import add_save, save_results
 
 TAKES_OVERRIDES = True
 
@@ -20,16 +21,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("study", type=Path, metavar="STUDY.yaml")
     parser.add_argument("--device", default="cpu", help="where models are measured (cpu); training finds a GPU")
     parser.add_argument("--workers", type=at_least(0), default=1, help="processes that score beside the model (1)")
+    add_save(parser)
     parser.add_argument("--plan", action="store_true", help="only list what would be trained and measured")
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs the verb."""
     from vns_sam.cli.train import apply_overrides
+    from vns_sam.images.write import check_writable
     from vns_sam.runs.lock import locked
     from vns_sam.studies.study import TABLE, parse_study, run_study, trials
     from vns_sam.training.fields import read_values
 
+    if args.save:
+        check_writable(args.save)
     study = parse_study(apply_overrides(read_values(args.study, "study"), args.overrides), str(args.study))
     if args.plan:
         for trial in trials(study):
@@ -41,4 +46,6 @@ def run(args: argparse.Namespace) -> int:
         report = run_study(study, device=args.device, workers=args.workers, progress=show)
     print(report.to_markdown(), end="")
     print(f"\n{study.out / TABLE}")
+    if args.save:
+        save_results(report, args)
     return 0

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, field
 from dataclasses import dataclass as plain_dataclass
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from pydantic.dataclasses import dataclass
 
 from vns_sam.errors import DataError
 from vns_sam.evaluation.compare import bootstrap
-from vns_sam.evaluation.report import ModelResult, Report
+from vns_sam.evaluation.report import ModelResult, Report, group_mean
 from vns_sam.images.write import write_text
 
 _STRICT = ConfigDict(extra="forbid")
@@ -96,8 +97,17 @@ class Origin:
 
 
 def gather(report: Report, origin: Origin, title: str = "") -> Results:
-    """The means of a report with their intervals, and those of its groups without."""
-    rows = [row for result in report.models for row in _rows(result)]
+    """The means of a report, with the interval of each or, over several seeds, its deviation; those of groups too.
+
+    Args:
+        report: What was measured.
+        origin: How.
+        title: What was asked.
+    """
+    lines: dict[str, list[ModelResult]] = {}
+    for result in report.models:
+        lines.setdefault(result.line or result.label, []).append(result)
+    rows = [row for line, results in lines.items() for row in _line(line, results, report.groups)]
     return Results(
         command=origin.command,
         rows=tuple(rows),
@@ -140,19 +150,38 @@ def read_results(path: str | Path) -> Results:
         ) from None
 
 
-def _rows(result: ModelResult) -> Iterable[ResultRow]:
-    scores: dict[tuple[str, str], dict[str, list[float]]] = {}
+def _line(line: str, results: Sequence[ModelResult], groups: Mapping[str, Sequence[str]]) -> Iterator[ResultRow]:
+    """Rows of one line of a table: of each set, then of each group."""
+    means = [result.means() for result in results]
+    for prompt, sets in means[0].items():
+        for name, found in sets.items():
+            every = [by_prompt[prompt][name] for by_prompt in means if name in by_prompt.get(prompt, {})]
+            single = _single(results[0], prompt, name) if len(results) == 1 else {}
+            scores = {metric: _over_seeds(every, metric, single) for metric in found if metric != "count"}
+            yield ResultRow(line, name, prompt, scores, int(found["count"]))
+        for group, members in groups.items():
+            every = [mean for by_prompt in means if (mean := group_mean(by_prompt.get(prompt, {}), members))]
+            if every:
+                scores = {metric: _over_seeds(every, metric, {}) for metric in every[0] if metric != "count"}
+                yield ResultRow(line, group, prompt, scores)
+
+
+def _single(result: ModelResult, prompt: str, name: str) -> dict[str, list[float]]:
+    """Scores of every object of a set, by metric."""
+    found: dict[str, list[float]] = {}
     for row in result.rows:
-        at = scores.setdefault((row.key.prompt, row.key.dataset), {})
-        for name, value in row.scores.values.items():
-            at.setdefault(name, []).append(value)
-    for prompt, sets in result.means().items():
-        for name, means in sets.items():
-            single = scores[prompt, name]
-            found = {
-                metric: _score(mean, single.get(metric, ())) for metric, mean in means.items() if metric != "count"
-            }
-            yield ResultRow(result.line or result.label, name, prompt, found, int(means["count"]))
+        if (row.key.prompt, row.key.dataset) == (prompt, name):
+            for metric, value in row.scores.values.items():
+                found.setdefault(metric, []).append(value)
+    return found
+
+
+def _over_seeds(every: Sequence[Mapping[str, float]], metric: str, single: Mapping[str, Sequence[float]]) -> Score:
+    """The mean over seeds with its deviation; of one seed, that of its objects with its interval."""
+    values = [means[metric] for means in every if metric in means]
+    if len(values) > 1:
+        return Score(round(fmean(values), 4), sd=round(stdev(values), 4))
+    return _score(values[0], single.get(metric, ()))
 
 
 def _score(mean: float, values: Sequence[float]) -> Score:

@@ -221,12 +221,7 @@ class _Answer:
 
 
 def _open(
-    pair: Pair,
-    protocols: Sequence[Protocol],
-    settings: Settings,
-    store: RowStore,
-    clock: Clock,
-    maps: SavedMaps | None,
+    pair: Pair, protocols: Sequence[Protocol], settings: Settings, store: RowStore, clock: Clock, maps: SavedMaps | None
 ) -> _Todo | None:
     """Reads a picture and draws the prompts that have no row or map yet; None where there is nothing to do."""
     start = perf_counter()

@@ -28,7 +28,7 @@ lint: $(VENV)/.dev ## style, format, types and the dependency rule
 	@$(BIN)/lint-imports --no-logo
 
 bench: $(VENV)/.runtime ## time the bundled model on this machine
-	@$(BIN)/python benchmarks/encode.py $(ARGS)
+	@$(BIN)/vns-sam bench $(ARGS)
 
 docs: $(VENV)/.runtime ## write the tables of README, cards and docs from results/
 	@$(BIN)/python benchmarks/tables.py

@@ -42,6 +42,7 @@ VERBS = {
     "train": "train from a recipe; continues a run that was stopped",
     "make": "a model from its sets: all steps of a pipeline",
     "study": "train and measure every row of a table",
+    "bench": "speed and memory of models on this machine",
     "data": "list, build, check, import and score data sets",
     "evaluate": "measure a model on sets of pictures with masks",
     "completion": "completion of commands and options in your shell",

@@ -38,15 +38,15 @@ class SetData:
     sets: dict[str, Annotated[float, Field(gt=0, le=1e9)]]
     """Weight of each set: how often it is drawn, relative to the others; leave a set out instead of giving 0."""
     sizes: tuple[Annotated[int, Field(gt=0, le=16384)], ...] = (512,)
-    """Sides of the square views in pixels, multiples of 32; each step draws one."""
+    """Sides of the square views in pixels, multiples of 32, or of 28 on SAM 3; each step draws one."""
     cache_side: Annotated[int, Field(ge=16, le=65536)] = 512
     """Pictures are kept in memory with their longer side reduced to this."""
     cache_mib: Annotated[int, Field(ge=0, le=2**20)] = 2048
     """Memory for them in each worker in MiB; the one that was not used for longest makes room."""
 
     def __post_init__(self) -> None:
-        if not self.sizes or any(size % 32 for size in self.sizes):
-            raise ValueError(f"sizes must be multiples of 32, got {list(self.sizes)}")
+        if not self.sizes or any(size % 32 and size % 28 for size in self.sizes):
+            raise ValueError(f"sizes must be multiples of 32, or of 28 on SAM 3, got {list(self.sizes)}")
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)

@@ -1,0 +1,124 @@
+"""Speed and memory of models on this machine. What is compared takes turns in one run, so the ratios hold on a machine
+that has other work too.
+
+vns-sam bench                                  the bundled model: encoding, 1 and 32 boxes, the first mask of a process
+vns-sam bench vns-sam-tiny sam-tiny            side by side
+vns-sam bench vit_b --boxes 16 64 256 --size 1024 1024 --rounds 3
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from vns_sam.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from vns_sam.types import PromptableModel
+
+FIRST_MASK = """
+import sys, numpy, vns_sam
+predictor = vns_sam.Predictor(sys.argv[1])
+predictor.set_image(numpy.full((int(sys.argv[2]), int(sys.argv[3]), 3), 128, numpy.uint8))
+predictor.predict(boxes=[[0, 0, int(sys.argv[3]) // 2, int(sys.argv[2]) // 2]])
+"""
+"""The first mask of a process: a model's name, then height and width of the picture."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measured thing: its median, shortest and longest seconds, and the peak MiB where a process was measured."""
+
+    what: str
+    seconds: float
+    shortest: float
+    longest: float
+    peak_mib: float | None = None
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the verb."""
+    parser.add_argument("models", nargs="*", metavar="MODEL", help="names, folders or hub ids (vns-sam-tiny)")
+    parser.add_argument("--boxes", type=int, nargs="+", default=[1, 32], metavar="N", help="boxes asked about (1 32)")
+    parser.add_argument("--size", type=int, nargs=2, default=[480, 640], metavar=("H", "W"), help="of the picture")
+    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="measured turns of each (5)")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, ... (cpu)")
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the verb."""
+    for name, found in (("--boxes", min(args.boxes)), ("--size", min(args.size)), ("--rounds", args.rounds)):
+        if found < 1:
+            raise UsageError(f"{name} expects numbers from 1 on, found {found}")
+    import torch
+
+    from vns_sam.evaluation.cost import hardware
+
+    rows = _measure(args)
+    machine = hardware(torch.device(args.device))
+    if args.json:
+        print(json.dumps({"machine": machine, "command": args.command_line, "rows": [vars(row) for row in rows]}))
+        return 0
+    print(f"{machine}; {args.rounds} rounds, pictures of {args.size[1]} x {args.size[0]}")
+    for row in rows:
+        memory = "" if row.peak_mib is None else f"   {row.peak_mib:.0f} MiB at its peak"
+        spread = f"({1000 * row.shortest:.1f} to {1000 * row.longest:.1f})"
+        print(f"  {row.what:<44}{1000 * row.seconds:>10.1f} ms  {spread}{memory}")
+    return 0
+
+
+def _measure(args: argparse.Namespace) -> list[Row]:
+    import numpy as np
+
+    from vns_sam.evaluation.timing import in_fresh_process, take_turns
+    from vns_sam.inference.load import load_model
+
+    generator, names = np.random.default_rng(0), args.models or ["vns-sam-tiny"]
+    image = generator.integers(0, 256, (*args.size, 3), dtype=np.uint8)
+    calls: dict[str, Callable[[], object]] = {}
+    for name in names:
+        model = load_model(name, device=args.device)
+        calls |= {f"{name}: {what}": call for what, call in _calls(model, image, args.boxes).items()}
+    times = take_turns(calls, args.rounds, model.device)
+    rows = [Row(what, taken.median, *taken.spread) for what, taken in times.items()]
+    for name in names:
+        fresh = [in_fresh_process(FIRST_MASK, [name, *map(str, args.size)]) for _ in range(args.rounds)]
+        seconds = sorted(one.seconds for one in fresh)
+        peak = max(one.peak_mib for one in fresh)
+        rows.append(Row(f"{name}: first mask", seconds[len(seconds) // 2], seconds[0], seconds[-1], peak))
+    return rows
+
+
+def _calls(model: PromptableModel, image: np.ndarray, counts: list[int]) -> dict[str, Callable[[], Any]]:
+    """What is timed of a model: encoding, and boxes in one call and one at a time."""
+    from vns_sam.types import Prompts
+
+    features = model.encode([image])
+    calls: dict[str, Callable[[], Any]] = {"encode": lambda: model.encode([image])}
+    if not model.info.prompts:
+        return calls | {"decode": lambda: model.decode(features)}
+    for count in counts:
+        boxes = random_boxes(count, image.shape[0], image.shape[1])
+        calls[f"{count} boxes in one call"] = lambda boxes=boxes: model.decode(features, [Prompts(boxes=boxes)], [0])
+        singles = [Prompts(boxes=boxes[i : i + 1]) for i in range(count)]
+        if count > 1:
+            calls[f"{count} boxes one at a time"] = lambda singles=singles: [
+                model.decode(features, [single], [0]) for single in singles
+            ]
+    return calls
+
+
+def random_boxes(count: int, height: int, width: int) -> np.ndarray:
+    """Boxes (count, 4) XYXY inside a picture, the same each time."""
+    import numpy as np
+
+    generator = np.random.default_rng(0)
+    corners = generator.uniform(0, 0.5, (count, 2))
+    sides = generator.uniform(0.06, 0.4, (count, 2))
+    return np.concatenate([corners, corners + sides], axis=1) * np.array([width, height] * 2)

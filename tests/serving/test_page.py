@@ -208,6 +208,8 @@ def test_with_keys_alone(page: Page, site: str, photos: list[Path]) -> None:
         page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
     expect(objects(page)).to_have_count(2, timeout=WAIT)
+    expect(score(page)).to_have_text("0.90", timeout=WAIT)
+    settled(page)
     page.keyboard.press("k")
     expect(page.locator("#candidates button").nth(1)).to_have_attribute("aria-pressed", "true")
     page.keyboard.press("1")

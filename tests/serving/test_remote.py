@@ -14,6 +14,7 @@ from serving_stub import SmallEngine
 
 from vns_sam.errors import DataError, PromptError, UsageError
 from vns_sam.inference import wire
+from vns_sam.inference.load import check_model_name, load_model, takes_prompts
 from vns_sam.inference.predictor import Predictor
 from vns_sam.inference.remote import RemoteModel, connect, is_address
 from vns_sam.serving.server import build_server
@@ -106,6 +107,13 @@ def test_what_is_wrong_is_told(remote: RemoteModel, server: uvicorn.Server, imag
     features = remote.encode([image])
     with pytest.raises(UsageError, match="expected features"):
         SmallEngine(seed=1).model("small").decode(features, [Prompts(boxes=np.ones((1, 4), np.float32))], [0])
+
+
+def test_an_address_is_a_name_of_a_model(server: uvicorn.Server) -> None:
+    address = f"http://:{KEY.replace(' ', '%20')}@127.0.0.1:{server.config.port}/small"
+    check_model_name(address)
+    assert takes_prompts(address)
+    assert load_model(address).info == SmallEngine().info("small")
 
 
 def test_archives_are_judged_before_they_are_read() -> None:

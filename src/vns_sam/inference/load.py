@@ -6,13 +6,14 @@ import os
 from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
 from vns_sam.dis import official
 from vns_sam.dis.config import DisSamConfig
 from vns_sam.errors import CheckpointError, UsageError
+from vns_sam.inference.remote import connect, is_address
 from vns_sam.sam import registry
 from vns_sam.sam.checkpoints import read_config
 from vns_sam.sam.files import read_tensors
@@ -30,7 +31,9 @@ def load_model(name: str | os.PathLike[str], device: str | torch.device = "cpu")
             (SAM), "mobile-sam", "sam2.1-t", "sam2.1-s", "sam2.1-b+" or "sam2.1-l", "sam3", "hq_vit_b", "hq_vit_l" or
             "hq_vit_h" (HQ-SAM), a folder written by ``save_pretrained`` or by transformers, a file of the authors of
             one of these or of DIS-SAM, or a hub id such as "facebook/sam-vit-base". With a "+" between two names the
-            second, a DIS-SAM, refines the masks of the first, see :func:`refine_with`.
+            second, a DIS-SAM, refines the masks of the first, see :func:`refine_with`. An address such as
+            "http://127.0.0.1:8000" is a model that a server offers, see :func:`vns_sam.inference.remote.connect`; it
+            follows the protocol alone.
         device: Where to put it: "cpu", "cuda", "cuda:1", "mps".
 
     Raises:
@@ -40,7 +43,8 @@ def load_model(name: str | os.PathLike[str], device: str | torch.device = "cpu")
     place = check_device(device)
     check_model_name(name)
     first, second = _stages(name)
-    model = registry.load(first).to(place).eval()
+    near = None if is_address(first) else registry.load(first).to(place).eval()
+    model = cast(PromptableNetwork, connect(first)) if near is None else near
     return refine_with(model, second) if second else model
 
 
@@ -66,7 +70,7 @@ def check_model_name(name: str | os.PathLike[str]) -> None:
     if second:
         check_model_name(second)
     named = registry.names()
-    if text in named or Path(text).exists() or registry.is_hub_id(text):
+    if is_address(text) or text in named or Path(text).exists() or registry.is_hub_id(text):
         return
     if "/" in text or text.endswith((".pth", ".safetensors")):
         raise CheckpointError(f"no model at {text}", hint="give an existing folder or file")
@@ -95,6 +99,8 @@ def model_type(name: str | os.PathLike[str]) -> str | None:
 
 def takes_prompts(name: str | os.PathLike[str]) -> bool:
     """Whether a model is asked about objects, as all are but WS-SAM's segmenter, which is known by its folder."""
+    if is_address(os.fspath(name)):
+        return bool(connect(os.fspath(name)).info.prompts)
     return model_type(name) != WsSamConfig.model_type
 
 

@@ -49,9 +49,9 @@ def outlines(mask: np.ndarray, tolerance: float) -> list[list[list[float]]]:
     """
     found = []
     for part in trace(mask):
-        ring = np.asarray(part[0], np.float32)
+        ring: np.ndarray = np.asarray(part[0], np.float32)
         if tolerance > 0:
-            ring = cv2.approxPolyDP(ring, tolerance * cv2.arcLength(ring, True), True)[:, 0]
+            ring = np.asarray(cv2.approxPolyDP(ring, tolerance * cv2.arcLength(ring, True), True))[:, 0]
         if len(ring) > 2:
             found.append(ring.astype(float).tolist())
     return found

@@ -18,7 +18,7 @@ from vns_sam.sam.config import SamConfig, VitConfig, vit_config
 from vns_sam.sam.model import SamModel
 from vns_sam.vns.config import VnsSamConfig
 from vns_sam.vns.model import VnsSamModel
-from vns_sam.vns.official import key_to_official
+from vns_sam.vns.official import convert_decoder, key_to_official
 
 
 def test_every_line_leads_to_something() -> None:
@@ -153,3 +153,18 @@ def test_a_relative_base_is_looked_for_beside_the_config(vns: VnsSamModel, tmp_p
 def test_config_of_the_first_release_names_its_vit() -> None:
     old = {"model_type": "sam", "name": "vit_b", "backbone": "vit_b", "level_channels": [768] * 4}
     assert SamConfig.from_dict(old) == vit_config("vit_b")
+
+
+def test_a_decoder_whose_frozen_part_is_another_sam_is_refused(
+    vns: VnsSamModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = {key_to_official(key): value for key, value in vns.decoder.state_dict().items()}
+    monkeypatch.chdir(tmp_path)
+    convert_decoder(plain, "epoch_1.pth", tmp_path / "converted", "sam")
+    monkeypatch.chdir("/")
+    again = registry.load(tmp_path / "converted")  # the base was given by a relative path
+    assert all(torch.equal(value, again.state_dict()[key]) for key, value in vns.state_dict().items())
+    plain["transformer.norm_final_attn.weight"] = plain["transformer.norm_final_attn.weight"] + 0.1
+    with pytest.raises(CheckpointError, match="its frozen part differs from the SAM 'vit_32x8' below it, first in"):
+        convert_decoder(plain, "epoch_1.pth", tmp_path / "other", str(tmp_path / "sam"))
+    assert not (tmp_path / "other").exists()

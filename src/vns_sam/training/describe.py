@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from annotated_types import Ge, Gt, Le, Lt
 
+from vns_sam.training.samples.settings import TrainingData
 from vns_sam.training.settings import ModelFields, Recipe
 from vns_sam.training.tasks import RECIPES
 
@@ -64,8 +65,11 @@ def help_text(task: str) -> str:
 def table() -> str:
     """The fields of all tasks as Markdown: those of all first, then those of each."""
     shared = [*describe(Recipe)]
-    names = {field.name for field in shared}
+    common = {field.name for field in shared}
+    prompted = [field for field in describe(TrainingData, "data.") if field.name not in common]
+    names = common | {field.name for field in prompted}
     parts = ["### Of every task but `cyclegan`", _markdown([f for f in shared if f.name != "task"])]
+    parts += ["### Of the tasks with prompts: `sam`, `vns-sam`, `hq-sam` and `sam-tune`", _markdown(prompted)]
     for task, kind in RECIPES.items():
         doc = " ".join((kind.__doc__ or "").split())
         own = [field for field in describe(kind) if field.name not in names or task == "cyclegan"]

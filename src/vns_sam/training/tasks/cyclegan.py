@@ -29,7 +29,7 @@ class GanRecipe(RunRecipe):
     FREE = (*RunRecipe.FREE, "sample_every")
 
     task: Literal["cyclegan"]
-    """CycleGAN; the defaults are the published values (Zhu et al. 2017, appendix 7.1)."""
+    """The defaults are the published values (Zhu et al. 2017, appendix 7.1)."""
     data: UnpairedData
     ngf: Channels = 64
     """Channels of the generators' first layer; their size follows its square."""

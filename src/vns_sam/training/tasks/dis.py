@@ -80,7 +80,7 @@ class GtEncoderRecipe(RefinementRecipe):
     """Trains DIS-SAM's ground-truth encoder alone."""
 
     task: Literal["gt-encoder"]
-    """DIS-SAM's ground-truth encoder."""
+    """A run of `dis-sam` trains one first where `dis.encoder` names none."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -88,7 +88,7 @@ class DisRecipe(RefinementRecipe):
     """Trains DIS-SAM's second stage."""
 
     task: Literal["dis-sam"]
-    """DIS-SAM's second stage. `init` is a DIS-SAM to go on from, or an IS-Net's file; a fresh IS-Net without it."""
+    """`init` is a DIS-SAM to go on from, or an IS-Net's file; a fresh IS-Net without it."""
 
 
 class RefinementTask(Task):

@@ -32,7 +32,7 @@ class VnsRecipe(Recipe):
     """Trains VNS-SAM's modules on a frozen SAM."""
 
     task: Literal["vns-sam"]
-    """VNS-SAM's modules. `init` is a SAM, for fresh ones on it, or a VNS-SAM, whose modules go on from their weights;
+    """`init` is a SAM, for fresh ones on it, or a VNS-SAM, whose modules go on from their weights;
     sam-tiny without it."""
     data: TrainingData
     vns: fields_of(VnsSamConfig, ablation=ablation_switches) = field(  # type: ignore[valid-type]
@@ -49,7 +49,7 @@ class HqRecipe(Recipe):
     """Trains HQ-SAM's modules on a frozen SAM."""
 
     task: Literal["hq-sam"]
-    """HQ-SAM's modules. `init` is a SAM, for fresh ones on it, or an HQ-SAM such as hq_vit_l, whose modules go on;
+    """`init` is a SAM, for fresh ones on it, or an HQ-SAM such as hq_vit_l, whose modules go on;
     sam-tiny without it."""
     data: TrainingData
     hq: fields_of(HqSamConfig) = field(default_factory=dict)  # type: ignore[valid-type]

@@ -26,7 +26,7 @@ class SamRecipe(Recipe):
     """Trains a tiny SAM from scratch."""
 
     task: Literal["sam"]
-    """A tiny SAM. `init` is the folder of one to go on from; ImageNet weights without it."""
+    """`init` is the folder of a tiny SAM to go on from; ImageNet weights without it."""
     data: TrainingData
 
     def __post_init__(self) -> None:

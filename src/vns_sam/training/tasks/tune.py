@@ -26,7 +26,7 @@ class TuneRecipe(Recipe):
     """Trains a part of a SAM further."""
 
     task: Literal["sam-tune"]
-    """A part of a SAM. `init` is that SAM; sam-tiny without it."""
+    """`init` is that SAM; sam-tiny without it."""
     data: TrainingData
     tune: Tune = "decoder"
     """"token" trains the MLPs of the mask tokens, "decoder" the mask decoder, "all" the image encoder too."""

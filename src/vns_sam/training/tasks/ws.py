@@ -55,10 +55,10 @@ class Ws:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class WsRecipe(Recipe):
-    """Trains WS-SAM's segmenter."""
+    """Trains WS-SAM's segmenter, which needs no prompt."""
 
     task: Literal["ws-sam"]
-    """WS-SAM's segmenter, which needs no prompt. `init` is "efficientnet-lite0" for its ImageNet weights, a tiny SAM
+    """`init` is "efficientnet-lite0" for its ImageNet weights, a tiny SAM
     for its encoder's, another backbone's folder or hub id, or a WS-SAM's folder to go on from; fresh weights without
     it."""
     batch_size: Annotated[int, Field(ge=2, le=65536)] = 4

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import version
+from types import ModuleType
 
 from vns_sam.cli.ends import (
     INTERRUPTED,
@@ -43,6 +44,7 @@ VERBS = {
     "study": "train and measure every row of a table",
     "data": "list, build, check, import and score data sets",
     "evaluate": "measure a model on sets of pictures with masks",
+    "completion": "completion of commands and options in your shell",
 }
 GLOBAL_FLAGS = ("--debug", "--quiet")
 
@@ -101,7 +103,7 @@ def dispatch(arguments: list[str], *, quiet: bool) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_help())
         return 0 if arguments else UsageError.exit_code
-    if arguments[0] == "--version":
+    if arguments[0] in ("-V", "--version"):
         print(f"vns-sam {version('vns-sam')}")
         return 0
     verb, *rest = arguments
@@ -109,7 +111,7 @@ def dispatch(arguments: list[str], *, quiet: bool) -> int:
         near = get_close_matches(verb, VERBS, 1)
         kind = "option" if verb.startswith("-") else "command"
         raise UsageError(f"unknown {kind} '{verb}'", hint=f"vns-sam {near[0]}" if near else "vns-sam --help")
-    module = import_module(f"vns_sam.cli.{verb.replace('-', '_')}")
+    module = _module(verb)
     parser = Parser(
         prog=f"vns-sam {verb}",
         description=module.__doc__,
@@ -131,6 +133,19 @@ def dispatch(arguments: list[str], *, quiet: bool) -> int:
     return int(module.run(args))
 
 
+def whole_parser() -> argparse.ArgumentParser:
+    """All verbs in one parser, as completion wants it."""
+    parser = argparse.ArgumentParser(prog="vns-sam", allow_abbrev=False)
+    verbs = parser.add_subparsers()
+    for verb, summary in VERBS.items():
+        _module(verb).add_arguments(verbs.add_parser(verb, help=summary, allow_abbrev=False))
+    return parser
+
+
+def _module(verb: str) -> ModuleType:
+    return import_module(f"vns_sam.cli.{verb.replace('-', '_')}")
+
+
 def _shield(argument: str) -> str:
     """Marks numbers such as -inf or -1e3, which argparse would take for options, as values."""
     try:
@@ -147,7 +162,7 @@ def _help() -> str:
         "Segment what hardly stands out: camouflage, polyps, objects in the dark, surface defects.\n\n"
         f"usage: vns-sam COMMAND [options]\n\n{verbs}\n\n"
         "  vns-sam COMMAND --help  tells the options of a command\n"
-        "  --version               tells the version\n"
+        "  -V, --version           tells the version\n"
         "  --threads N             computes in N threads instead of one for each core\n"
         "  --quiet                 prints results only, no notes and no progress\n"
         "  --debug                 shows the traceback of an error\n\n"

@@ -19,7 +19,7 @@ DEFAULT_MODEL = "vns-sam-tiny"
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds them to a verb."""
     parser.add_argument("--model", default=DEFAULT_MODEL, help="see: vns-sam models list (default: %(default)s)")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, mps (default: %(default)s)")
+    parser.add_argument("--device", default="cpu", help="auto, cpu, cuda, cuda:1, mps (default: %(default)s)")
     parser.add_argument("--refine", metavar="MODEL", help="a DIS-SAM that redraws the masks, such as dis-sam-tiny")
     add_second_look(parser)
 

@@ -5,14 +5,16 @@
   vns-sam segment frog.jpg --box 12 30 90 80 --box 100 20 210 180   two objects
   vns-sam segment bike.jpg --box 12 30 210 180 --refine dis-sam-tiny    a mask to the pixel; --alpha: its alpha map
   vns-sam segment frog.jpg --point 120 90 --candidates              a part or the whole? all masks, best first
-  vns-sam segment photos/ --prompts boxes.csv --out masks/          many pictures
+  vns-sam segment photos/ --prompts boxes.csv --out masks/          many pictures; also a.jpg b.jpg, or "photos/*.jpg"
+  vns-sam segment photos/ --prompts coco.json --format coco yolo labelme --out set/     one run, several formats
+  cat frog.jpg | vns-sam segment - --box 12 30 210 180 --out - > mask.png               from and to a pipe
   vns-sam segment frog.jpg --model ws-sam-tiny                      all that a WS-SAM finds, without a prompt
   vns-sam segment cells.png --auto --format indexed coco            every object by itself, without a prompt
 
 Coordinates are pixels of the picture, from its top left corner; boxes are X0 Y0 X1 Y1. All --point belong to
-one object; with one --box they refine that box. The prompts file is CSV, one box a line: name,x0,y0,x1,y1;
-or JSON:
-{"frog.jpg": {"boxes": [[12, 30, 210, 180]], "points": [[[120, 90]]], "labels": [[1]]}}.
+one object; with one --box they refine that box. Prompts come as a table, name,x0,y0,x1,y1[,class] or name,x,y,label
+with any usual heading; as JSON {"frog.jpg": {"boxes": [[12, 30, 210, 180]], "classes": ["frog"]}}; or as exports of
+COCO, YOLO, VOC, labelme, CVAT, Label Studio; or as a folder of masks. See docs/formats.md.
 
 Results go to the working directory: frog_mask.png and frog_overlay.png; frog_mask_0.png, frog_mask_1.png for
 several objects. Nothing that is there is replaced without --force. In a folder a bad picture is told and passed over,
@@ -22,7 +24,9 @@ and a run that was stopped goes on when it is started again.
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
+from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +45,9 @@ ONE_FILE_EACH = ("png", "cutout")
 
 MOST_SIMPLE = 100
 """Pixels that simplified outlines may leave the exact ones by, at most."""
+
+STDIN = Path("-")
+"""Instead of a picture: it comes on the standard input. As --out: the result goes to the standard output."""
 
 EXAMPLE = "--box X0 Y0 X1 Y1, for example: vns-sam segment frog.jpg --box 12 30 210 180"
 
@@ -76,7 +83,9 @@ class _Point(argparse.Action):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
-    parser.add_argument("image", type=Path, metavar="IMAGE|DIR")
+    parser.add_argument(
+        "images", nargs="+", metavar="IMAGE|DIR", help="pictures, a folder, or - for a picture on stdin"
+    )
     parser.add_argument("--box", type=float, nargs=4, action="append", metavar=("X0", "Y0", "X1", "Y1"), dest="boxes")
     parser.add_argument("--point", type=float, nargs=2, action=_Point, metavar=("X", "Y"), dest="points")
     parser.add_argument("--label", type=int, action=_Label, dest="labels", help="of the --point before it: 1 or 0")
@@ -109,6 +118,7 @@ def arrange(arguments: Sequence[str]) -> list[str]:
 def run(args: argparse.Namespace) -> int:
     """Runs the verb."""
     given = prompts_from(args)
+    args.image, args.names = pictures(args.images)
     table = None
     if args.prompts is not None:
         from vns_sam.prompts.files import read_prompt_file
@@ -117,7 +127,7 @@ def run(args: argparse.Namespace) -> int:
             raise UsageError("--prompts cannot be combined with --box or --point", hint="give one of them")
         table = read_prompt_file(args.prompts)
     _check_prompted(args, prompted=bool(given) or table is not None)
-    if args.image.is_dir():
+    if args.image.is_dir() and args.image != STDIN:
         if args.candidates:
             raise UsageError("--candidates works for one picture, not for a folder", hint="leave it out")
         from vns_sam.cli.folder import run_folder
@@ -169,6 +179,29 @@ def _check_automatic(args: argparse.Namespace, *, prompted: bool) -> None:
             f"--format {several[0]} has a file for each object, and nobody knows how many --auto finds",
             hint="--format indexed, or another that holds all objects of a picture",
         )
+
+
+def pictures(given: Sequence[str]) -> tuple[Path, list[str] | None]:
+    """One picture or folder, or the folder above several pictures and their names in it; patterns are followed.
+
+    Raises:
+        UsageError: There are folders beside other things, or the standard input is.
+    """
+    found = [path for text in given for path in _followed(text)]
+    if len(found) == 1:
+        return found[0], None
+    if wrong := next((path for path in found if path == STDIN or path.is_dir()), None):
+        raise UsageError(f"expected pictures, or one folder, found {wrong} among {len(found)}", hint="one at a time")
+    folder = Path(os.path.commonpath([path.absolute().parent for path in found]))
+    names = [path.absolute().relative_to(folder).as_posix() for path in found]
+    return folder, list(dict.fromkeys(names))
+
+
+def _followed(text: str) -> list[Path]:
+    """What a pattern stands for where the shell has left it as it is."""
+    if any(sign in text for sign in "*?[") and not os.path.lexists(text):
+        return [Path(name) for name in sorted(glob(text, recursive=True))] or [Path(text)]
+    return [Path(text)]
 
 
 def prompts_from(args: argparse.Namespace) -> dict[str, Any]:

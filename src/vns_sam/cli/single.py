@@ -3,32 +3,48 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
+
 from vns_sam.cli.candidates import candidate_paths, candidate_scores, write_candidates
 from vns_sam.cli.predictor import build_predictor
 from vns_sam.errors import DataError, UsageError
 from vns_sam.formats.registry import FORMATS, check_formats, encode, plan_outputs, suffix_of, write_files
-from vns_sam.formats.result import OBJECT, Result, each_object
+from vns_sam.formats.result import OBJECT, Result, corner_count, each_object, outline_ious
 from vns_sam.images.find import EXTENSIONS
+from vns_sam.images.opener import open_image
 from vns_sam.images.overlay import draw_overlay
-from vns_sam.images.read import read_image
+from vns_sam.images.read import DECODER_ERRORS, one_line, read_image
 from vns_sam.images.write import check_writable, write_image
 from vns_sam.prompts.validate import make_prompts
 from vns_sam.runs.plan import FORCE
-from vns_sam.types import Prediction
+from vns_sam.types import Prediction, Prompts
+
+STDIN = Path("-")
+
+LOW_SCORE = 0.5
+"""Predicted IoU below which a hint is given."""
 
 
 def run_single(args: argparse.Namespace, given: dict[str, Any], categories: Mapping[int, str] | None = None) -> int:
     """Segments ``args.image``; see ``vns-sam segment --help``. Nothing is given for a model that takes no prompt."""
     categories = categories or {1: OBJECT}
-    image = read_image(args.image)
+    image = read_image(args.image) if args.image != STDIN else read_image(_from_stdin())
     prompts = make_prompts(*image.shape[:2], **given) if given else None
-    plan, overlay_path = plan_single(args.image, args.out, formats_from(args), len(prompts) if prompts else 1)
+    source = args.image if args.image != STDIN else Path("stdin.png")
+    piped = args.out == STDIN
+    place = None if piped else args.out
+    plan, overlay_path = plan_single(source, place, formats_from(args), len(prompts) if prompts else 1)
+    if piped:
+        return _pipe(args, image, prompts, plan, categories)
     overlay = args.overlay is not False
     planned = [Path(name) for names in plan.values() for name in names] + [overlay_path] * overlay
     replaced = [path for path in planned if _is_taken(path, args)]
@@ -46,7 +62,7 @@ def run_single(args: argparse.Namespace, given: dict[str, Any], categories: Mapp
     predictor.set_image(image)
     prediction = predictor.predict_prompts(prompts, multimask=args.candidates)
     seconds = time.perf_counter() - start
-    result = Result(args.image.name, prediction, categories, args.image, Path(), pixels=image, simplify=args.simplify)
+    result = Result(source.name, prediction, categories, source, Path(), pixels=image, simplify=args.simplify)
     outputs = [*write_files(Path(), encode(result, plan)), *write_candidates(prediction, offered)]
     if overlay:
         write_image(overlay_path, draw_overlay(image, prediction.masks, prompts))
@@ -62,8 +78,48 @@ def run_single(args: argparse.Namespace, given: dict[str, Any], categories: Mapp
         print(json.dumps({**told, "seconds": round(seconds, 3)}))
     else:
         _summarise(prediction, paths, seconds, quiet=args.quiet)
+        if result.simplify and not args.quiet:
+            least = min(outline_ious(result), default=1.0)
+            print(f"outlines: {corner_count(result)} corners, IoU {least:.3f} or more with the exact masks")
         if replaced and not args.quiet:
             print(f"{len(replaced)} replaced")
+    return 0
+
+
+def _from_stdin() -> Image.Image:
+    """The picture on the standard input.
+
+    Raises:
+        DataError: It is none.
+    """
+    try:
+        return open_image(io.BytesIO(sys.stdin.buffer.read()))
+    except DECODER_ERRORS as error:
+        raise DataError(f"expected a picture on the standard input, found none ({one_line(error)})") from None
+
+
+def _pipe(
+    args: argparse.Namespace,
+    image: np.ndarray,
+    prompts: Prompts | None,
+    plan: Mapping[str, Sequence[str]],
+    categories: Mapping[int, str],
+) -> int:
+    """Writes the only file of a result to the standard output.
+
+    Raises:
+        UsageError: It has several.
+    """
+    names = [name for some in plan.values() for name in some]
+    if len(names) > 1:
+        raise UsageError(f"--out - takes one file, found {len(names)}", hint="--format indexed, coco or npz holds all")
+    predictor = build_predictor(args)
+    predictor.set_image(image)
+    prediction = predictor.predict_prompts(prompts)
+    result = Result(args.image.name, prediction, categories, pixels=image, simplify=args.simplify)
+    content = encode(result, plan)[names[0]]
+    assert isinstance(content, bytes)
+    sys.stdout.buffer.write(content)
     return 0
 
 
@@ -113,7 +169,7 @@ def _is_taken(path: Path, args: argparse.Namespace) -> bool:
         UsageError: It is there, and there is no ``--force``.
         OutputError: The place cannot be written.
     """
-    if path.exists() and path.samefile(args.image):
+    if path.exists() and args.image != STDIN and path.samefile(args.image):
         raise DataError(f"the result {path} would replace the picture itself", hint="choose another place with --out")
     check_writable(path)
     if path.exists() and not args.force:
@@ -135,4 +191,6 @@ def _summarise(prediction: Prediction, paths: list[Path], seconds: float, *, qui
         print(f"object {index}: score {score:.2f}, {found}")
         if prediction.candidates is not None:
             print(f"  candidates: {', '.join(f'{one:.2f}' for one in prediction.candidates[index].scores)}")
+        if score < LOW_SCORE:
+            print(f"note: object {index} has a low score: add a click, or --refine dis-sam-tiny", file=sys.stderr)
     print(f"{seconds:.2f} s")

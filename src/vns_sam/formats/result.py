@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from vns_sam.formats.polygons import Ring, simplify_parts, trace
+from vns_sam.formats.rle import fill_polygon
 from vns_sam.types import Prediction
 
 Files = dict[str, bytes | Path]
@@ -85,6 +86,23 @@ class Result:
         """For each object its parts, each an outer ring and its holes, see :func:`vns_sam.formats.polygons.trace`."""
         traced = (trace(mask) for mask in self.prediction.masks)
         return tuple(simplify_parts(parts, self.simplify) if self.simplify > 0 else parts for parts in traced)
+
+
+def outline_ious(result: Result) -> list[float]:
+    """For each object the IoU of its outlines, filled, with its mask: 1 where they are exact."""
+    found = []
+    for mask, parts in zip(result.prediction.masks, result.parts, strict=True):
+        drawn = np.zeros(mask.shape, bool)
+        for ring in (ring for part in parts for ring in part):
+            drawn ^= fill_polygon(ring, *mask.shape)
+        union = int((drawn | mask).sum())
+        found.append(int((drawn & mask).sum()) / union if union else 1.0)
+    return found
+
+
+def corner_count(result: Result) -> int:
+    """Corners of all outlines."""
+    return sum(len(ring) for parts in result.parts for part in parts for ring in part)
 
 
 def each_object(stem: str, ending: str, objects: int) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import IO
 
 from PIL import Image, UnidentifiedImageError
 
@@ -15,7 +16,7 @@ _AT_HAND = FORMATS[:5]
 """Those whose plugins Pillow has loaded already."""
 
 
-def open_image(path: str | os.PathLike[str]) -> Image.Image:
+def open_image(path: str | os.PathLike[str] | IO[bytes]) -> Image.Image:
     """Opens a picture file without decoding its pixels; to be used with ``with``.
 
     Raises:

@@ -250,6 +250,8 @@ def _to_bytes(values: np.ndarray, where: str) -> np.ndarray:
     if values.dtype == np.bool_:
         return values.astype(np.uint8) * 255
     if values.dtype == np.uint16:
+        if 255 < (highest := int(values.max())) < 1 << 12:
+            logger.warning("%s uses 16 bits for values up to %d: it reads dark; stretch it to 65535", where, highest)
         return ((values.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
     if np.issubdtype(values.dtype, np.floating):
         low, high = values.min(), values.max()

@@ -160,6 +160,8 @@ class SegmentJob(Job[str]):
         line: dict[str, Any] = {"scores": [round(float(score), 4) for score in found.scores]}
         if found.classes is not None:
             line["classes"] = list(found.classes)
+        if run.simplify:
+            line["outline_iou"] = [round(iou, 4) for iou in formats.outline_ious(result)]
         return Result(files, line)
 
     @override

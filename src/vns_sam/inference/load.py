@@ -99,11 +99,13 @@ def takes_prompts(name: str | os.PathLike[str]) -> bool:
 
 
 def check_device(device: str | torch.device) -> torch.device:
-    """Turns a name into a device that is there.
+    """Turns a name into a device that is there; ``auto`` is the fastest that is.
 
     Raises:
         UsageError: It is no device, or this machine has none of its kind.
     """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         place = torch.device(device)
         torch.empty(1, device=place)

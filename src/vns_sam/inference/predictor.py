@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,10 @@ import numpy as np
 from vns_sam.errors import PromptError, UsageError
 from vns_sam.images.read import ImageLike, read_image
 from vns_sam.inference.answers import Asker, predict
+from vns_sam.inference.found import Found
 from vns_sam.inference.second_look import wants_second_look
 from vns_sam.prompts.validate import make_prompts
-from vns_sam.types import SECOND_LOOK, ImageFeatures, Prediction, PromptableModel, Prompts, SecondLook
+from vns_sam.types import SECOND_LOOK, ImageFeatures, PromptableModel, Prompts, SecondLook
 
 
 class Predictor:
@@ -33,6 +35,7 @@ class Predictor:
     Attributes:
         model: What encodes and decodes.
         image: (H, W, 3) uint8 RGB, the picture that is set, or None.
+        name: Of its file, or "".
         second_look: See above.
 
     Raises:
@@ -51,6 +54,7 @@ class Predictor:
         self.model: PromptableModel = model
         self.second_look: SecondLook = second_look
         self.image: np.ndarray | None = None
+        self.name = ""
         self._features: ImageFeatures | None = None
 
     @property
@@ -78,11 +82,12 @@ class Predictor:
         pixels = read_image(image)
         self._features = self.model.encode([pixels])
         self.image = pixels
+        self.name = Path(image).name if isinstance(image, str | os.PathLike) else ""
         return pixels
 
     def predict(
         self, boxes: Any = None, points: Any = None, labels: Any = None, masks: Any = None, *, multimask: bool = False
-    ) -> Prediction:
+    ) -> Found:
         """Predicts one mask for each row of the prompts; row k of all that is given describes one object.
 
         A model that takes no prompt predicts one mask of all that it finds; nothing is given then.
@@ -111,7 +116,7 @@ class Predictor:
         prompts = make_prompts(*size, boxes=boxes, points=points, labels=labels, masks=masks)
         return self.predict_prompts(prompts, multimask=multimask)
 
-    def predict_prompts(self, prompts: Prompts | None, *, multimask: bool = False) -> Prediction:
+    def predict_prompts(self, prompts: Prompts | None, *, multimask: bool = False) -> Found:
         """Like :meth:`predict`, for prompts that have been checked already; None for a model that takes none."""
         image, features = self._encoded()
         info = self.model.info
@@ -120,6 +125,7 @@ class Predictor:
             hint = "leave it out" if info.prompts else "leave the prompt out: it finds what there is"
             raise PromptError(f"'{info.name}' {takes}, found a {unknown[0]}", hint=hint)
         found = predict(Asker.of(self.model, self.second_look), image, features, prompts, candidates=multimask)
+        found.image, found.name = image, self.name
         if prompts is not None:
             found.classes = prompts.classes
         return found

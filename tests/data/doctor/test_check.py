@@ -67,7 +67,7 @@ def two_labels(values: np.ndarray) -> np.ndarray:
         (lambda m: np.dstack([m, m, m]), "colour-mask", True),
         (lambda m: np.dstack([m, m, m, np.full_like(m, 255)]), "colour-mask", True),
         (lambda m: np.dstack([m * 0, m, m * 0]), "colours", False),
-        (alpha_only, "alpha-mask", False),
+        (alpha_only, "alpha-mask", True),
         (lambda m: m.astype(np.uint16) * 257, "deep-mask", True),
         (lambda m: (m > 0).astype(np.uint16) * 100, "faint-mask", False),
         (lambda m: m * 0, "empty", False),

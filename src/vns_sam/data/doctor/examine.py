@@ -120,7 +120,7 @@ def _judge_values(path: Path, root: Path) -> list[Finding]:
         found.append(_judge_channels(values, mode, name))
         if not found[0].repairable:
             return found
-        values = values[..., 0]
+        values = values[..., -1 if found[0].code == "alpha-mask" else 0]
     elif values.dtype.itemsize > 1:
         return [_judge_deep(values, mode, name)]
     if lossy:
@@ -130,11 +130,10 @@ def _judge_values(path: Path, root: Path) -> list[Finding]:
 
 
 def _judge_channels(values: np.ndarray, mode: str, name: str) -> Finding:
-    """A mask file (H, W, C) of several channels; only the first one is read."""
-    first = values[..., 0]
+    """A mask file (H, W, C) of several channels: its transparency is read where it varies, else the first one."""
     alpha = values[..., -1] if mode in ("LA", "RGBA", "PA") else None
-    if alpha is not None and first.min() == first.max() and alpha.min() != alpha.max():
-        return Finding("alpha-mask", name, f"mode {mode}, one colour, alpha from {alpha.min()} to {alpha.max()}")
+    if alpha is not None and alpha.min() != alpha.max():
+        return Finding("alpha-mask", name, f"mode {mode}, alpha from {alpha.min()} to {alpha.max()}", repairable=True)
     colours = values if alpha is None else values[..., :-1]
     above = colours > MASK_THRESHOLD
     if mode != "P" and (above != above[..., :1]).any():

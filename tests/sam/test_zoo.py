@@ -135,3 +135,9 @@ def test_catalog_names_sizes_and_sources(tmp_path, monkeypatch):
     assert (bundled.name, bundled.source, bundled.bundled) == ("sam-tiny", "bundled", True)
     assert bundled.parameters == sum(value.numel() for value in model.state_dict().values())
     assert bundled.mib == pytest.approx(bundled.parameters * 2 / 2**20, rel=0.02)
+
+
+def test_a_model_counts_with_the_one_that_it_builds_on():
+    rows = {row.name: row for row in registry.catalog() if row.bundled}
+    assert rows["vns-sam-tiny"].parameters > rows["sam-tiny"].parameters > 5e6
+    assert rows["vns-sam-tiny"].mib > rows["sam-tiny"].mib

@@ -54,6 +54,8 @@ def run_single(args: argparse.Namespace, given: dict[str, Any], categories: Mapp
         return 0
 
     predictor = build_predictor(args)
+    if args.alpha and not predictor.model.info.alpha:
+        raise UsageError("this model gives masks without alpha", hint="add --refine dis-sam-tiny")
     offered = []
     if args.candidates:
         offered = candidate_paths(overlay_path, len(prompts) if prompts else 1, predictor.model.info.candidates)

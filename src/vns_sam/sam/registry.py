@@ -160,11 +160,19 @@ def place(name: str | os.PathLike[str]) -> Path:
 def catalog() -> Iterator[CatalogRow]:
     """All models that have a name, the bundled ones first."""
     for name in bundled():
-        path = BUNDLED / name / WEIGHTS
-        if path.is_file():
-            yield CatalogRow(name, count_parameters(path), path.stat().st_size / _MIB, "bundled", True)
+        if (BUNDLED / name / WEIGHTS).is_file():
+            files = _files_of(name)
+            size = sum(path.stat().st_size for path in files) / _MIB
+            yield CatalogRow(name, sum(map(count_parameters, files)), size, "bundled", True)
     for name, weights in PUBLISHED.items():
         yield CatalogRow(name, weights.parameters, weights.parameters * 4 / _MIB, weights.repo, False, weights.licence)
+
+
+def _files_of(name: str) -> list[Path]:
+    """The weights of a bundled model, and those of the bundled one that it builds on."""
+    base = read_config(BUNDLED / name).get("base")
+    below = [BUNDLED / base / WEIGHTS] if isinstance(base, str) and base in bundled() and base != name else []
+    return [BUNDLED / name / WEIGHTS, *(path for path in below if path.is_file())]
 
 
 def load(name: str | os.PathLike[str], *, beside: str | Path | None = None) -> PromptableNetwork:

@@ -28,6 +28,7 @@ def run(args: argparse.Namespace) -> int:
     args.names = None
     args.image, args.format, args.overlay = ASSETS / "demo.jpg", ["png"], True
     args.alpha, args.candidates = False, False
+    args.names = None
     args.force, args.dry_run, args.json, args.simplify = True, False, False, 0.0  # its names are its own
     args.auto, args.points_per_side, args.least_score, args.rank = False, None, None, None
     return run_single(args, json.loads((ASSETS / "demo.json").read_text(encoding="utf-8")))

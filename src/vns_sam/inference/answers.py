@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from vns_sam.images.windows import mask_boxes
+from vns_sam.inference.found import Found
 from vns_sam.inference.second_look import look_again, plan_crops, wants_second_look
-from vns_sam.types import Answers, Candidates, ImageFeatures, Prediction, PromptableModel, Prompts, SecondLook
+from vns_sam.types import Answers, Candidates, ImageFeatures, PromptableModel, Prompts, SecondLook
 
 PIXELS_KEPT = 1 << 26
 """Pixels of all masks of a picture up to which their logits and edges are kept, 256 MiB each."""
@@ -104,7 +105,7 @@ def full_size(
 
 def predict(
     asker: Asker, image: np.ndarray, features: ImageFeatures, prompts: Prompts | None, *, candidates: bool = False
-) -> Prediction:
+) -> Found:
     """Asks about one picture.
 
     Args:
@@ -121,15 +122,15 @@ def predict(
     offered = tuple(answers.candidates(row) for row in rows) if candidates else None
     if len(answers) * image.shape[0] * image.shape[1] > PIXELS_KEPT and not asker.model.info.alpha:
         masks = _masks_alone(asker, image, answers, prompts)
-        return LazyPrediction(masks, answers.scores, offered, whole)
+        return LargePrediction(masks, answers.scores, offered, whole)
     found = whole()
     masks = found.logits > 0
-    return Prediction(masks, found.logits, answers.scores, found.edges, mask_boxes(masks), found.alpha, offered)
+    return Found(masks, found.logits, answers.scores, found.edges, mask_boxes(masks), found.alpha, offered)
 
 
-class LazyPrediction(Prediction):
-    """A prediction whose logits and edges are made when they are first asked for, where it was not given any: each is
-    four times as large as the masks, of which only what is object takes memory.
+class LargePrediction(Found):
+    """A prediction whose logits and edges are made when they are first asked for: each is four times as large as the
+    masks, of which only what is object takes memory.
     """
 
     def __init__(

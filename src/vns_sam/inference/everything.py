@@ -16,7 +16,7 @@ from vns_sam.images.read import ImageLike, read_image
 from vns_sam.inference.automatic import AutomaticMasks, AutomaticOptions, AutomaticSegmenter
 from vns_sam.inference.found import Found
 from vns_sam.inference.predictor import Predictor
-from vns_sam.types import Prediction, PromptableModel, Prompts
+from vns_sam.types import PromptableModel, Prompts
 
 
 class AutomaticPredictor(Predictor):
@@ -60,10 +60,12 @@ class AutomaticPredictor(Predictor):
             raise PromptError("all objects are looked for, found a prompt", hint="leave the prompt out")
         if self.image is None:
             raise UsageError("predict was called before an image was set", hint="call set_image(path) first")
-        return Found.of(as_prediction(self.segmenter(self.image)), classes=None, image=self.image, name=self.name)
+        found = as_prediction(self.segmenter(self.image))
+        found.image, found.name = self.image, self.name
+        return found
 
 
-def as_prediction(found: AutomaticMasks) -> Prediction:
+def as_prediction(found: AutomaticMasks) -> Found:
     """All objects of a picture as a prediction; its logits are 1 and -1, since no one map gave the masks."""
     masks = found.masks
-    return Prediction(masks, np.where(masks, np.float16(1), np.float16(-1)), found.scores, None, found.boxes)
+    return Found(masks, np.where(masks, np.float16(1), np.float16(-1)), found.scores, None, found.boxes)

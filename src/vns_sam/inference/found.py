@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -15,12 +14,10 @@ from vns_sam.formats.polygons import Ring
 from vns_sam.formats.registry import save
 from vns_sam.formats.result import Result
 from vns_sam.images.overlay import draw_overlay
-from vns_sam.inference.answers import LazyPrediction
 from vns_sam.types import Prediction
 
 
-@dataclass
-class Found(LazyPrediction):
+class Found(Prediction):
     """Masks of one picture, with the picture. A notebook shows it as an overlay.
 
     Attributes:
@@ -30,13 +27,6 @@ class Found(LazyPrediction):
 
     image: np.ndarray | None = None
     name: str = ""
-
-    @classmethod
-    def of(cls, found: Prediction, *, classes: tuple[str, ...] | None, image: np.ndarray, name: str) -> Self:
-        """What was found, with its picture; logits that have not been made yet are not made."""
-        made = cls.__new__(cls)
-        vars(made).update(vars(found), classes=classes, image=image, name=name)
-        return made
 
     def save(self, path: str | Path, kind: str | None = None, *, simplify: float = 0.0) -> list[Path]:
         """Writes the masks, see :func:`vns_sam.formats.registry.save`.

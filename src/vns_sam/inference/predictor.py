@@ -125,8 +125,10 @@ class Predictor:
             hint = "leave it out" if info.prompts else "leave the prompt out: it finds what there is"
             raise PromptError(f"'{info.name}' {takes}, found a {unknown[0]}", hint=hint)
         found = predict(Asker.of(self.model, self.second_look), image, features, prompts, candidates=multimask)
-        classes = None if prompts is None else prompts.classes
-        return Found.of(found, classes=classes, image=image, name=self.name)
+        found.image, found.name = image, self.name
+        if prompts is not None:
+            found.classes = prompts.classes
+        return found
 
     def _encoded(self) -> tuple[np.ndarray, ImageFeatures]:
         if self._features is None or self.image is None:

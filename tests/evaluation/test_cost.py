@@ -51,12 +51,14 @@ def test_without_weights_it_is_counted_alike_and_not_timed() -> None:
 
 
 def test_table_fifteen_on_vit_b() -> None:
-    """Sizes in MiB; the work of SAM's encoder is known from its layers."""
+    """Sizes in MiB; the work of SAM's encoder is known from its layers: 486, less 15.2 for the tokens that pad the
+    windows of eight layers (4900 for 4096, four projections of 768 x 768) and 2.0 for their attention.
+    """
     rows: list[Cost] = [cost(model, IMAGE) for model in weightless("vit_b")]
     assert [row.name for row in rows] == ["vit_b", "hq-vit_b", "vns-vit_b", "vns-vit_b + adapter"]
     assert rows[0].mib == pytest.approx(357.6, abs=0.1)
     assert rows[2].trainable == 2_476_618
-    assert rows[0].encode_flops / 2e9 == pytest.approx(486, abs=1)
+    assert rows[0].encode_flops / 2e9 == pytest.approx(468.8, abs=0.1)
     work = [row.multiply_adds for row in rows]
     assert work == sorted(work)
 

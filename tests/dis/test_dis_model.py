@@ -250,3 +250,29 @@ def test_a_field_that_a_user_mistypes() -> None:
     with pytest.raises(UsageError, match="no field 'marign'") as caught:
         DisSamConfig.make(base="a", marign=1)
     assert "margin" in caught.value.hint
+
+
+class Deny(IsNet):
+    """Gives the object's pixels a quarter of certainty, whatever it sees."""
+
+    def __init__(self) -> None:
+        super().__init__(5, 0.1)
+
+    def mask_logits(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.full_like(x[:, :1], float(np.log(0.25 / 0.75)))
+
+
+@pytest.mark.parametrize(("guard", "kept"), [(0.8, True), (0.2, False), (None, False)])
+def test_a_mask_that_is_denied_stays_where_a_guard_is_set(guard: float | None, kept: bool) -> None:
+    model = DisSamModel(replace(CONFIG, guard=guard), FakeModel(), Deny()).eval()
+    mask = np.zeros((96, 128), bool)
+    mask[32:80, 16:64] = True
+    matte = model.refine(picture(), mask, np.array([16, 32, 64, 80], np.float32))
+    assert np.array_equal(matte.logits > 0, mask) is kept
+    assert matte.alpha.max() == pytest.approx(1.0 if kept else 0.25, abs=1e-6)
+
+
+def test_a_guard_does_not_touch_what_is_confirmed(model: DisSamModel) -> None:
+    guarded = DisSamModel(replace(CONFIG, guard=0.8), FakeModel(), CopyMask()).eval()
+    mask = np.ones((96, 128), bool)
+    assert np.array_equal(guarded.refine(picture(), mask).alpha, model.refine(picture(), mask).alpha)

@@ -33,6 +33,8 @@ class DisSamConfig(ModelConfig):
         antialias: Whether pictures are smoothed when they shrink.
         stretch: Whether each alpha map is stretched to the range 0 to 1.
         cut: Where alpha becomes a mask, see :func:`vns_sam.dis.mattes.threshold`.
+        guard: The coarse mask stays where the 90th percentile of alpha inside of it is below this: IS-Net then denies
+            most of the object. None believes IS-Net always, as published.
     """
 
     model_type: ClassVar[str] = "dis-sam"
@@ -50,6 +52,7 @@ class DisSamConfig(ModelConfig):
     antialias: bool = False
     stretch: bool = True
     cut: Cut = "half"
+    guard: Annotated[float, Between(0, 1)] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

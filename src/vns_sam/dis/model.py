@@ -183,11 +183,19 @@ class DisSamModel(PromptableNetwork):
         if place is None:
             return Matte(np.zeros((height, width), np.float32))
         alpha = self._refine_reduced(small, mask, place, look_again)
-        if self.config.stretch:
+        denied = self._is_denied(mask, alpha)
+        if denied:
+            alpha = mask.astype(np.float32)
+        elif self.config.stretch:
             alpha = stretch(alpha)
         if alpha.shape != (height, width):
             alpha = to_picture(torch.from_numpy(alpha)[None, None], height, width)
-        return Matte(alpha, threshold(alpha, self.config.cut))
+        return Matte(alpha, 0.5 if denied else threshold(alpha, self.config.cut))
+
+    def _is_denied(self, mask: np.ndarray, alpha: np.ndarray) -> bool:
+        """Whether IS-Net leaves so little of a coarse mask (H, W) bool that the mask is rather believed."""
+        guard = self.config.guard
+        return guard is not None and bool(mask.any()) and float(np.percentile(alpha[mask], 90)) < guard
 
     def _refine_reduced(self, image: np.ndarray, mask: np.ndarray, box: np.ndarray, look_again: bool) -> np.ndarray:
         """Alpha (H, W) of a picture of bounded size."""

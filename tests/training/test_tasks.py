@@ -118,7 +118,7 @@ def test_a_trained_model_is_continued(vns_recipe: VnsRecipe, task: str, adapter:
     train(first)
     trained = first.out / "model"
     still = replace(first.optim, lr=1e-30)
-    recipe = replace(first, init=str(trained), vns={}, out=tmp_path / "more", optim=still)
+    recipe = replace(changed(first, init=str(trained), vns={}), out=tmp_path / "more", optim=still)
     begun, given = build_task(recipe).model.eval(), load_model(trained)
     image = [(torch.rand(48, 64, 3) * 255).byte().numpy()]
     prompts = [Prompts(boxes=np.array([[8.0, 8, 40, 40]]))]

@@ -180,7 +180,7 @@ def test_damaged_pictures_are_told_and_passed_over(
         ({"labels": None, "supervision": "sparse"}, UsageError, r"expected 'ws\.labels'"),
         ({"pseudo": None}, UsageError, r"expected 'ws\.pseudo'"),
         ({"pseudo": "nowhere/{set}"}, DataError, "expected pseudo-labels at nowhere/disks"),
-        ({"labels": "recipes", "supervision": "sparse"}, DataError, "nothing is known of any"),
+        ({"labels": "recipes", "supervision": "sparse"}, DataError, "holds no annotations|nothing is known of any"),
     ],
 )
 def test_missing_labels_are_told(

@@ -26,6 +26,8 @@ def build(backbone: str, dtype: torch.dtype) -> tuple[vns_sam.SamModel, SamModel
     torch.manual_seed(0)
     numbers = {name: value for name, value in vars(VITS[backbone]).items() if name != "kind"}
     theirs = SamModel(SamConfig(vision_config=numbers, mask_decoder_config={"layer_norm_eps": 1e-5})).eval()
+    for weight in theirs.parameters():  # its own initial values are so small that the last norm makes nothing of them
+        weight.data.add_(0.02 * torch.randn_like(weight))
     ours = vns_sam.SamModel(vit_config(backbone)).eval()
     own = {hf_key_to_own(key): value for key, value in theirs.state_dict().items()}
     ours.load_state_dict({key: value for key, value in own.items() if key is not None}, strict=False)

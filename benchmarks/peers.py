@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -55,21 +56,23 @@ def main() -> None:
         "encode: transformers": lambda: theirs.get_image_embeddings(pixels),
     }
     known = ours.encode([image]) if args.dtype == "float32" else None
-    for count in args.boxes if known else []:
+    for count in args.boxes if known is not None else []:
+        assert known is not None
         boxes = random_boxes(count, 1024, 1024)
         given = torch.from_numpy(boxes).float()[None]
-        calls[f"{count} boxes: ours"] = lambda boxes=boxes: ours.decode(known, [Prompts(boxes=boxes)], [0])
-        calls[f"{count} boxes: transformers"] = lambda given=given: theirs(
-            image_embeddings=embedding, input_boxes=given, multimask_output=False
-        )
-        calls[f"{count} boxes: transformers, one at a time"] = lambda given=given: [
-            theirs(image_embeddings=embedding, input_boxes=given[:, k : k + 1], multimask_output=False)
-            for k in range(given.shape[1])
-        ]
+        calls[f"{count} boxes: ours"] = partial(ours.decode, known, [Prompts(boxes=boxes)], [0])
+        ask = partial(theirs, image_embeddings=embedding, multimask_output=False)
+        calls[f"{count} boxes: transformers"] = partial(ask, input_boxes=given)
+        calls[f"{count} boxes: transformers, one at a time"] = partial(_one_at_a_time, ask, given)
     times = take_turns(calls, args.rounds)
     for name, taken in times.items():
         ratio = taken.median / times[f"{name.partition(':')[0]}: ours"].median
         print(f"  {name:<44}{taken.median:>9.3f} s   {ratio:.2f} x ours")
+
+
+def _one_at_a_time(ask: Callable[..., object], boxes: torch.Tensor) -> None:
+    for k in range(boxes.shape[1]):
+        ask(input_boxes=boxes[:, k : k + 1])
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import argparse
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from vns_sam.errors import UsageError
@@ -105,13 +106,17 @@ def _calls(model: PromptableModel, image: np.ndarray, counts: list[int]) -> dict
         return calls | {"decode": lambda: model.decode(features)}
     for count in counts:
         boxes = random_boxes(count, image.shape[0], image.shape[1])
-        calls[f"{count} boxes in one call"] = lambda boxes=boxes: model.decode(features, [Prompts(boxes=boxes)], [0])
+        calls[f"{count} boxes in one call"] = partial(model.decode, features, [Prompts(boxes=boxes)], [0])
         singles = [Prompts(boxes=boxes[i : i + 1]) for i in range(count)]
         if count > 1:
-            calls[f"{count} boxes one at a time"] = lambda singles=singles: [
-                model.decode(features, [single], [0]) for single in singles
-            ]
+            calls[f"{count} boxes one at a time"] = partial(_one_at_a_time, model, features, singles)
     return calls
+
+
+def _one_at_a_time(model: PromptableModel, features: Any, singles: list[Any]) -> None:
+    """Asks about each box in a call of its own."""
+    for single in singles:
+        model.decode(features, [single], [0])
 
 
 def random_boxes(count: int, height: int, width: int) -> np.ndarray:

@@ -36,8 +36,8 @@ def read(content: bytes, where: str) -> Contents:
     name = root.findtext("filename", "").strip() or where.rpartition("/")[2].removesuffix(".xml")
     for number, entry in enumerate(root.iter("polygon")):  # strokes, as ScribbleSup has them
         try:
-            corners = [[float(point.findtext(axis, "")) for axis in "XY"] for point in entry.iter("point")]
-            shapes.append(Shape(entry.findtext("tag", "").strip(), lines=(np.array(corners).reshape(-1, 2),)))
+            line = [[float(point.findtext(axis, "")) for axis in "XY"] for point in entry.iter("point")]
+            shapes.append(Shape(entry.findtext("tag", "").strip(), lines=(np.array(line).reshape(-1, 2),)))
         except ValueError as error:
             found.problems.append(f"{where}: stroke {number}: {error}")
     path = root.findtext("path", "").strip().replace("\\", "/")

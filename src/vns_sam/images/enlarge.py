@@ -29,7 +29,7 @@ def enlarge_found(values: np.ndarray, geometry: Geometry, size: Size) -> tuple[P
     found = values > 0
     down = _weights(values.shape[0], geometry.side, geometry.fitted_height, size[0])
     across = _weights(values.shape[1], geometry.side, geometry.fitted_width, size[1])
-    rows, columns = (_touched(w, found.any(axis=axis)) for w, axis in ((down, 1), (across, 0)))
+    rows, columns = (_touched(w, np.asarray(found.any(axis=axis))) for w, axis in ((down, 1), (across, 0)))
     if rows.start == rows.stop or columns.start == columns.stop:
         return (slice(0, 0), slice(0, 0)), np.zeros((0, 0), np.float32)
     from_rows, from_columns = (

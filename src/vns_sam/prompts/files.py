@@ -42,7 +42,7 @@ class MaskFile(NamedTuple):
 
     path: str
     digest: str
-    index: int
+    index: int  # type: ignore[assignment]  # a field, not the method of tuples
 
 
 @dataclass

@@ -41,7 +41,7 @@ class FieldHelp:
 def describe(kind: type[Any], prefix: str = "") -> Iterator[FieldHelp]:
     """The fields of a recipe's class, those of its parts by dotted names."""
     hints = get_type_hints(kind, include_extras=True)
-    words = meanings(kind)
+    words = meanings(kind)  # type: ignore[arg-type]
     for entry in fields(kind):
         hint, name = hints[entry.name], prefix + entry.name
         if isinstance(hint, type) and is_dataclass(hint):
@@ -73,7 +73,7 @@ def table() -> str:
     for task, kind in RECIPES.items():
         doc = " ".join((kind.__doc__ or "").split())
         own = [field for field in describe(kind) if field.name not in names or task == "cyclegan"]
-        starts = meanings(kind).get("task", "")
+        starts = meanings(kind).get("task", "")  # type: ignore[arg-type]
         parts += [f"### `{task}`", f"{doc} {starts}", _markdown([f for f in own if f.name != "task"]) if own else ""]
     return "\n\n".join(part for part in parts if part)
 

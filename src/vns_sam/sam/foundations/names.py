@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from vns_sam.errors import UsageError
@@ -10,7 +11,7 @@ from vns_sam.sam.foundations.mobile import mobile_config
 from vns_sam.sam.foundations.sam2 import HIERA, sam2_config
 from vns_sam.sam.foundations.sam3 import sam3_config
 
-CONFIGS = {
+CONFIGS: Mapping[str, Callable[[], SamConfig]] = {
     **{name: partial(vit_config, name) for name in VITS},
     "mobile-sam": mobile_config,
     **{name: partial(sam2_config, name, backbone) for name, backbone in HIERA.items()},

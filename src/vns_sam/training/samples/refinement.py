@@ -60,7 +60,7 @@ class RefinementSet(TrainingSet):
         step_size: int,
         seed: int,
     ) -> None:
-        super().__init__(data, length=length, step_size=step_size, seed=seed)
+        super().__init__(data, length=length, step_size=step_size, seed=seed)  # type: ignore[arg-type]  # no mix is asked for
         self.dis, self.cache = dis, cache
         if thin is not None:
             self.names.append(THIN)

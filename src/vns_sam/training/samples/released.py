@@ -52,8 +52,9 @@ class ReleasedSet(Dataset[dict[str, np.ndarray]]):
         drawn = np.random.SeedSequence([self.seed, position]).generate_state(2, np.uint64)
         generator = torch.Generator().manual_seed(int(drawn[0] >> 1))
         edge = edge_target(mask, thickness=self.data.edge)
-        maps = (torch.from_numpy(one.astype(np.float32))[None] for one in (mask * np.uint8(255), edge))
-        picture, label, line = self.jitter(torch.from_numpy(image.transpose(2, 0, 1).copy()), *maps, generator)
+        truth, outline = (torch.from_numpy(one.astype(np.float32))[None] for one in (mask * np.uint8(255), edge))
+        pixels = torch.from_numpy(image.transpose(2, 0, 1).copy())
+        picture, label, line = self.jitter(pixels, truth, outline, generator)
         seed = np.array(int(drawn[1] >> 1))
         return {"image": picture.numpy(), "label": label[0].numpy() / 255, "edge": line[0].numpy(), "seed": seed}
 

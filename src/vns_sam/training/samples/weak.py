@@ -113,7 +113,7 @@ class WeakSet(TrainingSet):
     def __init__(
         self, data: SetData, ws: Ws, *, length: int, step_size: int, seed: int, by_epoch: bool = False
     ) -> None:
-        super().__init__(data, length=length, step_size=step_size, seed=seed)
+        super().__init__(data, length=length, step_size=step_size, seed=seed)  # type: ignore[arg-type]  # no mix is asked for
         self.labels = {name: SetLabels(ws, name) for name in self.names}
         for name, pairs in self.pairs.items():
             self.pairs[name] = _known(name, pairs, self.labels[name])

@@ -108,12 +108,12 @@ class RefinementTask(Task):
             recipe.data, self.dis, self.cache, thin, length=length, step_size=step_size, seed=recipe.seed
         )
 
-    def validator(self, recipe: RefinementRecipe) -> Validate:
+    def validator(self, recipe: RefinementRecipe) -> Validate:  # type: ignore[override]
         """Mean of IoU and boundary IoU on held-out pictures."""
         held = held_out(recipe.data, make_thin(recipe))
         return RefinementValidator(self.samples(recipe, length=1, step_size=1), held, recipe.validation.limit)
 
-    def groups(self, recipe: RefinementRecipe) -> list[dict[str, Any]]:
+    def groups(self, recipe: RefinementRecipe) -> list[dict[str, Any]]:  # type: ignore[override]
         """One group."""
         return [{"params": [p for p in self.model.parameters() if p.requires_grad], "peak": recipe.optim.lr}]
 

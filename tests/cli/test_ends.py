@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,11 @@ COMMAND = [sys.executable, "-m", "vns_sam.cli.main", "data", "darken"]
 def test_a_stopped_run_says_what_is_kept(tmp_path: Path, number: signal.Signals, code: int, workers: str) -> None:
     write_disks(tmp_path / "set", 60)
     arguments = [*COMMAND, str(tmp_path / "set"), "--out", str(tmp_path / "dark"), "--workers", workers, "--json"]
-    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    # A background job of a shell inherits that Ctrl-C is ignored; a command at a terminal does not.
+    listen = partial(signal.signal, signal.SIGINT, signal.default_int_handler)
+    with subprocess.Popen(
+        arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=listen
+    ) as process:
         assert process.stdout is not None
         assert process.stdout.readline().startswith('{"source"')
         process.send_signal(number)

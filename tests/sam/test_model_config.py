@@ -32,7 +32,7 @@ GIVEN: dict[type[ModelConfig], dict[str, Any]] = {
 @pytest.mark.parametrize(
     ("kind", "change", "message"),
     [
-        (SamConfig, {"image_size": "512"}, "image_size must be a whole number from 32 .*found '512'"),
+        (SamConfig, {"image_size": "512"}, "image_size must be a whole number from 28 .*found '512'"),
         (SamConfig, {"image_size": 500}, "image_size must be .*multiple of 32, found 500"),
         (SamConfig, {"image_size": None}, "image_size must be .*found null"),
         (SamConfig, {"image_size": True}, "image_size must be .*found true"),

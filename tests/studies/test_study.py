@@ -125,7 +125,10 @@ def test_a_run_from_before_a_field_was_new_is_found_and_one_with_another_value_i
         ({"rows": [{"name": "a"}, {"name": "a"}]}, "two rows are called 'a'"),
         ({"train": None}, "there is nothing to train it by"),
         ({"rows": [{"name": "a", "model": "sam-tiny", "change": {"steps": 1}}]}, "names a model and changes"),
-        ({"change": {"stps": 1}}, "row 'full' has 1 wrong field: stps: no such field, did you mean 'steps'?"),
+        (
+            {"change": {"stps": 1}},
+            "row 'full' has 1 wrong field: stps: no such field of the task 'vns-sam', did you mean 'steps'?",
+        ),
         ({"rows": [{"name": "a", "model": "sam-tinny"}]}, "unknown model 'sam-tinny'"),
     ],
 )

@@ -23,12 +23,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the verb."""
+    from vns_sam.cli import segment
     from vns_sam.cli.single import run_single
 
-    args.names = None
-    args.image, args.format, args.overlay = ASSETS / "demo.jpg", ["png"], True
-    args.alpha, args.candidates = False, False
-    args.names = None
-    args.force, args.dry_run, args.json, args.simplify = True, False, False, 0.0  # its names are its own
-    args.auto, args.points_per_side, args.least_score, args.rank = False, None, None, None
-    return run_single(args, json.loads((ASSETS / "demo.json").read_text(encoding="utf-8")))
+    parser = argparse.ArgumentParser()
+    segment.add_arguments(parser)
+    image = ASSETS / "demo.jpg"
+    asked = parser.parse_args([str(image), "--overlay", "--force"])  # it may replace: its files' names are its own
+    for name, value in vars(args).items():
+        setattr(asked, name, value)
+    asked.image = image
+    return run_single(asked, json.loads((ASSETS / "demo.json").read_text(encoding="utf-8")))

@@ -20,9 +20,14 @@ def encode_rle(mask: np.ndarray) -> dict[str, Any]:
 
 def decode_rle(rle: Mapping[str, Any]) -> np.ndarray:
     """Mask (H, W) bool from COCO run lengths, compressed (text) or plain (a list)."""
-    counts = _unpack(rle["counts"]) if isinstance(rle["counts"], str) else rle["counts"]
+    counts = run_lengths(rle["counts"])
     values = np.arange(len(counts)) % 2 == 1
     return np.repeat(values, counts).reshape(rle["size"], order="F")
+
+
+def run_lengths(counts: str | Sequence[int]) -> Sequence[int]:
+    """Run lengths as numbers, of background and object in turn, from COCO's compressed text or a plain list."""
+    return _unpack(counts) if isinstance(counts, str) else counts
 
 
 def _pack(counts: Sequence[int]) -> str:

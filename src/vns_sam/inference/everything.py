@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from typing_extensions import override
 
 from vns_sam.errors import PromptError, UsageError
-from vns_sam.images.read import ImageLike, read_image
 from vns_sam.inference.automatic import AutomaticMasks, AutomaticOptions, AutomaticSegmenter
 from vns_sam.inference.found import Found
 from vns_sam.inference.predictor import Predictor
@@ -49,10 +47,8 @@ class AutomaticPredictor(Predictor):
         return {**super().asks, "automatic": asdict(self.segmenter.options), **with_}
 
     @override
-    def set_image(self, image: ImageLike) -> np.ndarray:
-        self.image = read_image(image)
-        self.name = Path(image).name if isinstance(image, str | os.PathLike) else ""
-        return self.image
+    def _encode(self, pixels: np.ndarray) -> None:
+        """Nothing yet: the segmenter encodes the picture and its tiles."""
 
     @override
     def predict_prompts(self, prompts: Prompts | None, *, multimask: bool = False) -> Found:

@@ -80,10 +80,13 @@ class Predictor:
             DataError: It is not a readable picture; the picture set before stays.
         """
         pixels = read_image(image)
-        self._features = self.model.encode([pixels])
+        self._features = self._encode(pixels)
         self.image = pixels
         self.name = Path(image).name if isinstance(image, str | os.PathLike) else ""
         return pixels
+
+    def _encode(self, pixels: np.ndarray) -> ImageFeatures | None:
+        return self.model.encode([pixels])
 
     def predict(
         self, boxes: Any = None, points: Any = None, labels: Any = None, masks: Any = None, *, multimask: bool = False

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -39,7 +40,7 @@ class Region:
         """X0 Y0 X1 Y1, right and bottom exclusive."""
         return self.window.left, self.window.top, self.window.right, self.window.bottom
 
-    @property
+    @cached_property
     def area(self) -> int:
         """Pixels of the object."""
         return int(np.count_nonzero(self.mask))
@@ -114,11 +115,9 @@ def suppress(regions: Sequence[Region], *, box_iou: float, mask_iou: float) -> l
     Returns:
         What stays, the highest rank first.
     """
-    order = sorted(range(len(regions)), key=lambda k: (-regions[k].rank, k))
     kept: list[Region] = []
     boxes = np.zeros((0, 4))
-    for k in order:
-        region = regions[k]
+    for region in sorted(regions, key=lambda region: -region.rank):
         box = np.array(region.box, float)
         shares = box_overlaps(boxes, box)
         # Masks can overlap more than their boxes do only where the boxes overlap at all.
@@ -140,10 +139,11 @@ def without_specks(region: Region, least: int) -> Region | None:
 
 
 def _larger(mask: np.ndarray, least: int) -> np.ndarray:
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     keep = stats[:, cv2.CC_STAT_AREA] >= least
     keep[0] = False
-    return mask if keep[1:].all() else keep[labels] if count > 1 else mask
+    larger: np.ndarray = keep[labels]
+    return larger
 
 
 def _filled(mask: np.ndarray, least: int) -> np.ndarray:

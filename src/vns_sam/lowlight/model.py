@@ -37,8 +37,7 @@ def load_generator(path: str | Path) -> ResnetGenerator:
     if path.is_dir():
         config, state = read_checkpoint(path, GeneratorConfig)
         return _build(config, state, path)
-    # Their names begin with "model.", which for other files is the mark of a wrapper and has been taken off.
-    state = published_state({f"model.{key.removeprefix('model.')}": value for key, value in read_tensors(path).items()})
+    state = published_state(read_tensors(path, prefixes=[_WRAPPER]))  # "model." is a part of their names
     return _build(_detect(state, path), state, path)
 
 

@@ -18,6 +18,13 @@ def _check_heads(widths: Four, heads: Four) -> None:
             raise UsageError(f"widths must be multiples of heads {list(heads)}, found {list(widths)}")
 
 
+def _folded(widths: Four) -> Four:
+    """Channels of the four levels of such an encoder: its finer stages, strides 4 and 8, are folded onto the grid of
+    stride 16, 4 x 4 and 2 x 2 cells into one.
+    """
+    return (16 * widths[0], 4 * widths[1], widths[2], widths[3])
+
+
 @dataclass(frozen=True)
 class TinyVitConfig(Checked):
     """TinyViT (Wu et al. 2022) as MobileSAM takes it: its last stage keeps the grid of the third, stride 16.
@@ -40,8 +47,8 @@ class TinyVitConfig(Checked):
 
     @property
     def level_channels(self) -> Four:
-        """Channels of the four levels: the finer stages are folded onto the grid, 4 x 4 and 2 x 2 cells into one."""
-        return (16 * self.widths[0], 4 * self.widths[1], self.widths[2], self.widths[3])
+        """Channels of the four levels."""
+        return _folded(self.widths)
 
 
 @dataclass(frozen=True)
@@ -69,8 +76,8 @@ class HieraConfig(Checked):
 
     @property
     def level_channels(self) -> Four:
-        """Channels of the four levels: finer stages are folded onto the grid of stride 16."""
-        return (16 * self.widths[0], 4 * self.widths[1], self.widths[2], self.widths[3])
+        """Channels of the four levels."""
+        return _folded(self.widths)
 
 
 @dataclass(frozen=True)

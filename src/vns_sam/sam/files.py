@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -34,11 +34,12 @@ _SPARE = 2**20
 _AGAIN = "download or copy it again"
 
 
-def read_tensors(path: str | Path) -> dict[str, torch.Tensor]:
+def read_tensors(path: str | Path, prefixes: Sequence[str] = PREFIXES) -> dict[str, torch.Tensor]:
     """Reads the tensors of a file by the names that they have without wrappers and prefixes, on the CPU.
 
     Args:
         path: SafeTensors, or a file of ``torch.save``; which of them is seen from its content.
+        prefixes: What may be taken off where every name begins with it.
 
     Raises:
         CheckpointError: The file is missing, no regular file, damaged, holds anything else than named tensors of
@@ -51,7 +52,7 @@ def read_tensors(path: str | Path) -> dict[str, torch.Tensor]:
     state = _unwrap(_read(path), path)
     state = {key: value for key, value in state.items() if not key.endswith(COMPUTED)}
     judge_tensors(state, path, path.stat().st_size)
-    return _without_prefix(state)
+    return _without_prefix(state, prefixes)
 
 
 def judge_tensors(state: Mapping[str, torch.Tensor], origin: str | Path, size: int) -> None:
@@ -159,10 +160,10 @@ def _holds(state: Any, key: str) -> bool:
     return any(isinstance(value, torch.Tensor) for value in inner.values()) or any(key in inner for key in WRAPPERS)
 
 
-def _without_prefix(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    for prefix in PREFIXES:
+def _without_prefix(state: dict[str, torch.Tensor], prefixes: Sequence[str]) -> dict[str, torch.Tensor]:
+    for prefix in prefixes:
         if all(key.startswith(prefix) and key != prefix for key in state):
-            return _without_prefix({key.removeprefix(prefix): value for key, value in state.items()})
+            return _without_prefix({key.removeprefix(prefix): value for key, value in state.items()}, prefixes)
     return state
 
 

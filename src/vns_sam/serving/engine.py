@@ -28,16 +28,18 @@ class Engine:
     """
 
     def __init__(self, names: Sequence[str], device: str = "cpu", refiner: str | None = None) -> None:
-        from vns_sam.inference.load import check_model_name, load_model
+        from vns_sam.inference.load import check_model_name, load_model, refine_with
 
         for name in (*names, *([refiner] if refiner else [])):
             check_model_name(name)
         self.names, self.refiner = tuple(names), refiner
         self._load = cache(lambda name: load_model(name, device))
+        self._refined = cache(lambda first: refine_with(self._load(first), refiner or ""))
 
     def model(self, name: str) -> PromptableModel:
         """A model on offer, or one with the refiner after it, as :meth:`resolve` names it."""
-        return self._load(name)
+        first = name.removesuffix(f"+{self.refiner}")
+        return self._load(name) if first == name or name in self.names else self._refined(first)
 
     def info(self, name: str) -> ModelInfo:
         """What a model is."""

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from vns_sam.formats.polygons import trace
-from vns_sam.formats.rle import decode_rle, encode_rle
+from vns_sam.formats.rle import decode_rle, run_lengths
 from vns_sam.serving.problems import unusable
 
 _COUNTS = re.compile(r"[0-o]*")
@@ -30,22 +30,10 @@ def read_mask(rle: dict[str, Any], size: tuple[int, int]) -> np.ndarray:
     counts = rle["counts"]
     if isinstance(counts, str) and (not _COUNTS.fullmatch(counts) or _ENDLESS.search(counts)):
         raise unusable("these are no COCO run lengths", hint="as pycocotools writes them")
-    numbers = read_counts(counts)
+    numbers = run_lengths(counts)
     if min(numbers, default=0) < 0 or sum(numbers) != size[0] * size[1]:
         raise unusable("the run lengths of a mask do not add up to its size")
     return decode_rle({"size": list(size), "counts": numbers})
-
-
-def read_counts(counts: str | list[int]) -> list[int]:
-    """Run lengths as numbers."""
-    from vns_sam.formats.rle import _unpack
-
-    return _unpack(counts) if isinstance(counts, str) else counts
-
-
-def as_rle(mask: np.ndarray) -> dict[str, Any]:
-    """COCO run lengths, compressed."""
-    return encode_rle(mask)
 
 
 def as_polygons(mask: np.ndarray) -> list[list[list[list[int]]]]:

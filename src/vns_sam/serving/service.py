@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from fastapi import Request
 
+from vns_sam.formats.rle import encode_rle
 from vns_sam.inference import wire
 from vns_sam.prompts.validate import make_prompts
 from vns_sam.serving import masks as forms
@@ -219,7 +220,7 @@ def mask_of(mask: np.ndarray, score: float, output: str) -> Mask:
         score=round(score, 4),
         area=int(np.count_nonzero(mask)),
         box=box,
-        rle=Rle(**forms.as_rle(mask)) if output == "rle" else None,
+        rle=Rle(**encode_rle(mask)) if output == "rle" else None,
         png=forms.as_png(mask) if output == "png" else None,
         polygons=forms.as_polygons(mask) if output == "polygons" else None,
     )

@@ -17,6 +17,7 @@ from torch import nn
 from vns_sam.errors import CheckpointError
 from vns_sam.sam.config import TINY
 from vns_sam.sam.encoders.adapter import TinyAdapter
+from vns_sam.sam.encoders.norms import WithStoredNorms
 from vns_sam.sam.mask_decoder import LayerNorm2d
 from vns_sam.sam.pointwise import pointwise
 from vns_sam.sam.prompt_encoder import MaskEmbedding
@@ -96,7 +97,7 @@ class MixBlock(nn.Module):
         return x + pointwise(hidden, self.project.weight, self.project.bias)
 
 
-class TinyEncoder(nn.Module):
+class TinyEncoder(WithStoredNorms):
     """EfficientNet-Lite0 and a neck that gathers its strides 4 to 32 on the stride-16 grid.
 
     Finer maps are folded into channels (space to depth), so the grid keeps their detail. Batch norms use their
@@ -118,14 +119,6 @@ class TinyEncoder(nn.Module):
             in_ch = out_ch
         self.laterals = nn.ModuleList(nn.Conv2d(c, hidden_size, 1) for c in TINY.level_channels)
         self.neck = nn.Sequential(MixBlock(hidden_size), MixBlock(hidden_size), LayerNorm2d(hidden_size))
-
-    def train(self, mode: bool = True) -> TinyEncoder:
-        """Switches the mode of everything but the batch norms."""
-        super().train(mode)
-        for module in self.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.eval()
-        return self
 
     def forward(
         self, pixels: torch.Tensor, adapter: TinyAdapter | None = None

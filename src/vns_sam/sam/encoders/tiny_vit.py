@@ -15,6 +15,7 @@ from torch import nn
 
 from vns_sam.sam.architectures import TinyVitConfig
 from vns_sam.sam.encoders.adapter import TinyAdapter
+from vns_sam.sam.encoders.norms import WithStoredNorms
 from vns_sam.sam.encoders.windows import merge, partition
 from vns_sam.sam.mask_decoder import LayerNorm2d
 
@@ -169,7 +170,7 @@ class Stage(nn.Module):
         return x if self.downsample is None else cast(torch.Tensor, self.downsample(x))
 
 
-class TinyVitEncoder(nn.Module):
+class TinyVitEncoder(WithStoredNorms):
     """TinyViT and SAM's neck. Batch norms use their stored statistics always: batches of a promptable model are mixed.
 
     Args:
@@ -194,14 +195,6 @@ class TinyVitEncoder(nn.Module):
             nn.Conv2d(hidden_size, hidden_size, 3, padding=1, bias=False),
             LayerNorm2d(hidden_size),
         )
-
-    def train(self, mode: bool = True) -> TinyVitEncoder:
-        """Switches the mode of everything but the batch norms."""
-        super().train(mode)
-        for module in self.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.eval()
-        return self
 
     def forward(
         self, pixels: torch.Tensor, adapter: TinyAdapter | None = None

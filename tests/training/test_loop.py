@@ -15,14 +15,17 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from workshop import write_disks
 
 from vns_sam.errors import CheckpointError, UsageError
 from vns_sam.runs.lock import locked
 from vns_sam.training.loop import lr_factor, train
 from vns_sam.training.recipe import Optim, Validation, load_recipe
+from vns_sam.training.samples.prompted import split_pairs
 from vns_sam.training.state import load_state
 from vns_sam.training.tasks.scratch import SamTask
 from vns_sam.training.tracking import read_log
+from vns_sam.training.validation import Standing
 
 RUN = """
 import sys, torch
@@ -179,3 +182,40 @@ def test_a_folder_is_trained_in_by_one_run(recipe_file: Path) -> None:
 )
 def test_learning_rate_schedules(optim: Optim, step: int, expected: float) -> None:
     assert lr_factor(step, 100, optim) == pytest.approx(expected)
+
+
+def test_a_run_ends_when_its_scores_no_longer_rise_and_stays_ended(recipe_file: Path) -> None:
+    recipe = load_recipe(recipe_file)
+    patient = Validation(every=1, limit=1, patience=2)
+    still = replace(recipe, steps=6, validation=patient, optim=Optim(lr=1e-10))
+    told: list[int] = []
+    scores = train(still, lambda done, total, values: told.append(done))
+    assert told == [1, 2, 3]
+    assert scores["mean"] > -1
+    state = load_state(still.out)
+    assert state is not None
+    assert (state["step"], state["stale"]) == (3, 2)
+    kept = weights(still.out)
+    train(still, lambda done, total, values: told.append(done))
+    assert told == [1, 2, 3]
+    assert all(torch.equal(value, kept[key]) for key, value in weights(still.out).items())
+
+
+def test_standing_counts_from_the_best() -> None:
+    standing = Standing(patience=2)
+    assert [standing.take({"mean": score}) for score in (0.5, 0.4, 0.6, 0.6)] == [True, False, True, False]
+    assert not standing.over
+    assert not standing.take({})
+    standing.take({"mean": 0.2})
+    assert standing.over
+    assert not Standing(patience=0, stale=9).over
+
+
+def test_a_list_of_its_own_is_held_out(tmp_path: Path) -> None:
+    root = write_disks(tmp_path / "disks", 30)
+    stems = [path.stem for path in sorted((root / "images").iterdir())]
+    (root / "train.txt").write_text("\n".join(stems[:20]))
+    (root / "val.txt").write_text("\n".join(stems[18:24]))
+    train_pairs, held = split_pairs(tmp_path, "disks")
+    assert [pair.stem for pair in train_pairs] == stems[:18]
+    assert [pair.stem for pair in held] == stems[18:24]

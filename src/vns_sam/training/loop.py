@@ -29,6 +29,7 @@ from vns_sam.training.settings import RunRecipe
 from vns_sam.training.state import load_state, restore, save_state
 from vns_sam.training.tasks import Task, build_task
 from vns_sam.training.tracking import Tracker
+from vns_sam.training.validation import Standing
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +41,8 @@ def train(recipe: Recipe, progress: Progress = lambda done, total, values: None)
     """Runs or continues a training run.
 
     ``recipe.out`` receives ``recipe.yaml``, ``log.jsonl``, ``last.pt``, ``best/`` (the model with the best mean IoU
-    on held-out pictures) and ``model/`` (the model after the last step).
+    on held-out pictures) and ``model/`` (the model after the last step). With ``validation.patience`` the run may end
+    before its last step.
 
     Args:
         recipe: The run.
@@ -67,56 +69,87 @@ def _train(recipe: Recipe, accelerator: Any, progress: Progress) -> dict[str, fl
     task = build_task(recipe)
     optimizer = _optimizer(task, recipe)
     state = _resume(recipe, task, optimizer) or {"step": 0, "best": -1.0}
-    step, best = int(state["step"]), float(state["best"])
+    step = int(state["step"])
+    standing = Standing(recipe.validation.patience, float(state["best"]), int(state.get("stale", 0)))
     loader = _loader(recipe, task, step, accelerator.process_index, accelerator.num_processes)
     model, optimizer = accelerator.prepare(task.to(accelerator.device), optimizer)
     if "scaler" in state and accelerator.scaler is not None:
         accelerator.scaler.load_state_dict(state["scaler"])
     ema = Ema(task, recipe.ema, state.get("ema"))
+    books = _Books(recipe, task, ema, standing, step) if main else None
 
-    if main:
-        write_text(recipe.out / RESOLVED, dump_recipe(recipe))
-    validator = task.validator(recipe) if main else None
-    tracker = Tracker(recipe.out, step, tensorboard=recipe.tensorboard) if main else None
-    if validator and step == 0:
-        validator(task.model, limit=2)  # a broken validation set fails now, not after an hour
-
-    scores: dict[str, float] = {}
-    window: dict[str, list[float]] = defaultdict(list)
-    for batches in _steps(loader, recipe.accumulate):
+    for batches in () if standing.over else _steps(loader, recipe.accumulate):
         _set_rates(optimizer, lr_factor(step, recipe.steps, recipe.optim))
         try:
             losses = _optimise(accelerator, model, optimizer, batches, recipe.optim.clip)
         except Diverged as error:
             raise diverged(recipe, step, f"{error} in step {step + 1}, {_samples(recipe, accelerator, step)}") from None
-        for name, value in losses.items():
-            window[name].append(value)
         step += 1
         ema.update(task, step)
-        last = step == recipe.steps
-        if not (main and tracker and validator):
-            continue
-        if step % recipe.log_every == 0 or last:
-            means = {name: sum(values) / len(values) for name, values in window.items()}
-            tracker.log(step, {**means, "lr": optimizer.param_groups[0]["lr"]})
-            window.clear()
-        if step % recipe.validation.every == 0 or step % recipe.checkpoint_every == 0 or last:
-            _check_weights(recipe, task, step)
-        if step % recipe.validation.every == 0 or last:
-            with ema.applied(task):
-                scores = validator(task.model)
-                if scores and scores["mean"] > best:
-                    best = scores["mean"]
-                    task.export(recipe.out / "best")
-            tracker.log(step, {f"iou/{name}": value for name, value in scores.items()})
-        if step % recipe.checkpoint_every == 0 or last:
-            save_state(recipe.out, _state(recipe, task, ema, optimizer, accelerator, step, best))
-        progress(step, recipe.steps, {**{k: v[-1] for k, v in window.items()}, **scores})
+        if books:
+            books.enter(step, losses, optimizer.param_groups[0]["lr"])
+            if step % recipe.checkpoint_every == 0 or step == recipe.steps or standing.over:
+                save_state(recipe.out, _state(recipe, task, ema, optimizer, accelerator, step, standing))
+            progress(step, recipe.steps, books.latest())
+        asked = recipe.validation.patience and step % recipe.validation.every == 0
+        if asked and _everybody(accelerator, stop=standing.over):
+            break
     if main:
         with ema.applied(task):
             task.export(recipe.out / "model")
     accelerator.wait_for_everyone()
-    return scores
+    return books.scores if books else {}
+
+
+class _Books:
+    """What the main process keeps beside the weights: the log, the scores, the best model.
+
+    Args:
+        recipe: The run.
+        task: What is trained.
+        ema: The averages that are scored and saved.
+        standing: How the scores have gone.
+        step: Steps done before.
+    """
+
+    def __init__(self, recipe: Recipe, task: Task, ema: Ema, standing: Standing, step: int) -> None:
+        write_text(recipe.out / RESOLVED, dump_recipe(recipe))
+        self.recipe, self.task, self.ema, self.standing = recipe, task, ema, standing
+        self.validator = task.validator(recipe)
+        self.tracker = Tracker(recipe.out, step, tensorboard=recipe.tensorboard)
+        self.scores: dict[str, float] = {}
+        self.window: dict[str, list[float]] = defaultdict(list)
+        if step == 0:
+            self.validator(task.model, limit=2)  # a broken validation set fails now, not after an hour
+
+    def enter(self, step: int, losses: dict[str, float], rate: float) -> None:
+        """Takes in a step: logs, checks the weights, validates, each where it is time."""
+        recipe, last = self.recipe, step == self.recipe.steps
+        for name, value in losses.items():
+            self.window[name].append(value)
+        if step % recipe.log_every == 0 or last:
+            means = {name: sum(values) / len(values) for name, values in self.window.items()}
+            self.tracker.log(step, {**means, "lr": rate})
+            self.window.clear()
+        if step % recipe.validation.every == 0 or step % recipe.checkpoint_every == 0 or last:
+            _check_weights(recipe, self.task, step)
+        if step % recipe.validation.every == 0 or last:
+            with self.ema.applied(self.task):
+                self.scores = self.validator(self.task.model)
+                if self.standing.take(self.scores):
+                    self.task.export(recipe.out / "best")
+            self.tracker.log(step, {f"iou/{name}": value for name, value in self.scores.items()})
+
+    def latest(self) -> dict[str, float]:
+        """The latest losses and scores."""
+        return {**{k: v[-1] for k, v in self.window.items()}, **self.scores}
+
+
+def _everybody(accelerator: Any, *, stop: bool) -> bool:
+    """Whether the main process wants to stop; all processes ask at the same step."""
+    if stop:
+        accelerator.set_trigger()
+    return bool(accelerator.check_trigger())
 
 
 class Diverged(Exception):
@@ -236,12 +269,13 @@ def _optimise(
 
 
 def _state(
-    recipe: Recipe, task: Task, ema: Ema, optimizer: Any, accelerator: Any, step: int, best: float
+    recipe: Recipe, task: Task, ema: Ema, optimizer: Any, accelerator: Any, step: int, standing: Standing
 ) -> dict[str, Any]:
     state = {
         "recipe": identity(recipe),
         "step": step,
-        "best": best,
+        "best": standing.best,
+        "stale": standing.stale,
         "model": task.trained_state(),
         "ema": ema.averages,
         "optimizer": optimizer.state_dict(),

@@ -91,6 +91,8 @@ class Validation:
     """Optimiser steps between two validations."""
     limit: Annotated[int, Field(gt=0, le=10**6)] = 60
     """Pictures taken of each set at most."""
+    patience: Annotated[int, Field(ge=0, le=10**6)] = 0
+    """Validations in a row without a better score that end the run; 0 never does."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,34 @@ def box_iou(model: PromptableModel, pair: Pair) -> float:
     boxes = np.stack([tight_box(mask) for mask in masks])
     answers = model.decode(model.encode([image]), [Prompts(boxes=boxes)], [0])
     return float(np.mean([iou(answers.logits(row) > 0, mask) for row, mask in enumerate(masks)]))
+
+
+@dataclass
+class Standing:
+    """How the scores of a run have gone.
+
+    Attributes:
+        patience: Validations in a row without a better score that end a run; 0 never does.
+        best: The best mean so far.
+        stale: Validations since then.
+    """
+
+    patience: int = 0
+    best: float = -1.0
+    stale: int = 0
+
+    def take(self, scores: Mapping[str, float]) -> bool:
+        """Takes in the scores of a validation; whether they are the best so far."""
+        if not scores:
+            return False
+        better = scores["mean"] > self.best
+        self.best, self.stale = (scores["mean"], 0) if better else (self.best, self.stale + 1)
+        return better
+
+    @property
+    def over(self) -> bool:
+        """Whether the run is to end."""
+        return 0 < self.patience <= self.stale
 
 
 class Validator:

@@ -30,9 +30,15 @@ ATTEMPTS = 1000
 
 
 def split_pairs(root: Path, name: str) -> tuple[list[Pair], list[Pair]]:
-    """The train split of one set as (training, held out), by a hash of the stem."""
+    """The train split of one set as (training, held out): its list ``val`` where it has one, else by a hash of the
+    stem.
+    """
     has_list = (root / name / "train.txt").is_file()
     pairs = find_pairs(root / name, "train" if has_list else None)
+    if has_list and (root / name / "val.txt").is_file():
+        held = find_pairs(root / name, "val")
+        listed = {pair.stem for pair in held}
+        return [pair for pair in pairs if pair.stem not in listed], held
     held = [pair for pair in pairs if crc32(pair.stem.encode()) % HELD_OUT == 0]
     return [pair for pair in pairs if pair not in held], held
 

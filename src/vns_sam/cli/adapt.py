@@ -1,0 +1,58 @@
+"""``train FOLDER``: a model adapted to one's own pictures, with what came of it on held-out ones."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vns_sam.cli.lines import print_json
+from vns_sam.cli.predictor import DEFAULT_MODEL
+from vns_sam.cli.progress import progress_bars
+from vns_sam.errors import UsageError, printable
+
+if TYPE_CHECKING:
+    from vns_sam.studies.adapt import Adapted
+
+
+def run_adapt(args: argparse.Namespace) -> int:
+    """Runs ``train`` with a folder."""
+    from vns_sam.cli.train import DEFAULT_MINUTES, read_overrides
+    from vns_sam.inference.load import check_model_name
+    from vns_sam.studies.adapt import Order, adapt, default_out
+
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        raise UsageError("a folder is adapted to in one process", hint=f"vns-sam train {args.recipe}")
+    start = args.start or DEFAULT_MODEL
+    check_model_name(start)
+    source = Path(args.recipe)
+    out = Path(args.out) if args.out else default_out(source)
+    minutes = args.minutes or DEFAULT_MINUTES
+    changes = tuple(read_overrides(args.overrides))
+    order = Order(source, out, start, float(minutes), changes, args.device or "cpu", workers=os.cpu_count() or 1)
+    lines = sys.stderr if args.json else sys.stdout
+
+    def say(line: str) -> None:
+        if not args.quiet:
+            print(printable(line), file=lines, flush=True)
+
+    with progress_bars(quiet=args.quiet) as show:
+        done = adapt(order, show, say)
+    _show(done, start, json=args.json)
+    return 0
+
+
+def _show(done: Adapted, start: str, *, json: bool) -> None:
+    if json:
+        print_json(*({"change": each.change, **asdict(each)} for each in done.differences))
+        print_json({"model": done.model, "taken": done.taken, "why": done.why, "report": done.report})
+        return
+    from vns_sam.evaluation.compare import to_markdown
+
+    print(f"\n{to_markdown(done.differences, start, 'adapted')}")
+    print(f"{done.why[:1].upper()}{done.why[1:]}.")
+    print(f"model   {done.model}    use it: vns-sam segment PICTURE --box X0 Y0 X1 Y1 --model {done.model}")
+    print(f"report  {done.report}")

@@ -1,0 +1,172 @@
+"""Any folder of pictures and masks as one set in the house layout (``data.pairs``), beside the folder, which stays as
+it is.
+
+Read are the house layout itself with its objects and ignored pixels, the layouts of
+:mod:`vns_sam.data.sets.layouts`, YOLO folders and a COCO file in the folder. Lists come along.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from vns_sam.data.importing import convert
+from vns_sam.data.pairs import LAYOUT_HINT, find_list, find_pairs, is_set, list_stems
+from vns_sam.data.sets.archives import open_raw
+from vns_sam.data.sets.assemble import assemble
+from vns_sam.data.sets.layouts import Candidate, Found, find_candidates, split_word
+from vns_sam.errors import DataError
+from vns_sam.images.write import link_or_copy
+
+SPLITS = ("train", "val", "test")
+Progress = Callable[[str, int, int], None]
+"""Called with what is done, how many are done, and of how many."""
+
+
+@dataclass
+class Gathered:
+    """A set that was gathered.
+
+    Attributes:
+        folder: Where it is.
+        stems: Of its pairs.
+        lists: Stems by split, as far as the source tells.
+        left_out: One line for each thing that was not used.
+    """
+
+    folder: Path
+    stems: list[str] = field(default_factory=list)
+    lists: dict[str, list[str]] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
+
+
+def gather(source: Path, out: Path, progress: Progress | None = None) -> Gathered:
+    """Puts what a folder holds into a set in the house layout; files are linked where they can be.
+
+    Args:
+        source: A folder of pictures and masks, of any layout that is known, or with annotations.
+        out: Folder of the set; one of an earlier call is filled up.
+        progress: Told after each picture.
+
+    Raises:
+        DataError: There is no folder, or nothing in it that could be learned from.
+    """
+    if not source.is_dir():
+        raise DataError(f"expected a folder of pictures and masks at {source}, found none", hint=LAYOUT_HINT)
+    tell = progress or (lambda what, done, total: None)
+    if is_flat(source):
+        return _link(source, out, tell)
+    if annotations := find_annotations(source):
+        return _convert(annotations, out, tell)
+    raw = open_raw([source], skip=[out])
+    candidates, alone = find_candidates(member for tree in raw.trees for member in tree.members)
+    gathered = Gathered(out, left_out=[*raw.refused])
+    gathered.left_out += [
+        f"{'/'.join(folder) or '.'}: {count} pictures without masks" for folder, count in alone.items()
+    ]
+    _assemble(candidates, gathered, tell)
+    if not gathered.stems:
+        more = f"; {gathered.left_out[0]}" if gathered.left_out else ""
+        raise DataError(f"expected pictures with masks in {source}, recognised none{more}", hint=LAYOUT_HINT)
+    return gathered
+
+
+def is_flat(folder: Path) -> bool:
+    """Whether a folder is a set whose pictures lie side by side, in no folders of their own."""
+    if not is_set(folder):
+        return False
+    try:
+        return bool(find_pairs(folder, broken={}))
+    except DataError:
+        return False
+
+
+def find_annotations(source: Path) -> Path | None:
+    """A YOLO folder, or the one COCO file of a folder; None where there is neither.
+
+    Raises:
+        DataError: There are several JSON files that could be it.
+    """
+    if (source / "labels").is_dir() or any(source.glob("*/labels")):
+        return source
+    files = [*sorted(source.glob("*.json")), *sorted((source / "annotations").glob("*.json"))]
+    if len(files) > 1:
+        raise DataError(
+            f"{source} holds {len(files)} JSON files, such as {files[0].name} and {files[1].name}",
+            hint=f"vns-sam data import {files[0]} --out DIR, then train DIR",
+        )
+    return files[0] if files else None
+
+
+def fingerprint(source: Path, skip: Path) -> str:
+    """A digest of names, sizes and times of all files of a folder but those below ``skip``, to see that it changed."""
+    digest = hashlib.sha256()
+    for folder, folders, names in os.walk(source, followlinks=True):
+        folders[:] = sorted(n for n in folders if not n.startswith(".") and Path(folder, n).resolve() != skip)
+        for name in sorted(names):
+            path = Path(folder, name)
+            if not name.startswith(".") and path.is_file():
+                told = path.stat()
+                line = f"{path.relative_to(source).as_posix()}\0{told.st_size}\0{told.st_mtime_ns}\0"
+                digest.update(line.encode())
+    return digest.hexdigest()[:16]
+
+
+def _link(source: Path, out: Path, tell: Progress) -> Gathered:
+    """A set in the house layout, with its objects, ignored pixels and lists."""
+    missing: dict[str, str] = {}
+    pairs = find_pairs(source, broken=missing)
+    gathered = Gathered(out, left_out=list(missing.values()))
+    for done, pair in enumerate(pairs, start=1):
+        places = {"images": pair.image, "masks": pair.mask, "masks_instance": pair.instances}
+        for folder, path in {**places, "masks_ignore": pair.ignore}.items():
+            if path is not None:
+                link_or_copy(path.resolve(), out / folder / path.name)
+        gathered.stems.append(pair.stem)
+        tell("gather", done, len(pairs))
+    for split in SPLITS:
+        if (listed := find_list(source, split)) is not None:
+            gathered.lists[split] = list_stems(listed)
+    return gathered
+
+
+def _convert(source: Path, out: Path, tell: Progress) -> Gathered:
+    """Annotations, drawn."""
+    gathered = Gathered(out)
+    for split in SPLITS:  # of an earlier call
+        (out / f"{split}.txt").unlink(missing_ok=True)
+    for done, (state, total) in enumerate(convert(source, out), start=1):
+        gathered.left_out = state.problems
+        tell("gather", done, total)
+    gathered.stems = [pair.stem for pair in find_pairs(out, broken={})]
+    for split in SPLITS:
+        if (listed := find_list(out, split)) is not None:
+            gathered.lists[split] = list_stems(listed)
+    return gathered
+
+
+def _assemble(candidates: Iterable[Candidate], gathered: Gathered, tell: Progress) -> None:
+    """Pairs of one or several folders; where two share a stem, the second's folder comes into its name."""
+    taken: set[str] = set()
+    work: list[tuple[Found, str]] = []
+    for candidate in candidates:
+        listed = {stem: name for name, stems in candidate.lists.items() for stem in stems}
+        word = split_word(candidate.folder)
+        gathered.left_out += [f"{candidate.where}: no mask for '{stem}'" for stem in candidate.lonely]
+        for found in candidate.pairs:
+            stem = found.stem if found.stem.casefold() not in taken else "_".join((*candidate.folder, found.stem))
+            taken.add(stem.casefold())
+            work.append((Found(stem, found.image, found.mask), listed.get(found.stem, word or "")))
+    for done, (found, split) in enumerate(work, start=1):
+        try:
+            assemble(gathered.folder, found, split)
+        except DataError as error:
+            gathered.left_out.append(f"{found.stem}: {error.message}")
+        else:
+            gathered.stems.append(found.stem)
+            if split in SPLITS:
+                gathered.lists.setdefault(split, []).append(found.stem)
+        tell("gather", done, len(work))

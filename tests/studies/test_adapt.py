@@ -1,0 +1,214 @@
+"""One line to adapt: a folder goes in; a model, held-out numbers and a page come out; a stopped run goes on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from workshop import narrow_sam, write_disks
+
+from vns_sam.cli.main import main
+from vns_sam.errors import DataError, UsageError
+from vns_sam.evaluation.compare import Difference
+from vns_sam.inference.load import load_model
+from vns_sam.studies import adapt as module
+from vns_sam.studies.adapt import Order, adapt, default_out, judge
+from vns_sam.studies.adapt_set import own_set, set_name
+from vns_sam.training import adapting
+from vns_sam.training.adapting import Views, adapting_values, plan_steps, timed_recipe, views_for
+from vns_sam.training.recipe import Recipe
+
+SMALL = (("data.sizes", [64]), ("workers", 0), ("optim.lr", 1e-3), ("checkpoint_every", 4), ("validation.patience", 0))
+
+
+@pytest.fixture
+def disks(tmp_path: Path) -> Path:
+    return write_disks(tmp_path / "my disks", 24)
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> str:
+    narrow_sam().save_pretrained(tmp_path / "narrow")
+    return str(tmp_path / "narrow")
+
+
+@pytest.fixture
+def fast(monkeypatch: pytest.MonkeyPatch) -> list[Recipe]:
+    """No timing: eight steps of half a second."""
+    timed: list[Recipe] = []
+
+    def half_a_second(recipe: Recipe) -> float:
+        timed.append(recipe)
+        return 0.5
+
+    monkeypatch.setattr(adapting, "time_steps", half_a_second)
+    monkeypatch.setattr(adapting, "FEWEST_STEPS", 8)
+    monkeypatch.setattr(module, "LEAST_TRAINED", 0.0)
+    return timed
+
+
+def test_a_folder_becomes_a_model_and_a_report(
+    disks: Path, start: str, tmp_path: Path, fast: list[Recipe], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "judge", lambda *_: (True, "the trained model is taken"))
+    said: list[str] = []
+    out = tmp_path / "out"
+    order = Order(disks, out, start, minutes=0.01, changes=SMALL)
+    done = adapt(order, say=said.append)
+    assert said[0] == "15 pictures to train on, 4 to choose by, 5 held out to report on"
+    assert said[1].startswith("8 steps of 4 views, 0.50 s each")
+    assert (done.model, done.report, done.taken) == (out / "model", out / "report.md", True)
+    assert {(d.prompt, d.metric, d.count) for d in done.differences} == {
+        (prompt, metric, 5) for prompt in ("box", "points:1") for metric in ("iou", "biou")
+    }
+    page = done.report.read_text()
+    assert "| box | my-disks | 5 | iou |" in page
+    assert said[0] in page
+    trained, before = load_model(done.model).state_dict(), load_model(start).state_dict()
+    changed = {key.split(".")[0] for key in before if not torch.equal(before[key], trained[key].float())}
+    halved = {key for key in before if torch.equal(before[key].half(), trained[key].half())}
+    assert "mask_decoder" in changed
+    assert {key for key in before if key.startswith("image_encoder.")} <= halved  # frozen
+    lists = {name: (out / "data" / "my-disks" / f"{name}.txt").read_text().split() for name in ("train", "val", "test")}
+    assert [len(stems) for stems in lists.values()] == [15, 4, 5]
+    assert not list(out.glob(".*"))
+
+
+def test_a_stopped_run_goes_on_to_the_same_model(
+    disks: Path, start: str, tmp_path: Path, fast: list[Recipe], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    straight = Order(disks, tmp_path / "straight", start, minutes=0.01, changes=SMALL)
+    adapt(straight)
+
+    def stop(what: str, done: int, total: int) -> None:
+        if (what, done) == ("training", 5):
+            raise KeyboardInterrupt
+
+    order = Order(disks, tmp_path / "stopped", start, minutes=0.01, changes=SMALL)
+    with pytest.raises(KeyboardInterrupt):
+        adapt(order, stop)
+    assert not (order.out / "model").exists()
+    timed, trained = len(fast), []
+    adapt(order, lambda what, done, total: trained.append(done) if what == "training" else None)
+    assert len(fast) == timed  # the pace is not measured again
+    assert trained[0] == 5
+    first, second = (load_model(place / "run" / "model").state_dict() for place in (straight.out, order.out))
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_other_settings_or_other_files_are_another_run(
+    disks: Path, start: str, tmp_path: Path, fast: list[Recipe]
+) -> None:
+    order = Order(disks, tmp_path / "out", start, minutes=0.01, changes=SMALL)
+    adapt(order)
+    with pytest.raises(UsageError, match=r"begun with minutes 0.01, expected 1"):
+        adapt(Order(disks, order.out, start, minutes=1.0, changes=SMALL))
+    cv2.imwrite(str(disks / "masks" / "000.png"), np.full((48, 64), 255, np.uint8))
+    with pytest.raises(UsageError, match="before files of the folder changed"):
+        adapt(order)
+
+
+def test_a_model_that_gets_worse_is_not_taken(
+    disks: Path, start: str, tmp_path: Path, fast: list[Recipe], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "judge", lambda *_: (False, "the model stays as it was"))
+    done = adapt(Order(disks, tmp_path / "out", start, minutes=0.01, changes=SMALL))
+    assert not done.taken
+    kept, before = load_model(done.model).state_dict(), load_model(start).state_dict()
+    assert all(torch.equal(kept[key], before[key]) for key in before)
+
+
+def difference(low: float, high: float, count: int = 20) -> Difference:
+    return Difference("box", "set", "iou", count, 0.5, 0.5 + (low + high) / 2, low, high)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "differences", "taken"),
+    [
+        (0.5, 0.6, [difference(0.01, 0.1)], True),
+        (0.5, 0.6, [difference(-0.1, 0.1)], True),
+        (0.5, 0.6, [difference(-0.2, -0.1)], False),
+        (0.5, 0.6, [difference(-0.2, -0.1, count=5)], True),
+        (0.5, 0.5, [difference(0.01, 0.1)], False),
+        (None, None, [difference(0.01, 0.1)], True),
+    ],
+)
+def test_the_judgement(before: float | None, after: float | None, differences: list[Difference], taken: bool) -> None:
+    assert judge(before, after, differences)[0] is taken
+
+
+def test_errors_of_the_doctor_stop_and_the_rest_is_told(disks: Path, tmp_path: Path) -> None:
+    copy = (disks / "images" / "001.png").read_bytes(), (disks / "masks" / "001.png").read_bytes()
+    for folder, content in zip(("images", "masks"), copy, strict=True):
+        (disks / folder / "copy.png").write_bytes(content)
+    cv2.imwrite(str(disks / "masks" / "002.png"), np.zeros((48, 64), np.uint8))
+    (disks / "masks" / "003.png").unlink()
+    own = own_set(disks, tmp_path / "out")
+    told = "\n".join(own.told())
+    assert "left out: expected a mask in" in told
+    assert "warning: 1 x duplicate" in told
+    assert "warning: 1 x empty" in told
+    listed = {stem: name for name, stems in own.division.lists().items() for stem in stems}
+    assert listed["001"] == listed["copy"]
+    assert not {"002", "003"} & set(listed)
+    cv2.imwrite(str(disks / "masks" / "004.png"), np.zeros((20, 20), np.uint8))
+    with pytest.raises(DataError, match=r"masks/004.png: size") as caught:
+        own_set(disks, tmp_path / "out")
+    assert caught.value.hint == f"vns-sam data check {disks}"
+
+
+def test_steps_fill_the_time_and_views_shrink_where_few_fit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    paces = {(320, 384): 8.0, (256, 320): 4.0, (224, 256): 2.0}
+    monkeypatch.setattr(adapting, "time_steps", lambda recipe: paces[recipe.data.sizes])
+    values = adapting_values("vns-sam", start="m", name="n", root=tmp_path, dataset="d", out=tmp_path / "run")
+    assert values["vns"] == {"name": "n"}
+    recipe, pace = plan_steps(values, views_for(512), lambda: 2000.0, "here")
+    assert (recipe.data.sizes, recipe.steps, pace) == ((320, 384), 250, 8.0)
+    recipe, pace = plan_steps(values, views_for(512), lambda: 400.0, "here")
+    assert (recipe.data.sizes, recipe.steps, pace) == ((224, 256), 200, 2.0)
+    assert (recipe.validation.every, recipe.validation.patience, recipe.optim.warmup) == (25, 3, 20)
+    given: dict[str, Any] = {**values, "data": {**values["data"], "sizes": [224]}, "steps": 7}
+    assert timed_recipe(given, Views((320,), 4), 99, "here").data.sizes == (224,)
+    assert timed_recipe(given, Views((320,), 4), 99, "here").steps == 7
+
+
+def test_only_models_with_something_to_train_are_adapted(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="expected a SAM, an HQ-SAM or a VNS-SAM"):
+        adapting_values("ws-sam", start="m", name="n", root=tmp_path, dataset="d", out=tmp_path)
+
+
+@pytest.mark.parametrize(("name", "called"), [("my leaves", "my-leaves"), ("..", None), ("blätter", "bl-tter")])
+def test_names(name: str, called: str | None, tmp_path: Path) -> None:
+    assert set_name(tmp_path / name) == (called or tmp_path.parent.name)
+    assert default_out(tmp_path / "leaves") == Path("runs/leaves")
+
+
+def test_the_command_prints_objects(
+    disks: Path, start: str, tmp_path: Path, fast: list[Recipe], capsys: pytest.CaptureFixture[str]
+) -> None:
+    changes = [word for name, value in SMALL for word in (f"--{name}", str(value))]
+    words = [str(disks), "--from", start, "--minutes", "0.01", "--out", str(tmp_path / "out"), "--json", "--quiet"]
+    assert main(["train", *words, *changes]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["metric"] for line in lines[:-1]] == ["iou", "biou"] * 2
+    assert lines[-1]["model"] == str(tmp_path / "out" / "model")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["vns_sam_tiny", "--minutes", "3"], "--minutes belongs to a folder"),
+        (["vns_sam_tiny", "--from", "sam-tiny"], "--from belongs to a folder"),
+        (["FOLDER", "--minutes", "0"], "expected minutes above 0"),
+        (["FOLDER", "--from", "sam-tinny"], "unknown model"),
+        ([], "expected a folder or a recipe"),
+    ],
+)
+def test_wrong_command_lines(words: list[str], says: str, disks: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", *(str(disks) if word == "FOLDER" else word for word in words)]) == 2
+    assert says in capsys.readouterr().err

@@ -74,8 +74,8 @@ def divide(stems: Sequence[str], groups: Sequence[Sequence[str]], given: Mapping
             "some to measure by",
             hint="add others, or give lists of your own: train.txt, val.txt and test.txt",
         )
-    ordered = (tuple(sorted(part, key=_hash)) for part in (train, taken["val"], taken["test"]))
-    return Division(*ordered, tuple(own))
+    parts = {"train": train, **taken}
+    return Division(**{name: tuple(sorted(part, key=_hash)) for name, part in parts.items()}, given=tuple(own))
 
 
 def _take(order: list[list[str]], wanted: int) -> list[str]:

@@ -16,7 +16,7 @@ from vns_sam.errors import DataError, UsageError
 def call(module: object, *arguments: object) -> int:
     parser = argparse.ArgumentParser()
     module.add_arguments(parser)  # type: ignore[attr-defined]
-    args = parser.parse_args([str(argument) for argument in arguments])
+    args = parser.parse_args([str(argument) for argument in arguments] + ["--workers", "0"] * (module is data_build))
     args.quiet = True
     return module.run(args)  # type: ignore[attr-defined]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,7 @@ def test_split_lists_can_be_followed(disks: Path, tmp_path: Path, capsys: pytest
     assert "| disks | 4 | 0 | 0." in printed
     assert sorted(path.name for path in out.iterdir()) == [
         "histogram.png",
+        "manifest.jsonl",
         "ns.txt",
         "s.txt",
         "scores.csv",
@@ -60,7 +62,7 @@ def test_broken_pairs_are_told_skipped_and_counted(disks: Path, capsys: pytest.C
     assert score(disks) == 0
     printed = capsys.readouterr()
     assert "| disks | 1 | 3 | " in printed.out
-    assert [f"skipped disks/00{i}: " in printed.err for i in range(4)] == [True, True, True, False]
+    assert [f"failed: disks/00{i}: " in printed.err for i in range(4)] == [True, True, True, False]
 
 
 def test_strict_ends_at_a_broken_pair(disks: Path) -> None:
@@ -79,7 +81,7 @@ def test_an_empty_mask_is_a_broken_pair(disks: Path, capsys: pytest.CaptureFixtu
 
     for i in range(4):
         cv2.imwrite(str(disks / "masks" / f"00{i}.png"), np.zeros((48, 64), np.uint8))
-    with pytest.raises(DataError, match="found 4 broken pairs only"):
+    with pytest.raises(DataError, match="none of 4 could be done"):
         score(disks)
     assert "an object and its surroundings" in capsys.readouterr().err
 
@@ -94,6 +96,26 @@ def test_several_sets_have_folders_of_their_own(disks: Path, tmp_path: Path) -> 
     assert [line.split(",")[:2] for line in lines[1:]] == [["disks", "003"], ["disks", "002"], ["more", "001"]]
     assert (out / "more" / "ns.txt").is_file()
     assert not (out / "ns.txt").exists()
+
+
+def test_a_scored_set_is_not_scored_again(
+    disks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "scores"
+    break_three(disks)
+    assert score(disks, "--out", out) == 0
+    table = (out / "scores.csv").read_bytes()
+    assert "1 done, 0 done before, 3 failed" in capsys.readouterr().out
+    monkeypatch.setattr("vns_sam.data.score_set.vns_score", lambda *_: pytest.fail("scored again"))
+    assert score(disks, "--out", out, "--threshold", "0") == 0
+    assert "0 done, 1 done before, 3 failed" in capsys.readouterr().out
+    assert (out / "scores.csv").read_bytes() == table
+    assert json.loads((out / "summary.json").read_text())["threshold"] == 0
+
+
+def test_what_needs_a_folder_says_so(disks: Path) -> None:
+    with pytest.raises(UsageError, match="expected --out beside --dry-run"):
+        score(disks, "--dry-run")
 
 
 @pytest.mark.parametrize(

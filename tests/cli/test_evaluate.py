@@ -109,6 +109,16 @@ def test_two_processes_give_the_report_of_one(shop: Path, tmp_path: Path) -> Non
     assert len(list((tmp_path / "two" / "rows").iterdir())) == 2
 
 
+def test_processes_of_the_command_give_the_report_of_one(shop: Path, tmp_path: Path) -> None:
+    options = ["--quiet", "evaluate", str(shop / "narrow"), "--data", str(shop / "sets"), "--prompt", "box", "points:2"]
+    for workers in "02":
+        assert main([*options, "--workers", workers, "--out", str(tmp_path / workers)]) == 0
+    one, two = (json.loads((tmp_path / name / "report.json").read_text()) for name in "02")
+    for model in (*one["models"].values(), *two["models"].values()):
+        del model["seconds"]
+    assert one == two
+
+
 def test_broken_pairs_are_counted(shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     broken = write_disks(tmp_path / "broken", 4)
     (broken / "masks" / "001.png").write_bytes(b"no picture")

@@ -13,9 +13,12 @@ from safetensors.numpy import load_file
 from workshop import write_disks
 
 from vns_sam.data.pairs import find_pairs
-from vns_sam.data.score_set import ScoredPair, score_pairs, summarise_set, write_scores
+from vns_sam.data.score_set import ScoredPair, ScoreJob, scored_rows, summarise_set, write_scores
 from vns_sam.data.vns_score import VnsScore, local_ring, texture_contrast, vns_score
 from vns_sam.errors import DataError
+from vns_sam.runs.engine import try_all
+from vns_sam.runs.processes import Processes
+from vns_sam.runs.threads import in_line
 
 RNG = np.random.default_rng(0)
 BLOCK = np.pad(np.ones((20, 20), bool), 20)
@@ -103,10 +106,12 @@ def test_what_cannot_be_scored_is_refused(image: np.ndarray, mask: np.ndarray) -
 def test_processes_give_what_the_caller_gives(tmp_path: Path) -> None:
     pairs = find_pairs(write_disks(tmp_path / "disks", 11))
     (tmp_path / "disks" / "masks" / "004.png").write_bytes(b"no picture")
-    alone = list(score_pairs(pairs, 0))
-    assert list(score_pairs(pairs, 2)) == alone
-    assert [row.stem for row in alone] == [f"{i:03d}" for i in range(11)]
-    assert [row.stem for row in alone if row.error] == ["004"]
+    job = ScoreJob(None, ["disks"], pairs, {}, 0.7)
+    alone = list(try_all(job, in_line))
+    assert sorted(try_all(job, Processes(2)), key=lambda outcome: outcome.name) == alone
+    assert [outcome.name for outcome in alone if outcome.error] == ["disks/004"]
+    rows = scored_rows([o.line for o in alone if not o.error], {o.name: o.error for o in alone if o.error})
+    assert [row.stem for row in rows if row.score] == [f"{i:03d}" for i in range(11) if i != 4]
 
 
 def scored(dataset: str, stem: str, score: float) -> ScoredPair:

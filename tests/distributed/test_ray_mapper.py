@@ -14,9 +14,11 @@ from workshop import narrow_sam, write_disks
 from vns_sam.distributed import mapper as mapper_module
 from vns_sam.distributed.mapper import RayMapper
 from vns_sam.errors import MissingExtraError, UsageError
+from vns_sam.evaluation.suite import make_suite
 from vns_sam.labelling.folder import LabelJob, LabelRun, Loaded, label_folder, plan_run
 from vns_sam.labelling.labeller import LabelSettings
 from vns_sam.labelling.store import LabelStore, Record
+from vns_sam.runs.threads import in_line
 
 SMALL = {"CPU": 3.0, "memory": 1e9}
 LARGE = {"CPU": 8.0, "GPU": 2.0}
@@ -154,3 +156,17 @@ def test_a_cluster_finds_what_one_process_finds_and_each_goes_on_with_the_other(
     said = "".join(capfd.readouterr()).splitlines()
     its_own = ("Set ray log level", "killed by `ray.kill`")  # what Ray says of a run that is stopped cannot be silenced
     assert [line for line in said if not any(known in line for known in its_own)] == []
+
+
+@pytest.mark.slow
+def test_a_cluster_measures_what_one_process_measures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray.data")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    suite, model = make_suite([write_disks(tmp_path / "disks", 3)]), narrow_sam()
+    rows = []
+    for mapper in (in_line, RayMapper(address="local", actors=1, cpus=0.5)):
+        run = suite.run(model, "narrow", mapper=mapper)
+        assert not [outcome.error for outcome in run if outcome.error]
+        rows.append([(row.key, row.scores.values) for row in run.result().rows])
+    assert rows[0] == rows[1]
+    assert len(rows[0]) == 3

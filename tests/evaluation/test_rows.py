@@ -22,13 +22,7 @@ def test_rows_come_back(tmp_path: Path) -> None:
     again = RowStore(tmp_path, "model", {"seed": 0})
     assert list(again.rows.values()) == [row("a")]
     assert again.skipped == {("camo", "b"): "broken"}
-    assert again.missing([row("a").key, row("c").key], "files") == [row("c").key]
-
-
-def test_a_changed_picture_is_measured_again(tmp_path: Path) -> None:
-    store = RowStore(tmp_path, "model", {})
-    store.add(row("a"))
-    assert store.missing([row("a").key], "other files") == [row("a").key]
+    assert again.known() == {("camo", "a"): {row("a").key: "files"}}
 
 
 def test_half_a_line_is_passed_over(tmp_path: Path) -> None:

@@ -15,12 +15,17 @@ from workshop import narrow_sam, write_disks
 
 from vns_sam.data.pairs import Pair, find_pairs
 from vns_sam.errors import DataError, UsageError
+from vns_sam.evaluation.ablate import Ablation, ablated
 from vns_sam.evaluation.frames import Resize
 from vns_sam.evaluation.measure import Measure
 from vns_sam.evaluation.protocol import Protocol, parse_protocols
-from vns_sam.evaluation.rows import Row, RowStore
-from vns_sam.evaluation.runner import Clock, Settings, evaluate, scored_pairs
+from vns_sam.evaluation.rows import Key, Row, RowStore
+from vns_sam.evaluation.runner import evaluate, scored_pairs
+from vns_sam.evaluation.settings import Clock, Settings
 from vns_sam.evaluation.suite import make_suite
+from vns_sam.runs.job import Mapper
+from vns_sam.runs.processes import Processes
+from vns_sam.runs.threads import in_line
 from vns_sam.sam.answers import MapAnswers
 from vns_sam.types import ImageFeatures, Prompts
 
@@ -173,7 +178,7 @@ def test_an_object_that_cannot_be_asked_for_leaves_the_others(tmp_path: Path, mo
     (folder / "masks_instance").mkdir()
     (folder / "masks_instance" / "000.png").write_bytes((folder / "masks" / "000.png").read_bytes())
     empty, whole = np.zeros((48, 64), bool), np.ones((48, 64), bool)
-    monkeypatch.setattr("vns_sam.evaluation.runner.read_instances", lambda path: [empty, whole])
+    monkeypatch.setattr("vns_sam.evaluation.picture.read_instances", lambda path: [empty, whole])
     store = RowStore(None, "fake", {})
     settings = Settings(instances=True)
     (outcome,) = evaluate(FakeModel(), find_pairs(folder), parse_protocols(["box"]), settings, store)
@@ -226,9 +231,9 @@ def test_order_of_the_pictures_does_not_matter(disks: Path) -> None:
 def test_worker_processes_give_the_same_rows(disks: Path) -> None:
     stores = [RowStore(None, "fake", {}) for _ in range(2)]
     settings = Settings(("iou", "biou", "weighted_f", "max_e"))
-    for store, workers in zip(stores, (0, 2), strict=True):
-        list(evaluate(Oracle(0.5), find_pairs(disks), parse_protocols(["box"]), settings, store, workers=workers))
-    here, there = ([(key, row.scores.values) for key, row in store.rows.items()] for store in stores)
+    for store, mapper in zip(stores, (in_line, Processes(2)), strict=True):
+        list(evaluate(Oracle(0.5), find_pairs(disks), parse_protocols(["box"]), settings, store, mapper=mapper))
+    here, there = ({key: row.scores.to_json() for key, row in store.rows.items()} for store in stores)
     assert here == there
     assert len(here) == 6
 
@@ -291,3 +296,44 @@ def test_a_broken_test_list_does_not_score_the_training_pictures(tmp_path: Path)
     broken: dict[str, str] = {}
     assert [pair.stem for pair in scored_pairs(folder, broken=broken)] == ["002"]
     assert list(broken) == ["009"]
+
+
+def test_only_what_failed_is_measured_again(tmp_path: Path) -> None:
+    folder = write_disks(tmp_path / "disks", 3)
+    mask = folder / "masks" / "001.png"
+    whole = mask.read_bytes()
+    mask.write_bytes(whole[:40])
+    suite, model = make_suite([folder]), narrow_sam()
+    list(suite.run(model, "narrow", tmp_path / "out"))
+    mask.write_bytes(whole)
+    again = suite.run(model, "narrow", tmp_path / "out", retry_failed=True)
+    assert len(again) == 1
+    assert [(outcome.pair.stem, outcome.done_before) for outcome in again] == [("001", False)]
+    assert not again.result().skipped
+    assert [row.key.stem for row in again.result().rows] == ["000", "001", "002"]
+
+
+def test_a_fault_at_one_picture_leaves_the_others(disks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def odd(truth: np.ndarray, protocol: Protocol, key: str) -> Prompts:
+        if key.endswith("002"):
+            raise ZeroDivisionError("odd")
+        return Prompts(boxes=np.array([[0.0, 0, 20, 20]]))
+
+    monkeypatch.setattr("vns_sam.evaluation.picture.draw_prompt", odd)
+    store = RowStore(None, "fake", {})
+    outcomes = list(evaluate(FakeModel(), find_pairs(disks), [Protocol()], Settings(), store))
+    assert [outcome.error.split(":")[0] for outcome in outcomes if outcome.error] == ["disks/002"]
+    assert len(store.rows) == 5
+
+
+def test_a_part_that_is_switched_off_is_so_in_every_process(disks: Path) -> None:
+    model, pairs = narrow_sam(), find_pairs(disks)[:2]
+
+    def scores(mapper: Mapper, ablation: Ablation | None) -> dict[Key, float]:
+        store = RowStore(None, "narrow", {})
+        with ablated(model, ablation):
+            list(evaluate(model, pairs, [Protocol()], Settings(("iou",)), store, mapper=mapper))
+        return {key: row.scores.values["iou"] for key, row in store.rows.items()}
+
+    part = Ablation("prompt_encoder", "zero")
+    assert scores(Processes(1), part) == scores(in_line, part) != scores(in_line, None)

@@ -15,7 +15,7 @@ from PIL import Image
 from vns_sam.errors import DataError
 from vns_sam.metrics import hce as module
 from vns_sam.metrics.hce import Effort, correction_effort, hce, truth_skeleton
-from vns_sam.metrics.scoring import Scorer, score_image, summarise
+from vns_sam.metrics.scoring import score_image, summarise
 
 PAIRS = (
     "00_identical",
@@ -161,13 +161,10 @@ def test_skeletons_are_kept_and_damaged_ones_mended(
     assert len(list(tmp_path.iterdir())) == 3
 
 
-def test_scores_in_processes_share_skeletons(tmp_path: Path) -> None:
+def test_scores_keep_skeletons(tmp_path: Path) -> None:
     truths = [disk(40, 50, 25), disk(30, 30, 18)]
     found = disk(40, 52, 22)
-    with Scorer(["iou", "hce"], 1, tmp_path) as scorer:
-        for i, truth in enumerate(truths):
-            scorer.submit(i, found, None, truth)
-        taken = [scores for _, scores, _ in scorer.drain()]
+    taken = [score_image(found, None, truth, ["iou", "hce"], tmp_path) for _ in range(2) for truth in truths][2:]
     assert [scores.values for scores in taken] == [score_image(found, None, t, ["hce", "iou"]).values for t in truths]
     assert summarise(taken)["hce"] == np.mean([hce(found * np.uint8(255), truth) for truth in truths])
     assert len(list(tmp_path.iterdir())) == 2

@@ -1,22 +1,16 @@
-"""Scores of pictures and sets; the same from any number of processes, and as the library gives for a set."""
+"""Scores of pictures and sets, as the library gives for a set."""
 
 from __future__ import annotations
 
 import importlib.util
 import json
-import os
-import signal
-import subprocess
 import sys
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-import vns_sam
-from vns_sam.errors import DataError, MissingExtraError, UsageError, VnsSamError
-from vns_sam.metrics.scoring import METRICS, ImageScores, Scorer, parse_metrics, score_image, summarise
+from vns_sam.errors import DataError, MissingExtraError, UsageError
+from vns_sam.metrics.scoring import METRICS, ImageScores, check_installed, parse_metrics, score_image, summarise
 
 needs_library = pytest.mark.skipif(
     importlib.util.find_spec("py_sod_metrics") is None, reason="the extra 'eval' is not installed"
@@ -113,7 +107,6 @@ def test_a_mask_alone_is_scored_as_a_map() -> None:
     assert score_image(mask, None, truth, ["mae"]).values["mae"] == pytest.approx(np.mean(mask != truth))
 
 
-@pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize(
     ("position", "bad", "says"),
     [
@@ -123,86 +116,15 @@ def test_a_mask_alone_is_scored_as_a_map() -> None:
         (2, np.zeros((0, 32), bool), "with pixels"),
     ],
 )
-def test_wrong_arrays_are_refused_in_the_caller(workers: int, position: int, bad: np.ndarray, says: str) -> None:
+def test_wrong_arrays_are_refused(position: int, bad: np.ndarray, says: str) -> None:
     picture = list(pictures(1)[0])
     picture[position] = bad
-    with Scorer(["iou"], workers) as scorer, pytest.raises(DataError, match=says):
-        scorer.submit("a", *picture)
-
-
-@needs_library
-def test_processes_give_what_the_caller_gives_in_its_order() -> None:
-    made = pictures(21)
-    results = {}
-    for workers in (0, 2):
-        taken = []
-        with Scorer(METRICS, workers) as scorer:
-            for i, picture in enumerate(made):
-                scorer.submit(("set", i), *picture)
-                assert sum(not future.done() for _, future in scorer._pending) <= max(1, 4 * workers)
-                taken += scorer.done()
-            taken += scorer.drain()
-            assert list(scorer.drain()) == []
-        assert [key for key, _, _ in taken] == [("set", i) for i in range(21)]
-        assert all(seconds > 0 for _, _, seconds in taken)
-        results[workers] = [scores.to_json() for _, scores, _ in taken]
-    assert results[0] == results[2]
-
-
-def test_a_dead_process_is_one_error() -> None:
-    picture = pictures(1)[0]
-    with Scorer(["iou"], 1) as scorer:
-        scorer.submit(0, *picture)
-        list(scorer.drain())
-        assert scorer._pool is not None
-        (process,) = scorer._pool._processes.values()
-        os.kill(process.pid, signal.SIGKILL)
-        process.join()
-        with pytest.raises(VnsSamError, match="found one dead"):
-            _score_again(scorer, picture)
-
-
-def test_processes_end_with_a_killed_parent(tmp_path: Path) -> None:
-    script = tmp_path / "score.py"
-    script.write_text(
-        "import os, signal, numpy as np\n"
-        "from vns_sam.metrics.scoring import Scorer\n"
-        "if __name__ == '__main__':\n"
-        "    with Scorer(['iou'], 1) as scorer:\n"
-        "        scorer.submit(0, np.ones((4, 4), bool), None, np.ones((4, 4), bool))\n"
-        "        list(scorer.drain())\n"
-        "        print(*scorer._pool._processes, flush=True)\n"
-        "        os.kill(os.getpid(), signal.SIGKILL)\n"
-    )
-    environment = {**os.environ, "PYTHONPATH": str(Path(vns_sam.__path__[0]).parent)}
-    with (tmp_path / "out").open("w+") as out:  # a pipe would be held open by the processes
-        subprocess.run([sys.executable, str(script)], stdout=out, env=environment, check=False)
-        out.seek(0)
-        worker = int(out.read())
-    deadline = time.monotonic() + 10
-    while _runs(worker) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not _runs(worker)
-
-
-def _score_again(scorer: Scorer, picture: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
-    scorer.submit("again", *picture)
-    list(scorer.drain())
-
-
-def _runs(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    stat = Path(f"/proc/{process}/stat")
-    return not (stat.exists() and stat.read_text().rpartition(")")[2].split()[0] == "Z")
+    with pytest.raises(DataError, match=says):
+        score_image(*picture, ["iou"])
 
 
 def test_the_extra_is_asked_for_before_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "py_sod_metrics", None)
-    Scorer(["iou", "biou"], 0)
+    check_installed(["iou", "biou"])
     with pytest.raises(MissingExtraError):
-        Scorer(["iou", "s"], 0)
-    with pytest.raises(UsageError, match="0 or more"):
-        Scorer(["iou"], -1)
+        check_installed(["iou", "s"])

@@ -87,7 +87,7 @@ class Capitals(Job[str]):
         up, length = self.outputs(item)
         return Result({up: answer.encode(), length: str(len(answer)).encode()}, {"length": len(answer)})
 
-    def finish(self, done: Sequence[Mapping[str, Any]], failed: Sequence[str]) -> None:
+    def finish(self, done: Sequence[Mapping[str, Any]], failed: Mapping[str, str]) -> None:
         write_text(self.target / ALL, "".join(f"{line['text']} {line['length']}\n" for line in done))
 
     def _text(self, item: str) -> str:

@@ -49,7 +49,7 @@ def values(tmp_path: Path) -> dict[str, Any]:
 
 def test_rows_are_trained_and_measured(values: dict[str, Any], tmp_path: Path) -> None:
     told: list[tuple[str, int, int]] = []
-    report = run_study(parse_study(values, "s"), workers=0, progress=lambda *step: told.append(step))
+    report = run_study(parse_study(values, "s"), progress=lambda *step: told.append(step))
     table = (tmp_path / "out" / "table.md").read_text()
     assert table == report.to_markdown()
     lines = table.splitlines()
@@ -69,22 +69,22 @@ def test_a_row_may_stand_on_a_run_of_its_own(values: dict[str, Any], tmp_path: P
     values["change"] |= {"data.prompts": None}
     values["rows"] = [{"name": "box and mask"}, {"name": "mask", "change": {"dis.model.box_channel": False}}]
     values["measure"] |= {"prompts": ["box"], "limit": 1}
-    report = run_study(parse_study(values, "s"), workers=0)
+    report = run_study(parse_study(values, "s"))
     assert [result.trained for result in report.models] == [report.models[0].trained] * 2
     assert len(list((tmp_path / "runs").glob("dis-sam-*/gt_encoder/model/model.safetensors"))) == 2
 
 
 def test_a_stopped_study_goes_on(values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = run_study(parse_study(values, "s"), workers=0).to_markdown()
+    whole = run_study(parse_study(values, "s")).to_markdown()
     (rows,) = (tmp_path / "out" / "rows").glob("full*")
     rows.write_text("\n".join(rows.read_text().splitlines()[:4]))
     monkeypatch.setattr(module, "train_all", lambda *_: pytest.fail("trained again"))
-    assert run_study(parse_study(values, "s"), workers=0).to_markdown() == whole
+    assert run_study(parse_study(values, "s")).to_markdown() == whole
 
 
 def test_seeds_are_shown_as_a_spread(values: dict[str, Any], tmp_path: Path) -> None:
     values |= {"seeds": [0, 1], "rows": values["rows"][:2]}
-    lines = run_study(parse_study(values, "s"), workers=0).to_markdown().splitlines()
+    lines = run_study(parse_study(values, "s")).to_markdown().splitlines()
     assert "±" not in lines[4]
     assert lines[5].count("±") == 2
     models = json.loads((tmp_path / "out" / "report.json").read_text())["models"]

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vns_sam.cli.progress import progress_bar
+from vns_sam.cli.work import add_worker_arguments, choose_mapper
 from vns_sam.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--raw", type=Path, nargs="+", required=True, metavar="DIR", help="what was downloaded")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the sets go")
     parser.add_argument("--strict", action="store_true", help="fail when anything is missing or broken")
+    add_worker_arguments(parser.add_argument_group("the run"), workers=min(MAX_WORKERS, os.cpu_count() or 1))
 
 
 def run(args: argparse.Namespace) -> int:
@@ -56,13 +58,13 @@ def run(args: argparse.Namespace) -> int:
 def _build(benchmark: Benchmark, args: argparse.Namespace) -> BuildReport:
     from vns_sam.data.sets.build import build_benchmark
 
-    workers = min(MAX_WORKERS, os.cpu_count() or 1)
+    mapper = choose_mapper(args)
     with progress_bar("looking", quiet=args.quiet) as show:
         return build_benchmark(
             benchmark,
             args.raw,
             args.out,
-            workers=workers,
+            mapper=mapper,
             progress=lambda done, total, name: show(name, done, total),
         )
 

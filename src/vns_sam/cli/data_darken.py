@@ -48,7 +48,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", type=Path, metavar="PATH", help="a CycleGAN's generator: netG_A.pth or a folder")
     parser.add_argument("--device", default="cpu", help="where the generator runs (cpu)")
     add_run_arguments(parser)
-    parser.set_defaults(workers=None)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -58,8 +57,8 @@ def run(args: argparse.Namespace) -> int:
     from vns_sam.lowlight.luminance import Luminance, pooled
 
     plan = plan_run(args.source, args.out)
-    if args.workers is None:  # torch uses all cores by itself
-        args.workers = min(os.cpu_count() or 1, len(plan.names)) if args.method == "camera" and not args.cluster else 0
+    if args.method == "camera":  # torch uses all cores by itself
+        args.usual_workers = min(os.cpu_count() or 1, len(plan.names))
     tally = drive(DarkenJob(plan, _darkener(args)), args, "darkening")
     if tally is None:
         return 0

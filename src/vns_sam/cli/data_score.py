@@ -12,18 +12,16 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vns_sam.cli.numbers import at_least
-from vns_sam.cli.progress import track
-from vns_sam.errors import DataError, UsageError
+from vns_sam.cli.work import add_run_arguments, drive, drive_unwritten, finish
+from vns_sam.errors import UsageError
 
 if TYPE_CHECKING:
     from vns_sam.data.pairs import Pair
-    from vns_sam.data.score_set import ScoredPair, SetSummary
+    from vns_sam.data.score_set import SetSummary
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,35 +31,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threshold", type=float, default=0.7, help="from this score on non-salient (0.7, the paper's)"
     )
-    parser.add_argument(
-        "--workers", type=at_least(0), default=os.cpu_count() or 1, help="processes, 0 for none (all cores)"
-    )
-    parser.add_argument("--strict", action="store_true", help="a broken pair ends the run instead of being skipped")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="table, summary, histogram and lists")
+    add_run_arguments(parser, workers=os.cpu_count() or 1)
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs the action."""
     if not 0 <= args.threshold <= 1:
         raise UsageError(f"expected --threshold between 0 and 1, found {args.threshold}")
-    from vns_sam.data.score_set import CSV, summarise_set, write_scores
-    from vns_sam.images.write import check_writable
+    from vns_sam.data.score_set import ScoreJob, scored_rows, summarise_set
 
     names = _names(args.folders)
+    pairs, broken = _find(args.folders, args.split)
+    job = ScoreJob(args.out, names, pairs, broken, args.threshold)
+    tally = drive(job, args, "scoring") if args.out else drive_unwritten(job, args, "scoring")
+    if tally is None:
+        return 0
+    failed = {outcome.name: outcome.error for outcome in tally.outcomes if outcome.error}
+    rows = scored_rows([outcome.line for outcome in tally.outcomes if not outcome.error], failed)
+    if not args.json:
+        _print([summarise_set(name, rows, args.threshold) for name in names], args.threshold)
     if args.out:
-        check_writable(args.out / CSV)
-    pairs, rows = _find(args.folders, args.split, strict=args.strict)
-    rows += _score(pairs, args)
-    for row in rows:
-        if row.error and not args.quiet:
-            print(f"skipped {row.dataset}/{row.stem}: {row.error}", file=sys.stderr)
-    summaries = [summarise_set(name, [row for row in rows if row.dataset == name], args.threshold) for name in names]
-    if not any(summary.pictures for summary in summaries):
-        raise DataError(f"expected a picture that can be scored, found {len(rows)} broken pairs only")
-    _print(summaries, args.threshold)
-    if args.out:
-        write_scores(args.out, rows, summaries, args.threshold)
-        print(f"\n{args.out}")
+        print(end="" if args.json else "\n")
+        finish(tally, args, args.out)
     return 0
 
 
@@ -73,29 +65,17 @@ def _names(folders: Sequence[Path]) -> list[str]:
     return names
 
 
-def _find(folders: Sequence[Path], split: str | None, *, strict: bool) -> tuple[list[Pair], list[ScoredPair]]:
-    """The pairs of all sets, and a row for each that lacks a picture or a mask."""
+def _find(folders: Sequence[Path], split: str | None) -> tuple[list[Pair], dict[str, str]]:
+    """The pairs of all sets, and the names of those that lack a picture or a mask, with the reason."""
     from vns_sam.data.pairs import find_pairs
-    from vns_sam.data.score_set import ScoredPair
 
-    pairs, rows = [], []
+    pairs: list[Pair] = []
+    broken: dict[str, str] = {}
     for folder in folders:
-        broken: dict[str, str] | None = None if strict else {}
-        pairs += find_pairs(folder, split, broken=broken)
-        rows += [ScoredPair(folder.resolve().name, stem, None, error) for stem, error in (broken or {}).items()]
-    return pairs, rows
-
-
-def _score(pairs: Sequence[Pair], args: argparse.Namespace) -> list[ScoredPair]:
-    """Scores all pairs, with a bar on stderr."""
-    from vns_sam.data.score_set import score_pairs
-
-    rows = []
-    for row in track(score_pairs(pairs, args.workers), "scoring", len(pairs), quiet=args.quiet):
-        if row.error and args.strict:
-            raise DataError(row.error, hint="without --strict broken pairs are skipped")
-        rows.append(row)
-    return rows
+        missing: dict[str, str] = {}
+        pairs += find_pairs(folder, split, broken=missing)
+        broken |= {f"{folder.resolve().name}/{stem}": reason for stem, reason in missing.items()}
+    return pairs, broken
 
 
 def _print(summaries: Sequence[SetSummary], threshold: float) -> None:

@@ -7,8 +7,8 @@ vns-sam evaluate ws-sam-tiny --data data/camo      a WS-SAM, which takes no prom
 vns-sam evaluate vns-sam-tiny --data data --ablate nsfm.low nsfm.high     what parts of a trained model are worth
 vns-sam evaluate --compare report/report.json:sam-tiny report/report.json:vns-sam-tiny
 
-Started again with the same --out it goes on where it stopped. Several processes share the pictures:
-torchrun --nproc-per-node 2 -m vns_sam.cli.main evaluate ... --out report
+Started again with the same --out it goes on where it stopped. --workers 4 shares the pictures between processes of this
+machine, --cluster between those of Ray, torchrun -m vns_sam.cli.main evaluate ... --out report between its own.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from vns_sam.cli.numbers import at_least
 from vns_sam.cli.predictor import add_second_look, second_look
 from vns_sam.cli.progress import track
 from vns_sam.cli.saving import add_save, save_results
+from vns_sam.cli.work import add_worker_arguments, choose_mapper
 from vns_sam.errors import UsageError, printable
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from vns_sam.evaluation.ablate import Ablation
     from vns_sam.evaluation.report import ModelResult
     from vns_sam.evaluation.suite import Run, Suite
+    from vns_sam.runs.job import Mapper
 
 UNPROMPTED = ("image",)
 UNPROMPTED_METRICS = ("mae", "max_f", "mean_f", "adaptive_f", "weighted_f", "mean_e", "s", "iou")
@@ -69,7 +71,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", type=at_least(1), help="pictures of each set at most")
     parser.add_argument("--group", action="append", default=[], metavar="NAME=SET,SET", help="a mean over some sets")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--workers", type=at_least(0), default=1, help="processes that score beside the model (1)")
+    group = parser.add_argument_group("the run")
+    add_worker_arguments(group)
+    group.add_argument("--retry-failed", action="store_true", help="measure only pictures that failed before")
     parser.add_argument("--strict", action="store_true", help="a broken pair ends the run instead of being skipped")
     parser.add_argument("--out", type=Path, metavar="DIR", help="report.md, .csv, .json, rows as they come, figures")
     add_save(parser)
@@ -118,9 +122,12 @@ def run(args: argparse.Namespace) -> int:
     processes = Processes.of_this_run()
     if processes.count > 1 and not args.out:
         raise UsageError("several processes need a folder to meet in", hint="--out report")
+    mapper = choose_mapper(args)
     ablations = parse_ablations(args.ablate, args.ablate_by)
     with locked(args.out, "evaluate") if args.out and processes.is_first else nullcontext():
-        results = [_measure(name, suite, args, processes, part) for name in args.models for part in (None, *ablations)]
+        results = [
+            _measure(name, suite, args, mapper, processes, part) for name in args.models for part in (None, *ablations)
+        ]
     if processes.wait_for_all():
         _report(results, suite, args)
     return 0
@@ -181,7 +188,12 @@ def _unprompted(args: argparse.Namespace) -> bool:
 
 
 def _measure(
-    name: str, suite: Suite, args: argparse.Namespace, processes: Processes, part: Ablation | None = None
+    name: str,
+    suite: Suite,
+    args: argparse.Namespace,
+    mapper: Mapper,
+    processes: Processes,
+    part: Ablation | None = None,
 ) -> Run:
     """Measures one model, whole or less a part, with a bar on stderr."""
     from vns_sam.evaluation.ablate import ablated
@@ -194,8 +206,9 @@ def _measure(
             model,
             label,
             args.out,
-            workers=args.workers,
+            mapper=mapper,
             strict=args.strict,
+            retry_failed=args.retry_failed,
             shard=processes.shard,
             maps=args.save_maps,
         )

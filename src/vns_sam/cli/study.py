@@ -9,9 +9,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from vns_sam.cli.numbers import at_least
 from vns_sam.cli.progress import progress_bar
 from vns_sam.cli.saving import add_save, save_results
+from vns_sam.cli.work import add_worker_arguments, choose_mapper
 
 TAKES_OVERRIDES = True
 
@@ -20,8 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
     parser.add_argument("study", type=Path, metavar="STUDY.yaml")
     parser.add_argument("--device", default="cpu", help="where models are measured (cpu); training finds a GPU")
-    parser.add_argument("--workers", type=at_least(0), default=1, help="processes that score beside the model (1)")
     add_save(parser)
+    add_worker_arguments(parser.add_argument_group("measuring"))
     parser.add_argument("--plan", action="store_true", help="only list what would be trained and measured")
 
 
@@ -42,8 +42,9 @@ def run(args: argparse.Namespace) -> int:
             print(f"{trial.label}: {steps}")
         return 0
 
+    mapper = choose_mapper(args)
     with locked(study.out, "study"), progress_bar(args.study.stem, quiet=args.quiet) as show:
-        report = run_study(study, device=args.device, workers=args.workers, progress=show)
+        report = run_study(study, device=args.device, mapper=mapper, progress=show)
     print(report.to_markdown(), end="")
     print(f"\n{study.out / TABLE}")
     if args.save:

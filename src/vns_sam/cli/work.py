@@ -27,16 +27,20 @@ SHOWN = 20
 
 
 def add_run_arguments(parser: argparse.ArgumentParser, *, workers: int = 0) -> None:
-    """Options of every command that works through a folder."""
+    """Options of every command that works through a folder; ``workers`` as many processes where none are told."""
     group = parser.add_argument_group("the run", MEANING)
     group.add_argument("--force", action="store_true", help="replace results that were made otherwise, and files there")
     group.add_argument("--retry-failed", action="store_true", help="do only what failed before")
     group.add_argument("--strict", action="store_true", help="stop at the first failure, with exit code 3")
     group.add_argument("--dry-run", action="store_true", help="only say what would be done")
     group.add_argument("--json", action="store_true", help="print one JSON object a line: each item, then the counts")
-    group.add_argument(
-        "--workers", type=at_least(0), default=workers, metavar="N", help="processes; 0 works in this one (%(default)s)"
-    )
+    add_worker_arguments(group, workers=workers)
+
+
+def add_worker_arguments(group: argparse.ArgumentParser | argparse._ArgumentGroup, *, workers: int = 0) -> None:
+    """Options that say who does the work; ``workers`` as many processes where none are told."""
+    group.add_argument("--workers", type=at_least(0), metavar="N", help=f"processes; 0 works in this one ({workers})")
+    group.set_defaults(usual_workers=workers)
     group.add_argument(
         "--cluster", nargs="?", const="", metavar="ADDRESS", help="use Ray: this machine, RAY_ADDRESS, or ADDRESS"
     )
@@ -52,8 +56,9 @@ def choose_mapper(args: argparse.Namespace) -> Mapper:
         UsageError: The options do not go together.
         MissingExtraError: Ray is wanted and not installed.
     """
+    workers = args.usual_workers if args.workers is None and args.cluster is None else args.workers
     if args.cluster is not None:
-        if args.workers:
+        if workers:
             raise UsageError(
                 "expected --workers or --cluster, found both", hint="--actors N says how many on a cluster"
             )
@@ -62,10 +67,10 @@ def choose_mapper(args: argparse.Namespace) -> Mapper:
         return RayMapper(args.cluster, args.actors, args.actor_cpus, args.actor_gpus)
     if args.actors or args.actor_cpus or args.actor_gpus is not None:
         raise UsageError("expected --cluster beside --actors, --actor-cpus and --actor-gpus, found none")
-    if args.workers:
+    if workers:
         from vns_sam.runs.processes import Processes
 
-        return Processes(args.workers)
+        return Processes(workers)
     from vns_sam.runs.threads import overlapped
 
     return overlapped
@@ -138,13 +143,32 @@ def drive(job: Job[Any], args: argparse.Namespace, what: str) -> Tally | None:
         return None
     tally = Tally()
     try:
-        for outcome in _shown(run(plan, mapper, strict=args.strict), plan, args, what):
+        for outcome in _shown(run(plan, mapper, strict=args.strict), plan.total, args, what, job.item_field):
             tally.outcomes.append(outcome)
     except KeyboardInterrupt:
         print(printable(stopped_at(job)), file=sys.stderr)
         raise
+    return _some_done(tally, f" in {job.out}")
+
+
+def drive_unwritten(job: Job[Any], args: argparse.Namespace, what: str) -> Tally:
+    """Like :func:`drive` for a job whose lines say all, where nothing is to be written.
+
+    Raises:
+        DataError: Nothing could be done, or ``--strict`` and something failed.
+    """
+    from vns_sam.runs.engine import try_all
+
+    if args.dry_run or args.force or args.retry_failed:
+        raise UsageError("expected --out beside --dry-run, --force and --retry-failed, found none", hint="--out DIR")
+    outcomes = try_all(job, choose_mapper(args), strict=args.strict)
+    total = len(job.items) + len(job.refused)
+    return _some_done(Tally(list(_shown(outcomes, total, args, what, job.item_field))), "")
+
+
+def _some_done(tally: Tally, where: str) -> Tally:
     if tally.failed and tally.failed == len(tally.outcomes):
-        raise DataError(f"none of {tally.failed} could be done in {job.out}", hint="see the lines above")
+        raise DataError(f"none of {tally.failed} could be done{where}", hint="see the lines above")
     return tally
 
 
@@ -156,15 +180,17 @@ def finish(tally: Tally, args: argparse.Namespace, out: object, **more: Any) -> 
         print(f"{out}: {tally.told()}")
 
 
-def _shown(steps: Iterator[Outcome], plan: Plan[Any], args: argparse.Namespace, what: str) -> Iterator[Outcome]:
+def _shown(
+    steps: Iterator[Outcome], total: int, args: argparse.Namespace, what: str, item_field: str
+) -> Iterator[Outcome]:
     from vns_sam.cli.progress import track
 
-    for outcome in track(steps, what, plan.total, quiet=args.quiet):
+    for outcome in track(steps, what, total, quiet=args.quiet):
         if outcome.error and not args.strict:
             print(f"failed: {printable(outcome.error)}", file=sys.stderr)
         if args.json:
             state = "failed" if outcome.error else "earlier" if outcome.skipped else "done"
-            shown = {plan.job.item_field: outcome.name, "state": state, "files": list(outcome.files)}
+            shown = {item_field: outcome.name, "state": state, "files": list(outcome.files)}
             hidden = {*shown, "key", "asked", "error"}
             fields = {name: value for name, value in outcome.line.items() if name not in hidden}
             print(json.dumps({**shown, **fields, **({"error": outcome.error} if outcome.error else {})}), flush=True)

@@ -143,7 +143,7 @@ class EnrichJob(Job[Pair]):
         return Result(files, {"components": [component.as_dict() for component, _ in answer]})
 
     @override
-    def finish(self, done: Sequence[Mapping[str, Any]], failed: Sequence[str]) -> None:
+    def finish(self, done: Sequence[Mapping[str, Any]], failed: Mapping[str, str]) -> None:
         if self.split is not None:
             names = [name for line in done for name in samples_of(line)]
             write_text(self.target / f"{self.split}.txt", "".join(f"{name}\n" for name in names))

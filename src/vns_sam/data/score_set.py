@@ -1,29 +1,31 @@
-"""The VNS-scores of whole sets, in several processes, and what is written about them."""
+"""The VNS-scores of whole sets, and what is written about them."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any, ClassVar, Self
 
 import numpy as np
+from typing_extensions import override
 
 from vns_sam.data.pairs import Pair, check_same_size, read_mask
 from vns_sam.data.vns_score import VnsScore, vns_score
 from vns_sam.errors import DataError
 from vns_sam.images.charts import histogram
-from vns_sam.images.read import read_image
+from vns_sam.images.read import file_digest, read_image
 from vns_sam.images.write import write_image, write_json, write_text
-from vns_sam.runs.processes import map_in_processes
+from vns_sam.runs.job import Job, Result, told
+from vns_sam.runs.manifest import digest
 
 COLUMNS = ("set", "stem", "color", "texture", "c_fb", "b_blur", "score")
 CSV, SUMMARY, HISTOGRAM = "scores.csv", "summary.json", "histogram.png"
 SPLITS = ("ns.txt", "s.txt")
 """Lists of the stems that are non-salient (from the threshold on) and salient."""
 
-_CHUNK = 8
 _BINS = np.linspace(0, 1, 41)
 
 
@@ -58,31 +60,98 @@ class SetSummary:
     share: float | None
 
 
-def score_pair(pair: Pair) -> ScoredPair:
-    """Reads and scores one pair; a pair that cannot be scored raises nothing."""
-    try:
-        image, mask = read_image(pair.image), read_mask(pair.mask)
-        check_same_size(pair, image, mask)
-        if not mask.any() or mask.all():
-            raise DataError(f"{pair.mask}: expected an object and its surroundings, found one of them only")
-        return ScoredPair(pair.dataset, pair.stem, vns_score(image, mask))
-    except DataError as error:
-        return ScoredPair(pair.dataset, pair.stem, None, error.message)
+@dataclass
+class ScoreJob(Job[Pair]):
+    """Scores sets; the line of a pair holds its score, files tell of all together.
 
-
-def score_pairs(pairs: Sequence[Pair], workers: int) -> Iterator[ScoredPair]:
-    """Scores pairs in their order, in ``workers`` processes; 0 scores in the caller.
-
-    Raises:
-        VnsSamError: A process has died.
+    Attributes:
+        folder: Where the manifest and, at the end, tables go; None for lines alone.
+        sets: Names of the sets.
+        pairs: The pairs of all sets.
+        broken: Names of those that lack a picture or mask, with the reason.
+        threshold: From this score on a picture is non-salient.
     """
-    return map_in_processes(score_pair, pairs, workers=workers, chunk=_CHUNK)
+
+    folder: Path | None
+    sets: Sequence[str]
+    pairs: Sequence[Pair]
+    broken: Mapping[str, str]
+    threshold: float
+
+    verb: ClassVar[str] = "data score"
+    item_field: ClassVar[str] = "pair"
+    shares_folder: ClassVar[bool] = True
+
+    @property
+    @override
+    def out(self) -> Path:
+        assert self.folder is not None
+        return self.folder
+
+    @property
+    @override
+    def items(self) -> Sequence[Pair]:
+        return self.pairs
+
+    @property
+    @override
+    def refused(self) -> Mapping[str, str]:
+        return {name: told(name, reason) for name, reason in self.broken.items()}
+
+    @override
+    def name(self, item: Pair) -> str:
+        return f"{item.dataset}/{item.stem}"
+
+    @override
+    def inputs(self, item: Pair) -> Sequence[Path]:
+        return [item.image, item.mask]
+
+    @override
+    def closing(self) -> Sequence[str]:
+        return [CSV, SUMMARY]
+
+    @override
+    def key(self, item: Pair) -> str:
+        return digest([file_digest(item.image), file_digest(item.mask)])
+
+    @override
+    def read(self, item: Pair) -> tuple[np.ndarray, np.ndarray]:
+        image, mask = read_image(item.image), read_mask(item.mask)
+        check_same_size(item, image, mask)
+        if not mask.any() or mask.all():
+            raise DataError(f"{item.mask}: expected an object and its surroundings, found one of them only")
+        return image, mask
+
+    @override
+    def work(self, item: Pair, content: tuple[np.ndarray, np.ndarray]) -> VnsScore:
+        return vns_score(*content)
+
+    @override
+    def encode(self, item: Pair, answer: VnsScore) -> Result:
+        return Result({}, {"score": asdict(answer)})
+
+    @override
+    def finish(self, done: Sequence[Mapping[str, Any]], failed: Mapping[str, str]) -> None:
+        rows = scored_rows(done, failed)
+        write_scores(self.out, rows, [summarise_set(name, rows, self.threshold) for name in self.sets], self.threshold)
+
+    @override
+    def portable(self, device: str = "") -> Self:
+        pairs = [replace(pair, image=pair.image.resolve(), mask=pair.mask.resolve()) for pair in self.pairs]
+        return replace(self, pairs=pairs)
+
+
+def scored_rows(done: Sequence[Mapping[str, Any]], failed: Mapping[str, str]) -> list[ScoredPair]:
+    """What lines of the manifest and failures say of the pairs, those without a score first."""
+    broken = [ScoredPair(*name.split("/", 1), None, why.removeprefix(f"{name}: ")) for name, why in failed.items()]
+    return broken + [ScoredPair(*line["pair"].split("/", 1), VnsScore(**line["score"])) for line in done]
 
 
 def summarise_set(dataset: str, rows: Sequence[ScoredPair], threshold: float) -> SetSummary:
-    """Mean, spread and share of non-salient pictures (score >= threshold) of the rows given."""
-    scores = np.array([row.score.score for row in rows if row.score])
-    broken = len(rows) - len(scores)
+    """Mean, spread and share of non-salient pictures (score >= threshold) of a set's rows."""
+    own = [row for row in rows if row.dataset == dataset]
+    scores = np.array([row.score.score for row in own if row.score])
+    broken = len(own) - len(scores)
     if not len(scores):
         return SetSummary(dataset, 0, broken, None, None, None)
     share = float((scores >= threshold).mean())

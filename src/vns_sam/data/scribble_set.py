@@ -131,7 +131,7 @@ class ScribbleJob(Job[Pair]):
         return Result({}, {"marks": [list(mark) for mark in answer]})
 
     @override
-    def finish(self, done: Sequence[Mapping[str, Any]], failed: Sequence[str]) -> None:
+    def finish(self, done: Sequence[Mapping[str, Any]], failed: Mapping[str, str]) -> None:
         if self.scribble_run.kind != "scribble" and done:
             table: dict[str, Any] = {line["stem"]: line["marks"] for line in done}
             write = write_points if self.scribble_run.kind == "point" else write_boxes

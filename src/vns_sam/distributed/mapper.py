@@ -1,4 +1,4 @@
-"""Any job on Ray Data: a pool of actors does the work, and the caller writes what they find as it arrives."""
+"""Any work on Ray Data: a pool of actors does the work, and the caller writes what they find as it arrives."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import Any
 
 from vns_sam.errors import MissingExtraError, UsageError
-from vns_sam.runs.job import Done, Job, attempt
+from vns_sam.runs.job import Done, Item, Made, Work, attempt
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ CPUS = 2
 class RayMapper:
     """A :data:`vns_sam.runs.job.Mapper` that spreads items over a pool of Ray actors.
 
-    The job travels from the caller to each actor once, with its models or with what loads them. What it reads is read
+    The work travels from the caller to each actor once, with its models or with what loads them. What it reads is read
     where it is worked on: every machine must have it at the same place. A Ray that the caller has started is used as
     it is; else one is joined or started, and left at the end.
 
@@ -55,7 +55,7 @@ class RayMapper:
         if min(self.actors, self.cpus, self.gpus or 0) < 0:
             raise UsageError(f"expected no negative number of actors, CPUs or GPUs, found {self}")
 
-    def __call__(self, job: Job[Any], items: Sequence[Any]) -> Iterator[Done]:
+    def __call__(self, work: Work[Item, Made], items: Sequence[Item], /) -> Iterator[Done[Made]]:
         """Does the work, in the order in which it is ready.
 
         Raises:
@@ -68,10 +68,10 @@ class RayMapper:
             pool = self.fitted(ray.nodes())
             logger.info("%d actors with %g CPUs and %g GPUs each", pool.actors, pool.cpus, pool.gpus or 0)
             attempts = ray.remote(num_cpus=0)(_Attempts).remote()
-            rows = [{"name": job.name(item), "item": pickle.dumps(item)} for item in items]
+            rows = [{"name": work.name(item), "item": pickle.dumps(item)} for item in items]
             found = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
                 _Actor,
-                fn_constructor_args=(ray.put(pickle.dumps(job.portable("cuda" if pool.gpus else ""))), attempts),
+                fn_constructor_args=(ray.put(pickle.dumps(work.portable("cuda" if pool.gpus else ""))), attempts),
                 compute=ray.data.ActorPoolStrategy(size=min(pool.actors, len(rows)), max_tasks_in_flight_per_actor=1),
                 num_cpus=pool.cpus,
                 num_gpus=pool.gpus,
@@ -127,16 +127,16 @@ class _Attempts:
 
 
 class _Actor:
-    """One copy of the job for as long as the run lasts."""
+    """One copy of the work for as long as the run lasts."""
 
     def __init__(self, packed: Any, attempts: Any) -> None:
         self._attempts = attempts
-        self._job: Job[Any] = pickle.loads(_ray().get(packed))
+        self._work: Work[Any, Any] = pickle.loads(_ray().get(packed))
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         name = row["name"]
         if _ray().get(self._attempts.begin.remote(name)) <= ATTEMPTS:
-            done = attempt(self._job, pickle.loads(row["item"]))
+            done: Done[Any] = attempt(self._work, pickle.loads(row["item"]))
         else:
             done = Done(name, error=f"{name}: {ATTEMPTS} workers were killed at it; is there memory for it?")
         return {"done": pickle.dumps(done)}  # rows of Ray Data hold no objects

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import partial
 from typing import Any, Literal, get_args
 
 import torch
@@ -84,9 +85,8 @@ def ablated(model: object, ablation: Ablation | None) -> Iterator[None]:
     if ablation is None:
         yield
         return
-    how = ablation.how
     part = find_module(model, ablation.module)
-    handle = part.register_forward_hook(lambda module, given, output: _replace(output, how))
+    handle = part.register_forward_hook(partial(_instead, ablation.how))  # picklable: the model may travel
     try:
         yield
     finally:
@@ -104,6 +104,10 @@ def _by_place(result: ModelResult) -> Rows:
         at = found.setdefault((row.key.prompt, row.key.dataset), {})
         at[row.key.stem, row.key.target] = dict(row.scores.values)
     return found
+
+
+def _instead(how: How, module: nn.Module, given: Any, output: Any) -> Any:
+    return _replace(output, how)
 
 
 def _replace(output: Any, how: How) -> Any:

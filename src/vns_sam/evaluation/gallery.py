@@ -13,10 +13,10 @@ from vns_sam.data.pairs import Pair
 from vns_sam.errors import UsageError
 from vns_sam.evaluation.figures import Case, side_by_side, worst_cases
 from vns_sam.evaluation.frames import frame
+from vns_sam.evaluation.picture import true_masks
 from vns_sam.evaluation.protocol import Protocol, draw_prompt
 from vns_sam.evaluation.report import group_mean
 from vns_sam.evaluation.rows import Key
-from vns_sam.evaluation.runner import true_masks
 from vns_sam.evaluation.suite import Run, Suite
 from vns_sam.images.charts import curve
 from vns_sam.images.read import read_image

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from vns_sam.evaluation.frames import Resize
-from vns_sam.evaluation.runner import Settings
+from vns_sam.evaluation.settings import Settings
 from vns_sam.metrics.scoring import parse_metrics
 from vns_sam.types import SECOND_LOOK, SecondLook
 

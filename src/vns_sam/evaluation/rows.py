@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -134,14 +134,12 @@ class RowStore:
         if self.folder is not None:
             self._lines.add({"dataset": dataset, "stem": stem, "skipped": reason})
 
-    def missing(self, keys: Sequence[Key], data: str) -> list[Key]:
-        """Those that have no row yet, or the row of a picture or mask that has changed since.
-
-        Args:
-            keys: Objects of one picture.
-            data: Digest of the picture and its masks.
-        """
-        return [key for key in keys if key not in self.rows or self.rows[key].data != data]
+    def known(self) -> dict[tuple[str, str], dict[Key, str]]:
+        """For each picture, named by set and stem, what has a row, with the digest of the files that it is of."""
+        found: dict[tuple[str, str], dict[Key, str]] = {}
+        for key, row in self.rows.items():
+            found.setdefault((key.dataset, key.stem), {})[key] = row.data
+        return found
 
     @property
     def _name(self) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from vns_sam.evaluation.rows import Key
-from vns_sam.images.write import write_image
+from vns_sam.images.write import encode_image
 from vns_sam.metrics.maps import saliency_map
 
 
@@ -43,14 +43,10 @@ class SavedMaps:
         """Those without a map."""
         return [key for key in keys if not self.path(key).is_file()]
 
-    def write(self, key: Key, logits: np.ndarray) -> None:
-        """Writes a map as it is scored, see :func:`vns_sam.metrics.maps.saliency_map`.
+    def file(self, logits: np.ndarray) -> bytes:
+        """The file of a map as it is scored, see :func:`vns_sam.metrics.maps.saliency_map`.
 
         Args:
-            key: Whose it is.
             logits: (H, W) at the picture's size.
-
-        Raises:
-            OutputError: The place cannot be written.
         """
-        write_image(self.path(key), saliency_map(logits))
+        return encode_image(saliency_map(logits))

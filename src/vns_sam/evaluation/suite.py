@@ -13,10 +13,13 @@ from vns_sam.evaluation.measure import Measure
 from vns_sam.evaluation.protocol import Protocol, parse_protocols
 from vns_sam.evaluation.report import ModelResult, Report
 from vns_sam.evaluation.rows import RowStore, Shard
-from vns_sam.evaluation.runner import Clock, Outcome, Settings, evaluate, scored_pairs
+from vns_sam.evaluation.runner import Outcome, evaluate, scored_pairs
 from vns_sam.evaluation.saved_maps import SavedMaps
+from vns_sam.evaluation.settings import Clock, Settings
 from vns_sam.images.write import check_writable, write_json, write_text
 from vns_sam.inference.second_look import wants_second_look
+from vns_sam.runs.job import Mapper
+from vns_sam.runs.threads import overlapped
 from vns_sam.types import PromptableModel
 
 REPORT = "report"
@@ -56,8 +59,9 @@ class Suite:
         label: str,
         out: Path | None = None,
         *,
-        workers: int = 0,
+        mapper: Mapper = overlapped,
         strict: bool = False,
+        retry_failed: bool = False,
         shard: Shard | None = None,
         maps: Path | None = None,
     ) -> Run:
@@ -67,8 +71,9 @@ class Suite:
             model: The model.
             label: What the report calls it.
             out: Folder that keeps the rows, so that a stopped run goes on; None keeps nothing.
-            workers: Processes that score beside this one.
+            mapper: Who does the work: threads of this process, processes, or a cluster.
             strict: Whether a broken pair ends the run.
+            retry_failed: Whether only pictures are measured that an earlier run could not.
             shard: This process's part.
             maps: Folder that receives the predictions as pictures, see :class:`SavedMaps`.
 
@@ -76,7 +81,7 @@ class Suite:
             UsageError: ``out`` holds rows of another configuration, other weights or settings under this label.
             DataError: ``out`` cannot be written.
         """
-        return Run(self, model, label, out, workers, strict, shard or Shard(), maps)
+        return Run(self, model, label, out, mapper, strict, retry_failed, shard or Shard(), maps)
 
     def report(self, runs: Sequence[Run]) -> Report:
         """Gathers finished runs; rows that other processes wrote are read in."""
@@ -93,8 +98,9 @@ class Run:
     model: PromptableModel
     label: str
     out: Path | None
-    workers: int
+    mapper: Mapper
     strict: bool
+    retry_failed: bool
     shard: Shard
     maps: Path | None = None
     clock: Clock = field(default_factory=Clock)
@@ -105,21 +111,23 @@ class Run:
         if self.out is not None:
             check_writable(self.out / f"{REPORT}.json")
         self.store = self._store()
-        self.pairs = self.suite.pairs[self.shard.index :: self.shard.count]
+        pairs = self.suite.pairs[self.shard.index :: self.shard.count]
+        failed = self.store.skipped
+        self.pairs = [pair for pair in pairs if not self.retry_failed or (pair.dataset, pair.stem) in failed]
 
     def __len__(self) -> int:
         """Pictures of this process."""
         return len(self.pairs)
 
     def __iter__(self) -> Iterator[Outcome]:
-        """Measures, with one outcome for each picture."""
+        """Measures, with one outcome for each picture, as it is found."""
         return evaluate(
             self.model,
             self.pairs,
             self.suite.protocols,
             self.suite.settings,
             self.store,
-            workers=self.workers,
+            mapper=self.mapper,
             strict=self.strict,
             clock=self.clock,
             skeletons=None if self.out is None else self.out / SKELETONS,

@@ -165,7 +165,7 @@ class SegmentJob(Job[str]):
         return Result(files, line)
 
     @override
-    def finish(self, done: Sequence[Mapping[str, Any]], failed: Sequence[str]) -> None:
+    def finish(self, done: Sequence[Mapping[str, Any]], failed: Mapping[str, str]) -> None:
         for kind in self.folder_run.formats:
             if registry.merges(kind):
                 names = [self._plan(line[self.item_field], 1)[kind][0] for line in done]

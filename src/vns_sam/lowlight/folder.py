@@ -151,7 +151,7 @@ class DarkenJob(Job[str]):
             raise DataError(f"{self._path(item)}: {one_line(error)}") from None
 
     @override
-    def finish(self, done: Sequence[Mapping[str, Any]], failed: Sequence[str]) -> None:
+    def finish(self, done: Sequence[Mapping[str, Any]], failed: Mapping[str, str]) -> None:
         if picture_folder(self.darken_run.source) != self.darken_run.source:
             _copy_rest(self.darken_run, [line["source"] for line in done], failed)
 

@@ -1,17 +1,12 @@
-"""The scores of a picture, of a set, and a pool of processes that scores while the caller predicts."""
+"""The scores of a picture and of a set."""
 
 from __future__ import annotations
 
 import base64
 import difflib
-import time
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -20,14 +15,19 @@ from vns_sam.errors import DataError, UsageError
 from vns_sam.metrics.hce import hce
 from vns_sam.metrics.iou import boundary_iou, iou
 from vns_sam.metrics.maps import CURVE_LENGTH, MAP_METRICS, check_library, map_scores, saliency_map
-from vns_sam.runs.processes import process_pool, worker_died
 
-__all__ = ["METRICS", "ImageScores", "Scorer", "parse_metrics", "saliency_map", "score_image", "summarise"]
+__all__ = [
+    "METRICS",
+    "ImageScores",
+    "check_installed",
+    "parse_metrics",
+    "saliency_map",
+    "score_image",
+    "summarise",
+]
 
 METRICS = ("iou", "biou", *MAP_METRICS, "hce")
 """Every metric, in the order of tables."""
-
-_QUEUED_PER_WORKER = 4
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,16 @@ def parse_metrics(names: Iterable[str]) -> tuple[str, ...]:
     if not asked:
         raise UsageError("expected at least one metric, found none", hint=f"some of {', '.join(METRICS)}")
     return tuple(name for name in METRICS if name in asked)
+
+
+def check_installed(metrics: Iterable[str]) -> None:
+    """Checks, before any work, that what some metrics need is there.
+
+    Raises:
+        MissingExtraError: It is not.
+    """
+    if set(metrics) & set(MAP_METRICS):
+        check_library()
 
 
 def score_image(
@@ -147,89 +157,6 @@ def summarise(scores: Iterable[ImageScores]) -> dict[str, float]:
     return {name: means[name] for name in METRICS if name in means}
 
 
-class Scorer:
-    """Scores in processes of its own while the caller predicts; a context manager.
-
-    :meth:`submit` waits while four pictures for each process are unfinished, so memory stays bounded. Results come
-    with their key, in the order of submission.
-
-    Args:
-        metrics: Some of :data:`METRICS`.
-        workers: Processes; 0 scores in the caller.
-        skeletons: As for :func:`score_image`.
-
-    Raises:
-        UsageError: A metric is unknown, or ``workers`` is negative.
-        MissingExtraError: A metric needs PySODMetrics, which is not installed.
-    """
-
-    def __init__(self, metrics: Sequence[str], workers: int, skeletons: Path | None = None) -> None:
-        if workers < 0:
-            raise UsageError(f"expected 0 or more processes, found {workers}")
-        self.metrics = parse_metrics(metrics)
-        if set(self.metrics) & set(MAP_METRICS):
-            check_library()
-        self._skeletons = skeletons
-        self._workers = workers
-        self._pool: ProcessPoolExecutor | None = process_pool(workers) if workers else None
-        self._pending: deque[tuple[Any, Future[tuple[ImageScores, float]]]] = deque()
-
-    def __enter__(self) -> Scorer:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
-
-    def submit(self, key: Any, found: np.ndarray, probability: np.ndarray | None, truth: np.ndarray) -> None:
-        """Hands one prediction in; arguments as for :func:`score_image`.
-
-        Raises:
-            DataError: Sizes or types are wrong; nothing was handed in.
-            VnsSamError: The processes have died.
-        """
-        _check(found, probability, truth)
-        job = (found, probability, truth, self.metrics, self._skeletons)
-        if self._pool is None:
-            future: Future[tuple[ImageScores, float]] = Future()
-            future.set_result(_timed(*job))
-        else:
-            unfinished = [future for _, future in self._pending if not future.done()]
-            if len(unfinished) >= _QUEUED_PER_WORKER * self._workers:
-                wait(unfinished, return_when=FIRST_COMPLETED)
-            try:
-                future = self._pool.submit(_timed, *job)
-            except BrokenProcessPool:
-                raise worker_died() from None
-        self._pending.append((key, future))
-
-    def done(self) -> Iterator[tuple[Any, ImageScores, float]]:
-        """Takes what is finished by now: key, scores and the seconds that scoring took.
-
-        A picture that is still being scored holds back those handed in after it.
-
-        Raises:
-            VnsSamError: The processes have died.
-        """
-        while self._pending and self._pending[0][1].done():
-            yield self._take()
-
-    def drain(self) -> Iterator[tuple[Any, ImageScores, float]]:
-        """Takes everything, waiting for what is unfinished; otherwise as :meth:`done`."""
-        while self._pending:
-            yield self._take()
-
-    def _take(self) -> tuple[Any, ImageScores, float]:
-        key, future = self._pending.popleft()
-        try:
-            scores, seconds = future.result()
-        except BrokenProcessPool:
-            raise worker_died() from None
-        return key, scores, seconds
-
-
 def _read_curve(text: str) -> np.ndarray:
     curve = np.frombuffer(base64.b64decode(text, validate=True), "<f4").astype(np.float32)
     if curve.shape != (CURVE_LENGTH,):
@@ -237,20 +164,8 @@ def _read_curve(text: str) -> np.ndarray:
     return curve
 
 
-def _timed(
-    found: np.ndarray,
-    probability: np.ndarray | None,
-    truth: np.ndarray,
-    metrics: Sequence[str],
-    skeletons: Path | None,
-) -> tuple[ImageScores, float]:
-    start = time.perf_counter()
-    scores = score_image(found, probability, truth, metrics, skeletons)
-    return scores, time.perf_counter() - start
-
-
 def _check(found: np.ndarray, probability: np.ndarray | None, truth: np.ndarray) -> None:
-    """Refuses what cannot be scored, in the caller rather than in a process."""
+    """Refuses what cannot be scored."""
     if truth.ndim != 2 or truth.size == 0:
         raise DataError(f"expected a true mask (H, W) with pixels, found shape {truth.shape}")
     for name, array, kind in (

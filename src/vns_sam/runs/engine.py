@@ -6,6 +6,7 @@ that are there and were made from the same input by the same question are passed
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -78,6 +79,27 @@ def run(plan: Plan[Item], mapper: Mapper = overlapped, *, strict: bool = False) 
         book.close()
 
 
+def try_all(job: Job[Item], mapper: Mapper = overlapped, *, strict: bool = False) -> Iterator[Outcome]:
+    """Does all items of a job whose lines say all, and writes nothing: the output of the job is not looked at.
+
+    Raises:
+        DataError: An item failed and ``strict``.
+    """
+    for outcome in itertools.chain(_refused(job), (_tried(job, done) for done in mapper(job, job.items))):
+        yield outcome
+        if strict and outcome.error:
+            raise _strict(outcome)
+
+
+def _refused(job: Job[Any]) -> Iterator[Outcome]:
+    return (Outcome(name, printable(reason)) for name, reason in job.refused.items())
+
+
+def _tried(job: Job[Any], done: Done[Result]) -> Outcome:
+    fields = done.result.fields if done.result else {}
+    return Outcome(done.name, done.error, line={job.item_field: done.name, **fields})
+
+
 class _Book:
     """Writes the results of a run and keeps its manifest."""
 
@@ -110,7 +132,7 @@ class _Book:
             self._lines.add({"claim": [*plan.earlier.claimed, *claim]}, sync=True)
         return self._lines
 
-    def write(self, done: Done) -> Outcome:
+    def write(self, done: Done[Result]) -> Outcome:
         """Writes what an item became, then its line."""
         if self._lines is not None:
             self._lines.check_there()
@@ -139,7 +161,8 @@ class _Book:
         others = [entry for name, entry in plan.earlier.entries.items() if name not in asked]
         if not gone:
             done = [current[name].line for name in order if not current[name].error]
-            job.finish(done, [*plan.failed, *(name for name in order if current[name].error)])
+            errors = {name: current[name].error for name in order if current[name].error}
+            job.finish(done, {**plan.failed, **errors})
         write_manifest(self._path, self._head, [*others, *(current[name] for name in order)])
         if gone:
             raise OutputError(
@@ -163,7 +186,7 @@ class _Book:
                 write_bytes(out / name, content)
         return {name: _size(content, out / name) for name, content in result.files.items()}
 
-    def _entry(self, done: Done, files: Mapping[str, int], fields: Mapping[str, Any]) -> Entry:
+    def _entry(self, done: Done[Result], files: Mapping[str, int], fields: Mapping[str, Any]) -> Entry:
         line = {
             self._job.item_field: done.name,
             "key": done.key,

@@ -1,4 +1,4 @@
-"""What a run does to each of its items, apart from who does it and in which order."""
+"""What is done to each of many items, apart from who does it and in which order."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 from vns_sam.errors import DataError, OutputError, VnsSamError, printable
 
@@ -17,6 +17,7 @@ logger = logging.getLogger(__name__)
 MANIFEST = "manifest.jsonl"
 
 Item = TypeVar("Item")
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -32,11 +33,52 @@ class Result:
     fields: Mapping[str, Any] = field(default_factory=dict)
 
 
-class Job(ABC, Generic[Item]):
-    """A folder of results, one item after the other. Items and jobs are picklable, so that work can be done anywhere.
+class Work(ABC, Generic[Item, Made]):
+    """What is done to items, one after the other. Items and works are picklable, so that it can be done anywhere.
 
-    An item is done in three steps that write nothing: it is read, worked on, and made into files. They may run in
-    different threads, each step one item at a time; the engine alone writes, see :func:`vns_sam.runs.engine.run`.
+    An item is done in three steps that write nothing: it is read, worked on, and made into what the caller keeps. They
+    may run in different threads, each step one item at a time; the caller alone writes.
+    """
+
+    @abstractmethod
+    def name(self, item: Item) -> str:
+        """What an item is called in messages; no two share it."""
+
+    def key(self, item: Item) -> str:
+        """A digest of what is asked of this item alone: its files and its options.
+
+        Raises:
+            DataError: The item cannot be used.
+        """
+        return ""
+
+    def read(self, item: Item) -> Any:
+        """Reads what the work needs.
+
+        Raises:
+            DataError: The item cannot be used.
+        """
+        return None
+
+    @abstractmethod
+    def work(self, item: Item, content: Any) -> Any:
+        """Does the work on what :meth:`read` gave; a model is used by one thread alone.
+
+        Raises:
+            DataError: The item cannot be used.
+        """
+
+    @abstractmethod
+    def encode(self, item: Item, answer: Any) -> Made:
+        """Makes what the caller keeps of what :meth:`work` gave."""
+
+    def portable(self, device: str = "") -> Self:
+        """The same for another process or machine: paths are absolute, models on ``device`` where one is given."""
+        return self
+
+
+class Job(Work[Item, Result]):
+    """Work whose results are files in a folder; the engine writes them, see :func:`vns_sam.runs.engine.run`.
 
     Attributes:
         verb: Who owns the output: a folder of another verb's results is refused.
@@ -73,10 +115,6 @@ class Job(ABC, Generic[Item]):
         return ""
 
     @abstractmethod
-    def name(self, item: Item) -> str:
-        """What an item is called in the manifest and in messages; no two share it."""
-
-    @abstractmethod
     def inputs(self, item: Item) -> Sequence[Path]:
         """The files that an item is made from; no output may be one of them."""
 
@@ -96,75 +134,47 @@ class Job(ABC, Generic[Item]):
         """What else the results of all items depend on, such as a digest of weights; may load a model."""
         return {}
 
-    @abstractmethod
-    def key(self, item: Item) -> str:
-        """A digest of what is asked of this item alone: its files and its options.
-
-        Raises:
-            DataError: The item cannot be used.
-        """
-
-    def read(self, item: Item) -> Any:
-        """Reads what the work needs.
-
-        Raises:
-            DataError: The item cannot be used.
-        """
-        return None
-
-    @abstractmethod
-    def work(self, item: Item, content: Any) -> Any:
-        """Does the work on what :meth:`read` gave; a model is used by one thread alone.
-
-        Raises:
-            DataError: The item cannot be used.
-        """
-
-    @abstractmethod
-    def encode(self, item: Item, answer: Any) -> Result:
-        """Makes files of what :meth:`work` gave."""
-
-    def finish(self, done: Sequence[Mapping[str, Any]], failed: Sequence[str]) -> None:
+    def finish(self, done: Sequence[Mapping[str, Any]], failed: Mapping[str, str]) -> None:
         """Writes what tells of all items together, when every one is done or has failed.
 
         Args:
             done: Lines of the manifest of all finished items, in order.
-            failed: Names of the others.
+            failed: Names of the others, with one line each.
         """
-
-    def portable(self, device: str = "") -> Self:
-        """The same for another process or machine: paths are absolute, models on ``device`` where one is given."""
-        return self
 
 
 @dataclass(frozen=True)
-class Done:
+class Done(Generic[Made]):
     """What became of the work on an item.
 
     Attributes:
         name: Of the item.
         key: Its digest; "" where it could not be made.
-        result: Its files, None where it failed.
+        result: What was made of it, None where it failed.
         error: Why it failed, or "".
         seconds: For all steps.
     """
 
     name: str
     key: str = ""
-    result: Result | None = None
+    result: Made | None = None
     error: str = ""
     seconds: float = 0.0
 
 
-Mapper = Callable[[Job[Any], Sequence[Any]], Iterator[Done]]
-"""Does the work of a job on items and gives what became of them, in any order, as it is found."""
+class Mapper(Protocol):
+    """Who does the work."""
+
+    def __call__(self, work: Work[Item, Made], items: Sequence[Item], /) -> Iterator[Done[Made]]:
+        """Gives what became of items, in any order, as it is found."""
+        ...
 
 
-class Attempt(Generic[Item]):
+class Attempt(Generic[Item, Made]):
     """The steps of one item, each of which does nothing once one has failed."""
 
-    def __init__(self, job: Job[Item], item: Item) -> None:
-        self._job, self._item = job, item
+    def __init__(self, work: Work[Item, Made], item: Item) -> None:
+        self._work, self._item = work, item
         self._value: Any = None
         self._key = self._error = ""
         self._seconds = 0.0
@@ -175,19 +185,19 @@ class Attempt(Generic[Item]):
 
     def work(self) -> Self:
         """The second step, which uses the model."""
-        return self._step(lambda: self._job.work(self._item, self._value))
+        return self._step(lambda: self._work.work(self._item, self._value))
 
-    def encode(self) -> Done:
+    def encode(self) -> Done[Made]:
         """The last step."""
-        self._step(lambda: self._job.encode(self._item, self._value))
-        name = self._job.name(self._item)
+        self._step(lambda: self._work.encode(self._item, self._value))
+        name = self._work.name(self._item)
         if self._error:
             return Done(name, self._key, error=self._error, seconds=self._seconds)
         return Done(name, self._key, self._value, seconds=self._seconds)
 
     def _read(self) -> Any:
-        self._key = self._job.key(self._item)
-        return self._job.read(self._item)
+        self._key = self._work.key(self._item)
+        return self._work.read(self._item)
 
     def _step(self, step: Callable[[], Any]) -> Self:
         if self._error:
@@ -198,22 +208,22 @@ class Attempt(Generic[Item]):
         except OutputError:
             raise
         except DataError as error:
-            self._error = told(self._job.name(self._item), error.message)
+            self._error = told(self._work.name(self._item), error.message)
         except MemoryError:
-            self._error = told(self._job.name(self._item), "not enough memory for it")
+            self._error = told(self._work.name(self._item), "not enough memory for it")
         except VnsSamError:
             raise
         except Exception as error:  # one odd item must not cost the others
-            logger.info("%s failed", self._job.name(self._item), exc_info=True)
+            logger.info("%s failed", self._work.name(self._item), exc_info=True)
             text = f"{type(error).__name__}: {error} (a fault of vns-sam, not of yours: --debug shows where)"
-            self._error = told(self._job.name(self._item), text)
+            self._error = told(self._work.name(self._item), text)
         self._seconds += time.perf_counter() - start
         return self
 
 
-def attempt(job: Job[Item], item: Item) -> Done:
+def attempt(work: Work[Item, Made], item: Item) -> Done[Made]:
     """Does all steps of an item; one that cannot be used raises nothing."""
-    return Attempt(job, item).read().work().encode()
+    return Attempt(work, item).read().work().encode()
 
 
 def told(name: str, reason: str) -> str:

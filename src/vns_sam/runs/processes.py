@@ -8,18 +8,16 @@ import pickle
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import cv2
 
 from vns_sam.errors import UsageError, VnsSamError
-from vns_sam.runs.job import Done, Job, attempt
-
-Result = TypeVar("Result")
+from vns_sam.runs.job import Done, Item, Made, Work, attempt
 
 ATTEMPTS = 2
 """How many processes an item may bring down when it is alone with them; then it has failed."""
@@ -44,37 +42,11 @@ def process_pool(workers: int, prepare: Callable[..., None] | None = None, *argu
     return ProcessPoolExecutor(workers, mp_context=context, initializer=_prepare, initargs=(prepare, arguments))
 
 
-def map_in_processes(
-    function: Callable[..., Result], *arguments: Iterable[Any], workers: int, chunk: int = 1
-) -> Iterator[Result]:
-    """Maps a function over arguments, keeping their order.
-
-    Args:
-        function: Must be picklable when there are workers, and so must what it takes and returns.
-        arguments: As for ``map``.
-        workers: Processes; 0 works in the caller.
-        chunk: Calls that a process takes at a time.
-
-    Raises:
-        VnsSamError: A process has died.
-    """
-    if workers == 0:
-        yield from map(function, *arguments)
-        return
-    pool = process_pool(workers)
-    try:
-        yield from pool.map(function, *arguments, chunksize=chunk)
-    except BrokenProcessPool:
-        raise worker_died() from None
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
 @dataclass(frozen=True)
 class Processes:
     """A :data:`vns_sam.runs.job.Mapper` that spreads items over processes of this machine.
 
-    The job travels to each process once, with its model or with what loads it. An item whose process dies, as the
+    The work travels to each process once, with its model or with what loads it. An item whose process dies, as the
     kernel kills one when memory runs out, is tried again alone; one that brings down another process has failed.
 
     Attributes:
@@ -87,14 +59,14 @@ class Processes:
         if self.workers < 1:
             raise UsageError(f"expected --workers from 1 on, found {self.workers}")
 
-    def __call__(self, job: Job[Any], items: Sequence[Any]) -> Iterator[Done]:
+    def __call__(self, work: Work[Item, Made], items: Sequence[Item], /) -> Iterator[Done[Made]]:
         """Does the work, in the order in which it is ready.
 
         Raises:
             VnsSamError: The processes die before any work.
         """
-        packed = pickle.dumps(job.portable())
-        waiting, suspects = deque(items), deque[Any]()
+        packed = pickle.dumps(work.portable())
+        waiting, suspects = deque(items), deque[Item]()
         deaths: dict[str, int] = {}
         while waiting or suspects:
             alone = bool(suspects)
@@ -102,7 +74,7 @@ class Processes:
             with _Crew(1 if alone else min(self.workers, len(items)), packed) as crew:
                 lost = yield from crew.work(queue, 1 if alone else AHEAD * self.workers)
             for item in lost:
-                name = job.name(item)
+                name = work.name(item)
                 deaths[name] = deaths.get(name, 0) + alone
                 if deaths[name] >= ATTEMPTS:
                     yield Done(name, error=f"{name}: {ATTEMPTS} processes died at it; is there memory for it?")
@@ -122,9 +94,9 @@ class _Crew:
     def __exit__(self, *_: object) -> None:
         self._pool.shutdown(cancel_futures=True)
 
-    def work(self, queue: deque[Any], ahead: int) -> Generator[Done, None, list[Any]]:
+    def work(self, queue: deque[Any], ahead: int) -> Generator[Done[Any], None, list[Any]]:
         """Takes items from the queue; returns those that were at work when a process died."""
-        at_work: dict[Future[Done], Any] = {}
+        at_work: dict[Future[Done[Any]], Any] = {}
         try:
             self._pool.submit(_ready).result()
         except _BROKEN:
@@ -153,22 +125,22 @@ def worker_died() -> VnsSamError:
     )
 
 
-_job: Job[Any] | None = None
+_work: Work[Any, Any] | None = None
 """In a worker: what it does."""
 
 
 def _take(packed: bytes) -> None:
-    global _job
-    _job = pickle.loads(packed)
+    global _work
+    _work = pickle.loads(packed)
 
 
 def _ready() -> bool:
-    return _job is not None
+    return _work is not None
 
 
-def _do(item: Any) -> Done:
-    assert _job is not None
-    return attempt(_job, item)
+def _do(item: Any) -> Done[Any]:
+    assert _work is not None
+    return attempt(_work, item)
 
 
 def _prepare(prepare: Callable[..., None] | None = None, arguments: tuple[Any, ...] = ()) -> None:

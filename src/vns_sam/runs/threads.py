@@ -6,37 +6,36 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from typing import Any
 
-from vns_sam.runs.job import Attempt, Done, Item, Job, attempt
+from vns_sam.runs.job import Attempt, Done, Item, Made, Work, attempt
 
 AHEAD = 3
 """Items at work beside the one that is being written: one in each step."""
 
 
-def in_line(job: Job[Item], items: Sequence[Item]) -> Iterator[Done]:
+def in_line(work: Work[Item, Made], items: Sequence[Item], /) -> Iterator[Done[Made]]:
     """One item after the other, each when it is asked for."""
     for item in items:
-        yield attempt(job, item)
+        yield attempt(work, item)
 
 
-def overlapped(job: Job[Item], items: Sequence[Item]) -> Iterator[Done]:
+def overlapped(work: Work[Item, Made], items: Sequence[Item], /) -> Iterator[Done[Made]]:
     """One thread for each step of an item, in the order of the items: the results are those of :func:`in_line`."""
     with ExitStack() as stack:
         readers, workers, encoders = (ThreadPoolExecutor(1) for _ in range(3))
         for pool in (encoders, workers, readers):
             stack.callback(pool.shutdown, cancel_futures=True)
-        window: deque[Future[Done]] = deque()
+        window: deque[Future[Done[Made]]] = deque()
         for item in items:
-            window.append(_chained(job, item, readers, workers, encoders))
+            window.append(_chained(work, item, readers, workers, encoders))
             if len(window) > AHEAD:
                 yield window.popleft().result()
         while window:
             yield window.popleft().result()
 
 
-def _chained(job: Job[Any], item: Any, *pools: ThreadPoolExecutor) -> Future[Done]:
+def _chained(work: Work[Item, Made], item: Item, *pools: ThreadPoolExecutor) -> Future[Done[Made]]:
     readers, workers, encoders = pools
-    read = readers.submit(Attempt(job, item).read)
+    read = readers.submit(Attempt(work, item).read)
     worked = workers.submit(lambda: read.result().work())
     return encoders.submit(lambda: worked.result().encode())

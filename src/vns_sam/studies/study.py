@@ -22,6 +22,8 @@ from vns_sam.evaluation.report import ModelResult, Report
 from vns_sam.evaluation.suite import make_suite, write_report
 from vns_sam.images.write import write_json, write_text
 from vns_sam.inference.load import check_model_name, load_model
+from vns_sam.runs.job import Mapper
+from vns_sam.runs.threads import overlapped
 from vns_sam.training.chain import own_recipe, train_all
 from vns_sam.training.fields import check_fields, read_values, set_field
 from vns_sam.training.recipe import RESOLVED, Recipe, dump_recipe, parse_recipe
@@ -168,7 +170,9 @@ def trials(study: Study) -> Iterator[Trial]:
             yield Trial(row, seed, replace(recipe, out=_run_folder(study.runs, recipe)))
 
 
-def run_study(study: Study, *, device: str = "cpu", workers: int = 1, progress: Progress | None = None) -> Report:
+def run_study(
+    study: Study, *, device: str = "cpu", mapper: Mapper = overlapped, progress: Progress | None = None
+) -> Report:
     """Trains and measures what is not yet trained and measured, and writes ``table.md`` and the report.
 
     Started again after a stop it goes on where it was, in the middle of a training run or of an evaluation.
@@ -176,7 +180,7 @@ def run_study(study: Study, *, device: str = "cpu", workers: int = 1, progress: 
     Args:
         study: The study.
         device: Where models are measured; training follows accelerate.
-        workers: Processes that score beside the model.
+        mapper: Who measures: threads of this process, processes, or a cluster.
         progress: Told about every step and picture.
 
     Raises:
@@ -190,7 +194,7 @@ def run_study(study: Study, *, device: str = "cpu", workers: int = 1, progress: 
     for i, trial in enumerate(planned, start=1):
         what = f"{i}/{len(planned)} {trial.label}"
         trained = _train(trial, partial(tell, f"{what}: training"))
-        run = suite.run(load_model(trial.model, device), trial.label, study.out, workers=workers)
+        run = suite.run(load_model(trial.model, device), trial.label, study.out, mapper=mapper)
         for done, _ in enumerate(run, start=1):
             tell(what, done, len(run))
         if study.keep == "model" and trial.recipe is not None:

@@ -18,7 +18,9 @@ from vns_sam.data.pairs import find_pairs, read_mask
 from vns_sam.data.sets import assemble as assembling
 from vns_sam.data.sets.build import BuildReport, SplitReport, build_benchmark
 from vns_sam.data.sets.catalog import Benchmark, find_benchmark
-from vns_sam.errors import DataError
+from vns_sam.errors import DataError, UsageError
+from vns_sam.runs.lock import locked
+from vns_sam.runs.processes import Processes
 
 SMALL = Benchmark("small", "camouflage", {"camo": {"train": 2, "test": 1}, "nc4k": {"test": 2}})
 
@@ -78,7 +80,7 @@ def test_archives_give_the_same_as_folders(pack: object, tmp_path: Path) -> None
     (tmp_path / "raw").mkdir()
     suffix = ".zip" if pack is pack_zip else ".tar.gz"
     pack(tmp_path / "source", tmp_path / f"raw/stuff{suffix}")  # type: ignore[operator]
-    assert build_benchmark(SMALL, [tmp_path / "raw"], tmp_path / "packed", workers=2).complete
+    assert build_benchmark(SMALL, [tmp_path / "raw"], tmp_path / "packed", mapper=Processes(2)).complete
     build_benchmark(SMALL, [tmp_path / "source"], tmp_path / "plain")
     names = files(tmp_path / "plain")
     assert files(tmp_path / "packed") == names
@@ -174,6 +176,21 @@ def test_a_cut_or_missing_file_is_made_again(tmp_path: Path) -> None:
     assert build_benchmark(SMALL, [tmp_path / "raw"], out).complete
     assert cut.read_bytes() == whole
     assert gone.is_file()
+
+
+def test_a_second_build_in_the_same_folder_is_told(tmp_path: Path) -> None:
+    write_small(tmp_path / "raw")
+    with locked(tmp_path / "out", "data build"), pytest.raises(UsageError, match="another run at work"):
+        build_benchmark(SMALL, [tmp_path / "raw"], tmp_path / "out")
+
+
+def test_what_a_kill_left_is_removed(tmp_path: Path) -> None:
+    write_small(tmp_path / "raw")
+    part = tmp_path / "out/nc4k/images/.1.jpg.123.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(b"half")
+    build_benchmark(SMALL, [tmp_path / "raw"], tmp_path / "out")
+    assert not list((tmp_path / "out").rglob(".*"))
 
 
 def test_of_two_sources_the_more_complete_wins(tmp_path: Path) -> None:

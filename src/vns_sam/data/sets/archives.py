@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
@@ -12,8 +13,9 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Any
 
 from vns_sam.errors import DataError
 from vns_sam.images.write import atomic_path
@@ -23,6 +25,7 @@ logger = logging.getLogger(__name__)
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 FOREIGN_ARCHIVES = (".rar", ".7z", ".001", ".z01")
 _PIECE = re.compile(r"-\d{3}(?=\.zip$)", re.IGNORECASE)
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 _READ_ERRORS = (OSError, RuntimeError, ValueError, EOFError, zlib.error, zipfile.BadZipFile, tarfile.TarError)
 
 
@@ -56,7 +59,7 @@ class Member:
 
 
 class Tree(ABC):
-    """Files below a folder or in an archive.
+    """Files below a folder or in an archive. It travels to other processes without the list of its files.
 
     Attributes:
         root: The raw folder it is in, or is.
@@ -70,6 +73,9 @@ class Tree(ABC):
         self.root = root
         self.label = label
         self.members: tuple[Member, ...] = ()
+
+    @abstractmethod
+    def __reduce__(self) -> tuple[Any, ...]: ...
 
     @abstractmethod
     def open(self, name: PurePosixPath) -> IO[bytes]:
@@ -110,6 +116,9 @@ class FolderTree(Tree):
         found = (path.relative_to(root) for path in _walk(root, {path.resolve() for path in skip}))
         self.members = tuple(Member(self, PurePosixPath(p.as_posix()), (root / p).stat().st_size) for p in found)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _folder_again, (self.root.resolve(), self.label)
+
     def open(self, name: PurePosixPath) -> IO[bytes]:
         """Opens one file."""
         return (self.root / name).open("rb")
@@ -123,6 +132,8 @@ class FolderTree(Tree):
             try:
                 shutil.copyfile(source, target)
             except OSError as error:
+                if error.errno in _FULL:
+                    raise  # it is the target that fails
                 raise _unreadable(member, error) from None
 
 
@@ -131,6 +142,7 @@ class ZipTree(Tree):
 
     def __init__(self, root: Path, label: str) -> None:
         super().__init__(root, _PIECE.sub("", label))
+        self._path = label
         try:
             self._archive = zipfile.ZipFile(root / label)
         except _READ_ERRORS as error:
@@ -139,6 +151,9 @@ class ZipTree(Tree):
         named = [(_safe_name(info.filename), info) for info in infos]
         self._infos = {name: info for name, info in named if name is not None}
         self.members = tuple(Member(self, name, info.file_size) for name, info in self._infos.items())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _archive_again, (ZipTree, self.root.resolve(), self._path)
 
     def open(self, name: PurePosixPath) -> IO[bytes]:
         """Opens one file."""
@@ -158,6 +173,9 @@ class TarTree(Tree):
         named = [(_safe_name(info.name), info) for info in infos]
         self._infos = {name: info for name, info in named if name is not None}
         self.members = tuple(Member(self, name, info.size) for name, info in self._infos.items())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _archive_again, (TarTree, self.root.resolve(), self.label)
 
     def open(self, name: PurePosixPath) -> IO[bytes]:
         """Opens one file."""
@@ -179,6 +197,18 @@ class TarTree(Tree):
                 with atomic_path(folder / name) as part:
                     part.write_bytes(content)
         return FolderTree(folder, self.label)
+
+
+@lru_cache
+def _folder_again(root: Path, label: str) -> FolderTree:
+    tree = FolderTree.__new__(FolderTree)
+    Tree.__init__(tree, root, label)
+    return tree
+
+
+@lru_cache
+def _archive_again(kind: type[ZipTree | TarTree], root: Path, label: str) -> Tree:
+    return kind(root, label)
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,12 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+
+from typing_extensions import override
 
 from vns_sam.data.sets.archives import Member, TarTree, Tree, open_raw
 from vns_sam.data.sets.assemble import Assembled, assemble, is_done
@@ -21,8 +22,11 @@ from vns_sam.data.sets.catalog import Benchmark, catalog
 from vns_sam.data.sets.choose import Choice, choose
 from vns_sam.data.sets.layouts import Found
 from vns_sam.data.sets.recognise import UNSPLIT, recognise
-from vns_sam.errors import DataError
-from vns_sam.images.write import check_writable, write_json, write_text
+from vns_sam.errors import DataError, OutputError
+from vns_sam.images.write import check_writable, remove_parts, write_json, write_text
+from vns_sam.runs.job import Mapper, Work
+from vns_sam.runs.lock import locked
+from vns_sam.runs.threads import in_line
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +106,7 @@ def build_benchmark(
     raw: Sequence[Path],
     out: Path,
     *,
-    workers: int = 1,
+    mapper: Mapper = in_line,
     progress: Progress | None = None,
 ) -> BuildReport:
     """Assembles what the raw folders hold of a benchmark.
@@ -111,13 +115,14 @@ def build_benchmark(
         benchmark: What to build.
         raw: Folders with archives and folders as downloaded.
         out: Gets ``<set>/`` for each set found, and the manifest.
-        workers: Threads.
+        mapper: Who does the work: this process, several, or a cluster that has the folders at the same place.
         progress: Told about each pair.
 
     Returns:
         What was found and what is missing; broken pairs are skipped and told.
 
     Raises:
+        UsageError: Another build is at work in ``out``.
         DataError: Nothing of the benchmark was recognised, or a folder cannot be read or written.
     """
     opened = open_raw(raw, skip=[out])
@@ -127,6 +132,48 @@ def build_benchmark(
     if not any(choice.pairs for choice in choices):
         raise _nothing(benchmark, raw, (*problems, *known.strangers))
     check_writable(out / MANIFEST)
+    with locked(out, "data build"):
+        remove_parts(out)
+        splits, files = _build_splits(choices, out, mapper, progress)
+        others = sorted({part.dataset for part in known.parts if part.pairs} - set(benchmark.parts))
+        built = BuildReport(benchmark.name, splits, tuple(others), known.strangers, problems)
+        write_json(out / MANIFEST, _manifest(built, raw, files))
+    return built
+
+
+@dataclass(frozen=True)
+class _Assembling(Work[Found, Assembled | str]):
+    """Puts the pairs of one split in their places; what comes back is what the manifest says, or why it failed."""
+
+    folder: Path
+    split: str
+
+    @override
+    def name(self, item: Found) -> str:
+        return item.stem
+
+    @override
+    def work(self, item: Found, content: Any) -> Assembled | str:
+        try:
+            return assemble(self.folder, item, self.split)
+        except OutputError:
+            raise
+        except DataError as error:
+            return f"{item.stem}: {error.message}"
+
+    @override
+    def encode(self, item: Found, answer: Assembled | str) -> Assembled | str:
+        return answer
+
+    @override
+    def portable(self, device: str = "") -> Self:
+        return replace(self, folder=self.folder.resolve())
+
+
+def _build_splits(
+    choices: Sequence[Choice], out: Path, mapper: Mapper, progress: Progress | None
+) -> tuple[tuple[SplitReport, ...], dict[str, list[Assembled]]]:
+    """Assembles all splits; the report of each, and the files by set."""
     done, total = 0, sum(len(choice.pairs) for choice in choices)
     splits: list[SplitReport] = []
     files: dict[str, list[Assembled]] = {}
@@ -136,60 +183,42 @@ def build_benchmark(
             if progress is not None:
                 progress(before + count, total, name)
 
-        report, entries = _build_split(choice, out, workers, tell)
+        report, entries = _build_split(choice, out, mapper, tell)
         splits.append(report)
         files.setdefault(choice.dataset, []).extend(entries)
         done += len(choice.pairs)
-    others = sorted({part.dataset for part in known.parts if part.pairs} - set(benchmark.parts))
-    built = BuildReport(benchmark.name, tuple(splits), tuple(others), known.strangers, problems)
-    write_json(out / MANIFEST, _manifest(built, raw, files))
-    return built
+    return tuple(splits), files
 
 
 def _build_split(
-    choice: Choice, out: Path, workers: int, tell: Callable[[int], None]
+    choice: Choice, out: Path, mapper: Mapper, tell: Callable[[int], None]
 ) -> tuple[SplitReport, list[Assembled]]:
     """Assembles one split and writes its list."""
-    folder = out / choice.dataset
-    entries: list[Assembled] = []
-    broken = [f"{stem}: no mask" for stem in choice.lonely]
-    staging = out / STAGING
-
-    def attempt(found: Found) -> Assembled | str:
-        try:
-            return assemble(folder, found, choice.split)
-        except DataError as error:
-            return f"{found.stem}: {error.message}"
-
+    folder, staging = out / choice.dataset, out / STAGING
+    found: dict[str, Assembled | str] = {}
     try:
         pairs = _staged(choice.pairs, folder, staging)
-        with ThreadPoolExecutor(workers) as pool:
-            for count, outcome in enumerate(pool.map(attempt, pairs), 1):
-                if isinstance(outcome, str):
-                    broken.append(outcome)
-                else:
-                    entries.append(outcome)
-                tell(count)
+        for count, done in enumerate(mapper(_Assembling(folder, choice.split), pairs), 1):
+            found[done.name] = done.result or done.error
+            tell(count)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+    in_order = [found[pair.stem] for pair in choice.pairs]
+    entries = [each for each in in_order if isinstance(each, Assembled)]
+    broken = [f"{stem}: no mask" for stem in choice.lonely] + [each for each in in_order if isinstance(each, str)]
     if choice.split != UNSPLIT:
         (folder / f"{UNSPLIT}.txt").unlink(missing_ok=True)  # an earlier build may not have known the split
     if entries:
         write_text(folder / f"{choice.split}.txt", "".join(f"{entry.stem}\n" for entry in entries))
+    return _report(choice, len(entries), broken), entries
+
+
+def _report(choice: Choice, found: int, broken: Sequence[str]) -> SplitReport:
     notes = choice.notes
-    if choice.split != UNSPLIT and len(entries) > choice.expected:
-        notes = (*notes, f"{len(entries)} pairs are more than the official {choice.expected}: is the split another?")
-    report = SplitReport(
-        choice.dataset,
-        choice.split,
-        choice.expected,
-        choice.enough,
-        len(entries),
-        choice.sources,
-        tuple(broken),
-        notes,
-    )
-    return report, entries
+    if choice.split != UNSPLIT and found > choice.expected:
+        notes = (*notes, f"{found} pairs are more than the official {choice.expected}: is the split another?")
+    known = (choice.dataset, choice.split, choice.expected, choice.enough, found, choice.sources)
+    return SplitReport(*known, tuple(broken), notes)
 
 
 def _staged(pairs: Sequence[Found], folder: Path, staging: Path) -> list[Found]:

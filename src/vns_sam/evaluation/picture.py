@@ -1,0 +1,301 @@
+"""What is done to one picture: encoded once, asked about every object in every way, its answers scored.
+
+It is the work of any :data:`vns_sam.runs.job.Mapper`, so rows are the same whoever computes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Self
+
+import numpy as np
+from torch import nn
+from typing_extensions import override
+
+from vns_sam.data.pairs import Pair, check_same_size, pair_digest, read_instances, read_mask
+from vns_sam.errors import DataError, PromptError
+from vns_sam.evaluation.frames import Frame, frame
+from vns_sam.evaluation.protocol import Protocol, draw_prompt
+from vns_sam.evaluation.rows import Detection, Key, Row
+from vns_sam.evaluation.saved_maps import SavedMaps
+from vns_sam.evaluation.settings import MASK_METRICS, Clock, Settings
+from vns_sam.formats.rle import encode_rle
+from vns_sam.images.read import read_image
+from vns_sam.inference.answers import Asker
+from vns_sam.metrics.iou import iou
+from vns_sam.metrics.scoring import ImageScores, saliency_map, score_image
+from vns_sam.prompts.clicks import next_click
+from vns_sam.runs.job import Work
+from vns_sam.types import Answers, ImageFeatures, PromptableModel, Prompts
+
+NOC = (0.85, 0.90)
+"""IoU that clicks are counted up to."""
+_NOTHING = -50.0
+"""Logit that is given to pixels that do not count."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture to score.
+
+    Attributes:
+        pair: Its files.
+        known: The rows that are there already, with the digest of the files that they are of.
+    """
+
+    pair: Pair
+    known: Mapping[Key, str] = field(default_factory=dict)
+
+
+@dataclass
+class Scored:
+    """What a picture became.
+
+    Attributes:
+        rows: Its new rows; none where all were known.
+        maps: Files that show its predictions, by path.
+        errors: Why it, or objects of it, could not be scored.
+        clock: Where the time went.
+    """
+
+    rows: list[Row] = field(default_factory=list)
+    maps: dict[Path, bytes] = field(default_factory=dict)
+    errors: list[str] = field(default_factory=list)
+    clock: Clock = field(default_factory=Clock)
+
+
+@dataclass(frozen=True)
+class _Question:
+    """One prompt for one object: its true mask (H, W) bool as it is and in the frame."""
+
+    key: Key
+    protocol: Protocol
+    prompts: Prompts
+    inside: np.ndarray
+    truth: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Todo:
+    """An opened picture with what is still to be asked.
+
+    ``ignored`` are pixels (H, W) that count neither as found nor as missed, ``data`` is the digest of the files.
+    """
+
+    frame: Frame
+    ignored: np.ndarray | None
+    data: str
+    questions: list[_Question]
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """Logits (H, W) at the original size, the predicted IoU, and numbers of clicks."""
+
+    question: _Question
+    logits: np.ndarray
+    score: float
+    seconds: float
+    clicks: dict[str, float]
+
+
+@dataclass
+class PictureWork(Work[Picture, Scored]):
+    """Scores a model on pictures.
+
+    Attributes:
+        model: The model; it travels to where work is done.
+        protocols: Prompts.
+        settings: What is scored.
+        skeletons: Folder that keeps the skeletons of true masks, which only HCE needs; None keeps none.
+        maps: Where predictions are wanted as pictures; one whose maps are not there is asked about again.
+        device: Where the model is put before it is asked; "" leaves it where it is.
+    """
+
+    model: PromptableModel
+    protocols: Sequence[Protocol]
+    settings: Settings
+    skeletons: Path | None = None
+    maps: SavedMaps | None = None
+    device: str = ""
+
+    @cached_property
+    def asker(self) -> Asker:
+        """The model and how it is asked."""
+        if self.device and isinstance(self.model, nn.Module):
+            self.model.to(self.device)
+        return Asker.of(self.model, self.settings.second_look)
+
+    @override
+    def name(self, item: Picture) -> str:
+        return f"{item.pair.dataset}/{item.pair.stem}"
+
+    @override
+    def read(self, item: Picture) -> tuple[_Todo | None, Scored]:
+        """Draws the prompts that have no row or map yet; None where there is nothing to ask."""
+        scored = Scored()
+        with scored.clock.spending("read"):
+            try:
+                return self._open(item, scored), scored
+            except DataError as error:
+                scored.errors.insert(0, error.message)
+                return None, scored
+
+    @override
+    def work(self, item: Picture, content: tuple[_Todo | None, Scored]) -> Scored:
+        todo, scored = content
+        try:
+            for answer in self._answers(todo, scored.clock) if todo is not None else ():
+                self._score(answer, todo, scored)
+        except DataError as error:
+            scored.errors.insert(0, error.message)
+        return scored
+
+    @override
+    def encode(self, item: Picture, answer: Scored) -> Scored:
+        return answer
+
+    @override
+    def portable(self, device: str = "") -> Self:
+        def settled(path: Path | None) -> Path | None:
+            return None if path is None else path.resolve()
+
+        maps = self.maps and replace(self.maps, folder=self.maps.folder.resolve())
+        return replace(self, skeletons=settled(self.skeletons), maps=maps, device=device)
+
+    def _open(self, item: Picture, scored: Scored) -> _Todo | None:
+        pair = item.pair
+        truths, ignored = true_masks(pair, self.settings)
+        data = pair_digest(pair)
+        asked = {
+            Key(pair.dataset, pair.stem, target, str(protocol)): (protocol, truth)
+            for target, truth in truths.items()
+            for protocol in self.protocols
+        }
+        unsaved = {key for key in asked if item.known.get(key) != data}
+        unsaved |= set(self.maps.missing(list(asked)) if self.maps is not None else ())
+        if not unsaved:
+            return None
+        image = read_image(pair.image)
+        check_same_size(pair, image, next(iter(truths.values())))
+        framed = frame(image, self.settings.resize)
+        inside = {target: framed.truth(truth) for target, truth in truths.items()}
+        questions = []
+        for key, (protocol, truth) in asked.items():
+            if key in unsaved:
+                try:
+                    prompts = draw_prompt(inside[key.target], protocol, key.name)
+                except DataError as error:
+                    scored.errors.append(error.message)
+                else:
+                    questions.append(_Question(key, protocol, prompts, inside[key.target], truth))
+        return _Todo(framed, ignored, data, questions) if questions else None
+
+    def _answers(self, todo: _Todo, clock: Clock) -> Iterator[_Answer]:
+        """Encodes a picture and decodes what is asked: all prompts at once, clicks one after the other."""
+        with clock.spending("encode"):
+            features = self.asker.model.encode([todo.frame.image])
+        at_once = [question for question in todo.questions if question.protocol.kind != "clicks"]
+        if at_once:
+            start = perf_counter()
+            answers = _decode(self.asker, features, at_once)
+            scores = answers.scores.tolist()
+            shared = (perf_counter() - start) / len(at_once)
+            for row, (question, score) in enumerate(zip(at_once, scores, strict=True)):
+                start = perf_counter()
+                found = todo.frame.answer(self.asker, answers, row, question.prompts)
+                spent = shared + perf_counter() - start
+                clock.decode += spent
+                yield _Answer(question, found, score, spent, {})
+        for question in todo.questions:
+            if question.protocol.kind == "clicks":
+                start = perf_counter()
+                found, score, clicks = _click(self.asker, features, todo, question)
+                spent = perf_counter() - start
+                clock.decode += spent
+                yield _Answer(question, found, score, spent, clicks)
+
+    def _score(self, answer: _Answer, todo: _Todo, scored: Scored) -> None:
+        """Adds the row of an answer, and its map where that is wanted."""
+        key, logits, truth = answer.question.key, answer.logits, answer.question.truth
+        if todo.ignored is not None:
+            logits[todo.ignored] = _NOTHING
+        if self.maps is not None:
+            scored.maps[self.maps.path(key)] = self.maps.file(logits)
+        start = perf_counter()
+        found = logits > 0
+        shades = saliency_map(logits) if set(self.settings.metrics) - set(MASK_METRICS) else None
+        scores = score_image(found, shades, truth, self.settings.metrics, self.skeletons)
+        spent = perf_counter() - start
+        scored.clock.metrics += spent
+        detection = Detection(answer.score, encode_rle(found), encode_rle(truth)) if self.settings.precision else None
+        kept = ImageScores({**scores.values, **answer.clicks}, scores.curves)
+        scored.rows.append(Row(key, kept, answer.seconds, spent, detection, todo.data))
+
+
+def true_masks(pair: Pair, settings: Settings) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
+    """The true masks (H, W) bool of a picture by target: "" for the whole, or "1", "2" ... for its objects.
+
+    Returns:
+        The masks, and the pixels (H, W) bool that are neither object nor background where the set names them; they
+        belong to no mask.
+
+    Raises:
+        DataError: A file cannot be read, or the ignored pixels have another size than the masks.
+    """
+    objects = read_instances(pair.instances) if settings.instances and pair.instances else []
+    masks = {str(i): mask for i, mask in enumerate(objects, start=1)} or {"": read_mask(pair.mask)}
+    if pair.ignore is None:
+        return masks, None
+    ignored = read_mask(pair.ignore)
+    shape = next(iter(masks.values())).shape
+    if ignored.shape != shape:
+        raise DataError(f"{pair.ignore}: expected the size of its mask, {shape[1]} x {shape[0]}, found another")
+    return {target: mask & ~ignored for target, mask in masks.items()}, ignored
+
+
+def _decode(asker: Asker, features: ImageFeatures, questions: Sequence[_Question]) -> Answers:
+    """Answers to prompts about one picture; a model that takes none is asked once for each."""
+    info = asker.model.info
+    if info.prompts:
+        return asker.decode(features, [question.prompts for question in questions], [0] * len(questions))
+    if any(question.protocol.kind != "image" for question in questions):
+        raise PromptError(f"'{info.name}' takes no prompt: it finds what there is", hint="--prompt image")
+    return asker.decode(features, (), [0] * len(questions))
+
+
+def _click(
+    asker: Asker, features: ImageFeatures, todo: _Todo, question: _Question
+) -> tuple[np.ndarray, float, dict[str, float]]:
+    """Corrects a mask click by click until its IoU reaches the highest of ``NOC`` or the limit.
+
+    Returns:
+        The last logits (H, W) at the original size, their predicted IoU, and the number of clicks for each IoU; the
+        limit where it is not reached.
+    """
+    truth, limit = question.inside, question.protocol.count
+    found = np.zeros_like(truth)
+    counted = True if todo.ignored is None else ~todo.frame.truth(todo.ignored)
+    clicks: list[Any] = []
+    reached = dict.fromkeys(NOC, limit)
+    answers = None
+    while len(clicks) < limit and (click := next_click(found, truth)):
+        clicks.append(click)
+        points = np.array([[(c.x, c.y) for c in clicks]], np.float32)
+        labels = np.array([[c.label for c in clicks]])
+        answers = asker.decode(features, [Prompts(points=points, labels=labels)], [0])
+        found = (answers.logits(0) > 0) & counted
+        score = iou(found, truth)
+        for target in NOC:
+            if score >= target:
+                reached[target] = min(reached[target], len(clicks))
+        if score >= max(NOC):
+            break
+    if answers is None:
+        raise DataError("the true mask is empty, there is nothing to click on")
+    logits = todo.frame.answer(replace(asker, closer=False), answers, 0, None)
+    return logits, float(answers.scores[0]), {f"noc{t * 100:.0f}": n for t, n in reached.items()}

@@ -1,0 +1,59 @@
+"""What the numbers of an evaluation depend on beside model, picture and prompt; and where its time goes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from time import perf_counter
+
+from vns_sam.evaluation.frames import Resize
+from vns_sam.types import SECOND_LOOK, SecondLook
+
+MASK_METRICS = ("iou", "biou")
+"""What the thresholded mask is enough for; the others want a map."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the numbers depend on beside model, picture and prompt.
+
+    Attributes:
+        metrics: See ``vns_sam.metrics.scoring.METRICS``.
+        resize: "fit" keeps the aspect, "square" is the authors' way.
+        instances: Whether each object of ``masks_instance/`` is asked for by itself, where a set has that folder.
+        second_look: Whether small and thin objects are asked about once more in cut-outs; not for clicks. A DIS-SAM
+            looks again along uncertain boundaries instead. "auto" is decided for each model.
+        precision: Whether masks are kept for average precision, in which objects compete by predicted IoU.
+    """
+
+    metrics: tuple[str, ...] = MASK_METRICS
+    resize: Resize = "fit"
+    instances: bool = False
+    second_look: SecondLook = SECOND_LOOK
+    precision: bool = False
+
+
+@dataclass
+class Clock:
+    """Seconds by what they were spent on, wherever that was; ``wait`` is the time in which the caller had to."""
+
+    read: float = 0.0
+    encode: float = 0.0
+    decode: float = 0.0
+    metrics: float = 0.0
+    wait: float = 0.0
+
+    def add(self, other: Clock) -> None:
+        """Adds the seconds of another."""
+        for name, seconds in vars(other).items():
+            setattr(self, name, getattr(self, name) + seconds)
+
+    @contextmanager
+    def spending(self, what: str) -> Iterator[None]:
+        """Adds the seconds that the block lasts."""
+        start = perf_counter()
+        try:
+            yield
+        finally:
+            setattr(self, what, getattr(self, what) + perf_counter() - start)

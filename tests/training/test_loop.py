@@ -21,7 +21,7 @@ from vns_sam.errors import CheckpointError, UsageError
 from vns_sam.runs.lock import locked
 from vns_sam.training.loop import lr_factor, train
 from vns_sam.training.recipe import Optim, Validation, load_recipe
-from vns_sam.training.samples.prompted import split_pairs
+from vns_sam.training.samples.sampler import split_pairs
 from vns_sam.training.state import load_state
 from vns_sam.training.tasks.scratch import SamTask
 from vns_sam.training.tracking import read_log

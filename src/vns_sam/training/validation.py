@@ -13,7 +13,7 @@ from vns_sam.images.read import read_image
 from vns_sam.metrics.iou import iou
 from vns_sam.prompts.slots import tight_box
 from vns_sam.sam.promptable import PromptableNetwork
-from vns_sam.training.samples.prompted import split_pairs
+from vns_sam.training.samples.sampler import split_pairs
 from vns_sam.training.samples.settings import SetData
 from vns_sam.training.settings import Validation
 from vns_sam.types import PromptableModel, Prompts

@@ -15,7 +15,8 @@ from workshop import write_disks
 
 from vns_sam.errors import DataError
 from vns_sam.prompts.slots import PROMPT_SLOTS, tight_box
-from vns_sam.training.samples.prompted import HELD_OUT, TrainingSet, collate, split_pairs
+from vns_sam.training.samples.prompted import TrainingSet, collate
+from vns_sam.training.samples.sampler import HELD_OUT, split_pairs
 from vns_sam.training.samples.settings import SceneMix, TrainingData
 
 STEP = 3

@@ -1,49 +1,25 @@
-"""The stream of training samples: a pure function of (seed, position), so that a run resumes where it stopped."""
+"""Samples of training with prompts."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
-from zlib import crc32
 
-import cv2
 import numpy as np
-from torch.utils.data import Dataset
 
-from vns_sam.data.pairs import Pair, check_same_size, find_pairs, read_instances, read_mask
+from vns_sam.data.pairs import Pair
 from vns_sam.data.synthesis.defects import crack, scar
 from vns_sam.data.synthesis.scenes import Scene, camouflage, paste, recolour, view
 from vns_sam.errors import DataError
-from vns_sam.images.read import read_image
 from vns_sam.lowlight.sketch import sketch_night
 from vns_sam.prompts.slots import PROMPT_SLOTS, draw_prompt, plan_slots
 from vns_sam.training.samples.edges import edge_target
 from vns_sam.training.samples.memory import Memory
+from vns_sam.training.samples.sampler import ATTEMPTS, SMALLEST, SetSampler, read_scene
 from vns_sam.training.samples.settings import TrainingData
 
-HELD_OUT = 20
-"""One pair in so many is kept out of training, to choose the best checkpoint by."""
 
-ATTEMPTS = 1000
-"""Views drawn for one sample before the sets are given up as having nothing to prompt for."""
-
-
-def split_pairs(root: Path, name: str) -> tuple[list[Pair], list[Pair]]:
-    """The train split of one set as (training, held out): its list ``val`` where it has one, else by a hash of the
-    stem.
-    """
-    has_list = (root / name / "train.txt").is_file()
-    pairs = find_pairs(root / name, "train" if has_list else None)
-    if has_list and (root / name / "val.txt").is_file():
-        held = find_pairs(root / name, "val")
-        listed = {pair.stem for pair in held}
-        return [pair for pair in pairs if pair.stem not in listed], held
-    held = [pair for pair in pairs if crc32(pair.stem.encode()) % HELD_OUT == 0]
-    return [pair for pair in pairs if pair not in held], held
-
-
-class TrainingSet(Dataset[dict[str, np.ndarray]]):
+class TrainingSet(SetSampler[TrainingData]):
     """Samples by position; every position of one step shares its view size and the kinds of its prompts.
 
     Args:
@@ -58,29 +34,18 @@ class TrainingSet(Dataset[dict[str, np.ndarray]]):
     """
 
     def __init__(self, data: TrainingData, *, length: int, step_size: int, seed: int, edges: bool = False) -> None:
-        if not data.sets:
-            raise DataError("the recipe names no training set", hint="give data.sets, a weight for each set")
-        self.data, self.length, self.step_size, self.seed = data, length, step_size, seed
+        super().__init__(data, length=length, step_size=step_size, seed=seed)
         self.edges = edges
-        self.names = list(data.sets)
-        self.pairs = {name: split_pairs(data.root, name)[0] for name in self.names}
-        weights = np.array([data.sets[name] for name in self.names], dtype=float)
-        self.weights = weights / weights.sum()
         self._scenes: Memory[Pair, Scene] = Memory(self._read_scene, _size, data.cache_mib * 2**20)
-
-    def __len__(self) -> int:
-        """Number of samples."""
-        return self.length
 
     def __getitem__(self, position: int) -> dict[str, np.ndarray]:
         """One sample: ``image`` (3, S, S) uint8 and for each prompt slot k ``k.target`` (S, S) bool and prompts, and
         ``k.corrections``, the number of clicks that are to follow.
         """
-        step = position // self.step_size
-        step_rng = np.random.default_rng([self.seed, step])
-        side = int(step_rng.choice(self.data.sizes))
+        step, step_rng = self.step_of(position)
+        side = self.side_of(step_rng)
         slots, corrections = plan_slots(step_rng, self.data.prompts), self._plan_corrections(step)
-        rng = np.random.default_rng([self.seed, step, position])
+        rng = self.generator(step, position)
         scene = self._sample_scene(side, rng)
         sample: dict[str, np.ndarray] = {"image": np.ascontiguousarray(scene.image.transpose(2, 0, 1))}
         areas = scene.masks.sum(axis=(1, 2))
@@ -105,7 +70,7 @@ class TrainingSet(Dataset[dict[str, np.ndarray]]):
         """A recoloured view whose object 0 is in sight and large enough to prompt."""
         for _ in range(ATTEMPTS):
             scene, name = self._draw(side, rng)
-            if scene.masks[0].sum() < 24 or scene.masks[0].mean() > 0.9:
+            if scene.masks[0].sum() < SMALLEST or scene.masks[0].mean() > 0.9:
                 continue
             if rng.random() < self.data.mix.composite:
                 donor, _ = self._draw(side, rng)
@@ -128,25 +93,15 @@ class TrainingSet(Dataset[dict[str, np.ndarray]]):
 
     def _draw(self, side: int, rng: np.random.Generator) -> tuple[Scene, str]:
         """A view of a random picture with its random object first."""
-        name = self.names[int(rng.choice(len(self.names), p=self.weights))]
-        pairs = self.pairs[name]
-        scene = self._scenes[pairs[int(rng.integers(len(pairs)))]]
+        name, pair = self.draw_pair(rng)
+        scene = self._scenes[pair]
         target = int(rng.integers(len(scene.masks)))
         others = rng.permutation(len(scene.masks))[:4]
         order = [target, *(int(i) for i in others if i != target)]
         return view(Scene(scene.image, scene.masks[order]), 0, side, rng), name
 
     def _read_scene(self, pair: Pair) -> Scene:
-        """Reads a pair, reduced to ``cache_side``; objects too small to prompt are left out."""
-        image = read_image(pair.image)
-        masks = read_instances(pair.instances) if pair.instances else []
-        masks = masks or [read_mask(pair.mask)]
-        check_same_size(pair, image, masks[0])
-        scale = min(1.0, self.data.cache_side / max(image.shape[:2]))
-        size = (round(image.shape[1] * scale), round(image.shape[0] * scale))
-        small = [cv2.resize(m.astype(np.uint8) * 255, size, interpolation=cv2.INTER_AREA) > 127 for m in masks]
-        large = [m for m in small if m.sum() >= 24] or [max(small, key=np.sum)]
-        return Scene(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.stack(large[:64]))
+        return read_scene(pair, self.data.cache_side)
 
 
 def _size(scene: Scene) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +20,8 @@ from vns_sam.errors import DataError
 from vns_sam.images.windows import Window, extent, whole
 from vns_sam.metrics.iou import boundary_iou, iou
 from vns_sam.training.samples.coarse import CoarseCache
-from vns_sam.training.samples.prompted import ATTEMPTS, TrainingSet, split_pairs
+from vns_sam.training.samples.memory import Memory
+from vns_sam.training.samples.sampler import ATTEMPTS, SMALLEST, SetSampler, read_scene, split_pairs
 from vns_sam.training.samples.settings import SetData
 
 if TYPE_CHECKING:
@@ -26,8 +29,6 @@ if TYPE_CHECKING:
 
 THIN = "thin"
 """Name of the synthetic set."""
-SMALLEST = 24
-"""Pixels of an object that is trained on."""
 MOST_OBJECTS = 8
 """Of one picture."""
 MARGINS = (0.05, 1.0)
@@ -36,7 +37,27 @@ ZOOMED = 0.25
 """Share of views around an object that show a part of it only, as a second look does."""
 
 
-class RefinementSet(TrainingSet):
+@dataclass(frozen=True)
+class RefinementScene:
+    """A picture whose masks are refined.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB.
+        truth: The true masks of its objects, (K, H, W) bool.
+        coarse: For each first stage its masks of them, (K, H, W) bool.
+    """
+
+    image: np.ndarray
+    truth: np.ndarray
+    coarse: tuple[np.ndarray, ...] = ()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all maps."""
+        return self.image.nbytes + self.truth.nbytes + sum(masks.nbytes for masks in self.coarse)
+
+
+class RefinementSet(SetSampler[SetData]):
     """Samples by position: picture, coarse mask and box of one object, and its true mask.
 
     Args:
@@ -60,19 +81,17 @@ class RefinementSet(TrainingSet):
         step_size: int,
         seed: int,
     ) -> None:
-        super().__init__(data, length=length, step_size=step_size, seed=seed)  # type: ignore[arg-type]  # no mix is asked for
+        more = {} if thin is None else {THIN: (split_pairs(thin, THIN)[0], dis.thin_weight)}
+        super().__init__(data, length=length, step_size=step_size, seed=seed, more=more)
         self.dis, self.cache = dis, cache
-        if thin is not None:
-            self.names.append(THIN)
-            self.pairs[THIN] = split_pairs(thin, THIN)[0]
-            weights = np.array([*data.sets.values(), dis.thin_weight], dtype=float)
-            self.weights = weights / weights.sum()
+        self._scenes: Memory[Pair, RefinementScene] = Memory(
+            self.read_scene, attrgetter("nbytes"), data.cache_mib * 2**20
+        )
 
     def __getitem__(self, position: int) -> dict[str, np.ndarray]:
         """One sample of uint8: ``input`` (5, S, S) of colours, coarse mask and box, ``label`` (1, S, S)."""
-        step = position // self.step_size
-        side = int(np.random.default_rng([self.seed, step]).choice(self.data.sizes))
-        rng = np.random.default_rng([self.seed, step, position])
+        step, step_rng = self.step_of(position)
+        side, rng = self.side_of(step_rng), self.generator(step, position)
         image, coarse, truth = self._sample_view(rng)
         if rng.random() < self.dis.colour:
             image = recolour(image, rng)
@@ -93,16 +112,12 @@ class RefinementSet(TrainingSet):
     def _sample_view(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Picture (h, w, 3) uint8, coarse and true mask (h, w) bool of a view with an object in it."""
         for _ in range(ATTEMPTS):
-            pairs = self.pairs[self.names[int(rng.choice(len(self.names), p=self.weights))]]
-            scene = self._scenes[pairs[int(rng.integers(len(pairs)))]]
-            objects = len(scene.masks) // (1 + self._stages)
-            target = int(rng.integers(objects))
-            truth = scene.masks[target]
+            scene = self._scenes[self.draw_pair(rng)[1]]
+            target = int(rng.integers(len(scene.truth)))
+            truth = scene.truth[target]
             if truth.sum() < SMALLEST:
                 continue
-            coarse = truth
-            if self._stages:
-                coarse = scene.masks[objects * (1 + int(rng.integers(self._stages))) + target]
+            coarse = scene.coarse[int(rng.integers(len(scene.coarse)))][target] if scene.coarse else truth
             at = self._window(truth, rng).index
             if truth[at].sum() >= SMALLEST:
                 return scene.image[at], coarse[at], truth[at]
@@ -110,10 +125,6 @@ class RefinementSet(TrainingSet):
             f"found no object to train on in {ATTEMPTS} views of {', '.join(self.names)}",
             hint="masks are empty or tiny; check the files with: vns-sam data check DIR",
         )
-
-    @property
-    def _stages(self) -> int:
-        return 0 if self.cache is None else len(self.cache.prints)
 
     def _window(self, truth: np.ndarray, rng: np.random.Generator) -> Window:
         height, width = truth.shape
@@ -131,15 +142,17 @@ class RefinementSet(TrainingSet):
         left = int(np.clip(columns[pick] - w // 2, 0, max(0, width - w)))
         return Window(top, min(height, top + h), left, min(width, left + w))
 
-    def _read_scene(self, pair: Pair) -> Scene:
-        """The picture's objects, then the first stages' masks of them, stage by stage."""
+    def read_scene(self, pair: Pair) -> RefinementScene:
+        """The picture's objects with the first stages' masks of them."""
         scene = self.read_plain(pair)
-        coarse = [] if self.cache is None else [self.cache.read(pair, number) for number in range(self._stages)]
-        return Scene(scene.image, np.concatenate([scene.masks, *coarse]))
+        if self.cache is None:
+            return RefinementScene(scene.image, scene.masks)
+        coarse = tuple(self.cache.read(pair, number) for number in range(len(self.cache.prints)))
+        return RefinementScene(scene.image, scene.masks, coarse)
 
     def read_plain(self, pair: Pair) -> Scene:
         """The picture's first objects alone, as the first stages are asked about them."""
-        scene = super()._read_scene(pair)
+        scene = read_scene(pair, self.data.cache_side)
         return Scene(scene.image, scene.masks[:MOST_OBJECTS])
 
 
@@ -189,17 +202,17 @@ class RefinementValidator:
         return {**scores, "mean": float(np.mean(list(scores.values())))} if scores else {}
 
     def _score(self, model: Any, pair: Pair) -> float | None:
-        scene = self.samples._read_scene(pair)
-        box = extent(scene.masks[0])
+        scene = self.samples.read_scene(pair)
+        truth = scene.truth[0]
+        box = extent(truth)
         if box is None:
             return None
-        objects = len(scene.masks) // (1 + self.samples._stages)
         if not isinstance(model, GtEncoder):
-            matte = model.refine(scene.image, scene.masks[objects], box)
+            matte = model.refine(scene.image, scene.coarse[0][0], box)
             found = matte.alpha > matte.threshold
         else:
-            found = encoded(model, scene.masks[0], self.samples.data.sizes[0])
-        return (iou(found, scene.masks[0]) + boundary_iou(found, scene.masks[0])) / 2
+            found = encoded(model, truth, self.samples.data.sizes[0])
+        return (iou(found, truth) + boundary_iou(found, truth)) / 2
 
 
 @torch.inference_mode()

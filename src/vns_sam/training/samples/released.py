@@ -13,7 +13,7 @@ from vns_sam.errors import DataError
 from vns_sam.images.read import read_image
 from vns_sam.training.samples.augment import LargeScaleJitter
 from vns_sam.training.samples.edges import edge_target
-from vns_sam.training.samples.prompted import split_pairs
+from vns_sam.training.samples.sampler import split_pairs
 from vns_sam.training.samples.settings import TrainingData
 
 

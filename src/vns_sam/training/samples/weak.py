@@ -17,7 +17,7 @@ from vns_sam.images.read import read_image
 from vns_sam.labelling.store import LabelStore
 from vns_sam.metrics.iou import iou
 from vns_sam.training.samples.memory import Memory
-from vns_sam.training.samples.prompted import ATTEMPTS, TrainingSet
+from vns_sam.training.samples.sampler import ATTEMPTS, SetSampler
 from vns_sam.training.samples.settings import SetData
 from vns_sam.training.samples.views import WeakPicture, draw_view
 from vns_sam.types import PromptableModel
@@ -94,7 +94,7 @@ class SetLabels:
         return WeakPicture(image, codes, _bytes(fused), weights, keep=True)
 
 
-class WeakSet(TrainingSet):
+class WeakSet(SetSampler[SetData]):
     """Samples by position. Pictures of which nothing is known are told and left out, damaged ones are passed over.
 
     Args:
@@ -113,7 +113,7 @@ class WeakSet(TrainingSet):
     def __init__(
         self, data: SetData, ws: Ws, *, length: int, step_size: int, seed: int, by_epoch: bool = False
     ) -> None:
-        super().__init__(data, length=length, step_size=step_size, seed=seed)  # type: ignore[arg-type]  # no mix is asked for
+        super().__init__(data, length=length, step_size=step_size, seed=seed)
         self.labels = {name: SetLabels(ws, name) for name in self.names}
         for name, pairs in self.pairs.items():
             self.pairs[name] = _known(name, pairs, self.labels[name])
@@ -127,9 +127,8 @@ class WeakSet(TrainingSet):
         """One sample: ``image`` (3, S, S); ``codes``, ``target`` and ``weight`` (1, S, S), all uint8; ``keep`` bool;
         ``progress``, the share of the run or epoch that is done; ``seed`` of what the network draws.
         """
-        step = position // self.step_size
-        side = int(np.random.default_rng([self.seed, step]).choice(self.data.sizes))
-        rng = np.random.default_rng([self.seed, step, position])
+        step, step_rng = self.step_of(position)
+        side, rng = self.side_of(step_rng), self.generator(step, position)
         picture = self._draw_picture(rng)
         height, width = picture.codes.shape
         seen = picture.view(draw_view(height, width, side, rng), side)
@@ -146,8 +145,7 @@ class WeakSet(TrainingSet):
     def _draw_picture(self, rng: np.random.Generator) -> WeakPicture:
         """A random picture; one that is damaged is drawn past in every run alike."""
         for _ in range(ATTEMPTS):
-            name = self.names[int(rng.choice(len(self.names), p=self.weights))]
-            pair = self.pairs[name][int(rng.integers(len(self.pairs[name])))]
+            name, pair = self.draw_pair(rng)
             if pair in self.broken:
                 continue
             choices = len(self.labels[name].pool(pair))

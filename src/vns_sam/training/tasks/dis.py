@@ -22,8 +22,8 @@ from vns_sam.sam.checkpoints import load_weights, read_checkpoint, write_checkpo
 from vns_sam.sam.files import read_tensors
 from vns_sam.sam.promptable import PromptableNetwork
 from vns_sam.training.samples.coarse import CoarseCache, fingerprint
-from vns_sam.training.samples.prompted import split_pairs
 from vns_sam.training.samples.refinement import THIN, RefinementSet, RefinementValidator, all_pairs, held_out
+from vns_sam.training.samples.sampler import split_pairs
 from vns_sam.training.settings import STRICT, Rate, Recipe, Share, Steps, fields_of
 from vns_sam.training.tasks.base import Task, Validate
 

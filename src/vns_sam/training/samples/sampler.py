@@ -1,0 +1,116 @@
+"""What all streams of training samples share: pictures of sets, drawn by weight."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Generic, TypeVar
+from zlib import crc32
+
+import cv2
+import numpy as np
+from torch.utils.data import Dataset
+
+from vns_sam.data.pairs import Pair, check_same_size, find_pairs, read_instances, read_mask
+from vns_sam.data.synthesis.scenes import Scene
+from vns_sam.errors import DataError
+from vns_sam.images.read import read_image
+from vns_sam.training.samples.settings import SetData
+
+HELD_OUT = 20
+"""One pair in so many is kept out of training, to choose the best checkpoint by."""
+ATTEMPTS = 1000
+"""Views drawn for one sample before the sets are given up as having nothing to train on."""
+SMALLEST = 24
+"""Pixels of an object that is trained on."""
+
+Data = TypeVar("Data", bound=SetData)
+
+
+class SetSampler(Dataset[dict[str, np.ndarray]], Generic[Data]):
+    """Samples by position, a pure function of (seed, position), so that a run resumes where it stopped.
+
+    Args:
+        data: What to train on.
+        length: Number of samples of the whole run.
+        step_size: Samples of one optimiser step over all processes.
+        seed: Of the run.
+        more: Further sets that are not in ``data``: their pairs and weights.
+
+    Raises:
+        DataError: A set is missing or empty.
+    """
+
+    def __init__(
+        self,
+        data: Data,
+        *,
+        length: int,
+        step_size: int,
+        seed: int,
+        more: Mapping[str, tuple[list[Pair], float]] | None = None,
+    ) -> None:
+        if not data.sets:
+            raise DataError("the recipe names no training set", hint="give data.sets, a weight for each set")
+        self.data, self.length, self.step_size, self.seed = data, length, step_size, seed
+        drawn = {name: (split_pairs(data.root, name)[0], weight) for name, weight in data.sets.items()} | dict(
+            more or {}
+        )
+        self.names = list(drawn)
+        self.pairs = {name: pairs for name, (pairs, _) in drawn.items()}
+        weights = np.array([weight for _, weight in drawn.values()], dtype=float)
+        self.weights = weights / weights.sum()
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        return self.length
+
+    def step_of(self, position: int) -> tuple[int, np.random.Generator]:
+        """The step that a sample belongs to, and a generator that all samples of it share."""
+        step = position // self.step_size
+        return step, np.random.default_rng([self.seed, step])
+
+    def side_of(self, step_rng: np.random.Generator) -> int:
+        """Side of the views of a step, the first that its generator draws."""
+        return int(step_rng.choice(self.data.sizes))
+
+    def generator(self, step: int, position: int) -> np.random.Generator:
+        """The generator of one sample."""
+        return np.random.default_rng([self.seed, step, position])
+
+    def draw_pair(self, rng: np.random.Generator) -> tuple[str, Pair]:
+        """A random picture of a random set."""
+        name = self.names[int(rng.choice(len(self.names), p=self.weights))]
+        pairs = self.pairs[name]
+        return name, pairs[int(rng.integers(len(pairs)))]
+
+
+def split_pairs(root: Path, name: str) -> tuple[list[Pair], list[Pair]]:
+    """The train split of one set as (training, held out): its list ``val`` where it has one, else by a hash of the
+    stem.
+    """
+    has_list = (root / name / "train.txt").is_file()
+    pairs = find_pairs(root / name, "train" if has_list else None)
+    if has_list and (root / name / "val.txt").is_file():
+        held = find_pairs(root / name, "val")
+        listed = {pair.stem for pair in held}
+        return [pair for pair in pairs if pair.stem not in listed], held
+    held = [pair for pair in pairs if crc32(pair.stem.encode()) % HELD_OUT == 0]
+    return [pair for pair in pairs if pair not in held], held
+
+
+def read_scene(pair: Pair, longest: int) -> Scene:
+    """Reads a pair, its longer side reduced to ``longest``; objects too small to train on are left out.
+
+    Raises:
+        DataError: A file is damaged, or picture and masks differ in size.
+    """
+    image = read_image(pair.image)
+    masks = read_instances(pair.instances) if pair.instances else []
+    masks = masks or [read_mask(pair.mask)]
+    check_same_size(pair, image, masks[0])
+    scale = min(1.0, longest / max(image.shape[:2]))
+    size = (round(image.shape[1] * scale), round(image.shape[0] * scale))
+    small = [cv2.resize(m.astype(np.uint8) * 255, size, interpolation=cv2.INTER_AREA) > 127 for m in masks]
+    large = [m for m in small if m.sum() >= SMALLEST] or [max(small, key=np.sum)]
+    return Scene(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.stack(large[:64]))

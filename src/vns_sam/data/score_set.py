@@ -143,8 +143,13 @@ class ScoreJob(Job[Pair]):
 
 def scored_rows(done: Sequence[Mapping[str, Any]], failed: Mapping[str, str]) -> list[ScoredPair]:
     """What lines of the manifest and failures say of the pairs, those without a score first."""
-    broken = [ScoredPair(*name.split("/", 1), None, why.removeprefix(f"{name}: ")) for name, why in failed.items()]
-    return broken + [ScoredPair(*line["pair"].split("/", 1), VnsScore(**line["score"])) for line in done]
+    broken = [_row(name, None, why.removeprefix(f"{name}: ")) for name, why in failed.items()]
+    return broken + [_row(line["pair"], VnsScore(**line["score"])) for line in done]
+
+
+def _row(name: str, score: VnsScore | None, error: str = "") -> ScoredPair:
+    dataset, stem = name.split("/", 1)
+    return ScoredPair(dataset, stem, score, error)
 
 
 def summarise_set(dataset: str, rows: Sequence[ScoredPair], threshold: float) -> SetSummary:

@@ -148,8 +148,10 @@ class PictureWork(Work[Picture, Scored]):
     @override
     def work(self, item: Picture, content: tuple[_Todo | None, Scored]) -> Scored:
         todo, scored = content
+        if todo is None:
+            return scored
         try:
-            for answer in self._answers(todo, scored.clock) if todo is not None else ():
+            for answer in self._answers(todo, scored.clock):
                 self._score(answer, todo, scored)
         except DataError as error:
             scored.errors.insert(0, error.message)

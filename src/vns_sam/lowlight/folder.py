@@ -153,7 +153,7 @@ class DarkenJob(Job[str]):
     @override
     def finish(self, done: Sequence[Mapping[str, Any]], failed: Mapping[str, str]) -> None:
         if picture_folder(self.darken_run.source) != self.darken_run.source:
-            _copy_rest(self.darken_run, [line["source"] for line in done], failed)
+            _copy_rest(self.darken_run, [line["source"] for line in done], list(failed))
 
     @override
     def portable(self, device: str = "") -> Self:

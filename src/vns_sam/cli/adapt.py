@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,13 +45,14 @@ def run_adapt(args: argparse.Namespace) -> int:
 
 
 def _show(done: Adapted, start: str, *, json: bool) -> None:
+    from vns_sam.cli.evaluate import print_differences
+
+    if not json:
+        print()
+    print_differences(done.differences, start, "adapted", json=json)
     if json:
-        print_json(*({"change": each.change, **asdict(each)} for each in done.differences))
         print_json({"model": done.model, "taken": done.taken, "why": done.why, "report": done.report})
         return
-    from vns_sam.evaluation.compare import to_markdown
-
-    print(f"\n{to_markdown(done.differences, start, 'adapted')}")
-    print(f"{done.why[:1].upper()}{done.why[1:]}.")
+    print(f"\n{done.why[:1].upper()}{done.why[1:]}.")
     print(f"model   {done.model}    use it: vns-sam segment PICTURE --box X0 Y0 X1 Y1 --model {done.model}")
     print(f"report  {done.report}")

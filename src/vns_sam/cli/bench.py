@@ -9,12 +9,12 @@ vns-sam bench vit_b --boxes 16 64 256 --size 1024 1024 --rounds 3
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from vns_sam.cli.lines import print_json
 from vns_sam.errors import UsageError
 
 if TYPE_CHECKING:
@@ -49,7 +49,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", type=int, nargs=2, default=[480, 640], metavar=("H", "W"), help="of the picture")
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="measured turns of each (5)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, ... (cpu)")
-    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -64,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     rows = _measure(args)
     machine = hardware(torch.device(args.device))
     if args.json:
-        print(json.dumps({"machine": machine, "command": args.command_line, "rows": [vars(row) for row in rows]}))
+        print_json({"machine": machine, "command": args.command_line, "rows": [vars(row) for row in rows]})
         return 0
     print(f"{machine}; {args.rounds} rounds, pictures of {args.size[1]} x {args.size[0]}")
     for row in rows:

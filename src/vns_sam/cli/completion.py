@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import argparse
 
+from vns_sam.cli.lines import print_json
+
 SHELLS = ("bash", "zsh", "tcsh")
 
 
@@ -24,5 +26,6 @@ def run(args: argparse.Namespace) -> int:
         import shtab
     except ImportError:
         raise MissingExtraError("shtab", extra="completion", purpose="completion") from None
-    print(shtab.complete(whole_parser(), args.shell))
+    script = shtab.complete(whole_parser(), args.shell)
+    print_json({"shell": args.shell, "script": script}) if args.json else print(script)
     return 0

@@ -11,9 +11,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vns_sam.cli.lines import print_json
 from vns_sam.cli.progress import progress_bar
 from vns_sam.cli.work import add_worker_arguments, choose_mapper
 from vns_sam.errors import DataError, UsageError
@@ -44,7 +46,9 @@ def run(args: argparse.Namespace) -> int:
     if any(args.out.resolve() == raw.resolve() for raw in args.raw):
         raise UsageError(f"expected --out beside the raw folder, found {args.out} for both", hint="--out data/vns-seg")
     report = _build(benchmark, args)
-    _print(report, args.out)
+    if args.json:
+        print_json(*map(asdict, report.splits), {"out": args.out, "found": report.found, "expected": report.expected})
+    _print(report, args.out, table=not args.json)
     broken = sum(len(split.broken) for split in report.splits)
     if args.strict and (broken or not report.complete):
         raise DataError(
@@ -69,10 +73,17 @@ def _build(benchmark: Benchmark, args: argparse.Namespace) -> BuildReport:
         )
 
 
-def _print(report: BuildReport, out: Path) -> None:
+def _print(report: BuildReport, out: Path, *, table: bool) -> None:
     """The table on stdout, what to mend on stderr."""
-    from vns_sam.data.sets.catalog import catalog
+    if table:
+        _print_table(report)
+    _print_problems(report)
+    if table:
+        state = "complete" if report.complete else "partial"
+        print(f"{out}: {state}, {report.found} of {report.expected} pairs")
 
+
+def _print_table(report: BuildReport) -> None:
     rows = [("set", "split", "found", "expected", "from")]
     for split in report.splits:
         source = ", ".join(split.sources) or "missing"
@@ -81,6 +92,11 @@ def _print(report: BuildReport, out: Path) -> None:
     for *cells, source in rows:
         name, kind, found, expected = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
         print(name, kind, found, expected, source, sep="  ")
+
+
+def _print_problems(report: BuildReport) -> None:
+    from vns_sam.data.sets.catalog import catalog
+
     for split in report.splits:
         place = f"{split.dataset} {split.split}"
         _note(f"{place}: skipped", split.broken)
@@ -93,8 +109,6 @@ def _print(report: BuildReport, out: Path) -> None:
     _note("not recognised", report.strangers)
     if report.also_found:
         print(f"also found, no part of {report.benchmark}: {', '.join(report.also_found)}", file=sys.stderr)
-    state = "complete" if report.complete else "partial"
-    print(f"{out}: {state}, {report.found} of {report.expected} pairs")
 
 
 def _note(what: str, lines: tuple[str, ...]) -> None:

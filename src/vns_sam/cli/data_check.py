@@ -13,9 +13,12 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vns_sam.cli.lines import print_json
 from vns_sam.cli.numbers import at_least
 from vns_sam.cli.progress import progress_bars
 from vns_sam.errors import DataError
@@ -23,6 +26,7 @@ from vns_sam.errors import DataError
 if TYPE_CHECKING:
     from vns_sam.data.doctor.check import Report
     from vns_sam.data.doctor.findings import Finding
+    from vns_sam.data.doctor.repair import Action
 
 EXAMPLES = 5
 
@@ -53,20 +57,30 @@ def run(args: argparse.Namespace) -> int:
         actions = repair(report.findings, progress=show) if args.fix else []
     repaired = {action.finding for action in actions if not action.error}
     left = [finding for finding in report.findings if finding not in repaired]
-    _print_sets(report)
-    _print_findings(left, fix=args.fix)
+    counts = {str(severity): sum(f.severity is severity for f in left) for severity in Severity}
+    if args.json:
+        print_json(*({"severity": f.severity, **asdict(f)} for f in left))
+        print_json({"pictures": sum(report.sets.values()), "sets": report.sets, **counts, "repaired": len(repaired)})
+    else:
+        _print_sets(report)
+        _print_findings(left, fix=args.fix)
+        _print_actions(actions)
+        told = ", ".join(_count(count, severity) for severity, count in counts.items())
+        print(f"\n{_count(sum(report.sets.values()), 'picture')} in {time.perf_counter() - start:.0f} s: {told}")
+    if args.report:
+        write_json(args.report, report.to_json() | {"repaired": [action.to_json() for action in actions]})
+        print_json({"file": args.report}) if args.json else print(args.report)
+    serious = any(finding.severity is Severity.ERROR for finding in left)
+    return DataError.exit_code if args.strict and serious else 0
+
+
+def _print_actions(actions: Sequence[Action]) -> None:
+    """What was repaired, and what could not be."""
     for action in actions:
         if action.error:
             print(f"not repaired: {action.finding.dataset}/{action.finding.file}: {action.error}")
-    if repaired:
-        print(f"\n{len(repaired)} repaired; originals and a log are in .doctor/ of each set")
-    counts = ", ".join(_count(sum(f.severity is s for f in left), s) for s in Severity)
-    print(f"\n{_count(sum(report.sets.values()), 'picture')} in {time.perf_counter() - start:.0f} s: {counts}")
-    if args.report:
-        write_json(args.report, report.to_json() | {"repaired": [action.to_json() for action in actions]})
-        print(args.report)
-    serious = any(finding.severity is Severity.ERROR for finding in left)
-    return DataError.exit_code if args.strict and serious else 0
+    if repaired := sum(not action.error for action in actions):
+        print(f"\n{repaired} repaired; originals and a log are in .doctor/ of each set")
 
 
 def _count(number: int, noun: str) -> str:

@@ -11,8 +11,10 @@ be used is told and left out; pictures without objects are left out, too.
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from pathlib import Path
 
+from vns_sam.cli.lines import print_json
 from vns_sam.cli.progress import progress_bars
 
 SHOWN = 20
@@ -35,6 +37,9 @@ def run(args: argparse.Namespace) -> int:
         steps = convert(args.source, args.out, images=args.images, strict=args.strict)
         for done, (state, total) in enumerate(steps, start=1):  # noqa: B007
             show("importing", done, total)
+    if args.json:
+        print_json({"out": args.out, **asdict(state)})
+        return 0
     for problem in state.problems[:SHOWN]:
         print(f"left out: {problem}")
     if len(state.problems) > SHOWN:

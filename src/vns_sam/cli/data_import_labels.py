@@ -13,8 +13,10 @@ of 0 unlabelled, 1 object, 2 background for each picture, and boxes.csv.
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from pathlib import Path
 
+from vns_sam.cli.lines import print_json
 from vns_sam.errors import UsageError
 
 SHOWN = 20
@@ -49,6 +51,9 @@ def run(args: argparse.Namespace) -> int:
         task = bar.add_task("import", total=None)
         for state, total in import_labels(args.source, args.images, args.out, colours or None):  # noqa: B007
             bar.update(task, advance=1, total=total)
+    if args.json:
+        print_json({"out": args.out, **asdict(state)})
+        return 0
     for problem in state.problems[:SHOWN]:
         print(f"left out: {problem}")
     if len(state.problems) > SHOWN:

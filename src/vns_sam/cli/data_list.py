@@ -8,6 +8,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from vns_sam.cli.lines import print_json
+
+if TYPE_CHECKING:
+    from vns_sam.data.sets.catalog import SetFacts
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,7 +23,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the action."""
+    if args.json:
+        from vns_sam.data.sets.catalog import catalog, find_set
+
+        print_json(*map(_facts, catalog().values() if args.name is None else [find_set(args.name)]))
+        return 0
     return _list() if args.name is None else _tell(args.name)
+
+
+def _facts(facts: SetFacts) -> dict[str, Any]:
+    names = ("name", "title", "domain", "counts", "role", "licence", "home", "get", "notes", "layouts")
+    return {name: getattr(facts, name) for name in names}
 
 
 def _list() -> int:

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
+from vns_sam.cli.lines import print_json
 from vns_sam.cli.numbers import at_least
 from vns_sam.cli.progress import progress_bars
 
@@ -49,8 +51,11 @@ def run(args: argparse.Namespace) -> int:
             for line in told.broken:
                 print(f"skipped: {line}", file=sys.stderr)
     rows = compare(sets[-1], sets[:-1], seed=args.seed)
-    print(to_markdown(rows), end="")
+    if args.json:
+        print_json(*map(asdict, rows))
+    else:
+        print(to_markdown(rows), end="")
     if args.out:
         write_json(args.out, to_json(rows))
-        print(f"\n{args.out}")
+        print_json({"file": args.out}) if args.json else print(f"\n{args.out}")
     return 0

@@ -13,9 +13,11 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vns_sam.cli.lines import print_json
 from vns_sam.cli.work import add_run_arguments, drive, drive_unwritten, finish
 from vns_sam.errors import UsageError
 
@@ -49,8 +51,11 @@ def run(args: argparse.Namespace) -> int:
         return 0
     failed = {outcome.name: outcome.error for outcome in tally.outcomes if outcome.error}
     rows = scored_rows([outcome.line for outcome in tally.outcomes if not outcome.error], failed)
-    if not args.json:
-        _print([summarise_set(name, rows, args.threshold) for name in names], args.threshold)
+    summaries = [summarise_set(name, rows, args.threshold) for name in names]
+    if args.json:
+        print_json(*map(asdict, summaries))
+    else:
+        _print(summaries, args.threshold)
     if args.out:
         print(end="" if args.json else "\n")
         finish(tally, args, args.out)

@@ -17,20 +17,23 @@ import argparse
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vns_sam.cli.lines import print_json
 from vns_sam.cli.numbers import at_least
 from vns_sam.cli.predictor import add_second_look, second_look
 from vns_sam.cli.progress import track
-from vns_sam.cli.saving import add_save, save_results
+from vns_sam.cli.saving import add_save, mean_lines, save_results
 from vns_sam.cli.work import add_worker_arguments, choose_mapper
 from vns_sam.errors import UsageError, printable
 
 if TYPE_CHECKING:
     from vns_sam.cli.processes import Processes
     from vns_sam.evaluation.ablate import Ablation
-    from vns_sam.evaluation.report import ModelResult
+    from vns_sam.evaluation.compare import Difference
+    from vns_sam.evaluation.report import ModelResult, Report
     from vns_sam.evaluation.suite import Run, Suite
     from vns_sam.runs.job import Mapper
 
@@ -222,45 +225,65 @@ def _report(runs: Any, suite: Suite, args: argparse.Namespace) -> None:
     from vns_sam.evaluation.suite import write_report
 
     report = suite.report(runs)
+    _print_report(report, json=args.json)
+    if args.ablate:
+        _print_worth(report.models, len(args.models), json=args.json)
+    if args.save:
+        save_results(report, args)
+    paths = write_report(report, args.out) if args.out else []
+    if args.out and args.figures:
+        from vns_sam.evaluation.gallery import write_figures
+
+        paths += write_figures(args.out, runs, suite, count=args.figures)
+    for path in paths:
+        print_json({"file": path}) if args.json else print(path)
+
+
+def _print_report(report: Report, *, json: bool) -> None:
+    if json:
+        print_json(*mean_lines(report))
+        for result in report.models:
+            print_json({"model": result.label, "scores": len(result.rows), "skipped": dict(result.skipped)})
+        return
     print(report.to_markdown(), end="")
     for result in report.models:
         times = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in result.seconds.items())
         print(f"\n{result.label}: {len(result.rows)} scores, {len(result.skipped)} pictures skipped; {times}")
-    if args.ablate:
-        _print_worth(report.models, len(args.models))
-    if args.save:
-        save_results(report, args)
-    if args.out:
-        for path in write_report(report, args.out):
-            print(path)
-        if args.figures:
-            from vns_sam.evaluation.gallery import write_figures
-
-            for path in write_figures(args.out, runs, suite, count=args.figures):
-                print(path)
 
 
-def _print_worth(results: Sequence[ModelResult], models: int) -> None:
+def _print_worth(results: Sequence[ModelResult], models: int, *, json: bool) -> None:
     """What each part adds; the results of a model come one after the other, the whole one first."""
     from vns_sam.evaluation.ablate import worth
-    from vns_sam.evaluation.compare import to_markdown
 
     each = len(results) // models
     for start in range(0, len(results), each):
         whole, *others = results[start : start + each]
         for without in others:
-            print(f"\n{to_markdown(worth(whole, without), without.label, whole.label)}", end="")
+            if not json:
+                print()
+            print_differences(worth(whole, without), without.label, whole.label, json=json)
 
 
 def _compare(args: argparse.Namespace) -> int:
-    from vns_sam.evaluation.compare import compare, read_rows, to_markdown
+    from vns_sam.evaluation.compare import compare, read_rows
 
     (first, before), (second, after) = (read_rows(source) for source in args.compare)
     differences = compare(before, after, args.metrics, args.seed)
     if first == second:
         first, second = args.compare
-    print(to_markdown(differences, first, second), end="")
+    print_differences(differences, first, second, json=args.json)
     return 0
+
+
+def print_differences(differences: Sequence[Difference], first: str, second: str, *, json: bool) -> None:
+    """A table of differences, or an object for each."""
+    from vns_sam.evaluation.compare import to_markdown
+
+    if json:
+        named = {"first_model": first, "second_model": second}
+        print_json(*({**named, **asdict(each), "change": each.change, "certain": each.certain} for each in differences))
+    else:
+        print(to_markdown(differences, first, second), end="")
 
 
 def _group(text: str) -> tuple[str, list[str]]:

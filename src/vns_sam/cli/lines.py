@@ -7,9 +7,9 @@ import json
 from typing import Any
 
 
-def add_json(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
-    """Adds the option to a verb."""
-    parser.add_argument("--json", action="store_true", help="print one JSON object a line")
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Adds the option; it may stand before or behind an action, so it has no default of its own."""
+    parser.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON object a line")
 
 
 def print_json(*objects: Any) -> None:

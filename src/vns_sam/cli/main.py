@@ -19,6 +19,7 @@ from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import version
 from types import ModuleType
+from typing import Any
 
 from vns_sam.cli.ends import (
     INTERRUPTED,
@@ -30,6 +31,7 @@ from vns_sam.cli.ends import (
     lost,
     signals_heard,
 )
+from vns_sam.cli.lines import add_json
 from vns_sam.cli.threads import settle_threads, take_threads
 from vns_sam.errors import UsageError, VnsSamError, printable
 
@@ -51,7 +53,13 @@ GLOBAL_FLAGS = ("--debug", "--quiet")
 
 
 class Parser(argparse.ArgumentParser):
-    """Reports a wrong command line as a :class:`UsageError` instead of printing the whole usage."""
+    """Reports a wrong command line as a :class:`UsageError` instead of printing the whole usage; knows ``--json``, as
+    every verb and action does.
+    """
+
+    def __init__(self, *args: Any, **values: Any) -> None:
+        super().__init__(*args, **values)
+        add_json(self)
 
     def error(self, message: str) -> None:  # type: ignore[override]
         """Called by argparse."""
@@ -130,13 +138,14 @@ def dispatch(arguments: list[str], *, quiet: bool) -> int:
     else:
         args = parser.parse_args([_shield(argument) for argument in rest])
     args.quiet = quiet
+    args.json = getattr(args, "json", False)
     args.command_line = shlex.join(["vns-sam", *arguments])
     return int(module.run(args))
 
 
 def whole_parser() -> argparse.ArgumentParser:
     """All verbs in one parser, as completion wants it."""
-    parser = argparse.ArgumentParser(prog="vns-sam", allow_abbrev=False)
+    parser = Parser(prog="vns-sam", allow_abbrev=False)
     verbs = parser.add_subparsers()
     for verb, summary in VERBS.items():
         _module(verb).add_arguments(verbs.add_parser(verb, help=summary, allow_abbrev=False))
@@ -165,6 +174,7 @@ def _help() -> str:
         "  vns-sam COMMAND --help  tells the options of a command\n"
         "  -V, --version           tells the version\n"
         "  --threads N             computes in N threads instead of one for each core\n"
+        "  --json                  prints results as JSON, one object a line, and all else on stderr\n"
         "  --quiet                 prints results only, no notes and no progress\n"
         "  --debug                 shows the traceback of an error\n\n"
         "exit codes: 0 done, in part too (what failed is told; with --strict it is 3); 2 usage; 3 bad input or data,\n"

@@ -17,6 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vns_sam.cli.lines import print_json
+
 if TYPE_CHECKING:
     from vns_sam.studies.making import Planned
     from vns_sam.studies.pipeline import Pipeline, Work
@@ -50,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     works = plan(pipeline, args.pipeline)
     if args.dry_run:
         for planned in judge(pipeline, works):
-            _print_plan(planned)
+            _print_plan(planned, json=args.json)
         return 0
     with locked(pipeline.out, "make"):
         return _make(pipeline, works, args)
@@ -65,7 +67,7 @@ def _make(pipeline: Pipeline, works: Sequence[Work], args: argparse.Namespace) -
     for planned, code in make(
         pipeline,
         works,
-        lambda command: dispatch(list(command), quiet=args.quiet),
+        lambda command: dispatch([*command, "--json"] if args.json else [*command], quiet=args.quiet),
         redo=args.redo,
         until=args.until,
     ):
@@ -76,7 +78,8 @@ def _make(pipeline: Pipeline, works: Sequence[Work], args: argparse.Namespace) -
         if not args.quiet:
             note = "done before" if planned.state == "done" else planned.work.step.do
             print(f"[{names.index(name) + 1}/{len(names)}] {name}: {note}", file=sys.stderr)
-    print(works[-1 if args.until is None else names.index(args.until)].product)
+    product = works[-1 if args.until is None else names.index(args.until)].product
+    print_json({"product": product}) if args.json else print(product)
     return 0
 
 
@@ -97,9 +100,13 @@ def _set_fields(values: dict[str, Any], overrides: Sequence[tuple[str, Any]]) ->
             steps[name]["change"] = {**(steps[name].get("change") or {}), of_recipe: value}
 
 
-def _print_plan(planned: Planned) -> None:
+def _print_plan(planned: Planned, *, json: bool) -> None:
     """One step as ``--dry-run`` shows it."""
     step = planned.work.step
+    if json:
+        commands = [f"vns-sam {shlex.join(command)}" for command in planned.work.commands]
+        print_json({"step": step.name, "do": step.do, "state": planned.state, "commands": commands})
+        return
     print(f"{step.name}: {step.do}, {planned.state}")
     for command in planned.work.commands:
         print(f"  vns-sam {shlex.join(command)}")

@@ -14,9 +14,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vns_sam.cli.lines import print_json
 from vns_sam.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -48,15 +50,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Runs the verb."""
     if args.action == "list":
-        return _list()
+        return _list(json=args.json)
     if args.action == "average":
         return _average(args)
     return _convert(args) if args.action == "convert" else _cost(args)
 
 
-def _list() -> int:
+def _list(*, json: bool) -> int:
     from vns_sam.inference.load import catalog
 
+    if json:
+        print_json(*map(asdict, catalog()))
+        return 0
     rows = [("name", "parameters", "MiB", "licence", "weights")]
     rows += [
         (row.name, f"{row.parameters / 1e6:.1f} M", f"{row.mib:.0f}", row.licence, row.source) for row in catalog()
@@ -84,6 +89,9 @@ def _cost(args: argparse.Namespace) -> int:
     device = check_device(args.device)
     models = weightless(args.model) if args.no_weights else [load_model(args.model, device)]
     image = np.random.default_rng(0).integers(0, 256, (480, 640, 3), dtype=np.uint8)
+    if args.json:
+        print_json(*(asdict(cost(model, image, calls=args.calls)) for model in models))
+        return 0
     titles = ("model", "parameters", "MiB", "trainable", "MiB", "encode GFLOPs", "decode GFLOPs", "G multiply-adds")
     rows: list[tuple[str, ...]] = [titles if args.no_weights else (*titles, "encode ms", "decode ms", "per s")]
     rows += [_cost_row(cost(model, image, calls=args.calls)) for model in models]
@@ -109,6 +117,9 @@ def _average(args: argparse.Namespace) -> int:
     from vns_sam.sam.averaging import average_checkpoints
 
     mean = average_checkpoints(args.folders, args.out, args.shares)
+    if args.json:
+        print_json({"out": args.out, "tensors": len(mean), "models": len(args.folders)})
+        return 0
     print(f"{len(mean)} tensors, the mean of {len(args.folders)} models")
     print(args.out)
     return 0
@@ -135,6 +146,9 @@ def _convert(args: argparse.Namespace) -> int:
         report = convert_decoder(tensors, args.checkpoint, args.out, args.base)
     else:
         report = convert_sam(args.checkpoint, args.out)
+    if args.json:
+        print_json({"out": args.out, **asdict(report)})
+        return 0
     print(report)
     for kind, names in (("missing", report.missing), ("left over", report.left_over)):
         print(*(f"  {kind}: {name}" for name in names), sep="\n", end="\n" if names else "")

@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vns_sam.cli.lines import print_json
 from vns_sam.cli.predictor import add_second_look, second_look
 from vns_sam.cli.work import add_run_arguments, drive, finish
 from vns_sam.errors import UsageError
@@ -97,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
     if not args.json:
         print(f"kept {len(kept)} of {len(store.records)} ({len(kept) / len(store.records):.1%}): {args.out / KEPT}")
     if args.audit or args.truth:
-        _audit(store, selection, plan, args.truth)
+        _audit(store, selection, plan, args.truth, json=args.json)
     return 0
 
 
@@ -125,22 +127,35 @@ def _device(args: argparse.Namespace) -> str:
     return args.device or "cpu"
 
 
-def _audit(store: LabelStore, selection: Selection, plan: LabelRun, truth: Path | None) -> None:
+def _audit(store: LabelStore, selection: Selection, plan: LabelRun, truth: Path | None, *, json: bool) -> None:
     from vns_sam.labelling.audit import ORDERS, area_under, audit, risk_coverage
     from vns_sam.labelling.figures import write_figures
 
     found = audit(store, selection, truth)
     for problem in found.problems:
         print(f"not scored: {problem}", file=sys.stderr)
-    _print_choices(selection, found)
-    if found.scored:
-        areas = [f"{order} {area_under(risk_coverage(found.rows, order)):.4f}" for order in ORDERS]
-        print(f"area under risk-coverage, 0 best: {', '.join(areas)}")
+    choices = dict(_choices(selection, found))
+    areas = {order: area_under(risk_coverage(found.rows, order)) for order in ORDERS} if found.scored else {}
+    if json:
+        print_json(*({"choice": name, "kept": c[0], "iou_kept": c[1], "iou_rest": c[2]} for name, c in choices.items()))
+        print_json({"risk_coverage": areas})
+    else:
+        _print_choices(choices)
+        if areas:
+            told = ", ".join(f"{order} {area:.4f}" for order, area in areas.items())
+            print(f"area under risk-coverage, 0 best: {told}")
     for path in write_figures(found, store, selection, plan.folder):
-        print(path)
+        print_json({"file": path}) if json else print(path)
 
 
-def _print_choices(selection: Selection, found: Audit) -> None:
+def _print_choices(choices: Mapping[str, tuple[float, float | None, float | None]]) -> None:
+    print(f"{'choice':<22}{'kept':>8}{'IoU kept':>10}{'IoU rest':>10}")
+    for name, (kept, *ious) in choices.items():
+        scores = ["-" if score is None else f"{score:.4f}" for score in ious]
+        print(f"{name:<22}{kept:>8.1%}{scores[0]:>10}{scores[1]:>10}")
+
+
+def _choices(selection: Selection, found: Audit) -> Iterator[tuple[str, tuple[float, float | None, float | None]]]:
     """What the given limits keep, and what each limit alone and the other denominator would."""
     from vns_sam.labelling.audit import Audited, mean_iou
 
@@ -154,10 +169,8 @@ def _print_choices(selection: Selection, found: Audit) -> None:
         f"denominator {other}": replace(selection, denominator=other),
         "as chosen": selection,
     }
-    print(f"{'choice':<22}{'kept':>8}{'IoU kept':>10}{'IoU rest':>10}")
     for name, one in choices.items():
         rows: tuple[list[Audited], list[Audited]] = ([], [])
         for row in found.rows:
             rows[0 if name == "everything" or row.record.is_kept(one) else 1].append(row)
-        scores = ["-" if (score := mean_iou(some)) is None else f"{score:.4f}" for some in rows]
-        print(f"{name:<22}{len(rows[0]) / len(found.rows):>8.1%}{scores[0]:>10}{scores[1]:>10}")
+        yield name, (len(rows[0]) / len(found.rows), mean_iou(rows[0]), mean_iou(rows[1]))

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from vns_sam.cli.lines import print_json
 
 if TYPE_CHECKING:
     from vns_sam.evaluation.report import Report
@@ -27,4 +30,12 @@ def save_results(report: Report, args: argparse.Namespace) -> None:
 
     origin = Origin(args.command_line, hardware(check_device(args.device)), version("vns-sam"))
     write_results(args.save, gather(report, origin))
-    print(args.save)
+    print_json({"file": args.save}) if args.json else print(args.save)
+
+
+def mean_lines(report: Report) -> Iterator[dict[str, Any]]:
+    """The means of a report for ``--json``: an object for each model, prompt and set."""
+    for result in report.models:
+        for prompt, sets in result.means().items():
+            for dataset, means in sets.items():
+                yield {"model": result.label, "prompt": prompt, "set": dataset, **means}

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from vns_sam.cli.lines import print_json
 from vns_sam.errors import DataError, MissingExtraError
 
 
@@ -59,7 +60,8 @@ def run(args: argparse.Namespace) -> int:
         limits=Limits(upload_bytes=round(args.max_upload * 1e6), pixels=round(args.max_pixels * 1e6)),
     )
     server = build_server(settings)
-    print(f"http://{args.host}:{args.port}  (Ctrl+C stops it)", flush=True)
+    address = f"http://{args.host}:{args.port}"
+    print_json({"address": address}) if args.json else print(f"{address}  (Ctrl+C stops it)", flush=True)
     try:
         server.run()
     except SystemExit:

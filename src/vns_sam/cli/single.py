@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from vns_sam.cli.candidates import candidate_paths, candidate_scores, write_candidates
+from vns_sam.cli.lines import print_json
 from vns_sam.cli.predictor import build_predictor
 from vns_sam.errors import DataError, UsageError
 from vns_sam.formats.registry import FORMATS, check_formats, encode, plan_outputs, suffix_of, write_files
@@ -50,7 +50,8 @@ def run_single(args: argparse.Namespace, given: dict[str, Any], categories: Mapp
     replaced = [path for path in planned if _is_taken(path, args)]
     if args.dry_run:
         for path in planned:
-            print(f"{'replace' if path in replaced else 'write'}: {path}")
+            state = "replace" if path in replaced else "write"
+            print_json({"state": state, "file": path}) if args.json else print(f"{state}: {path}")
         return 0
 
     predictor = build_predictor(args)
@@ -77,7 +78,7 @@ def run_single(args: argparse.Namespace, given: dict[str, Any], categories: Mapp
             told["classes"] = list(prediction.classes)
         if args.candidates:
             told["candidates"] = candidate_scores(prediction)
-        print(json.dumps({**told, "seconds": round(seconds, 3)}))
+        print_json({**told, "seconds": round(seconds, 3)})
     else:
         _summarise(prediction, paths, seconds, quiet=args.quiet)
         if result.simplify and not args.quiet:

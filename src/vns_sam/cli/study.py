@@ -9,8 +9,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from vns_sam.cli.lines import print_json
 from vns_sam.cli.progress import progress_bar
-from vns_sam.cli.saving import add_save, save_results
+from vns_sam.cli.saving import add_save, mean_lines, save_results
 from vns_sam.cli.work import add_worker_arguments, choose_mapper
 
 TAKES_OVERRIDES = True
@@ -39,14 +40,17 @@ def run(args: argparse.Namespace) -> int:
     if args.plan:
         for trial in trials(study):
             steps = f"{trial.recipe.steps} steps in {trial.recipe.out}" if trial.recipe else trial.model
-            print(f"{trial.label}: {steps}")
+            print_json({"row": trial.label, "plan": steps}) if args.json else print(f"{trial.label}: {steps}")
         return 0
 
     mapper = choose_mapper(args)
     with locked(study.out, "study"), progress_bar(args.study.stem, quiet=args.quiet) as show:
         report = run_study(study, device=args.device, mapper=mapper, progress=show)
-    print(report.to_markdown(), end="")
-    print(f"\n{study.out / TABLE}")
+    if args.json:
+        print_json(*mean_lines(report), {"table": study.out / TABLE})
+    else:
+        print(report.to_markdown(), end="")
+        print(f"\n{study.out / TABLE}")
     if args.save:
         save_results(report, args)
     return 0

@@ -37,7 +37,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--list", action="store_true", help="only list the recipes that come with vns-sam")
     parser.add_argument("--out", metavar="DIR", help="where the run goes (runs/FOLDER; of a recipe, what that says)")
-    parser.add_argument("--json", action="store_true", help="print one JSON object a line")
     group = parser.add_argument_group("of a folder")
     group.add_argument("--from", dest="start", metavar="MODEL", help=f"what is adapted ({DEFAULT_MODEL})")
     group.add_argument("--minutes", type=_minutes, metavar="M", help=f"time for all of it (about {DEFAULT_MINUTES})")
@@ -47,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Runs the verb."""
     if args.list:
-        return _list()
+        return _list(json=args.json)
     if args.recipe is None:
         raise UsageError(
             "expected a folder or a recipe", hint="vns-sam train --list names those that come with vns-sam"
@@ -127,14 +126,18 @@ def explain(words: Sequence[str]) -> str | None:
     return f"{find_recipe(name)}\n\n{help_text(task_of(read_values(name), name))}"
 
 
-def _list() -> int:
+def _list(*, json: bool) -> int:
     from vns_sam.training.fields import shipped
 
     found = {**shipped(), **shipped("bundled"), **shipped("studies")}
     width = max(map(len, found), default=0)
     for name, path in found.items():
         first = path.read_text(encoding="utf-8").splitlines()[0]
-        print(f"{name:<{width}}  {first.removeprefix('#').strip() if first.startswith('#') else ''}".rstrip())
+        about = first.removeprefix("#").strip() if first.startswith("#") else ""
+        if json:
+            print_json({"recipe": name, "about": about, "path": path})
+        else:
+            print(f"{name:<{width}}  {about}".rstrip())
     return 0
 
 

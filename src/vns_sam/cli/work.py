@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from vns_sam.cli.lines import print_json
 from vns_sam.cli.numbers import at_least
 from vns_sam.errors import DataError, UsageError, printable
 
@@ -33,7 +33,6 @@ def add_run_arguments(parser: argparse.ArgumentParser, *, workers: int = 0) -> N
     group.add_argument("--retry-failed", action="store_true", help="do only what failed before")
     group.add_argument("--strict", action="store_true", help="stop at the first failure, with exit code 3")
     group.add_argument("--dry-run", action="store_true", help="only say what would be done")
-    group.add_argument("--json", action="store_true", help="print one JSON object a line: each item, then the counts")
     add_worker_arguments(group, workers=workers)
 
 
@@ -175,7 +174,7 @@ def _some_done(tally: Tally, where: str) -> Tally:
 def finish(tally: Tally, args: argparse.Namespace, out: object, **more: Any) -> None:
     """Prints the counts."""
     if args.json:
-        print(json.dumps({"out": str(out), **tally.as_dict(), **more}))
+        print_json({"out": str(out), **tally.as_dict(), **more})
     else:
         print(f"{out}: {tally.told()}")
 
@@ -193,7 +192,7 @@ def _shown(
             shown = {item_field: outcome.name, "state": state, "files": list(outcome.files)}
             hidden = {*shown, "key", "asked", "error"}
             fields = {name: value for name, value in outcome.line.items() if name not in hidden}
-            print(json.dumps({**shown, **fields, **({"error": outcome.error} if outcome.error else {})}), flush=True)
+            print_json({**shown, **fields, **({"error": outcome.error} if outcome.error else {})})
         yield outcome
 
 
@@ -203,8 +202,7 @@ def _tell_plan(plan: Plan[Any], args: argparse.Namespace) -> None:
     rows += [(entry.name, "keep") for entry in plan.kept] + [(name, "fail") for name in plan.failed]
     outputs = {job.name(item): list(job.outputs(item)) for item in job.items}
     if args.json:
-        for name, state in rows:
-            print(json.dumps({job.item_field: name, "state": state, "files": outputs.get(name, [])}))
+        print_json(*({job.item_field: name, "state": state, "files": outputs.get(name, [])} for name, state in rows))
         return
     for name, state in rows[:SHOWN]:
         files = ", ".join(outputs.get(name, []))

@@ -17,7 +17,7 @@ def call(module: object, *arguments: object) -> int:
     parser = argparse.ArgumentParser()
     module.add_arguments(parser)  # type: ignore[attr-defined]
     args = parser.parse_args([str(argument) for argument in arguments] + ["--workers", "0"] * (module is data_build))
-    args.quiet = True
+    args.quiet, args.json = True, False
     return module.run(args)  # type: ignore[attr-defined]
 
 

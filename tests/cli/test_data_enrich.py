@@ -30,7 +30,9 @@ def enrich(*arguments: str) -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--quiet", action="store_true")
     data_enrich.add_arguments(parser)
-    return data_enrich.run(parser.parse_args([*arguments, "--quiet"]))
+    args = parser.parse_args([*arguments, "--quiet"])
+    args.json = False
+    return data_enrich.run(args)
 
 
 def test_samples_are_counted_and_problems_told(

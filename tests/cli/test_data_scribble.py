@@ -29,7 +29,7 @@ def scribble(source: Path, out: Path, *more: str) -> int:
     parser = argparse.ArgumentParser()
     data_scribble.add_arguments(parser)
     args = parser.parse_args([str(source), "--out", str(out), *more])
-    args.quiet = True
+    args.quiet, args.json = True, False
     return data_scribble.run(args)
 
 

@@ -35,7 +35,7 @@ def label(root: Path, *more: str) -> int:
     pseudo_label.add_arguments(parser)
     given = [str(root), "--labels", str(root / "labels"), "--out", str(root / "out"), "--model", "sam-tiny"]
     args = parser.parse_args([*given, "--views", "flip", *more])
-    args.quiet = True
+    args.quiet, args.json = True, False
     return pseudo_label.run(args)
 
 

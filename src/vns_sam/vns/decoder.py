@@ -108,7 +108,14 @@ class VnsMaskDecoder(AroundSamDecoder):
         self.level1_attention = Attention(sam, sam.attention_downsample_rate) if attention else None
         self.level1_norm = nn.LayerNorm(hidden, sam.layer_norm_eps) if attention else None
         self.nsfm = (
-            Nsfm(config.level_channels, config.inner_channels, hidden, switches.wavelets, edges)
+            Nsfm(
+                config.level_channels,
+                config.inner_channels,
+                hidden,
+                switches.wavelets,
+                edges,
+                switches.band_attention,
+            )
             if switches.nsfm
             else None
         )

@@ -14,7 +14,7 @@ from torch import nn
 from vns_sam.errors import DataError
 from vns_sam.sam.config import LevelChannels
 from vns_sam.sam.mask_decoder import LayerNorm2d
-from vns_sam.vns.switches import Wavelets
+from vns_sam.vns.switches import BandAttention, Wavelets
 
 
 def haar(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -58,10 +58,17 @@ class ChannelAttention(nn.Module):
 
 
 class Aggregation(nn.Module):
-    """Merges one band of the four levels; a residual block, then channel and spatial attention."""
+    """Merges one band of the four levels; a residual block, then channel and spatial attention.
 
-    def __init__(self, channels: int) -> None:
+    Args:
+        channels: Inner width n, a multiple of 4.
+        attention: "gate" multiplies with the spatial attention, which is below 1 and may close for good; "residual"
+            with 1 plus it (Wang et al. 2017), so that a band always passes.
+    """
+
+    def __init__(self, channels: int, attention: BandAttention = "gate") -> None:
         super().__init__()
+        self.attention = attention
         self.reduce = ConvBnRelu(4 * channels, channels, 1)
         self.channel_attention = ChannelAttention()
         self.spatial_attention = nn.Sequential(
@@ -76,7 +83,8 @@ class Aggregation(nn.Module):
         """Merges four bands (I, n, h, w), given shallow to deep, into one."""
         merged = self.reduce(torch.cat(list(reversed(bands)), dim=1))
         merged = self.channel_attention(merged + self.residual(merged))
-        return merged * self.spatial_attention(merged)
+        weight = self.spatial_attention(merged)
+        return merged * (weight if self.attention == "gate" else 1 + weight)
 
 
 class Nsfm(nn.Module):
@@ -90,10 +98,17 @@ class Nsfm(nn.Module):
         wavelets: Bands that are merged. "high" or "low" alone takes the place of both (Table X); "none" merges the
             levels undivided, and the edge head then widens to d, not the layer before it.
         edges: Whether there is an edge feature.
+        attention: How spatial attention weighs the merged bands, see :class:`Aggregation`.
     """
 
     def __init__(
-        self, level_channels: LevelChannels, channels: int, hidden: int, wavelets: Wavelets = "both", edges: bool = True
+        self,
+        level_channels: LevelChannels,
+        channels: int,
+        hidden: int,
+        wavelets: Wavelets = "both",
+        edges: bool = True,
+        attention: BandAttention = "gate",
     ) -> None:
         super().__init__()
         self.level_channels = level_channels
@@ -102,8 +117,8 @@ class Nsfm(nn.Module):
         whole = wavelets == "none"
         merged, mined = (channels, channels) if whole else (channels // 4, hidden)
         self.inputs = nn.ModuleList(ConvBnRelu(width, channels, 1) for width in level_channels)
-        self.low = None if wavelets == "high" else Aggregation(channels)
-        self.high = Aggregation(channels) if wavelets in ("both", "high") else None
+        self.low = None if wavelets == "high" else Aggregation(channels, attention)
+        self.high = Aggregation(channels, attention) if wavelets in ("both", "high") else None
         self.low_with_deep = nn.Conv2d(merged + channels, channels, 1)
         self.high_with_shallow = nn.Conv2d(merged + channels, mined, 1)
         self.merge = nn.Conv2d(channels + mined, channels, 1)

@@ -12,6 +12,7 @@ from vns_sam.sam.model_config import nearest
 Variant = Literal["official", "paper"]
 Layer = Literal["mpl", "epl"]
 Wavelets = Literal["both", "high", "low", "none"]
+BandAttention = Literal["gate", "residual"]
 
 
 def _check_value(name: str, found: object, allowed: tuple[object, ...]) -> None:
@@ -49,6 +50,8 @@ class Switches:
         dual_level: Whether level 1 makes predictions of its own.
         mask_layer: "mpl" fuses the mask with the supplementary map, "epl" takes the dot product as it is.
         edge_layer: The same for the edge, with a supplementary map and a fusion of its own.
+        band_attention: How NSFM's spatial attention weighs a band: "gate" multiplies with it, as published,
+            "residual" with 1 plus it.
     """
 
     token_readout: Variant
@@ -64,6 +67,7 @@ class Switches:
     dual_level: bool = True
     mask_layer: Layer = "mpl"
     edge_layer: Layer = "epl"
+    band_attention: BandAttention = "gate"
 
     def __post_init__(self) -> None:
         """Refuses values that do not exist or do not go together.

@@ -1,0 +1,61 @@
+"""How NSFM lets its bands through: a gate that may close, or the band and what attention adds to it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from vns_sam.errors import UsageError
+from vns_sam.vns.config import VnsSamConfig
+from vns_sam.vns.nsfm import Aggregation, Nsfm
+from vns_sam.vns.switches import SWITCHES
+
+
+def _closed(attention: str) -> Aggregation:
+    """An aggregation whose spatial attention is 0 everywhere."""
+    torch.manual_seed(0)
+    part = Aggregation(8, attention).eval()  # type: ignore[arg-type]
+    last = part.spatial_attention[2]
+    assert isinstance(last, nn.Conv2d)
+    nn.init.zeros_(last.weight)
+    assert last.bias is not None
+    nn.init.constant_(last.bias, -100.0)
+    return part
+
+
+def test_a_closed_gate_stops_a_band_and_a_residual_attention_does_not() -> None:
+    bands = [torch.randn(2, 8, 6, 4) for _ in range(4)]
+    gate, residual = _closed("gate"), _closed("residual")
+    merged = residual.reduce(torch.cat(bands[::-1], dim=1))
+    merged = residual.channel_attention(merged + residual.residual(merged))
+    assert gate(bands).abs().max() < 1e-30
+    torch.testing.assert_close(residual(bands), merged)
+    assert merged.abs().mean() > 0.1
+
+
+def test_residual_attention_is_the_gate_and_the_band() -> None:
+    torch.manual_seed(1)
+    gate = Aggregation(8).eval()
+    residual = Aggregation(8, "residual").eval()
+    residual.load_state_dict(gate.state_dict())
+    bands = [torch.randn(1, 8, 4, 4) for _ in range(4)]
+    merged = gate.reduce(torch.cat(bands[::-1], dim=1))
+    merged = gate.channel_attention(merged + gate.residual(merged))
+    torch.testing.assert_close(residual(bands), merged + gate(bands))
+
+
+def test_both_bands_follow_the_switch_and_no_tensor_is_new() -> None:
+    before, after = Nsfm((8, 8, 8, 8), 8, 32), Nsfm((8, 8, 8, 8), 8, 32, attention="residual")
+    assert {k: v.shape for k, v in before.state_dict().items()} == {k: v.shape for k, v in after.state_dict().items()}
+    assert after.low is not None
+    assert after.high is not None
+    assert (after.low.attention, after.high.attention) == ("residual", "residual")
+
+
+def test_older_configurations_keep_the_gate() -> None:
+    assert {switches.band_attention for switches in SWITCHES.values()} == {"gate"}
+    given = {"base": "x", "variant": "paper", "switches": {"band_attention": "residual"}}
+    assert VnsSamConfig.from_dict(given).method.band_attention == "residual"
+    with pytest.raises(UsageError, match="'band_attention' cannot be 'open'"):
+        VnsSamConfig.make(**{**given, "switches": {"band_attention": "open"}})

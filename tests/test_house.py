@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import pkgutil
 import re
@@ -22,6 +23,7 @@ EXAMPLES = sorted((REPOSITORY / "examples").glob("*.py"))
 RECIPES = sorted((REPOSITORY / "recipes").glob("*.yaml"))
 HEAVY = ("torch", "transformers", "numpy", "PIL", "cv2", "scipy", "pydantic")
 REFUSED = ("torchvision", "timm")
+LONGEST_FILE, LONGEST_FUNCTION = 350, 60
 
 
 def python(*arguments: str, cwd: Path | None = None) -> str:
@@ -61,6 +63,22 @@ def test_every_module_imports_and_none_pulls_in_what_is_refused() -> None:
     loaded = set(python("-c", code).split())
     assert set(MODULES) <= loaded
     assert not loaded & set(REFUSED)
+
+
+@pytest.mark.parametrize("room", ["src", "benchmarks"])
+def test_files_and_functions_are_short(room: str) -> None:
+    long = []
+    for path in sorted((REPOSITORY / room).rglob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        functions = (
+            node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        )
+        spans = [(str(path), len(text.splitlines()), LONGEST_FILE)]
+        spans += [
+            (f"{path}: {one.name}", (one.end_lineno or 0) - one.lineno + 1, LONGEST_FUNCTION) for one in functions
+        ]
+        long += [f"{where} has {lines} lines" for where, lines, most in spans if lines > most]
+    assert long == []
 
 
 def test_nothing_in_the_repository_imports_what_is_refused() -> None:

@@ -8,8 +8,9 @@ import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from vns_sam.sam import mask_decoder
+from vns_sam.sam.attention import Attention
 from vns_sam.sam.config import MaskDecoderConfig
-from vns_sam.sam.mask_decoder import Attention, SamMaskDecoder, Upscaled
+from vns_sam.sam.mask_decoder import SamMaskDecoder, Upscaled
 
 CONFIG = MaskDecoderConfig(hidden_size=32, mlp_dim=64, num_attention_heads=4, iou_head_hidden_dim=32)
 GENERATOR = torch.Generator().manual_seed(0)

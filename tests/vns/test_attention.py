@@ -10,7 +10,7 @@ from fakes import FakeModel
 from workshop import NARROW, narrow_sam
 
 from vns_sam.errors import DataError, UsageError
-from vns_sam.sam.mask_decoder import Attention
+from vns_sam.sam.attention import Attention
 from vns_sam.sam.model import SamModel
 from vns_sam.types import Prompts
 from vns_sam.vns.ablations import ABLATIONS

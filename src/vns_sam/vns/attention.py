@@ -19,7 +19,8 @@ from torch import nn
 from vns_sam.errors import UsageError
 from vns_sam.images.geometry import maps_to_original
 from vns_sam.images.tiles import CELL, TRUTH, Tile, View, check_size, grid
-from vns_sam.sam.mask_decoder import Attention, SamMaskDecoder, TwoWayBlock, Upscaled
+from vns_sam.sam.attention import Attention
+from vns_sam.sam.mask_decoder import SamMaskDecoder, TwoWayBlock, Upscaled
 from vns_sam.sam.model import SamModel
 from vns_sam.sam.promptable import batch_prompts
 from vns_sam.types import Geometry, ImageFeatures, PromptableModel, PromptBatch, Prompts

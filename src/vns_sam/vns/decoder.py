@@ -14,8 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from vns_sam.sam.attention import Attention
 from vns_sam.sam.frozen import AroundSamDecoder
-from vns_sam.sam.mask_decoder import Attention, FeedForward, SamMaskDecoder, Upscaled, as_maps, as_rows, rows_of
+from vns_sam.sam.mask_decoder import FeedForward, SamMaskDecoder, Upscaled, as_maps, as_rows, rows_of
 from vns_sam.types import DecoderOutput
 from vns_sam.vns import heads
 from vns_sam.vns.config import VnsSamConfig

@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from vns_sam.sam.attention import Attention
 from vns_sam.sam.config import MaskDecoderConfig
-from vns_sam.sam.mask_decoder import Attention, LayerNorm2d
+from vns_sam.sam.mask_decoder import LayerNorm2d
 from vns_sam.sam.pointwise import ThinConv
 from vns_sam.vns.switches import Switches
 

@@ -9,10 +9,10 @@ PYTHON ?= $(shell for p in python3.11 python3 python; do \
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench docs clean
+.PHONY: help demo test test-hard lint bench docs clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.runtime ## segment a bundled picture with the bundled model, offline
 	@$(BIN)/vns-sam demo $(ARGS)
@@ -29,6 +29,9 @@ lint: $(VENV)/.dev ## style, format, types and the dependency rule
 
 bench: $(VENV)/.runtime ## time the bundled model on this machine
 	@$(BIN)/vns-sam bench $(ARGS)
+
+test-hard: $(VENV)/.dev ## thousands of damaged files, fifty kills of each command, full disks; an hour
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m hard -rP tests/hard $(ARGS)
 
 docs: $(VENV)/.runtime ## write the tables of README, cards and docs from results/
 	@$(BIN)/python benchmarks/tables.py

@@ -11,17 +11,21 @@ A table stands between two comments in a Markdown file; the first says what it s
 ``rows`` and ``columns`` name fields out of model, set, prompt and metric, several with commas. ``cells`` are metrics,
 with ``/`` between those that share a cell. ``model``, ``set`` and ``prompt`` choose among the rows, with commas, and
 give their order. ``best=yes`` makes the best of each line bold, ``interval=yes`` shows 95 % intervals, ``count=yes``
-and ``kind=yes`` add columns about the set, ``command=yes`` the command below the table.
+and ``kind=yes`` add columns about the set, ``command=yes`` a last column with the command that measures its line again:
+``vns-sam evaluate`` is told of the line's models and set alone. What measures the whole table at once stands below it.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import figure
 
 from vns_sam.evaluation.results import ResultRow, Results, Score, read_results
 
@@ -31,8 +35,9 @@ Scores = list[Score | None]
 REPOSITORY = Path(__file__).parents[1]
 FILES = ("README.md", "docs/**/*.md", "src/vns_sam/weights/*/README.md")
 TABLE = re.compile(r"(<!-- table (.*?) -->\n)(.*?)(<!-- end of table -->)", re.DOTALL)
-DECIMALS = {"hce": 0, "noc85": 2, "noc90": 2}
-LESS_IS_BETTER = {"mae", "hce", "noc85", "noc90"}
+EVALUATE = "vns-sam evaluate"
+DECIMALS = {"ms": 0, "ratio": 2, "hce": 0, "noc85": 2, "noc90": 2}
+LESS_IS_BETTER = {"ms", "ratio", "mae", "hce", "noc85", "noc90"}
 TITLES = {
     "iou": "IoU",
     "biou": "boundary IoU",
@@ -49,6 +54,8 @@ TITLES = {
     "points:10": "10 points",
     "points": "10 points",
     "noise-box": "noise box",
+    "ms": "milliseconds",
+    "ratio": "sam-tiny = 1",
     "count": "pictures",
 }
 
@@ -57,6 +64,8 @@ def main() -> int:
     """Writes or checks; the exit code."""
     check = "--check" in sys.argv[1:]
     wrong = [path for path in documents() if not refresh(path, check=check)]
+    if not figure.refresh(check=check):
+        wrong.append(figure.FIGURE)
     for path in wrong:
         print(f"{path.relative_to(REPOSITORY)}: {'is not what the results say' if check else 'written'}")
     if check and wrong:
@@ -92,15 +101,32 @@ def table(order: str) -> str:
     titles = [*down, *(TITLES.get(name, name) for name in more)]
     for head, cell in columns:
         titles.append(" / ".join(title(results, part) for part in (*head, *(cell if "metric" in across else ()))))
-    text = [f"| {' | '.join(titles)} |"]
-    text.append("|" + "---|" * (len(down) + ("kind" in more)) + "--:|" * (len(columns) + ("count" in more)))
+    commands = options.get("command") == "yes" and "set" in down and EVALUATE in results.command
+    text = [f"| {' | '.join([*titles, *['command'] * commands])} |"]
+    numbers = "--:|" * (len(columns) + ("count" in more))
+    text.append("|" + "---|" * (len(down) + ("kind" in more)) + numbers + "---|" * commands)
     for line in unique(tuple(field(row, name) for name in down) for row in chosen):
         mine = [row for row in chosen if tuple(field(row, name) for name in down) == line]
         about = [results.sets.get(mine[0].set, "") if name == "kind" else str(mine[0].count or "") for name in more]
         shown = cells_of([find(mine, across, head, cell) for head, cell in columns], [c for _, c in columns], options)
-        text.append(f"| {' | '.join([*(TITLES.get(name, name) for name in line), *about, *shown])} |")
+        last = [f"`{command_of(results.command, dict(zip(down, line, strict=True)))}`"] if commands else []
+        text.append(f"| {' | '.join([*(TITLES.get(name, name) for name in line), *about, *shown, *last])} |")
     block = "\n".join(text) + "\n"
-    return block + (f"\n```\n{results.command}\n```\n" if options.get("command") == "yes" else "")
+    return block + (f"\n```\n{results.command}\n```\n" if options.get("command") == "yes" and not commands else "")
+
+
+def command_of(command: str, line: Mapping[str, str]) -> str:
+    """The command of one line out of that of a whole table: its set alone, and its model where the line has one."""
+    words = shlex.split(command)
+    place = words.index("--data") + 1
+    sets = list(itertools.takewhile(lambda word: not word.startswith("-"), words[place:]))
+    own = [word for word in sets if Path(word).name in (line["set"], line["set"].split()[0])] or sets
+    words[place : place + len(sets)] = own
+    models = list(itertools.takewhile(lambda word: not word.startswith("-"), words[2:]))
+    words[2 : 2 + len(models)] = [word for word in models if word == line.get("model")] or models
+    if "--out" in words:
+        del words[words.index("--out") : words.index("--out") + 2]
+    return shlex.join(words)
 
 
 def cells_of(scores: Sequence[Scores], cells: Sequence[Sequence[str]], options: Mapping[str, str]) -> list[str]:

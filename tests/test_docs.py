@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import shlex
+import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -23,6 +26,7 @@ def load() -> ModuleType:
     return module
 
 
+sys.path.insert(0, str(REPOSITORY / "benchmarks"))  # they import each other
 TABLES = load()
 DOCUMENTS = [path for path in TABLES.documents() if TABLES.TABLE.search(path.read_text(encoding="utf-8"))]
 
@@ -53,3 +57,27 @@ def test_links_between_documents_exist() -> None:
     for path in (REPOSITORY / "docs").rglob("*.md"):
         for target in re.findall(r"\]\((?!https?://|#)([^)#\s]+)", path.read_text(encoding="utf-8")):
             assert (path.parent / target).exists(), f"{path}: {target}"
+
+
+def test_the_figure_says_what_the_results_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    figure = TABLES.figure
+    assert figure.refresh(check=True), "make docs"
+    assert f"](images/{figure.FIGURE.name})" in (REPOSITORY / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    read, half = figure.read_results, TABLES.Score(0.5)
+
+    def other(path: Path) -> object:
+        results = read(path)
+        return replace(
+            results, rows=tuple(replace(row, scores=dict.fromkeys(row.scores, half)) for row in results.rows)
+        )
+
+    monkeypatch.setattr(figure, "read_results", other)
+    assert not figure.refresh(check=True)
+
+
+def test_a_line_says_how_it_is_measured_again() -> None:
+    whole = "vns-sam evaluate a b+c --prompt box --out report --data data/x thin data/y --seed 3"
+    assert TABLES.command_of(whole, {"set": "x"}) == "vns-sam evaluate a b+c --prompt box --data data/x --seed 3"
+    one = TABLES.command_of(whole, {"set": "thin structures", "model": "b+c"})
+    assert one == "vns-sam evaluate b+c --prompt box --data thin --seed 3"
+    assert shlex.split(TABLES.command_of(whole, {"set": "mean", "model": "z"}))[2:4] == ["a", "b+c"]

@@ -7,7 +7,6 @@ import torch
 import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from vns_sam.sam import mask_decoder
 from vns_sam.sam.attention import Attention
 from vns_sam.sam.config import MaskDecoderConfig
 from vns_sam.sam.mask_decoder import SamMaskDecoder, Upscaled
@@ -37,7 +36,7 @@ def plain(attention: Attention, query: torch.Tensor, key: torch.Tensor, value: t
 def test_attention_is_the_plain_one(
     rate: int, few: int, many: int, tokens: int, images: int, recorded: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mask_decoder, "being_recorded", lambda: recorded)
+    monkeypatch.setattr("vns_sam.sam.attention.being_recorded", lambda: recorded)
     attention = Attention(CONFIG, rate)
     for bias in (attention.q_proj.bias, attention.k_proj.bias, attention.v_proj.bias, attention.out_proj.bias):
         bias.copy_(random(*bias.shape))

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from vns_sam.errors import DataError, UsageError
+from vns_sam.images.bounded import read_bounded
 
 RESAMPLES = 10_000
 BATCH = 500
 """Resamples drawn at once: memory stays small on large sets."""
+MOST = 2**29
+"""Bytes of a report."""
 FEWEST = 6
 """Objects from which on a change can be certain: five that all change the same way do so by chance in 6 % of cases."""
 
@@ -70,11 +72,11 @@ def read_rows(source: str) -> tuple[str, Rows]:
     """
     path, label = _split(source)
     try:
-        models: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))["models"]
-        rows_of = {name: result["rows"] for name, result in models.items()}
+        models: dict[str, Any] = json.loads(read_bounded(path, MOST))["models"]
+        rows_of = {name: _group(result["rows"]) for name, result in models.items()}
     except OSError as error:
         raise DataError(f"cannot read {path}: {(error.strerror or '').lower()}") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
         raise DataError(f"expected a report of vns-sam evaluate at {path}, found another file") from None
     known = ", ".join(rows_of)
     if label is None and len(rows_of) == 1:
@@ -83,7 +85,7 @@ def read_rows(source: str) -> tuple[str, Rows]:
         raise UsageError(f"{path} holds {len(rows_of)} models: {known}", hint=f"{path}:{next(iter(rows_of), 'MODEL')}")
     if label not in rows_of:
         raise UsageError(f"{path} holds no model '{label}'", hint=f"one of {known}")
-    return label, _group(rows_of[label])
+    return label, rows_of[label]
 
 
 def compare(first: Rows, second: Rows, metrics: Sequence[str] | None = None, seed: int = 0) -> list[Difference]:
@@ -153,6 +155,6 @@ def _split(source: str) -> tuple[str, str | None]:
 def _group(lines: Sequence[Mapping[str, Any]]) -> Rows:
     rows: Rows = {}
     for line in lines:
-        values = {name: value for name, value in line.items() if isinstance(value, int | float)}
+        values = {name: float(value) for name, value in line.items() if isinstance(value, int | float)}
         rows.setdefault((line["prompt"], line["dataset"]), {})[line["stem"], line["target"]] = values
     return rows

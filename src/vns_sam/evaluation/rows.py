@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -9,9 +10,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from zlib import crc32
 
-from vns_sam.errors import UsageError
+from vns_sam.errors import DataError, UsageError
 from vns_sam.metrics.scoring import ImageScores
 from vns_sam.runs.lines import LineFile, read_lines
+
+logger = logging.getLogger(__name__)
 
 
 class Key(NamedTuple):
@@ -70,11 +73,19 @@ class Row:
 
     @classmethod
     def from_json(cls, line: Mapping[str, Any]) -> Row:
-        """Reads :meth:`to_json`'s form."""
-        key = Key(*(line[name] for name in Key._fields))
-        detection = Detection(**line["detection"]) if "detection" in line else None
-        scores = ImageScores.from_json(line["scores"])
-        return cls(key, scores, **line["seconds"], detection=detection, data=line.get("data", ""))
+        """Reads :meth:`to_json`'s form.
+
+        Raises:
+            DataError: It is something else.
+        """
+        try:
+            key = Key(*(_text(line[name]) for name in Key._fields))
+            detection = Detection(**line["detection"]) if "detection" in line else None
+            seconds = {name: float(value) for name, value in line["seconds"].items()}
+            scores = ImageScores.from_json(line["scores"])
+            return cls(key, scores, **seconds, detection=detection, data=_text(line.get("data", "")))
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise DataError(f"expected a row of an evaluation, found another line: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -151,10 +162,21 @@ class RowStore:
             if "label" in line:
                 _check_identity(path, line, {"label": self.label, **self.identity})
             elif "skipped" in line:
-                self.skipped[line["dataset"], line["stem"]] = line["skipped"]
+                place = (str(line.get("dataset")), str(line.get("stem")))
+                self.skipped[place] = str(line["skipped"])
             else:
-                row = Row.from_json(line)
-                self.rows[row.key] = row
+                try:
+                    row = Row.from_json(line)
+                except DataError as error:  # it is measured again
+                    logger.warning("%s: %s", path, error.message)
+                else:
+                    self.rows[row.key] = row
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r:.40} is no text")
+    return value
 
 
 def _check_identity(path: Path, found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:

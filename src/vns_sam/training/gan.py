@@ -18,7 +18,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from vns_sam.errors import UsageError
-from vns_sam.images.write import write_image, write_text
+from vns_sam.images.write import remove_parts, write_image, write_text
 from vns_sam.runs.lock import locked
 from vns_sam.training.loop import Diverged, Progress, diverged
 from vns_sam.training.recipe import RESOLVED, continues, dump_recipe, identity
@@ -113,6 +113,7 @@ def train_gan(recipe: GanRecipe, progress: Progress = lambda done, total, values
         MissingExtraError: TensorBoard is asked for and not installed.
     """
     with locked(recipe.out, "train"):
+        remove_parts(recipe.out)
         return _train(recipe, progress)
 
 

@@ -19,7 +19,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from vns_sam.errors import CheckpointError, MissingExtraError, UsageError
-from vns_sam.images.write import write_text
+from vns_sam.images.write import remove_parts, write_text
 from vns_sam.runs.lock import locked
 from vns_sam.sam.files import check_finite
 from vns_sam.training.ema import Ema
@@ -60,6 +60,8 @@ def train(recipe: Recipe, progress: Progress = lambda done, total, values: None)
     """
     accelerator = _accelerator(recipe)
     with locked(recipe.out, "train") if accelerator.is_main_process else nullcontext():
+        if accelerator.num_processes == 1:  # others may be writing into the cache already
+            remove_parts(recipe.out)
         return _train(recipe, accelerator, progress)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from vns_sam.errors import CheckpointError
+from vns_sam.images.write import atomic_path
 from vns_sam.sam.checkpoints import match_keys
 from vns_sam.sam.files import check_finite
 
@@ -19,13 +20,17 @@ NEEDED = ("recipe", "step", "model")
 
 
 def save_state(folder: Path, state: dict[str, Any]) -> None:
-    """Writes ``last.pt``; a kill at any moment leaves the one before or the new one, never half of it."""
-    part = folder / (LAST + ".part")
-    with part.open("wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, folder / LAST)
+    """Writes ``last.pt``; a kill at any moment leaves the one before or the new one, never half of it.
+
+    Raises:
+        OutputError: The place cannot be written.
+    """
+    with atomic_path(folder / LAST) as part:
+        try:
+            with part.open("wb") as file:
+                torch.save(state, file)
+        except RuntimeError as error:  # what torch makes of a disk that takes no more
+            raise OSError(errno.ENOSPC, "torch could not write it: is there room on the disk?") from error
 
 
 def load_state(folder: Path) -> dict[str, Any] | None:

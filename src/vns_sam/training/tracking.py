@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from vns_sam.errors import MissingExtraError
-from vns_sam.runs.lines import read_lines, write_lines
+from vns_sam.runs.lines import LineFile, read_lines, write_lines
 
 LOG = "log.jsonl"
 
@@ -21,6 +20,7 @@ class Tracker:
         tensorboard: Also write TensorBoard events under ``tensorboard/``.
 
     Raises:
+        OutputError: The log cannot be written.
         MissingExtraError: TensorBoard is asked for and not installed.
     """
 
@@ -28,6 +28,7 @@ class Tracker:
         self.path = folder / LOG
         kept = [line for line in read_log(folder) if line["step"] <= step]
         write_lines(self.path, kept)
+        self._lines = LineFile(self.path)
         self.events: Any = None
         if tensorboard:
             try:
@@ -38,13 +39,12 @@ class Tracker:
 
     def log(self, step: int, values: dict[str, float]) -> None:
         """Writes one line, ``{"step": ..., **values}``."""
-        with self.path.open("a") as file:
-            file.write(json.dumps({"step": step, **{k: round(v, 6) for k, v in values.items()}}) + "\n")
+        self._lines.add({"step": step, **{k: round(v, 6) for k, v in values.items()}})
         if self.events is not None:
             for name, value in values.items():
                 self.events.add_scalar(name, value, step)
 
 
 def read_log(folder: Path) -> list[dict[str, float]]:
-    """Lines of a run's log; a line cut short by a kill is left out."""
-    return list(read_lines(folder / LOG))
+    """Lines of a run's log; a line cut short by a kill, or in which somebody else wrote, is left out."""
+    return [line for line in read_lines(folder / LOG) if isinstance(line.get("step"), int)]

@@ -19,7 +19,7 @@ def call(module: ModuleType, *arguments: object) -> int:
     parser = Parser()
     module.add_arguments(parser)
     args = parser.parse_args([str(argument) for argument in arguments])
-    args.quiet = True
+    args.quiet, args.json = True, False
     return int(module.run(args))
 
 

@@ -19,7 +19,7 @@ def call(module: object, *arguments: str | Path) -> int:
     parser = Parser(allow_abbrev=False)
     module.add_arguments(parser)  # type: ignore[attr-defined]
     args = parser.parse_args([str(argument) for argument in arguments])
-    args.quiet = True
+    args.quiet, args.json = True, False
     return module.run(args)  # type: ignore[attr-defined]
 
 

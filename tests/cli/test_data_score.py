@@ -19,7 +19,7 @@ def score(*arguments: str | Path) -> int:
     parser = Parser(allow_abbrev=False)
     data_score.add_arguments(parser)
     args = parser.parse_args([str(argument) for argument in (*arguments, "--workers", "0")])
-    args.quiet = False
+    args.quiet, args.json = False, False
     return data_score.run(args)
 
 
@@ -130,7 +130,7 @@ def test_mistakes(disks: Path, options: list[str], kind: type[Exception], says: 
     parser = Parser(allow_abbrev=False)
     data_score.add_arguments(parser)
     args = parser.parse_args([str(disks), *options])
-    args.quiet = True
+    args.quiet, args.json = True, False
     with pytest.raises(kind, match=says):
         data_score.run(args)
 

@@ -241,6 +241,9 @@ def test_a_pipe(here: Path, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytes
     assert main(["segment", "-", "--box", "16", "32", "64", "80", "--out", "-"]) == 0
     with Image.open(io.BytesIO(capsysbinary.readouterr().out)) as mask:
         assert np.asarray(mask)[40, 20] == 255
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+    alone = ["--format", "indexed", "--alpha", "--out", "-"]
+    assert main(["segment", "-", "--box", "16", "32", "64", "80", *alone]) == 2  # two files
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"no picture")))
     assert main(["segment", "-", "--box", "16", "32", "64", "80"]) == 3
 

@@ -76,11 +76,31 @@ def test_results_of_another_picture_or_prompt_are_replaced_when_that_is_said(run
         list(segment(run))
     changed = list(segment(run, force=True))
     assert [(o.name, o.replaced) for o in changed if not o.skipped] == [("bad.png", False), ("sub/c.png", True)]
+    (run.out / "a_mask.png").write_bytes(b"drawn by hand")
     other = replace(run, prompts={"a.png": {"boxes": [[1, 1, 9, 9]]}})
     with pytest.raises(UsageError, match=r"a\.png"):
         list(segment(other))
     assert [o.replaced for o in segment(other, force=True)] == [True]
     assert [line.get("image") for line in lines(run)] == [None, "b.jpg", "bad.png", "sub/c.png", "a.png"]
+
+
+def test_a_corrected_prompt_is_done_again_and_nothing_else(run: FolderRun) -> None:
+    list(segment(run))
+    corrected = replace(run, prompts={**run.prompts, "a.png": {"boxes": [[2, 2, 20, 20], [1, 1, 9, 9]]}})
+    outcomes = [o for o in segment(corrected) if not o.skipped]
+    assert [(o.name, o.replaced) for o in outcomes] == [("a.png", True), ("bad.png", False)]
+    assert sorted(path.name for path in run.out.glob("a_*")) == ["a_mask_0.png", "a_mask_1.png"]
+    assert all(o.skipped for o in segment(corrected) if o.name != "bad.png")
+    (run.out / "a_mask.png").write_bytes(b"somebody's")
+    with pytest.raises(UsageError, match=r"a\.png"):
+        list(segment(run))  # back to one object, whose name somebody has taken
+
+
+def test_candidates_of_a_folder_are_files_beside_the_masks(run: FolderRun) -> None:
+    now = replace(run, formats=("png", "candidates"), prompts={"a.png": BOX})
+    (outcome,) = segment(now)
+    assert outcome.files[0] == "a_mask.png"
+    assert len(outcome.line["candidates"][0]) == len(outcome.files) - 1
 
 
 def test_one_object_instead_of_two_leaves_no_file_of_the_second(run: FolderRun) -> None:

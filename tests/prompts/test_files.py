@@ -198,6 +198,14 @@ def test_a_folder_of_nothing_known_is_told(tmp_path: Path) -> None:
         read_prompt_file(tmp_path / "f")
 
 
+def test_names_that_tell_no_picture_are_told(tmp_path: Path) -> None:
+    for tag in ("frog", "owl"):
+        Image.new("L", (9, 9), 255).save(tmp_path / f"task-3-annotation-7-by-1-tag-{tag}-0.png")
+    with pytest.raises(DataError, match="export of Label Studio's brushes") as caught:
+        read_prompt_file(tmp_path)
+    assert "as JSON" in str(caught.value.hint)
+
+
 def test_a_picture_of_ids_holds_several_masks(tmp_path: Path) -> None:
     ids = np.zeros((HEIGHT, WIDTH), np.uint8)
     ids[2:5, 2:5], ids[9:12, 9:12] = 1, 2

@@ -141,3 +141,4 @@ def test_a_model_counts_with_the_one_that_it_builds_on():
     rows = {row.name: row for row in registry.catalog() if row.bundled}
     assert rows["vns-sam-tiny"].parameters > rows["sam-tiny"].parameters > 5e6
     assert rows["vns-sam-tiny"].mib > rows["sam-tiny"].mib
+    assert rows["dis-sam-tiny"].parameters > rows["vns-sam-tiny"].parameters

@@ -96,7 +96,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--alpha", action="store_true", help="also write the alpha map of a DIS-SAM")
     parser.add_argument(
-        "--candidates", action="store_true", help="also write all masks the model offers, best first, for one picture"
+        "--candidates", action="store_true", help="also write all masks that the model offers, best first"
     )
     parser.add_argument("--overlay", action=argparse.BooleanOptionalAction, help="default: for one picture only")
     add_automatic_arguments(parser)
@@ -128,8 +128,6 @@ def run(args: argparse.Namespace) -> int:
         table = read_prompt_file(args.prompts)
     _check_prompted(args, prompted=bool(given) or table is not None)
     if args.image.is_dir() and args.image != STDIN:
-        if args.candidates:
-            raise UsageError("--candidates works for one picture, not for a folder", hint="leave it out")
         from vns_sam.cli.folder import run_folder
 
         return run_folder(args, given, table)

@@ -6,19 +6,19 @@ import argparse
 import io
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
-from vns_sam.cli.candidates import candidate_paths, candidate_scores, write_candidates
 from vns_sam.cli.lines import print_json
 from vns_sam.cli.predictor import build_predictor
 from vns_sam.errors import DataError, UsageError
+from vns_sam.formats import alpha, candidates
 from vns_sam.formats.registry import FORMATS, check_formats, encode, plan_outputs, suffix_of, write_files
-from vns_sam.formats.result import OBJECT, Result, corner_count, each_object, outline_ious
+from vns_sam.formats.result import OBJECT, Result, candidate_scores, corner_count, each_object, outline_ious
 from vns_sam.images.find import EXTENSIONS
 from vns_sam.images.opener import open_image
 from vns_sam.images.overlay import draw_overlay
@@ -27,6 +27,9 @@ from vns_sam.images.write import check_writable, write_image
 from vns_sam.prompts.validate import make_prompts
 from vns_sam.runs.plan import FORCE
 from vns_sam.types import Prediction, Prompts
+
+if TYPE_CHECKING:
+    from vns_sam.inference.predictor import Predictor
 
 STDIN = Path("-")
 
@@ -54,19 +57,14 @@ def run_single(args: argparse.Namespace, given: dict[str, Any], categories: Mapp
             print_json({"state": state, "file": path}) if args.json else print(f"{state}: {path}")
         return 0
 
-    predictor = build_predictor(args)
-    if args.alpha and not predictor.model.info.alpha:
-        raise UsageError("this model gives masks without alpha", hint="add --refine dis-sam-tiny")
-    offered = []
-    if args.candidates:
-        offered = candidate_paths(overlay_path, len(prompts) if prompts else 1, predictor.model.info.candidates)
-        replaced += [path for paths in offered for path in paths if _is_taken(path, args)]
+    predictor = _predictor(args)
     start = time.perf_counter()
     predictor.set_image(image)
     prediction = predictor.predict_prompts(prompts, multimask=args.candidates)
     seconds = time.perf_counter() - start
     result = Result(source.name, prediction, categories, source, Path(), pixels=image, simplify=args.simplify)
-    outputs = [*write_files(Path(), encode(result, plan)), *write_candidates(prediction, offered)]
+    outputs = write_files(Path(), encode(result, plan))
+    _remove(path for path in replaced if path not in (*outputs, overlay_path))
     if overlay:
         write_image(overlay_path, draw_overlay(image, prediction.masks, prompts))
     paths = [*outputs, overlay_path] if overlay else outputs
@@ -87,6 +85,24 @@ def run_single(args: argparse.Namespace, given: dict[str, Any], categories: Mapp
         if replaced and not args.quiet:
             print(f"{len(replaced)} replaced")
     return 0
+
+
+def _predictor(args: argparse.Namespace) -> Predictor:
+    """The predictor that the options ask for.
+
+    Raises:
+        UsageError: An alpha map is wanted, and the model has none.
+    """
+    predictor = build_predictor(args)
+    if args.alpha and not predictor.model.info.alpha:
+        raise UsageError("this model gives masks without alpha", hint="add --refine dis-sam-tiny")
+    return predictor
+
+
+def _remove(paths: Iterable[Path]) -> None:
+    """Removes what was to be replaced and has no successor: the third candidate of a model that offers two."""
+    for path in paths:
+        path.unlink(missing_ok=True)
 
 
 def _from_stdin() -> Image.Image:
@@ -116,7 +132,7 @@ def _pipe(
     names = [name for some in plan.values() for name in some]
     if len(names) > 1:
         raise UsageError(f"--out - takes one file, found {len(names)}", hint="--format indexed, coco or npz holds all")
-    predictor = build_predictor(args)
+    predictor = _predictor(args)
     predictor.set_image(image)
     prediction = predictor.predict_prompts(prompts)
     result = Result(args.image.name, prediction, categories, pixels=image, simplify=args.simplify)
@@ -128,7 +144,8 @@ def _pipe(
 
 def formats_from(args: argparse.Namespace) -> tuple[str, ...]:
     """The formats that the options ask for, each once."""
-    return check_formats([*(args.format or ["png"]), *(["alpha"] if args.alpha else [])])
+    beside = [kind for kind, wanted in ((alpha.NAME, args.alpha), (candidates.NAME, args.candidates)) if wanted]
+    return check_formats([*(args.format or ["png"]), *beside])
 
 
 def plan_single(
@@ -143,7 +160,8 @@ def plan_single(
         stem = ((out or Path()) / image.stem).as_posix()
         return plan_outputs(image.name, formats, objects, stem=stem, in_set=False), Path(f"{stem}_overlay.png")
     kind, *others = formats
-    others = [other for other in others if other != "alpha"]
+    beside = [other for other in others if other in (alpha.NAME, candidates.NAME)]
+    others = [other for other in others if other not in beside]
     if others:
         raise UsageError(f"--out {out} is one file for {len(others) + 1} formats", hint=f"--out {out.with_suffix('')}")
     suffix = suffix_of(kind)
@@ -154,8 +172,7 @@ def plan_single(
     stem = out.with_suffix("").as_posix()
     one_file = len(plan_outputs(image.name, [kind], 2, in_set=False)[kind]) == 1
     plan = {kind: [out.as_posix()] if one_file else each_object(stem, out.suffix, objects)}
-    if "alpha" in formats:
-        plan |= plan_outputs(image.name, ["alpha"], objects, stem=stem, in_set=False)
+    plan |= plan_outputs(image.name, beside, objects, stem=stem, in_set=False)
     return plan, out.with_name(f"{out.stem}_overlay.png")
 
 

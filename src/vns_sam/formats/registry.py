@@ -7,7 +7,22 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Protocol, cast
 
 from vns_sam.errors import UsageError
-from vns_sam.formats import alpha, coco, cutout, cvat, geojson, indexed, labelme, labelstudio, npz, png, svg, voc, yolo
+from vns_sam.formats import (
+    alpha,
+    candidates,
+    coco,
+    cutout,
+    cvat,
+    geojson,
+    indexed,
+    labelme,
+    labelstudio,
+    npz,
+    png,
+    svg,
+    voc,
+    yolo,
+)
 from vns_sam.formats.result import Files, Result
 from vns_sam.images.write import atomic_path, link_or_copy
 from vns_sam.types import Prediction
@@ -45,7 +60,7 @@ class SetFormat(Format, Protocol):
         ...
 
 
-_MODULES = (png, coco, yolo, labelme, labelstudio, cvat, voc, geojson, svg, cutout, indexed, npz, alpha)
+_MODULES = (png, coco, yolo, labelme, labelstudio, cvat, voc, geojson, svg, cutout, indexed, npz, alpha, candidates)
 FORMATS: dict[str, Format] = {module.NAME: cast(Format, module) for module in _MODULES}
 _SETS = {name: cast(SetFormat, module) for name, module in FORMATS.items() if hasattr(module, "merge")}
 

@@ -88,6 +88,11 @@ class Result:
         return tuple(simplify_parts(parts, self.simplify) if self.simplify > 0 else parts for parts in traced)
 
 
+def candidate_scores(prediction: Prediction) -> list[list[float]]:
+    """Predicted IoU of the masks to choose from, for each object, best first."""
+    return [[round(float(score), 4) for score in offered.scores] for offered in prediction.candidates or ()]
+
+
 def outline_ious(result: Result) -> list[float]:
     """For each object the IoU of its outlines, filled, with its mask: 1 where they are exact."""
     found = []

@@ -14,7 +14,7 @@ from torch import nn
 from typing_extensions import override
 
 from vns_sam.errors import DataError
-from vns_sam.formats import registry
+from vns_sam.formats import candidates, registry
 from vns_sam.formats import result as formats
 from vns_sam.images.find import Listing, list_images
 from vns_sam.images.overlay import draw_overlay
@@ -75,6 +75,7 @@ class SegmentJob(Job[str]):
 
     folder_run: FolderRun
     load: Callable[[], Predictor]
+    _digests: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     verb: ClassVar[str] = "segment"
     shares_folder: ClassVar[bool] = True
@@ -133,7 +134,8 @@ class SegmentJob(Job[str]):
 
     @override
     def key(self, item: str) -> str:
-        return digest([file_digest(self.folder_run.folder / item), self.folder_run.prompts[item]])
+        self._digests[item] = file_digest(self.folder_run.folder / item)
+        return digest([self._digests[item], self.folder_run.prompts[item]])
 
     @override
     def read(self, item: str) -> tuple[np.ndarray, Prompts | None]:
@@ -145,7 +147,7 @@ class SegmentJob(Job[str]):
     def work(self, item: str, content: tuple[np.ndarray, Prompts | None]) -> Segmented:
         image, prompts = content
         self.predictor.set_image(image)
-        found = self.predictor.predict_prompts(prompts)
+        found = self.predictor.predict_prompts(prompts, multimask=candidates.NAME in self.folder_run.formats)
         return Segmented(image, prompts, found)
 
     @override
@@ -158,11 +160,19 @@ class SegmentJob(Job[str]):
             overlay = draw_overlay(answer.image, found.masks, answer.prompts)
             files[self._overlay(item)] = encode_image(overlay, ".jpg")
         line: dict[str, Any] = {"scores": [round(float(score), 4) for score in found.scores]}
+        if found.candidates is not None:
+            line["candidates"] = formats.candidate_scores(found)
+        if item in self._digests:
+            line["picture"] = self._digests.pop(item)
         if found.classes is not None:
             line["classes"] = list(found.classes)
         if run.simplify:
             line["outline_iou"] = [round(iou, 4) for iou in formats.outline_ious(result)]
         return Result(files, line)
+
+    @override
+    def corrects(self, item: str, line: Mapping[str, Any]) -> bool:
+        return line.get("picture") == file_digest(self.folder_run.folder / item)
 
     @override
     def finish(self, done: Sequence[Mapping[str, Any]], failed: Mapping[str, str]) -> None:

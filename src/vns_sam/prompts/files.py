@@ -28,6 +28,8 @@ HOUSE = "prompts file"
 Entry = dict[str, Any]
 """Keyword arguments of :func:`vns_sam.prompts.validate.make_prompts` for one picture."""
 
+_BESIDE = re.compile(r"_overlay$|_candidate_\d+$")  # results that are no masks to go on with
+_TASK = re.compile(r"task-\d+-annotation-\d+-by-\d+-tag-")  # Label Studio's names
 _RESULT = re.compile(r"_(mask|cutout|indexed|alpha)(_\d+)?$")  # what results are called after their picture
 
 
@@ -209,8 +211,13 @@ def _bounds(shape: Shape) -> Box | None:
 def _from_masks(folder: Path, masks: Sequence[Path]) -> PromptTable:
     """Coarse masks, each named as its picture or as a result of it: ``frog.png``, ``frog_mask_1.png``."""
     table = PromptTable("folder of masks")
+    if all(_TASK.match(path.stem) for path in masks):
+        raise DataError(
+            f"{folder} is an export of Label Studio's brushes as PNG, whose names tell tasks and no pictures",
+            hint="export the project as JSON: it holds the same brushes with the names",
+        )
     for path in masks:
-        if path.stem.endswith("_overlay"):
+        if _BESIDE.search(path.stem):
             continue
         name = path.relative_to(folder).with_suffix("")
         key = name.with_name(_RESULT.sub("", name.name)).as_posix()

@@ -130,6 +130,16 @@ class Job(Work[Item, Result]):
         """What is asked of all items, as JSON: known at once, without a model."""
         return {}
 
+    def corrects(self, item: Item, line: Mapping[str, Any]) -> bool:
+        """Whether an earlier result of an item, whose line this is, was made of the very same input, asked otherwise.
+
+        Its files, as long as nobody has changed them since, then give way without ``force``.
+
+        Raises:
+            DataError: The input cannot be read.
+        """
+        return False
+
     def identity(self) -> Mapping[str, Any]:
         """What else the results of all items depend on, such as a digest of weights; may load a model."""
         return {}

@@ -165,11 +165,14 @@ def _sorted(plan: Plan[Item]) -> Plan[Item]:
     if plan.retry_failed:
         todo = [item for item in todo if (entry := entries.get(job.name(item))) and entry.error]
     kept = [entries[job.name(item)] for item, state in zip(items, states, strict=True) if state == "kept"]
-    return replace(plan, todo=tuple(todo), kept=tuple(kept), replaced=frozenset(clashes))
+    corrected = [job.name(item) for item, state in zip(items, states, strict=True) if state == "corrected"]
+    return replace(plan, todo=tuple(todo), kept=tuple(kept), replaced=frozenset(clashes + corrected))
 
 
 def _state(plan: Plan[Item], item: Item) -> str:
-    """``kept``, ``new``, ``other`` (results of another question are there) or ``foreign`` (somebody's files are)."""
+    """``kept``, ``new``, ``corrected`` (what was made of the same input, asked otherwise, is there as it was left),
+    ``other`` (results of another question are there) or ``foreign`` (somebody's files are).
+    """
     job, earlier = plan.job, plan.earlier
     entry = earlier.entries.get(job.name(item))
     if entry is None or entry.error:
@@ -180,13 +183,22 @@ def _state(plan: Plan[Item], item: Item) -> str:
         return "kept"
     try:
         same = entry.asked == earlier.id and entry.key == job.key(item)
+        corrected = not same and entry.asked == earlier.id and job.corrects(item, entry.line)
     except DataError:
-        same = False  # told when it is tried
+        same = corrected = False  # told when it is tried
     if not same:
-        return "other" if any(size_of(job.out / name) > 0 for name in entry.files) else "new"
+        if not any(size_of(job.out / name) > 0 for name in entry.files):
+            return "new"
+        return "corrected" if corrected and _may_go(plan, item, entry) else "other"
     if entry.is_there(job.out):
         return "kept"
     return "new" if entry.is_untouched(job.out) else "other"
+
+
+def _may_go(plan: Plan[Item], item: Item, entry: Entry) -> bool:
+    """Whether an item's files are as they were written, and those that it becomes now are in nobody's way."""
+    others = [name for name in plan.job.outputs(item) if name not in {*entry.files, *plan.earlier.claimed}]
+    return entry.is_untouched(plan.job.out) and not any(os.path.lexists(plan.job.out / name) for name in others)
 
 
 def _would_replace(plan: Plan[Any], clashes: list[str], todo: list[str]) -> UsageError:

@@ -169,9 +169,9 @@ def catalog() -> Iterator[CatalogRow]:
 
 
 def _files_of(name: str) -> list[Path]:
-    """The weights of a bundled model, and those of the bundled one that it builds on."""
+    """The weights of a bundled model, and those of the bundled ones that it builds on."""
     base = read_config(BUNDLED / name).get("base")
-    below = [BUNDLED / base / WEIGHTS] if isinstance(base, str) and base in bundled() and base != name else []
+    below = _files_of(base) if isinstance(base, str) and base in bundled() and base != name else []
     return [BUNDLED / name / WEIGHTS, *(path for path in below if path.is_file())]
 
 

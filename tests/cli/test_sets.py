@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import yaml
@@ -170,6 +171,8 @@ def test_five_sets_of_one_run(here: Path) -> None:
         truth[name] = [(c, read_mask(path)) for (c, _), path in zip(objects(k), paths, strict=True)]
     _check_coco(out, truth)
     _check_yolo(out, truth)
+    _check_labelme(out, truth)
+    _check_supervision(out, truth)
     tasks = {t["data"]["image"].partition("=")[2]: t for t in json.loads((out / "labelstudio.json").read_text())}
     config = (out / "labelstudio.xml").read_text()
     assert list(tasks) == NAMES
@@ -212,6 +215,55 @@ def _check_yolo(out: Path, truth: dict[str, list[tuple[str, np.ndarray]]]) -> No
         assert not problems
         for (label, mask), (wanted, true) in zip(drawn(shapes, fractions=True), expected, strict=True):
             assert label == wanted
+            assert (mask & true).sum() >= 0.98 * (mask | true).sum()
+
+
+def _check_labelme(out: Path, truth: dict[str, list[tuple[str, np.ndarray]]]) -> None:
+    """labelme's own loader takes each file, finds its picture, and draws its shapes to the same masks."""
+    try:
+        from labelme._label_file import LabelFile
+        from labelme.utils import shape_to_mask
+    except ImportError:
+        return
+    for name, expected in truth.items():
+        file = LabelFile(str((out / name).with_suffix(".json")))
+        assert file.imageData
+        assert [shape["label"] for shape in file.shapes] == [label for label, _ in expected]
+        for shape, (_, true) in zip(file.shapes, expected, strict=True):
+            mask = shape_to_mask(true.shape, shape["points"], shape["shape_type"])
+            wider = cv2.dilate(true.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+            assert mask[true].all()
+            assert not mask[~wider].any()  # it draws the outline itself, a pixel wide
+
+
+def _check_supervision(out: Path, truth: dict[str, list[tuple[str, np.ndarray]]]) -> None:
+    """supervision reads both sets with the names of the classes; masks agree to IoU .98."""
+    try:
+        import supervision
+    except ImportError:
+        return
+    coco = supervision.DetectionDataset.from_coco(
+        images_directory_path="photos", annotations_path=str(out / "annotations.json"), force_masks=True
+    )
+    _check_detections(coco, Path("photos"), truth)
+    for camera in ("cam0", "cam1", "cam2"):
+        yolo = supervision.DetectionDataset.from_yolo(
+            images_directory_path=str(out / "images" / camera),
+            annotations_directory_path=str(out / "labels" / camera),
+            data_yaml_path=str(out / "data.yaml"),
+            force_masks=True,
+        )
+        part = {name: objects_there for name, objects_there in truth.items() if name.startswith(camera)}
+        _check_detections(yolo, out / "images", part)
+
+
+def _check_detections(found: Any, folder: Path, truth: dict[str, list[tuple[str, np.ndarray]]]) -> None:
+    assert set(found.classes) >= {label for objects_there in truth.values() for label, _ in objects_there}
+    seen = {Path(path).absolute(): detections for path, _, detections in found}
+    for name, expected in truth.items():
+        detections = seen[(folder / name).absolute()]
+        assert [found.classes[i] for i in detections.class_id] == [label for label, _ in expected]
+        for mask, (_, true) in zip(detections.mask, expected, strict=True):
             assert (mask & true).sum() >= 0.98 * (mask | true).sum()
 
 

@@ -25,7 +25,7 @@ from vns_sam.formats.registry import FORMATS, encode, merge, plan_outputs, plan_
 from vns_sam.formats.result import Result, categories_for
 from vns_sam.formats.rle import fill_polygon
 from vns_sam.images.windows import mask_boxes
-from vns_sam.types import Prediction
+from vns_sam.types import Candidates, Prediction
 
 masks = st.tuples(st.integers(1, 12), st.integers(1, 12)).flatmap(lambda shape: arrays(bool, shape))
 
@@ -163,6 +163,7 @@ def test_names_are_planned_and_an_empty_mask_is_written_too(tmp_path: Path, kind
     Image.new("RGB", (4, 3)).save(tmp_path / "m.jpg")
     empty = prediction(np.zeros((3, 4), bool))
     empty.alpha = np.zeros((1, 3, 4), np.float32)
+    empty.candidates = (Candidates(np.zeros((4, 3, 4), bool), np.ones(4, np.float32)),)
     pixels = np.zeros((3, 4, 3), np.uint8)
     plan = plan_outputs("sub/m.jpg", [kind])
     found = Result("sub/m.jpg", empty, source=tmp_path / "m.jpg", out=tmp_path / "out", pixels=pixels)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import pytest
+from workshop import narrow_sam
 
 import vns_sam.inference.automatic as automatic
 from vns_sam.errors import UsageError
@@ -163,3 +164,44 @@ def test_models_that_cannot_do_it_are_refused() -> None:
 def test_options_out_of_range(values: dict[str, float]) -> None:
     with pytest.raises(UsageError):
         AutomaticOptions(**values)  # type: ignore[arg-type]
+
+
+def test_the_limits_are_the_models_own_unless_told() -> None:
+    model = BlobModel()
+    assert AutomaticSegmenter(model).options.score == ModelInfo.least_score == 0.88
+    model.info = ModelInfo("blobs", "blobs", candidates=2, least_score=0.95, least_stability=0.5)
+    few = AutomaticOptions(points_per_side=8, largest=0.5)
+    segmenter = AutomaticSegmenter(model, few)
+    assert (segmenter.options.score, segmenter.options.stability) == (0.95, 0.5)
+    assert len(segmenter(picture())) == 0
+    told = AutomaticSegmenter(model, AutomaticOptions(points_per_side=8, largest=0.5, score=0.0, stability=0.0))
+    assert (told.options.score, told.options.stability) == (0.0, 0.0)
+    assert len(told(picture())) == 2
+
+
+def test_tiny_models_and_what_stands_on_them_have_limits_of_their_own() -> None:
+    from toy import toy_sam
+
+    from vns_sam.sam.config import TINY_TRUST
+    from vns_sam.sam.model import SamModel
+    from vns_sam.vns.config import VnsSamConfig
+    from vns_sam.vns.model import VnsSamModel
+
+    tiny = narrow_sam()
+    above = VnsSamModel.from_sam(narrow_sam(), VnsSamConfig.for_sam(tiny.config, inner_channels=32, head_channels=8))
+    for model in (tiny, above):
+        assert {name: getattr(model.info, name) for name in TINY_TRUST} == TINY_TRUST
+    assert (SamModel(toy_sam()).info.least_score, SamModel(toy_sam()).info.least_stability) == (0.88, 0.95)
+
+
+def test_masks_do_not_depend_on_how_many_prompts_are_decoded_at_once() -> None:
+    model = narrow_sam()
+    image = np.random.default_rng(3).integers(0, 255, (48, 64, 3), dtype=np.uint8)
+    options = AutomaticOptions(points_per_side=6, score=0.0, stability=0.0)
+    found = []
+    for chunk in (1, 7, 64):
+        model.chunk = chunk
+        regions = AutomaticSegmenter(model, options)(image).regions
+        found.append([(region.window, region.mask.tobytes()) for region in regions])
+    assert found[0] == found[1] == found[2]
+    assert found[0]

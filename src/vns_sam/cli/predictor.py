@@ -41,7 +41,9 @@ def add_automatic_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of automatic masks to a verb."""
     parser.add_argument("--auto", action="store_true", help="all objects, without a prompt: a grid of clicks, filtered")
     parser.add_argument("--points-per-side", type=int, metavar="N", help="clicks along the longer side, with --auto")
-    parser.add_argument("--least-score", type=float, metavar="IOU", help="least predicted IoU, with --auto")
+    parser.add_argument(
+        "--least-score", type=float, metavar="IOU", help="least predicted IoU (the model's), with --auto"
+    )
     parser.add_argument("--rank", choices=("score", "vns"), help="best first, or what hardly stands out; with --auto")
 
 

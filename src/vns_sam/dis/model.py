@@ -147,7 +147,15 @@ class DisSamModel(PromptableNetwork):
             return hashlib.sha256(f"{first.digest} {own}".encode()).hexdigest()[:16]
 
         return ModelInfo(
-            self.name, both, first.prompts, first.input_side, first.candidates, alpha=True, look_again="itself"
+            self.name,
+            both,
+            first.prompts,
+            first.input_side,
+            first.candidates,
+            alpha=True,
+            look_again="itself",
+            least_score=first.least_score,
+            least_stability=first.least_stability,
         )
 
     @torch.inference_mode()

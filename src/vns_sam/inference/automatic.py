@@ -37,8 +37,8 @@ class AutomaticOptions:
 
     Attributes:
         points_per_side: Clicks along the longer side of the picture and of each tile; the grid is square.
-        score: Least predicted IoU.
-        stability: Least IoU between the masks at logits above ``offset`` and above ``-offset``.
+        score: Least predicted IoU; the model's own limit when None, see ``ModelInfo``.
+        stability: Least IoU between the masks at logits above ``offset`` and above ``-offset``; likewise.
         offset: See there.
         box_iou: Boxes that overlap more are of one object.
         mask_iou: So are masks that overlap more.
@@ -53,8 +53,8 @@ class AutomaticOptions:
     """
 
     points_per_side: int = 32
-    score: float = 0.7
-    stability: float = 0.8
+    score: float | None = None
+    stability: float | None = None
     offset: float = 1.0
     box_iou: float = 0.7
     mask_iou: float = 0.7
@@ -68,8 +68,9 @@ class AutomaticOptions:
         if self.points_per_side < 1:
             raise UsageError(f"points_per_side must be 1 or more, got {self.points_per_side}")
         for name in ("score", "stability", "box_iou", "mask_iou", "largest"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UsageError(f"{name} must be 0 to 1, got {getattr(self, name)}")
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= 1:
+                raise UsageError(f"{name} must be 0 to 1, got {value}")
         if not 0 <= self.shared < 1:
             raise UsageError(f"shared must be at least 0 and below 1, got {self.shared}")
         if self.tile < 0 or self.least_area < 0 or self.offset < 0:
@@ -140,7 +141,8 @@ class AutomaticSegmenter:
         if proposals is not None and proposals.info.prompts:
             raise UsageError(f"'{proposals.info.name}' takes prompts", hint="take a WS-SAM, such as ws-sam-tiny")
         self.model = model
-        self.options = options or AutomaticOptions()
+        self.options = _settled(options or AutomaticOptions(), model)
+        self._score, self._stability = self.options.score or 0.0, self.options.stability or 0.0
         self.proposals = proposals
 
     def __call__(self, image: np.ndarray, progress: Progress | None = None) -> AutomaticMasks:
@@ -183,12 +185,12 @@ class AutomaticSegmenter:
         options = self.options
         small = _bounded(size, SMALL_SIDE)
         for number, score in enumerate(answers.candidate_scores(row)):
-            if score < options.score:
+            if score < self._score:
                 continue
             logits = answers.candidate(row, number, small)
             strict = np.count_nonzero(logits > options.offset)
             loose = np.count_nonzero(logits > -options.offset)
-            if not loose or strict < options.stability * loose or np.mean(logits > 0) > options.largest:
+            if not loose or strict < self._stability * loose or np.mean(logits > 0) > options.largest:
                 continue
             mask = answers.candidate(row, number, _bounded(size)) > 0
             x, y = _about(prompt)
@@ -229,6 +231,13 @@ class AutomaticSegmenter:
         kept = suppress(regions, box_iou=options.box_iou, mask_iou=options.mask_iou)
         clean = [without_specks(region, options.least_area) for region in kept]
         return [region for region in clean if region is not None]
+
+
+def _settled(options: AutomaticOptions, model: PromptableModel) -> AutomaticOptions:
+    """The options with the model's limits where none are given."""
+    score = model.info.least_score if options.score is None else options.score
+    stability = model.info.least_stability if options.stability is None else options.stability
+    return replace(options, score=score, stability=stability)
 
 
 def _padded(prompts: Sequence[Prompts]) -> list[Prompts]:

@@ -101,6 +101,9 @@ VITS: dict[str, VitConfig] = {
 }
 """The published ones by SAM's own names."""
 
+TINY_TRUST = {"least_score": 0.2, "least_stability": 0.5}
+"""Chosen on train splits with ``benchmarks/automatic_thresholds.py``, see docs/benchmarks.md."""
+
 Backbone = Literal["tiny"] | VitConfig | TinyVitConfig | HieraConfig | RopeVitConfig
 Rgb = tuple[Annotated[float, Between(0, 255)], Annotated[float, Between(0, 255)], Annotated[float, Between(0, 255)]]
 
@@ -139,6 +142,13 @@ class SamConfig(ModelConfig):
     mean: Rgb = (123.675, 116.28, 103.53)
     std: Rgb = (58.395, 57.12, 57.375)
     closed_prompts: bool = False
+
+    @property
+    def trust(self) -> dict[str, float]:
+        """``least_score`` and ``least_stability`` of ``ModelInfo``, for it and what stands on it: SAM's, or what was
+        found for the tiny encoder, whose scores are lower and whose edges are softer.
+        """
+        return TINY_TRUST if self.backbone == "tiny" else {}
 
     def __post_init__(self) -> None:
         super().__post_init__()

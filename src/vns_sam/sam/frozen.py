@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -14,6 +15,7 @@ from vns_sam.sam.mask_decoder import SamMaskDecoder
 from vns_sam.sam.model import SamModel
 from vns_sam.sam.promptable import PromptableNetwork
 from vns_sam.sam.registry import portable
+from vns_sam.types import ModelInfo
 
 
 class AroundSamDecoder(nn.Module):
@@ -69,6 +71,10 @@ class FrozenSamNetwork(PromptableNetwork):
         decoder.sam = self.sam.mask_decoder
         if mask_prompt is not None:
             self.sam.prompt_encoder.mask_prompt = mask_prompt
+
+    def describe(self, digest: Callable[[], str], **more: Any) -> ModelInfo:
+        """Its scores are judged as those of the SAM below."""
+        return super().describe(digest, **{**self.sam.config.trust, **more})
 
     def train(self, mode: bool = True) -> Self:
         """Switches the mode of what is trained; the frozen SAM stays in eval mode."""

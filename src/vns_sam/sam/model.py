@@ -83,7 +83,8 @@ class SamModel(PromptableNetwork):
 
     def describe(self, digest: Callable[[], str], **more: Any) -> ModelInfo:
         """A SAM offers three masks for each prompt."""
-        return super().describe(digest, candidates=self.config.mask_decoder.num_multimask_outputs, **more)
+        offered = self.config.mask_decoder.num_multimask_outputs
+        return super().describe(digest, **{"candidates": offered, **self.config.trust, **more})
 
     def save_pretrained(self, folder: str | Path, *, dtype: torch.dtype = torch.float32) -> None:
         """Writes ``config.json`` and ``model.safetensors``."""

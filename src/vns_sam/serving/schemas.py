@@ -152,6 +152,8 @@ class ModelDetails(BaseModel):
     edges: bool
     alpha: bool
     look_again: str
+    least_score: float
+    least_stability: float
 
 
 class SavedObject(Strict):

@@ -50,6 +50,8 @@ class ModelInfo:
         alpha: Whether it says how much of each pixel is object.
         look_again: How it looks a second time: "crops" by being asked again about parts of the picture, "itself" by
             ``decode(..., look_again=True)``, or "never".
+        least_score, least_stability: From which predicted IoU and stability on a mask that nobody asked for is worth
+            showing, where automatic masks are filtered by nothing else; the defaults are SAM's own.
     """
 
     name: str
@@ -60,6 +62,8 @@ class ModelInfo:
     edges: bool = False
     alpha: bool = False
     look_again: Literal["crops", "itself", "never"] = "crops"
+    least_score: float = 0.88
+    least_stability: float = 0.95
 
     def __getstate__(self) -> dict[str, Any]:
         """What is copied and pickled: the digest itself, not what it is made of."""

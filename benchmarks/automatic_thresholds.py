@@ -4,7 +4,7 @@ python benchmarks/automatic_thresholds.py vns-sam-tiny sam-tiny --data data/dsb2
 
 Every click of a grid is asked once and all candidates are kept; then each pair of thresholds is tried on them, with the
 same suppression as in use. "By hand" is a mask for each click, the one that the model is surest of, nothing left out.
-Pictures are those of ``train.txt``, the first by a hash of their names; objects are those of ``masks_instance/``.
+Pictures are the first of a list by a hash of their names; objects are those of ``masks_instance/``.
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ def main() -> None:
     parser.add_argument("models", nargs="+", metavar="MODEL")
     parser.add_argument("--data", nargs="+", type=Path, required=True, metavar="SET")
     parser.add_argument("--pictures", type=int, default=4, help="of each set (4)")
+    parser.add_argument("--split", default="train", help="the list that pictures are taken from (train)")
     parser.add_argument("--points-per-side", type=int, default=12)
     parser.add_argument("--save", type=Path, metavar="FILE.json")
     args = parser.parse_args()
@@ -63,7 +64,10 @@ def main() -> None:
     for name in args.models:
         options = AutomaticOptions(args.points_per_side, score=0, stability=0, box_iou=1, mask_iou=1)
         segmenter = AutomaticSegmenter(load_model(name), options)
-        seen = {folder.name: [look(segmenter, pair) for pair in chosen(folder, args.pictures)] for folder in args.data}
+        seen = {
+            folder.name: [look(segmenter, pair) for pair in chosen(folder, args.pictures, args.split)]
+            for folder in args.data
+        }
         found[name] = {place: list(sweep(pictures)) for place, pictures in seen.items()}
         for place, pictures in seen.items():
             print(f"\n{name}, {place}: by hand {by_hand(pictures):.3f}")
@@ -74,9 +78,9 @@ def main() -> None:
         args.save.write_text(json.dumps(found))
 
 
-def chosen(folder: Path, count: int) -> list[Pair]:
+def chosen(folder: Path, count: int, split: str) -> list[Pair]:
     """Some pictures with objects told apart."""
-    pairs = [pair for pair in find_pairs(folder, "train") if pair.instances is not None]
+    pairs = [pair for pair in find_pairs(folder, split) if pair.instances is not None]
     return sorted(pairs, key=lambda pair: crc32(pair.stem.encode()))[:count]
 
 

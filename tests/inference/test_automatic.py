@@ -197,7 +197,7 @@ def test_tiny_models_and_what_stands_on_them_have_limits_of_their_own() -> None:
 def test_masks_do_not_depend_on_how_many_prompts_are_decoded_at_once() -> None:
     model = narrow_sam()
     image = np.random.default_rng(3).integers(0, 255, (48, 64, 3), dtype=np.uint8)
-    options = AutomaticOptions(points_per_side=6, score=0.0, stability=0.0)
+    options = AutomaticOptions(points_per_side=6, score=0.0, stability=0.0, largest=1.0, least_area=1)
     found = []
     for chunk in (1, 7, 64):
         model.chunk = chunk

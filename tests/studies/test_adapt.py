@@ -60,7 +60,7 @@ def test_a_folder_becomes_a_model_and_a_report(
     out = tmp_path / "out"
     order = Order(disks, out, start, minutes=0.01, changes=SMALL)
     done = adapt(order, say=said.append)
-    assert said[0] == "15 pictures to train on, 4 to choose by, 5 held out to report on"
+    assert said[0] == "14 pictures to train on, 5 to choose by, 5 held out to report on"
     assert said[1].startswith("8 steps of 4 views, 0.50 s each")
     assert (done.model, done.report, done.taken) == (out / "model", out / "report.md", True)
     assert {(d.prompt, d.metric, d.count) for d in done.differences} == {
@@ -75,7 +75,7 @@ def test_a_folder_becomes_a_model_and_a_report(
     assert "mask_decoder" in changed
     assert {key for key in before if key.startswith("image_encoder.")} <= halved  # frozen
     lists = {name: (out / "data" / "my-disks" / f"{name}.txt").read_text().split() for name in ("train", "val", "test")}
-    assert [len(stems) for stems in lists.values()] == [15, 4, 5]
+    assert [len(stems) for stems in lists.values()] == [14, 5, 5]
     assert not list(out.glob(".*"))
 
 
@@ -131,9 +131,11 @@ def difference(low: float, high: float, count: int = 20) -> Difference:
     ("before", "after", "differences", "taken"),
     [
         (0.5, 0.6, [difference(0.01, 0.1)], True),
-        (0.5, 0.6, [difference(-0.1, 0.1)], True),
-        (0.5, 0.6, [difference(-0.2, -0.1)], False),
-        (0.5, 0.6, [difference(-0.2, -0.1, count=5)], True),
+        (0.5, 0.6, [difference(-0.1, 0.2)], True),
+        (0.5, 0.6, [difference(-0.2, 0.1)], False),
+        (0.5, 0.6, [difference(-0.1, 0.1)], False),
+        (0.5, 0.6, [difference(0.3, 0.4), difference(-0.2, -0.1)], False),
+        (0.5, 0.6, [difference(0.3, 0.4), difference(-0.2, -0.1, count=5)], True),
         (0.5, 0.5, [difference(0.01, 0.1)], False),
         (None, None, [difference(0.01, 0.1)], True),
     ],
@@ -171,7 +173,7 @@ def test_steps_fill_the_time_and_views_shrink_where_few_fit(monkeypatch: pytest.
     assert (recipe.data.sizes, recipe.steps, pace) == ((320, 384), 250, 8.0)
     recipe, pace = plan_steps(values, views_for(512), lambda: 400.0, "here")
     assert (recipe.data.sizes, recipe.steps, pace) == ((224, 256), 200, 2.0)
-    assert (recipe.validation.every, recipe.validation.patience, recipe.optim.warmup) == (25, 3, 20)
+    assert (recipe.validation.every, recipe.validation.patience, recipe.optim.warmup) == (20, 5, 20)
     given: dict[str, Any] = {**values, "data": {**values["data"], "sizes": [224]}, "steps": 7}
     assert timed_recipe(given, Views((320,), 4), 99, "here").data.sizes == (224,)
     assert timed_recipe(given, Views((320,), 4), 99, "here").steps == 7

@@ -16,6 +16,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import fmean
 from time import perf_counter
 from typing import Any
 
@@ -143,7 +144,8 @@ def adapt(order: Order, progress: Progress | None = None, say: Callable[[str], N
 def judge(before: float | None, after: float | None, differences: list[Difference]) -> tuple[bool, str]:
     """Whether the trained model is taken, and why.
 
-    It is where the pictures that the checkpoint was chosen by say so, unless the held-out ones surely say otherwise.
+    It is where it is better on the pictures that the checkpoint was chosen by and on the held-out ones, over all
+    prompts, and not surely worse by any of them.
 
     Args:
         before: Validation score of the model that was started from; None where there was no picture.
@@ -152,6 +154,12 @@ def judge(before: float | None, after: float | None, differences: list[Differenc
     """
     if before is not None and after is not None and after <= before:
         return False, f"the model stays as it was: IoU {after:.3f} after training, {before:.3f} before, by a box"
+    ious = [d.change for d in differences if d.metric == "iou"]
+    if ious and sum(ious) <= 0:
+        return (
+            False,
+            f"the model stays as it was: trained, it is no better on held-out pictures ({fmean(ious):+.3f} IoU)",
+        )
     lost = next((d for d in differences if d.metric == "iou" and d.certain and d.change < 0), None)
     if lost is not None:
         return False, f"the model stays as it was: trained, it loses {-lost.change:.3f} IoU on held-out pictures"

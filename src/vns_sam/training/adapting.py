@@ -26,8 +26,9 @@ NAMED = {"vns-sam": "vns", "hq-sam": "hq"}
 FEWEST_STEPS, MOST_STEPS = 24, 4000
 ENOUGH_STEPS = 150
 """Steps below which smaller views are worth more than fewer of them."""
-VALIDATIONS = 8
-PATIENCE = 3
+VALIDATIONS = 10
+PATIENCE = 5
+"""Validations in a row that end a run: of a few pictures they are noisy, and the rate falls until the end."""
 TIMED = 4
 """Steps that are timed, after one that is not."""
 

@@ -10,7 +10,7 @@ from vns_sam.errors import DataError
 
 FEWEST = 12
 """Pictures that a set must have: below, there is nothing to tell one model from another by."""
-REPORTED, CHOSEN = 0.2, 0.15
+REPORTED, CHOSEN = 0.2, 0.2
 """Shares that are held out to report on, and to choose the best checkpoint by."""
 FEWEST_HELD, MOST_REPORTED, MOST_CHOSEN = 3, 200, 60
 """Bounds of the two."""

@@ -9,7 +9,8 @@ import torch
 
 from vns_sam.images.geometry import fit
 from vns_sam.sam.answers import MapAnswers
-from vns_sam.sam.promptable import batch_prompts, row_geometry
+from vns_sam.sam.prompt_rows import row_geometry
+from vns_sam.sam.promptable import batch_prompts
 from vns_sam.types import ImageFeatures, ModelInfo, Prompts
 
 SIDE = 64

@@ -81,7 +81,7 @@ def test_nothing_readable(tmp_path: Path) -> None:
 def test_realism(
     disks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vns_sam.inference.load.load_model", lambda name, device: narrow_sam())
+    monkeypatch.setattr("vns_sam.inference.load.load_network", lambda *_: narrow_sam())
     call(data_darken, disks, "--out", tmp_path / "dark", "--workers", "0")
     call(data_darken, disks, "--out", tmp_path / "real", "--workers", "0", "--seed", "1")
     capsys.readouterr()

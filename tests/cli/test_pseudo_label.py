@@ -10,7 +10,8 @@ from PIL import Image
 from vns_sam.cli import pseudo_label
 from vns_sam.errors import DataError, MissingExtraError, UsageError
 from vns_sam.labelling.store import LabelStore
-from vns_sam.ws import WsSamConfig, WsSamModel
+from vns_sam.ws.config import WsSamConfig
+from vns_sam.ws.model import WsSamModel
 
 
 @pytest.fixture

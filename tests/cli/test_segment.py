@@ -19,7 +19,7 @@ from vns_sam.types import SECOND_LOOK
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working directory beside a picture, and a model without weights."""
-    monkeypatch.setattr(load, "load_model", lambda name, device: FakeModel())
+    monkeypatch.setattr(load, "load_model", lambda *_, **__: FakeModel())
     Image.new("RGB", (128, 96), (90, 120, 60)).save(tmp_path / "frog.png")
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
@@ -155,7 +155,7 @@ def test_demo(here: Path) -> None:
 def test_all_masks_to_choose_from_are_written_best_first(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(load, "load_model", lambda name, device: Backend())
+    monkeypatch.setattr(load, "load_model", lambda *_, **__: Backend())
     boxes = ["--box", "16", "32", "64", "80", "--box", "0", "0", "128", "96"]
     assert main(["segment", FROG, *boxes, "--candidates"]) == 0
     found = [f"frog_mask_{row}_candidate_{place}.png" for row in range(2) for place in range(2)]

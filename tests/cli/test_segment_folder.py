@@ -19,7 +19,7 @@ BOX = ["--box", "2", "2", "20", "20"]
 @pytest.fixture(autouse=True)
 def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Three pictures and a file that is none, in the working directory's ``photos``; a model without weights."""
-    monkeypatch.setattr(load, "load_model", lambda name, device: FakeModel())
+    monkeypatch.setattr(load, "load_model", lambda *_, **__: FakeModel())
     folder = tmp_path / "photos"
     (folder / "sub").mkdir(parents=True)
     for name in ("a.png", "b.jpg", "sub/c.png"):
@@ -98,7 +98,7 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(
     Path("out/b_mask.png").unlink()
     Image.new("RGB", (32, 24), "red").save("photos/a.png")
     before = files(Path("out"))
-    monkeypatch.setattr(load, "load_model", lambda name, device: pytest.fail("a model was loaded"))
+    monkeypatch.setattr(load, "load_model", lambda *_, **__: pytest.fail("a model was loaded"))
     capsys.readouterr()
     assert main(["segment", "photos", *BOX, "--out", "out", "--dry-run", "--force"]) == 0
     assert capsys.readouterr().out.splitlines() == [

@@ -11,7 +11,8 @@ from PIL import Image
 from workshop import narrow_sam, write_disks
 
 from vns_sam.cli.main import main
-from vns_sam.ws import WsSamConfig, WsSamModel
+from vns_sam.ws.config import WsSamConfig
+from vns_sam.ws.model import WsSamModel
 
 SMALL = {"backbone": "efficientnet-lite0", "channels": 16, "image_size": 64, "name": "small"}
 

@@ -11,7 +11,7 @@ import torch
 from recipe_weights import fill, recipe_state
 from safetensors.torch import load_file
 
-from vns_sam.dis import GtEncoder, IsNet
+from vns_sam.dis.isnet import GtEncoder, IsNet
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from vns_sam.dis import IsNet
 from vns_sam.dis.channels import box_channel, colour_channels, mask_channel, reduced, released_sample
+from vns_sam.dis.isnet import IsNet
 from vns_sam.dis.mattes import stretch, threshold, to_picture
 from vns_sam.errors import DataError
 

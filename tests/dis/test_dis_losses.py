@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from vns_sam.dis import GtEncoder, IsNet
+from vns_sam.dis.isnet import GtEncoder, IsNet
 from vns_sam.dis.losses import dis_loss, feature_loss, iou_loss, ortho_loss, side_loss
 
 

@@ -9,12 +9,12 @@ import torch
 from recipe_weights import fill
 from workshop import narrow_sam
 
-from vns_sam.dis import IsNet
 from vns_sam.dis.config import DisSamConfig
+from vns_sam.dis.isnet import IsNet
 from vns_sam.dis.model import DisSamModel
 from vns_sam.dis.official import holds_isnet, load_isnet
 from vns_sam.errors import CheckpointError, UsageError
-from vns_sam.inference.load import load_model, refine_with
+from vns_sam.inference.load import load_network, refine_with
 from vns_sam.inference.predictor import Predictor
 
 WIDTH = 0.125
@@ -68,7 +68,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_load_model_finds_both_stages(folder: Path) -> None:
-    model = load_model(folder / "dis")
+    model = load_network(folder / "dis")
     assert isinstance(model, DisSamModel)
     assert (model.name, model.first.name, model.training) == ("dis-narrow", "narrow", False)
     predictor = Predictor(model)
@@ -82,11 +82,11 @@ def test_load_model_finds_both_stages(folder: Path) -> None:
 def test_a_first_stage_that_is_gone(folder: Path) -> None:
     (folder / "sam").rename(folder / "moved")
     with pytest.raises(CheckpointError, match="no model "):
-        load_model(folder / "dis")
+        load_network(folder / "dis")
 
 
 def test_refine_with(folder: Path) -> None:
-    sam = load_model(folder / "sam")
+    sam = load_network(folder / "sam")
     refined = refine_with(sam, folder / "dis")
     assert (refined.name, refined.first) == ("narrow+dis-narrow", sam)
     with pytest.raises(UsageError, match="refines its masks itself"):
@@ -100,12 +100,12 @@ def test_refine_with(folder: Path) -> None:
 
 
 def test_a_plus_names_what_refines(folder: Path) -> None:
-    model = load_model(f"{folder / 'sam'}+{folder / 'dis'}")
+    model = load_network(f"{folder / 'sam'}+{folder / 'dis'}")
     assert isinstance(model, DisSamModel)
-    assert model.name == refine_with(load_model(folder / "sam"), folder / "dis").name
+    assert model.name == refine_with(load_network(folder / "sam"), folder / "dis").name
     with pytest.raises(UsageError, match="unknown model 'sam-tyny'"):
-        load_model(f"sam-tyny+{folder / 'dis'}")
+        load_network(f"sam-tyny+{folder / 'dis'}")
     with pytest.raises(UsageError, match="unknown model 'dis-sam-tyny'"):
-        load_model(f"{folder / 'sam'}+dis-sam-tyny")
+        load_network(f"{folder / 'sam'}+dis-sam-tyny")
     with pytest.raises(UsageError, match="unknown model"):
-        load_model("+")
+        load_network("+")

@@ -11,8 +11,7 @@ import torch
 from recipe_weights import fill, recipe_state
 from torch import nn
 
-from vns_sam.dis import GtEncoder, IsNet
-from vns_sam.dis.isnet import scale_channels
+from vns_sam.dis.isnet import GtEncoder, IsNet, scale_channels
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "dis_networks.json"
 TOLERANCE = {"rtol": 0, "atol": 1e-5}

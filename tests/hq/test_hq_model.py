@@ -12,7 +12,7 @@ from workshop import IMAGES, PROMPTS, narrow_sam
 from vns_sam.errors import CheckpointError
 from vns_sam.hq.config import HqSamConfig
 from vns_sam.hq.model import HqSamModel
-from vns_sam.inference.load import load_model
+from vns_sam.inference.load import load_network
 from vns_sam.types import PromptableModel
 
 
@@ -37,7 +37,7 @@ def test_it_saves_what_is_trained_and_loads_on_its_sam(model: HqSamModel, tmp_pa
         narrow_sam(), replace(model.config, base=str(tmp_path / "sam"), hq_token_only=True)
     ).eval()
     own.save_pretrained(tmp_path / "hq")
-    again = load_model(tmp_path / "hq")
+    again = load_network(tmp_path / "hq")
     assert isinstance(again, HqSamModel)
     assert again.config == own.config
     expected = own.decode(own.encode(IMAGES), PROMPTS, [0, 1]).mask_logits

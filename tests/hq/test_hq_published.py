@@ -14,7 +14,7 @@ from vns_sam.hq.config import HqSamConfig
 from vns_sam.hq.decoder import HqMaskDecoder
 from vns_sam.hq.model import HqSamModel
 from vns_sam.hq.published import load_hf
-from vns_sam.inference.load import load_model
+from vns_sam.inference.load import load_network
 from vns_sam.sam.keys import decoder_key_to_meta
 from vns_sam.sam.registry import PUBLISHED
 from vns_sam.sam.zoo import load_sam
@@ -74,11 +74,11 @@ def test_output_is_that_of_transformers(
 def test_the_authors_file_and_transformers_folder_are_one_model(
     hf_folder: Path, tmp_path: Path, hf_hq: transformers.SamHQModel
 ) -> None:
-    model = load_model(hf_folder)
+    model = load_network(hf_folder)
     assert isinstance(model, HqSamModel)
     file = tmp_path / "sam_hq_vit_test.pth"
     torch.save(authors_state(model), file)
-    again = load_model(file)
+    again = load_network(file)
     assert isinstance(again, HqSamModel)
     assert (again.name, again.config.base) == ("hq_vit_32x8", str(file))
     batch = PromptBatch(torch.tensor([0, 1]), BOX.repeat(2, 1))
@@ -86,10 +86,10 @@ def test_the_authors_file_and_transformers_folder_are_one_model(
 
 
 def test_saved_again_it_finds_the_sam_where_it_came_from(hf_folder: Path, tmp_path: Path) -> None:
-    model = load_model(hf_folder)
+    model = load_network(hf_folder)
     assert isinstance(model, HqSamModel)
     model.save_pretrained(tmp_path / "own")
-    again = load_model(tmp_path / "own")
+    again = load_network(tmp_path / "own")
     assert isinstance(again, HqSamModel)
     assert not [key for key in load_file(tmp_path / "own" / "model.safetensors") if key.startswith("sam.")]
     batch = PromptBatch(torch.tensor([1]), BOX)
@@ -110,19 +110,19 @@ def test_parameters_are_those_of_the_papers(name: str, channels: int, trained: i
 
 
 def test_a_file_that_lacks_a_tensor_is_refused(hf_folder: Path, tmp_path: Path) -> None:
-    model = load_model(hf_folder)
+    model = load_network(hf_folder)
     assert isinstance(model, HqSamModel)
     state = authors_state(model)
     del state["mask_decoder.hf_token.weight"]
     torch.save(state, tmp_path / "cut.pth")
     with pytest.raises(CheckpointError, match=r"cut\.pth lacks 1 of \d+ tensors, the first is 'token\.weight'"):
-        load_model(tmp_path / "cut.pth")
+        load_network(tmp_path / "cut.pth")
 
 
 def test_without_network_one_line_names_the_authors_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(CheckpointError, match=r"hq_vit_l \(syscv-community/sam-hq-vit-large, 1\.25 GB\)") as caught:
-        load_model("hq_vit_l")
+        load_network("hq_vit_l")
     assert "sam_hq_vit_l.pth" in caught.value.hint
 
 

@@ -17,7 +17,7 @@ from vns_sam.images.windows import Window
 from vns_sam.inference.predictor import Predictor
 from vns_sam.inference.second_look import Crop, look_again, move_into, plan_crops, wants_second_look
 from vns_sam.sam.answers import MapAnswers
-from vns_sam.sam.promptable import row_geometry
+from vns_sam.sam.prompt_rows import row_geometry
 from vns_sam.types import ImageFeatures, ModelInfo, Prompts
 
 HEIGHT, WIDTH = 300, 400

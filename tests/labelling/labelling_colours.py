@@ -11,7 +11,8 @@ from PIL import Image
 
 from vns_sam.images.geometry import fit, resize_image
 from vns_sam.sam.answers import MapAnswers
-from vns_sam.sam.promptable import batch_prompts, row_geometry
+from vns_sam.sam.prompt_rows import row_geometry
+from vns_sam.sam.promptable import batch_prompts
 from vns_sam.types import ImageFeatures, ModelInfo, Prompts
 
 SIDE = 64

@@ -11,7 +11,7 @@ from workshop import narrow_sam
 
 from vns_sam.cli.main import main
 from vns_sam.errors import CheckpointError, UsageError
-from vns_sam.inference.load import load_model
+from vns_sam.inference.load import load_network
 from vns_sam.sam.averaging import average_checkpoints
 from vns_sam.sam.registry import BUNDLED
 from vns_sam.vns.model import VnsSamModel
@@ -33,7 +33,7 @@ def folders(tmp_path: Path) -> list[Path]:
 @pytest.mark.parametrize(("shares", "expected"), [(None, 2.0), ([3, 1], 1.5), ([0, 2], 3.0)])
 def test_weights_lie_between(folders: list[Path], tmp_path: Path, shares: list[float] | None, expected: float) -> None:
     average_checkpoints(folders, tmp_path / "mean", shares)
-    model = load_model(str(tmp_path / "mean"))
+    model = load_network(str(tmp_path / "mean"))
     assert isinstance(model, torch.nn.Module)
     assert all(torch.all(parameter == expected) for parameter in model.parameters())
 

@@ -11,7 +11,7 @@ import torch
 from workshop import IMAGES, PROMPTS, narrow_sam
 
 from vns_sam.hq.model import HqSamModel
-from vns_sam.inference.load import load_model
+from vns_sam.inference.load import load_network
 from vns_sam.sam.frozen import FrozenSamNetwork
 from vns_sam.types import Prompts
 from vns_sam.vns.config import VnsSamConfig
@@ -60,7 +60,7 @@ def test_upload(monkeypatch: pytest.MonkeyPatch) -> None:
             return "address"
 
     monkeypatch.setattr(huggingface_hub, "HfApi", Hub)
-    model = load_model("vns-sam-tiny")
+    model = load_network("vns-sam-tiny")
     assert isinstance(model, FrozenSamNetwork)
     assert model.push_to_hub("me/mine", private=True) == "address"
     assert seen == [

@@ -7,7 +7,7 @@ from transformers import SamImageProcessorPil
 from vns_sam.errors import PromptError
 from vns_sam.images.geometry import boxes_to_model, fit, maps_to_original, points_to_model
 from vns_sam.sam.model import SamModel
-from vns_sam.sam.promptable import Preprocessing
+from vns_sam.sam.preprocessing import Preprocessing
 from vns_sam.types import PADDING_LABEL, Prompts
 
 SIZES = [(60, 96), (96, 60), (200, 131), (33, 47), (96, 96), (301, 64)]

@@ -6,7 +6,7 @@ from toy import toy_sam
 
 from vns_sam.errors import CheckpointError
 from vns_sam.sam import registry, zoo
-from vns_sam.sam.checkpoints import WEIGHTS
+from vns_sam.sam.folder import WEIGHTS
 from vns_sam.sam.model import SamModel
 
 

@@ -18,7 +18,7 @@ from vns_sam.data.synthesis.scenes import Scene
 from vns_sam.dis.isnet import IsNet
 from vns_sam.dis.model import DisSamModel
 from vns_sam.errors import DataError, UsageError
-from vns_sam.inference.load import load_model
+from vns_sam.inference.load import load_network
 from vns_sam.training.chain import train_all
 from vns_sam.training.loop import train
 from vns_sam.training.recipe import load_recipe
@@ -53,7 +53,7 @@ def test_one_recipe_trains_both_networks(recipe: DisRecipe) -> None:
     assert {"mask", "sides", "features", "ortho"} <= set(line)
     (line,) = [line for line in read_log(recipe.out / "gt_encoder") if line["step"] == 2 and "loss" in line]
     assert {"mask", "sides", "ortho"} <= set(line)
-    model = load_model(recipe.out / "model")
+    model = load_network(recipe.out / "model")
     assert isinstance(model, DisSamModel)
     assert (model.config.width, model.first.name) == (0.1, "narrow")
     first = load_file(Path(model.config.base) / "model.safetensors")
@@ -119,7 +119,7 @@ def test_a_model_goes_on_as_a_correction(recipe: DisRecipe, tmp_path: Path) -> N
         kept = torch.zeros_like(value) if name.startswith("side") else before[name].to(value.dtype)
         assert torch.equal(value, kept), name
     train_all(second)
-    assert load_model(second.out / "model").network.residual
+    assert load_network(second.out / "model").network.residual
     back = replace(recipe, out=tmp_path / "third", init=str(second.out / "model"), dis=replace(more, model=dis.model))
     with pytest.raises(UsageError, match="expected 'init' to draw masks anew"):
         train_all(back)

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from vns_sam.cli.main import main
 from vns_sam.hq.model import HqSamModel
-from vns_sam.inference.load import load_model
+from vns_sam.inference.load import load_network
 from vns_sam.types import PromptBatch, Prompts
 from vns_sam.vns.config import VnsSamConfig
 from vns_sam.vns.model import VnsSamModel
@@ -47,7 +47,7 @@ def test_three_steps_on_each(name: str, task: str, workshop: Path, recipe_file: 
     recipe_file.write_text(yaml.safe_dump(values))
     assert main(["train", str(recipe_file)]) == 0
     folder = tmp_path / "run" / "model"
-    model = load_model(folder)
+    model = load_network(folder)
     assert isinstance(model, VnsSamModel | HqSamModel)
     frozen, trained = load_file(base / "model.safetensors"), load_file(folder / "model.safetensors")
     assert all(torch.equal(value, frozen[key]) for key, value in model.sam.state_dict().items())

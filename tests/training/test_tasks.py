@@ -16,7 +16,7 @@ from workshop import changed
 
 from vns_sam.errors import CheckpointError, UsageError
 from vns_sam.hq.model import HqSamModel
-from vns_sam.inference.load import load_model
+from vns_sam.inference.load import load_network
 from vns_sam.sam.config import MaskDecoderConfig
 from vns_sam.sam.model import SamModel
 from vns_sam.training.loop import train
@@ -45,7 +45,7 @@ def test_vns_sam_trains_its_own_modules_only(vns_recipe: VnsRecipe) -> None:
     state = load_state(vns_recipe.out)
     assert state is not None
     assert all(key.startswith("decoder.") and not key.startswith("decoder.sam.") for key in state["model"])
-    model = load_model(vns_recipe.out / "model")
+    model = load_network(vns_recipe.out / "model")
     assert isinstance(model, VnsSamModel)
     assert (model.name, model.config.base) == ("vns-narrow", vns_recipe.init)
     init = load_file(Path(str(vns_recipe.init)) / "model.safetensors")
@@ -58,7 +58,7 @@ def test_hq_sam_trains_its_own_modules_only(vns_recipe: VnsRecipe) -> None:
     state = load_state(recipe.out)
     assert state is not None
     assert all(key.startswith("decoder.") and not key.startswith("decoder.sam.") for key in state["model"])
-    model = load_model(recipe.out / "model")
+    model = load_network(recipe.out / "model")
     assert isinstance(model, HqSamModel)
     assert (model.name, model.config.base) == ("hq-mine", recipe.init)
     init = load_file(Path(str(recipe.init)) / "model.safetensors")
@@ -85,7 +85,7 @@ def test_sam_tune_moves_what_it_names_and_saves_a_plain_sam(
     assert {prefix for prefix in moving if any(key.startswith(prefix) for key in moved)} == set(moving)
     assert all(key.startswith(moving) for key in moved)
     assert not [key for key in state["model"] if "iou_prediction_head" in key or "running" in key]
-    model = load_model(recipe.out / "model")
+    model = load_network(recipe.out / "model")
     assert isinstance(model, SamModel)
     assert model.name == f"narrow-ft-{tune}"
     expected = {**before, **state["model"]}
@@ -97,7 +97,7 @@ def test_a_vit_is_trained_too(vns_recipe: VnsRecipe, task: str, kind: type, tmp_
     SamModel(toy_sam(64)).save_pretrained(tmp_path / "vit")
     recipe = changed(vns_recipe, task=task, tune="all", init=str(tmp_path / "vit"), steps=1, accumulate=1)
     train(recipe)
-    assert isinstance(load_model(recipe.out / "model"), kind)
+    assert isinstance(load_network(recipe.out / "model"), kind)
 
 
 def test_sam_tune_has_the_papers_parameters() -> None:
@@ -119,7 +119,7 @@ def test_a_trained_model_is_continued(vns_recipe: VnsRecipe, task: str, adapter:
     trained = first.out / "model"
     still = replace(first.optim, lr=1e-30)
     recipe = replace(changed(first, init=str(trained), vns={}), out=tmp_path / "more", optim=still)
-    begun, given = build_task(recipe).model.eval(), load_model(trained)
+    begun, given = build_task(recipe).model.eval(), load_network(trained)
     image = [(torch.rand(48, 64, 3) * 255).byte().numpy()]
     prompts = [Prompts(boxes=np.array([[8.0, 8, 40, 40]]))]
     found = begun.decode(begun.encode(image), prompts, [0]).mask_logits
@@ -130,7 +130,7 @@ def test_a_trained_model_is_continued(vns_recipe: VnsRecipe, task: str, adapter:
     before, after = load_file(trained / "model.safetensors"), load_file(recipe.out / "model" / "model.safetensors")
     statistics = ("running_mean", "running_var", "num_batches_tracked")
     assert all(torch.equal(after[key], before[key]) for key in before if not key.endswith(statistics))
-    assert load_model(recipe.out / "model").name == given.name
+    assert load_network(recipe.out / "model").name == given.name
 
 
 def test_a_continued_model_may_get_another_name_but_no_other_shape(vns_recipe: VnsRecipe, tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_a_continued_model_may_get_an_adapter_that_changes_nothing_yet(vns_recip
     task = build_task(changed(vns_recipe, init=str(trained), vns={"adapter": True}, out=tmp_path / "more"))
     assert any(key.startswith("adapter.") for key in task.trained_state())
     pixels = torch.randn(1, 3, 64, 64)
-    begun, given = task.model.eval().encode_pixels(pixels), load_model(trained).encode_pixels(pixels)
+    begun, given = task.model.eval().encode_pixels(pixels), load_network(trained).encode_pixels(pixels)
     assert torch.equal(begun.embedding, given.embedding)
 
 
@@ -173,7 +173,7 @@ def test_the_sam_task_keeps_the_first_stages_and_the_batch_norms(recipe_file: Pa
     recipe = load_recipe(recipe_file)
     train(recipe)
     before = load_file(Path(str(recipe.init)) / "model.safetensors")
-    after = load_model(recipe.out / "model").state_dict()
+    after = load_network(recipe.out / "model").state_dict()
     moved = {key for key, value in after.items() if not torch.allclose(before[key], value, atol=2e-3)}
     assert not [key for key in moved if key.startswith(("image_encoder.stem", "image_encoder.stages.0"))]
     assert not [key for key in moved if "running" in key]

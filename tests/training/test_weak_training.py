@@ -17,7 +17,7 @@ from workshop import changed
 from vns_sam.data.pairs import find_pairs, read_mask
 from vns_sam.data.scribble_set import annotate_set, plan_run
 from vns_sam.errors import DataError, UsageError
-from vns_sam.inference.load import load_model
+from vns_sam.inference.load import load_network
 from vns_sam.labelling.store import LINES, LabelStore, Record, write_map, write_records
 from vns_sam.training.loop import train
 from vns_sam.training.recipe import load_recipe
@@ -25,7 +25,8 @@ from vns_sam.training.samples.weak import SetLabels, WeakSet
 from vns_sam.training.tasks import build_task
 from vns_sam.training.tasks.ws import WsRecipe, WsTask, begin
 from vns_sam.training.tracking import read_log
-from vns_sam.ws import WsSamConfig, WsSamModel
+from vns_sam.ws.config import WsSamConfig
+from vns_sam.ws.model import WsSamModel
 
 SMALL = {"backbone": "efficientnet-lite0", "channels": 16, "image_size": 64, "name": "small"}
 
@@ -74,7 +75,7 @@ def test_a_run_ends_in_a_model(recipe: WsRecipe) -> None:
     assert set(scores) == {"disks", "mean"}
     (line,) = [line for line in read_log(recipe.out) if line["step"] == 3 and "loss" in line]
     assert {"partial", "pseudo", "undecided"} <= set(line)
-    model = load_model(recipe.out / "model")
+    model = load_network(recipe.out / "model")
     assert isinstance(model, WsSamModel)
     assert (model.name, model.config.channels) == ("small", 16)
     probability = model.segment(np.zeros((30, 50, 3), np.uint8))
@@ -201,7 +202,7 @@ def test_progress_is_of_the_run_or_of_the_epoch(recipe: WsRecipe) -> None:
 
 
 def test_what_a_run_starts_from(workshop: Path, tmp_path: Path) -> None:
-    sam = load_model("sam-tiny").image_encoder
+    sam = load_network("sam-tiny").image_encoder
     model = begin("sam-tiny", {**SMALL})
     assert torch.equal(model.backbone.encoder.stem[1].weight, sam.stem[1].weight)
     assert torch.equal(model.backbone.encoder.stages[6][0].project[1].weight, sam.stages[6][0].project[1].weight)

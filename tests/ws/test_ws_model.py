@@ -13,9 +13,10 @@ from recipe_weights import fill
 from small import SMALL, small_model
 
 from vns_sam.errors import CheckpointError, DataError, UsageError
-from vns_sam.ws import WsSamConfig, WsSamModel
+from vns_sam.ws.config import WsSamConfig
 from vns_sam.ws.head import WsSamOutput
 from vns_sam.ws.losses import ws_loss
+from vns_sam.ws.model import WsSamModel
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "ws_segmenter.json"
 D4 = [(turns, flip) for turns in range(4) for flip in (False, True)]

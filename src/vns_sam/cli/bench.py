@@ -15,6 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from vns_sam.cli.lines import print_json
+from vns_sam.cli.predictor import add_backend
 from vns_sam.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,11 +25,12 @@ if TYPE_CHECKING:
 
 FIRST_MASK = """
 import sys, numpy, vns_sam
-predictor = vns_sam.Predictor(sys.argv[1])
-predictor.set_image(numpy.full((int(sys.argv[2]), int(sys.argv[3]), 3), 128, numpy.uint8))
-predictor.predict(boxes=[[0, 0, int(sys.argv[3]) // 2, int(sys.argv[2]) // 2]])
+height, width = int(sys.argv[3]), int(sys.argv[4])
+predictor = vns_sam.Predictor(sys.argv[1], backend=sys.argv[2])
+predictor.set_image(numpy.full((height, width, 3), 128, numpy.uint8))
+predictor.predict(boxes=[[0, 0, width // 2, height // 2]])
 """
-"""The first mask of a process: a model's name, then height and width of the picture."""
+"""The first mask of a process: a model's name and backend, then height and width of the picture."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", type=int, nargs=2, default=[480, 640], metavar=("H", "W"), help="of the picture")
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="measured turns of each (5)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, ... (cpu)")
+    add_backend(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -77,18 +80,18 @@ def _measure(args: argparse.Namespace) -> list[Row]:
     import numpy as np
 
     from vns_sam.evaluation.timing import in_fresh_process, take_turns
-    from vns_sam.inference.load import load_model
+    from vns_sam.inference.load import check_device, load_model
 
     generator, names = np.random.default_rng(0), args.models or ["vns-sam-tiny"]
     image = generator.integers(0, 256, (*args.size, 3), dtype=np.uint8)
     calls: dict[str, Callable[[], object]] = {}
     for name in names:
-        model = load_model(name, device=args.device)
+        model = load_model(name, args.device, backend=args.backend)
         calls |= {f"{name}: {what}": call for what, call in _calls(model, image, args.boxes).items()}
-    times = take_turns(calls, args.rounds, model.device)
+    times = take_turns(calls, args.rounds, check_device(args.device))
     rows = [Row(what, taken.median, *taken.spread) for what, taken in times.items()]
     for name in names:
-        fresh = [in_fresh_process(FIRST_MASK, [name, *map(str, args.size)]) for _ in range(args.rounds)]
+        fresh = [in_fresh_process(FIRST_MASK, [name, args.backend, *map(str, args.size)]) for _ in range(args.rounds)]
         seconds = sorted(one.seconds for one in fresh)
         peak = max(one.peak_mib for one in fresh)
         rows.append(Row(f"{name}: first mask", seconds[len(seconds) // 2], seconds[0], seconds[-1], peak))

@@ -35,11 +35,11 @@ def run(args: argparse.Namespace) -> int:
     """Runs the action."""
     from vns_sam.evaluation.realism import compare, gather, to_json, to_markdown
     from vns_sam.images.write import check_writable, write_json
-    from vns_sam.inference.load import load_model
+    from vns_sam.inference.load import load_network
 
     if args.out:
         check_writable(args.out)
-    model = load_model("sam-tiny", args.device)
+    model = load_network("sam-tiny", args.device)
     folders = [*([args.source] if args.source else []), *args.synthetic, args.real]
     sets = []
     with progress_bars(quiet=args.quiet) as show:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from vns_sam.cli.lines import print_json
 from vns_sam.cli.numbers import at_least
-from vns_sam.cli.predictor import add_second_look, second_look
+from vns_sam.cli.predictor import add_backend, add_second_look, second_look
 from vns_sam.cli.progress import track
 from vns_sam.cli.saving import add_save, mean_lines, save_results
 from vns_sam.cli.work import add_worker_arguments, choose_mapper
@@ -74,6 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", type=at_least(1), help="pictures of each set at most")
     parser.add_argument("--group", action="append", default=[], metavar="NAME=SET,SET", help="a mean over some sets")
     parser.add_argument("--device", default="cpu")
+    add_backend(parser)
     group = parser.add_argument_group("the run")
     add_worker_arguments(group)
     group.add_argument("--retry-failed", action="store_true", help="measure only pictures that failed before")
@@ -202,7 +203,8 @@ def _measure(
     from vns_sam.evaluation.ablate import ablated
     from vns_sam.inference.load import load_model
 
-    model = load_model(name, args.device)
+    taken_apart = part is not None or args.figures
+    model = load_model(name, args.device, backend="torch" if taken_apart else args.backend)
     label = name if part is None else f"{name} less {part}"
     with ablated(model, part):
         run = suite.run(

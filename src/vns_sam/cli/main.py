@@ -33,12 +33,13 @@ from vns_sam.cli.ends import (
 )
 from vns_sam.cli.lines import add_json
 from vns_sam.cli.threads import settle_threads, take_threads
-from vns_sam.errors import UsageError, VnsSamError, printable
+from vns_sam.errors import MissingExtraError, UsageError, VnsSamError, printable
 
 VERBS = {
     "demo": "segment a bundled picture with the bundled model, offline",
     "segment": "masks for a picture or a folder, from boxes or clicks",
     "serve": "a page to click on, and a service others plug into",
+    "export": "a model as graphs that run without torch, and in other programs",
     "models": "list the models, tell their cost, convert the authors' checkpoints",
     "pseudo-label": "masks to learn from, out of scribbles, points or boxes",
     "train": "train from a recipe; continues a run that was stopped",
@@ -49,6 +50,8 @@ VERBS = {
     "evaluate": "measure a model on sets of pictures with masks",
     "completion": "completion of commands and options in your shell",
 }
+EXTRAS = {"torch": "torch", "scipy": "torch", "transformers": "torch", "huggingface_hub": "torch"}
+"""Packages that whole verbs stand on, and the extra that brings them."""
 GLOBAL_FLAGS = ("--debug", "--quiet")
 
 
@@ -206,6 +209,8 @@ def _report(error: Exception) -> int:
     if isinstance(error, OSError) and error.filename is None and error.errno in (errno.ENOSPC, errno.EIO):
         drop_output()
         return _report(lost(error))
+    if isinstance(error, ModuleNotFoundError) and error.name in EXTRAS:
+        return _report(MissingExtraError(error.name, extra=EXTRAS[error.name], purpose="this command"))
     line = printable(" ".join(str(error).split()))
     print(f"error: {type(error).__name__}: {line} (a fault of vns-sam, not of yours)", file=sys.stderr)
     print("try: the same command with --debug, and report what it prints", file=sys.stderr)

@@ -84,10 +84,10 @@ def _cost(args: argparse.Namespace) -> int:
     import numpy as np
 
     from vns_sam.evaluation.cost import cost, hardware, weightless
-    from vns_sam.inference.load import check_device, load_model
+    from vns_sam.inference.load import check_device, load_network
 
     device = check_device(args.device)
-    models = weightless(args.model) if args.no_weights else [load_model(args.model, device)]
+    models = weightless(args.model) if args.no_weights else [load_network(args.model, device)]
     image = np.random.default_rng(0).integers(0, 256, (480, 640, 3), dtype=np.uint8)
     if args.json:
         print_json(*(asdict(cost(model, image, calls=args.calls)) for model in models))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from vns_sam.errors import UsageError
@@ -11,7 +11,7 @@ from vns_sam.errors import UsageError
 if TYPE_CHECKING:
     from vns_sam.inference.automatic import AutomaticOptions
     from vns_sam.inference.predictor import Predictor
-    from vns_sam.types import SecondLook
+    from vns_sam.types import Backend, SecondLook
 
 DEFAULT_MODEL = "vns-sam-tiny"
 
@@ -20,8 +20,19 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds them to a verb."""
     parser.add_argument("--model", default=DEFAULT_MODEL, help="see: vns-sam models list (default: %(default)s)")
     parser.add_argument("--device", default="cpu", help="auto, cpu, cuda, cuda:1, mps (default: %(default)s)")
+    add_backend(parser)
     parser.add_argument("--refine", metavar="MODEL", help="a DIS-SAM that redraws the masks, such as dis-sam-tiny")
     add_second_look(parser)
+
+
+def add_backend(parser: argparse.ArgumentParser) -> None:
+    """Adds the option that chooses what runs a model to a verb."""
+    parser.add_argument(
+        "--backend",
+        choices=("auto", "onnx", "torch"),
+        default="auto",
+        help="what runs the model: its graphs, the network, or (auto, the default) graphs on the CPU where it has them",
+    )
 
 
 def add_second_look(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
@@ -80,20 +91,26 @@ class PredictorChoice:
     refine: str | None
     second_look: SecondLook
     automatic: AutomaticOptions | None = None
+    backend: Backend = "auto"
 
     @classmethod
     def of(cls, args: argparse.Namespace) -> PredictorChoice:
         """The choice of a command line."""
-        return cls(args.model, args.device, args.refine, second_look(args), automatic_options(args))
+        look, automatic = second_look(args), automatic_options(args)
+        return cls(args.model, args.device, args.refine, look, automatic, args.backend)
+
+    def on(self, device: str) -> PredictorChoice:
+        """The same on another device."""
+        return replace(self, device=device)
 
     def __call__(self) -> Predictor:
         """Loads the model."""
         from vns_sam.inference.load import load_model, refine_with
         from vns_sam.inference.predictor import Predictor
 
-        model = load_model(self.model, self.device)
+        model = load_model(self.model, self.device, backend=self.backend)
         if self.refine is not None:
-            model = refine_with(model, self.refine)
+            model = refine_with(model, self.refine, self.device, backend=self.backend)
         if self.automatic is not None:
             from vns_sam.inference.everything import AutomaticPredictor
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vns_sam.cli.lines import print_json
-from vns_sam.cli.predictor import add_second_look, second_look
+from vns_sam.cli.predictor import add_backend, add_second_look, second_look
 from vns_sam.cli.work import add_run_arguments, drive, finish
 from vns_sam.errors import UsageError
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from vns_sam.labelling.folder import LabelRun, Models
     from vns_sam.labelling.fusion import Denominator, Selection
     from vns_sam.labelling.store import LabelStore
+    from vns_sam.types import Backend
 
 KEPT = "kept.txt"
 
@@ -41,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", metavar="NAME", help="only the pictures in IMAGES/NAME.txt")
     parser.add_argument("--model", default="vns-sam-tiny", help="who is asked (vns-sam-tiny); see: vns-sam models list")
     parser.add_argument("--device", help="cpu, cuda, ... (cpu)")
+    add_backend(parser)
     parser.add_argument("--student", metavar="WS-SAM", help="a trained WS-SAM that adds points where it is sure")
     asking = parser.add_argument_group("asking")
     asking.add_argument("--views", choices=("none", "flip", "d4", "ws12", "full24"), default="ws12", help="(ws12)")
@@ -88,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
         second_look=second_look(args),
     )
     plan = plan_run(args.images, args.labels, args.out, settings, args.split)
-    choice = ModelsChoice(args.model, args.student, _device(args))
+    choice = ModelsChoice(args.model, args.student, _device(args), args.backend)
     tally = drive(LabelJob(plan, choice), args, "labelling")
     if tally is None:
         return 0
@@ -110,13 +112,18 @@ class ModelsChoice:
     model: str
     student: str | None
     device: str
+    backend: Backend = "auto"
+
+    def on(self, device: str) -> ModelsChoice:
+        """The same on another device."""
+        return replace(self, device=device)
 
     def __call__(self) -> Models:
         """Loads them."""
         from vns_sam.inference.load import load_model, load_segmenter
 
         student = load_segmenter(self.student, self.device) if self.student else None
-        return load_model(self.model, self.device), student
+        return load_model(self.model, self.device, backend=self.backend), student
 
 
 def _device(args: argparse.Namespace) -> str:

@@ -13,6 +13,7 @@ import argparse
 from pathlib import Path
 
 from vns_sam.cli.lines import print_json
+from vns_sam.cli.predictor import add_backend
 from vns_sam.errors import DataError, MissingExtraError
 
 
@@ -23,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", action="append", metavar="MODEL", help="on offer, the default first; repeatable")
     parser.add_argument("--refine", default="dis-sam-tiny", metavar="MODEL", help="what redraws masks on demand")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, mps (default: %(default)s)")
+    add_backend(parser)
     parser.add_argument("--host", default="127.0.0.1", help="default: %(default)s, this machine only")
     parser.add_argument("--port", type=int, default=8000, help="default: %(default)s")
     parser.add_argument("--api-key", action="append", default=[], metavar="KEY", help="clients show it; repeatable")
@@ -49,6 +51,7 @@ def run(args: argparse.Namespace) -> int:
         models=tuple(args.model or BUNDLED),
         refiner=args.refine or None,
         device=args.device,
+        backend=args.backend,
         host=args.host,
         port=args.port,
         memory=round(args.memory * 1e6),

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import cv2
 import numpy as np
-import torch
-import torch.nn.functional as F
 
+from vns_sam.images.geometry import resize_maps
 from vns_sam.types import Answers, Size
+
+if TYPE_CHECKING:
+    from vns_sam.types.features import Map
 
 Cut = Literal["half", "otsu"]
 
@@ -76,13 +78,14 @@ def _resized(values: np.ndarray, size: Size | None) -> np.ndarray:
     """Values (H, W) at another size, bilinear."""
     if size is None or values.shape == size:
         return values
-    return to_picture(torch.from_numpy(values)[None, None], *size)
+    return to_picture(values[None, None], *size)
 
 
-def to_picture(probability: torch.Tensor, height: int, width: int) -> np.ndarray:
+def to_picture(probability: Map, height: int, width: int) -> np.ndarray:
     """Brings probabilities (1, 1, s, s) of a square to (H, W) float32 numpy, bilinear."""
-    enlarged = F.interpolate(probability.float(), (height, width), mode="bilinear", align_corners=False)
-    return enlarged[0, 0].cpu().numpy()
+    wide = probability if isinstance(probability, np.ndarray) else probability.float()
+    enlarged = resize_maps(wide, (height, width))[0, 0]
+    return enlarged if isinstance(enlarged, np.ndarray) else enlarged.cpu().numpy()
 
 
 def stretch(alpha: np.ndarray) -> np.ndarray:

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from scipy import ndimage
-from scipy.spatial import cKDTree
 
 Ring = np.ndarray
 """(N, 2) whole numbers, XY corners of pixels, without a repeated last one; the object lies to the right."""
@@ -26,6 +24,7 @@ _RIGHT_PIXEL = (
 _FEW = 256  # rings that are joined one by one, with a search tree of all that is joined
 _LEAST_TOLERANCE = 0.25  # pixels: below it, corners of pixels are kept as they are
 _EDGES_AT_ONCE = 256
+_EXACT_TREE = 4  # FLANN's single k-d tree, the one that finds the nearest for certain
 
 
 def trace(mask: np.ndarray) -> list[list[Ring]]:
@@ -34,8 +33,8 @@ def trace(mask: np.ndarray) -> list[list[Ring]]:
     Returns:
         For each 4-connected part its rings: the outer one (clockwise on the screen), then its holes.
     """
-    parts, count = ndimage.label(mask)
-    grouped: list[list[Ring]] = [[] for _ in range(count)]
+    count, parts = cv2.connectedComponents(np.asarray(mask, np.uint8), connectivity=4)
+    grouped: list[list[Ring]] = [[] for _ in range(count - 1)]
     ordered = _edges(np.asarray(mask, bool))
     left = set(ordered)
     for start in ordered:
@@ -116,13 +115,26 @@ def _cut_at_touches(ring: Ring) -> list[Ring]:
     return [*found, np.array(path)]
 
 
+class Nearest:
+    """A search tree of points (N, 2) in whole pixels."""
+
+    def __init__(self, points: np.ndarray) -> None:
+        self.data = points
+        self._index = cv2.flann.Index(points.astype(np.float32), {"algorithm": _EXACT_TREE, "leaf_max_size": 10})
+
+    def query(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The squared distance of each of M points to its nearest one, and that one's number: (M,) each."""
+        numbers, squared = self._index.knnSearch(points.astype(np.float32), 1, params={"checks": -1})
+        return squared[:, 0], numbers[:, 0]
+
+
 def join_rings(rings: Sequence[Ring]) -> Ring:
     """One ring for all: parts and holes are tied to the first by bridges of no width, so the area is kept."""
     if len(rings) > _FEW:
         return _join_many(rings)
     joined = rings[0]
     for ring in rings[1:]:
-        distance, nearest = cKDTree(joined).query(ring)
+        distance, nearest = Nearest(joined).query(ring)
         leave = int(np.argmin(distance))
         at = int(nearest[leave])
         detour = np.concatenate([np.roll(ring, -leave, axis=0), ring[leave : leave + 1]])
@@ -134,7 +146,7 @@ def _join_many(rings: Sequence[Ring]) -> Ring:
     """:func:`join_rings` in less than quadratic time: search trees whose sizes double, corners in a chained list."""
     corners: list[list[int]] = list(rings[0].tolist())
     after = [*range(1, len(corners)), 0]
-    trees = [(cKDTree(rings[0]), np.arange(len(corners)))]
+    trees = [(Nearest(rings[0]), np.arange(len(corners)))]
     for ring in rings[1:]:
         answers = [tree.query(ring) for tree, _ in trees]
         which = int(np.argmin([distance.min() for distance, _ in answers]))
@@ -152,13 +164,13 @@ def _join_many(rings: Sequence[Ring]) -> Ring:
     return np.array(corners)[order]
 
 
-def _add_tree(trees: list[tuple[cKDTree, np.ndarray]], ring: Ring, numbers: np.ndarray, leave: int) -> None:
+def _add_tree(trees: list[tuple[Nearest, np.ndarray]], ring: Ring, numbers: np.ndarray, leave: int) -> None:
     """Adds a ring's corners, joined with the last trees while those are no larger."""
     points = np.roll(ring, -leave, axis=0)
     while trees and len(trees[-1][1]) <= len(points):
         tree, earlier = trees.pop()
         points, numbers = np.concatenate([tree.data, points]), np.concatenate([earlier, numbers])
-    trees.append((cKDTree(points), numbers))
+    trees.append((Nearest(points), numbers))
 
 
 def simplify_parts(parts: Sequence[Sequence[Ring]], tolerance: float) -> list[list[Ring]]:

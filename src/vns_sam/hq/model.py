@@ -58,15 +58,28 @@ class HqSamModel(FrozenSamNetwork):
         """The HQ token's mask and SAM's own for P prompts; differentiable in the decoder."""
         with torch.no_grad():
             sparse, dense = self.sam.embed_prompts(features, batch)
-            pe = self.sam.image_pe((dense.shape[-2], dense.shape[-1]))
-        fused, finer = features.mined[0], features.finer
-        return self.decoder(features.embedding, pe, sparse, dense, batch.image_index, fused, finer)
+        return self._decode(features, sparse, dense, batch.image_index)
 
-    def decode_batch(self, features: ImageFeatures, batch: PromptBatch, *, candidates: bool = False) -> DecoderOutput:
+    def _decode(
+        self, features: ImageFeatures, sparse: torch.Tensor, dense: torch.Tensor, image_index: torch.Tensor
+    ) -> HqDecoderOutput:
+        pe = self.sam.image_pe((dense.shape[-2], dense.shape[-1]))
+        fused, finer = features.mined[0], features.finer
+        return self.decoder(features.embedding, pe, sparse, dense, image_index, fused, finer)
+
+    def decode_embedded(
+        self,
+        features: ImageFeatures,
+        sparse: torch.Tensor,
+        dense: torch.Tensor,
+        image_index: torch.Tensor,
+        *,
+        candidates: bool = False,
+    ) -> DecoderOutput:
         """The HQ mask, plus SAM's single mask unless the config says otherwise, and SAM's predicted IoU of it; to
         choose from there are SAM's three masks besides.
         """
-        maps = self.decode_maps(features, batch)
+        maps = self._decode(features, sparse, dense, image_index)
         mask = maps.hq_mask_logits
         if not self.config.hq_token_only:
             mask = mask + maps.sam_masks[:, :1]

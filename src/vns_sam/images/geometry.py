@@ -60,15 +60,11 @@ def masks_to_model(masks: Map, geometry: Geometry, size: int) -> Map:
     width = max(1, round(geometry.fitted_width * size / geometry.side))
     if isinstance(masks, np.ndarray):
         square = np.zeros((len(masks), 1, size, size), np.float32)
-        for room, mask in zip(square, masks, strict=True):
-            grey = Image.fromarray(mask.astype(np.float32))
-            room[0, :height, :width] = np.asarray(grey.resize((width, height), Image.Resampling.BILINEAR))
+        square[:, :, :height, :width] = resize_maps(masks[:, None], (height, width), antialias=True)
         return square
     import torch.nn.functional as F
 
-    fitted = F.interpolate(
-        masks[:, None].float(), (height, width), mode="bilinear", align_corners=False, antialias=True
-    )
+    fitted = resize_maps(masks[:, None].float(), (height, width), antialias=True)
     return F.pad(fitted, (0, size - width, 0, size - height))
 
 
@@ -87,11 +83,21 @@ def maps_to_original(maps: Map, geometry: Geometry, size: Size | None = None) ->
     return resize_maps(fitted, size or (geometry.height, geometry.width))[:, 0]
 
 
-def resize_maps(maps: Map, size: Size) -> Map:
-    """Resizes maps (P, 1, h, w) to (P, 1, H, W), bilinear; nothing is smoothed where they shrink."""
+def resize_maps(maps: Map, size: Size, *, antialias: bool = False) -> Map:
+    """Resizes float maps (P, C, h, w) to (P, C, H, W), bilinear; they are smoothed where they shrink if asked."""
     if isinstance(maps, np.ndarray):
-        turned = (size[1], size[0])
-        return np.stack([cv2.resize(one[0], turned, interpolation=cv2.INTER_LINEAR)[None] for one in maps])
+        resize = _smoothed if antialias else _bilinear
+        return np.stack([np.stack([resize(one, size) for one in channels]) for channels in maps])
     import torch.nn.functional as F
 
-    return F.interpolate(maps, size, mode="bilinear", align_corners=False)
+    return F.interpolate(maps, size, mode="bilinear", align_corners=False, antialias=antialias)
+
+
+def _bilinear(values: np.ndarray, size: Size) -> np.ndarray:
+    resized: np.ndarray = cv2.resize(values, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
+    return resized
+
+
+def _smoothed(values: np.ndarray, size: Size) -> np.ndarray:
+    grey = Image.fromarray(values.astype(np.float32))
+    return np.asarray(grey.resize((size[1], size[0]), Image.Resampling.BILINEAR))

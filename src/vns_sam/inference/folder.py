@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from torch import nn
 from typing_extensions import override
 
 from vns_sam.errors import DataError
@@ -20,6 +19,7 @@ from vns_sam.images.find import Listing, list_images
 from vns_sam.images.overlay import draw_overlay
 from vns_sam.images.read import file_digest, read_image
 from vns_sam.images.write import encode_image
+from vns_sam.inference.load import on_device, to_device
 from vns_sam.inference.predictor import Predictor
 from vns_sam.prompts.validate import make_prompts
 from vns_sam.runs.engine import Outcome, run
@@ -130,7 +130,8 @@ class SegmentJob(Job[str]):
     @override
     def identity(self) -> Mapping[str, Any]:
         info = self.predictor.model.info
-        return {"model": info.name, "weights": info.digest, **self.predictor.asks}
+        run_by = {} if info.backend == "torch" else {"backend": info.backend}
+        return {"model": info.name, "weights": info.digest, **run_by, **self.predictor.asks}
 
     @override
     def key(self, item: str) -> str:
@@ -205,15 +206,14 @@ class SegmentJob(Job[str]):
 
 @dataclass(frozen=True)
 class _On:
-    """Loads a predictor and moves its model to a device, if one is named."""
+    """Loads a predictor, on a device if one is named."""
 
     load: Callable[[], Predictor]
     device: str
 
     def __call__(self) -> Predictor:
-        predictor = self.load()
-        if self.device and isinstance(predictor.model, nn.Module):
-            predictor.model.to(self.device)
+        predictor = on_device(self.load, self.device)()
+        to_device(predictor.model, self.device)
         return predictor
 
 

@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from difflib import get_close_matches
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
 
-import torch
-
-from vns_sam.dis import official
 from vns_sam.dis.config import DisSamConfig
-from vns_sam.errors import CheckpointError, UsageError
+from vns_sam.errors import CheckpointError, MissingExtraError, UsageError
+from vns_sam.inference.onnx.folder import has_graphs
+from vns_sam.inference.onnx.load import open_graphs, refine_with_graph
 from vns_sam.inference.remote import connect, is_address
 from vns_sam.sam import registry
-from vns_sam.sam.checkpoints import read_config
-from vns_sam.sam.files import read_tensors
+from vns_sam.sam.folder import read_config
 from vns_sam.sam.hub import download
-from vns_sam.sam.promptable import PromptableNetwork
-from vns_sam.types import PromptableModel
+from vns_sam.types import Backend, PromptableModel
 from vns_sam.ws.config import WsSamConfig
 
+if TYPE_CHECKING:
+    import torch
 
-def load_model(name: str | os.PathLike[str], device: str | torch.device = "cpu") -> PromptableNetwork:
+    from vns_sam.sam.promptable import PromptableNetwork
+
+
+Loaded = TypeVar("Loaded")
+
+
+def load_model(
+    name: str | os.PathLike[str], device: str | torch.device = "cpu", *, backend: Backend = "auto"
+) -> PromptableModel:
     """Loads a promptable model, ready to predict.
 
     Args:
@@ -35,29 +43,94 @@ def load_model(name: str | os.PathLike[str], device: str | torch.device = "cpu")
             "http://127.0.0.1:8000" is a model that a server offers, see :func:`vns_sam.inference.remote.connect`; it
             follows the protocol alone.
         device: Where to put it: "cpu", "cuda", "cuda:1", "mps".
+        backend: "onnx" runs the model's graphs on the CPU, without torch; "torch" loads the network; "auto" takes the
+            graphs where the model has them and the device is the CPU.
 
     Raises:
-        UsageError: The name is none of these, or the device is not there.
+        UsageError: The name is none of these, the device is not there, or the backend does not suit either.
         CheckpointError: The weights are missing, damaged or of another architecture, or cannot be downloaded.
+        MissingExtraError: The backend is not installed.
     """
-    place = check_device(device)
+    if backend not in get_args(Backend):
+        raise UsageError(f"backend must be auto, onnx or torch, found {backend!r}", hint='backend="auto"')
     check_model_name(name)
     first, second = _stages(name)
-    near = None if is_address(first) else registry.load(first).to(place).eval()
-    model = cast(PromptableNetwork, connect(first)) if near is None else near
-    return refine_with(model, second) if second else model
+    model: PromptableModel
+    if is_address(first):
+        model = connect(first)
+    elif runs_graphs(first, device, backend):
+        model = open_graphs(registry.place(first))
+    else:
+        model = _network(first, device)
+    return refine_with(model, second, device, backend=backend) if second else model
+
+
+def load_network(name: str | os.PathLike[str], device: str | torch.device = "cpu") -> PromptableNetwork:
+    """Like :func:`load_model`, in torch: a model that can be trained, taken apart and exported.
+
+    Raises:
+        UsageError: As :func:`load_model`, or it is a model that a server offers.
+        CheckpointError: As :func:`load_model`.
+    """
+    if is_address(os.fspath(name)):
+        raise UsageError(f"expected a model on this machine, '{name}' is a server's", hint="a name, folder or file")
+    return cast("PromptableNetwork", load_model(name, device, backend="torch"))
 
 
 def load_segmenter(name: str | os.PathLike[str], device: str | torch.device = "cpu") -> PromptableNetwork:
-    """Like :func:`load_model`, for a model that takes no prompt.
+    """Like :func:`load_network`, for a model that takes no prompt.
 
     Raises:
         UsageError: It does take prompts.
     """
-    model = load_model(name, device)
+    model = load_network(name, device)
     if model.info.prompts:
         raise UsageError(f"expected a WS-SAM, '{name}' takes prompts", hint="a folder of vns-sam train")
     return model
+
+
+def runs_graphs(name: str | os.PathLike[str], device: str | torch.device, backend: Backend) -> bool:
+    """Whether a model is run as its graphs.
+
+    Raises:
+        UsageError: It was asked for, and the model has none, or the device is not the CPU.
+    """
+    there = has_graphs(registry.place(name))
+    if backend == "onnx" and not there:
+        raise UsageError(f"'{name}' has no graphs", hint=f"vns-sam export {name} --out FOLDER, and name the folder")
+    if backend == "onnx" and str(device) not in ("cpu", "auto"):
+        raise UsageError(f"graphs run on the CPU, found device '{device}'", hint="--device cpu, or --backend torch")
+    if backend != "auto":
+        return backend == "onnx"
+    return there and str(device) in ("cpu", "auto") and (str(device) == "cpu" or check_device(device).type == "cpu")
+
+
+def on_device(load: Callable[[], Loaded], device: str) -> Callable[[], Loaded]:
+    """What loads a model, told where the model shall be where it can be told: it has a method ``on(device)``."""
+    told: Callable[[str], Callable[[], Loaded]] | None = getattr(load, "on", None) if device else None
+    return load if told is None else told(device)
+
+
+def to_device(model: object, device: str) -> None:
+    """Moves a network in place, if a device is named; what runs elsewhere stays there."""
+    move = getattr(model, "to", None) if device else None
+    if move is not None:
+        move(device)
+
+
+def need_torch(purpose: str) -> None:
+    """Judges whether torch is there, before it is needed.
+
+    Raises:
+        MissingExtraError: It is not.
+    """
+    if find_spec("torch") is None:
+        raise MissingExtraError("torch", extra="torch", purpose=purpose)
+
+
+def _network(name: str, device: str | torch.device) -> PromptableNetwork:
+    need_torch(f"the model '{name}'")
+    return registry.load(name).to(check_device(device)).eval()
 
 
 def check_model_name(name: str | os.PathLike[str]) -> None:
@@ -110,6 +183,8 @@ def check_device(device: str | torch.device) -> torch.device:
     Raises:
         UsageError: It is no device, or this machine has none of its kind.
     """
+    import torch
+
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
@@ -122,8 +197,12 @@ def check_device(device: str | torch.device) -> torch.device:
 
 
 def refine_with(
-    first: PromptableModel, name: str | os.PathLike[str], device: str | torch.device | None = None
-) -> PromptableNetwork:
+    first: PromptableModel,
+    name: str | os.PathLike[str],
+    device: str | torch.device | None = None,
+    *,
+    backend: Backend = "auto",
+) -> PromptableModel:
     """Puts a DIS-SAM's second stage after a model.
 
     Args:
@@ -131,6 +210,7 @@ def refine_with(
         name: A DIS-SAM as :func:`load_model` takes it; its own first stage is not loaded. Or a file of IS-Net's
             authors, which knows no prompt.
         device: Where to put the second stage; beside the first by default, or on the CPU where that has no device.
+        backend: As :func:`load_model`.
 
     Raises:
         UsageError: The name is no model's, or ``first`` is refined already.
@@ -143,6 +223,19 @@ def refine_with(
         raise UsageError(f"'{first.info.name}' takes no prompt, and refining needs one", hint="leave --refine out")
     if name in registry.PUBLISHED:
         raise UsageError(f"expected a DIS-SAM to refine with, '{name}' is none", hint="a folder or file of one")
+    place = device if device is not None else getattr(first, "device", "cpu")
+    if runs_graphs(name, place, backend):
+        return refine_with_graph(registry.place(name), first)
+    return _refining_network(first, name, place)
+
+
+def _refining_network(
+    first: PromptableModel, name: str | os.PathLike[str], device: str | torch.device
+) -> PromptableNetwork:
+    need_torch(f"refining with '{name}'")
+    from vns_sam.dis import official
+    from vns_sam.sam.files import read_tensors
+
     dis: Any = registry.resolve(registry.MODELS[DisSamConfig.model_type])
     path = registry.place(name)
     if path.is_file():
@@ -151,10 +244,9 @@ def refine_with(
     else:
         folder = path if path.is_dir() else download(os.fspath(name))
         refiner = dis.from_pretrained(folder, first)
-    place = check_device(device) if device is not None else getattr(first, "device", "cpu")
     refined = refiner.with_first(first)
-    refined.network.to(place)
-    return refined.eval()
+    refined.network.to(check_device(device))
+    return cast("PromptableNetwork", refined.eval())
 
 
 def catalog() -> Iterator[registry.CatalogRow]:

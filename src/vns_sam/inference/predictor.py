@@ -15,7 +15,7 @@ from vns_sam.inference.answers import Asker, predict
 from vns_sam.inference.found import Found
 from vns_sam.inference.second_look import wants_second_look
 from vns_sam.prompts.validate import make_prompts
-from vns_sam.types import SECOND_LOOK, ImageFeatures, PromptableModel, Prompts, SecondLook
+from vns_sam.types import SECOND_LOOK, Backend, ImageFeatures, PromptableModel, Prompts, SecondLook
 
 
 class Predictor:
@@ -31,6 +31,7 @@ class Predictor:
             in windows along them, see :mod:`vns_sam.inference.second_look`; each cut-out costs an encoding of its
             own, a crack across the picture up to a dozen. A DIS-SAM looks again along uncertain boundaries instead.
             "auto" looks again with models whose input is small, and leaves a DIS-SAM as it is.
+        backend: What runs a model that is given by its name, see :func:`vns_sam.inference.load.load_model`.
 
     Attributes:
         model: What encodes and decodes.
@@ -44,12 +45,16 @@ class Predictor:
     """
 
     def __init__(
-        self, model: PromptableModel | str | os.PathLike[str], *, second_look: SecondLook = SECOND_LOOK
+        self,
+        model: PromptableModel | str | os.PathLike[str],
+        *,
+        second_look: SecondLook = SECOND_LOOK,
+        backend: Backend = "auto",
     ) -> None:
         if isinstance(model, str | os.PathLike):
             from vns_sam.inference.load import load_model
 
-            model = load_model(model)
+            model = load_model(model, backend=backend)
         wants_second_look(model.info, second_look)  # before a picture is encoded in vain
         self.model: PromptableModel = model
         self.second_look: SecondLook = second_look

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from torch import nn
 from typing_extensions import override
 
 from vns_sam.data.pairs import list_stems, picture_folder
@@ -19,6 +18,7 @@ from vns_sam.errors import DataError, UsageError
 from vns_sam.images.find import list_images
 from vns_sam.images.read import file_digest, read_image
 from vns_sam.images.write import encode_image
+from vns_sam.inference.load import on_device, to_device
 from vns_sam.labelling.fusion import HIGH, measure
 from vns_sam.labelling.labeller import FusedLabel, LabelSettings, label_picture, resolved
 from vns_sam.labelling.store import LINES, decode_map, encode_map, map_path
@@ -223,16 +223,15 @@ class LabelJob(Job[str]):
 
 @dataclass(frozen=True)
 class _On:
-    """Loads models and moves them to a device, if one is named."""
+    """Loads models, on a device if one is named."""
 
     load: Callable[[], Models]
     device: str
 
     def __call__(self) -> Models:
-        models = self.load()
+        models = on_device(self.load, self.device)()
         for model in models:
-            if self.device and isinstance(model, nn.Module):
-                model.to(self.device)
+            to_device(model, self.device)
         return models
 
 

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 
 from vns_sam.errors import CheckpointError, UsageError
-from vns_sam.sam.checkpoints import read_config, read_state, write_checkpoint
+from vns_sam.sam.checkpoints import read_state, write_checkpoint
+from vns_sam.sam.folder import read_config
 from vns_sam.sam.registry import place
 
 

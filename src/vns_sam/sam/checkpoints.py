@@ -15,14 +15,12 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from vns_sam.errors import CheckpointError
-from vns_sam.images.bounded import read_bounded
 from vns_sam.images.write import atomic_path, write_text
 from vns_sam.sam.files import check_finite, judge_tensors
+from vns_sam.sam.folder import CONFIG, WEIGHTS, read_config
 from vns_sam.sam.model_config import ModelConfig
 
 Config = TypeVar("Config", bound=ModelConfig)
-
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -107,25 +105,6 @@ def write_checkpoint(
     with atomic_path(folder / WEIGHTS) as part:
         save_file(stored, part)
         part.chmod((folder / CONFIG).stat().st_mode)  # safetensors would keep other users of the machine out
-
-
-def read_config(folder: str | Path) -> dict[str, Any]:
-    """Reads ``config.json``.
-
-    Raises:
-        CheckpointError: It is missing, or no JSON object of ordinary size with a ``model_type``.
-    """
-    path = Path(folder) / CONFIG
-    if not path.exists():
-        raise CheckpointError(f"no {CONFIG} in {folder}", hint="give a folder written by save_pretrained")
-    try:
-        values = json.loads(read_bounded(path))
-    except (OSError, ValueError, RecursionError) as error:  # ValueError: no UTF-8, no JSON, too many digits
-        reason = "nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())
-        raise CheckpointError(f"{path} is not readable JSON ({reason})") from None
-    if not isinstance(values, dict) or not isinstance(values.get("model_type"), str):
-        raise CheckpointError(f"{path} holds no 'model_type'", hint="give a folder written by save_pretrained")
-    return values
 
 
 def read_state(folder: str | Path) -> dict[str, torch.Tensor]:

@@ -9,11 +9,11 @@ from typing import Any, ClassVar, Literal, Self
 import torch
 from torch import nn
 
+from vns_sam.sam.based import SamBasedNetwork
 from vns_sam.sam.checkpoints import load_weights, read_checkpoint, write_checkpoint
 from vns_sam.sam.encoders.adapter import EncoderAdapter
 from vns_sam.sam.mask_decoder import SamMaskDecoder
 from vns_sam.sam.model import SamModel
-from vns_sam.sam.promptable import PromptableNetwork
 from vns_sam.sam.registry import portable
 from vns_sam.types import ModelInfo
 
@@ -38,7 +38,7 @@ class AroundSamDecoder(nn.Module):
         return {key: value for key, value in self.state_dict().items() if not key.startswith("sam.")}
 
 
-class FrozenSamNetwork(PromptableNetwork):
+class FrozenSamNetwork(SamBasedNetwork):
     """A network on a SAM that it takes over and freezes.
 
     Attributes:
@@ -75,6 +75,11 @@ class FrozenSamNetwork(PromptableNetwork):
     def describe(self, digest: Callable[[], str], **more: Any) -> ModelInfo:
         """Its scores are judged as those of the SAM below."""
         return super().describe(digest, **{**self.sam.config.trust, **more})
+
+    @property
+    def foundation(self) -> SamModel:
+        """The frozen SAM."""
+        return self.sam
 
     def train(self, mode: bool = True) -> Self:
         """Switches the mode of what is trained; the frozen SAM stays in eval mode."""

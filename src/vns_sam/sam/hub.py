@@ -10,7 +10,7 @@ from pathlib import Path
 from safetensors import safe_open
 
 from vns_sam.errors import CheckpointError
-from vns_sam.sam.checkpoints import CONFIG, WEIGHTS
+from vns_sam.sam.folder import CONFIG, WEIGHTS
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class HubWeights:
 
 def count_parameters(path: Path) -> int:
     """Numbers in a safetensors file, read from its header alone."""
-    with safe_open(path, framework="pt") as tensors:
+    with safe_open(path, framework="np") as tensors:
         return sum(math.prod(tensors.get_slice(key).get_shape()) for key in tensors.keys())  # noqa: SIM118
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from vns_sam.sam.architectures import HieraConfig, RopeVitConfig, TinyVitConfig
+from vns_sam.sam.based import SamBasedNetwork
 from vns_sam.sam.checkpoints import load_weights, read_checkpoint, write_checkpoint
 from vns_sam.sam.config import SamConfig
 from vns_sam.sam.encoders.adapter import EncoderAdapter, TinyAdapter, VitAdapter
@@ -19,12 +20,12 @@ from vns_sam.sam.encoders.lite import STAGES, PromptMixer, TinyEncoder
 from vns_sam.sam.encoders.rope_vit import RopeVitEncoder
 from vns_sam.sam.encoders.tiny_vit import TinyVitEncoder
 from vns_sam.sam.mask_decoder import SamMaskDecoder, rows_of
+from vns_sam.sam.preprocessing import Preprocessing
 from vns_sam.sam.prompt_encoder import SamPromptEncoder
-from vns_sam.sam.promptable import Preprocessing, PromptableNetwork
 from vns_sam.types import DecoderOutput, ImageFeatures, ModelInfo, PromptBatch
 
 
-class SamModel(PromptableNetwork):
+class SamModel(SamBasedNetwork):
     """Image encoder, prompt encoder and mask decoder (Kirillov et al. 2023).
 
     Attributes:
@@ -48,6 +49,11 @@ class SamModel(PromptableNetwork):
         self.prompt_mixer = PromptMixer(hidden, config.mixer_blocks) if config.mixer_blocks else None
         self.mask_decoder = SamMaskDecoder(config.mask_decoder)
 
+    @property
+    def foundation(self) -> SamModel:
+        """Itself."""
+        return self
+
     def encode_pixels(self, pixels: torch.Tensor, adapter: EncoderAdapter | None = None) -> ImageFeatures:
         """Encodes normalised pixels (I, 3, S, S), helped by an adapter that :func:`build_adapter` made."""
         encoded = self.image_encoder(pixels) if adapter is None else self.image_encoder(pixels, adapter)
@@ -68,14 +74,26 @@ class SamModel(PromptableNetwork):
 
     def decode_all(self, features: ImageFeatures, batch: PromptBatch) -> tuple[torch.Tensor, torch.Tensor]:
         """All four masks (P, 4, 4g, 4g) and predicted IoU (P, 4); the first is the single-mask output."""
-        sparse, dense = self.embed_prompts(features, batch)
+        return self._decode(features, *self.embed_prompts(features, batch), batch.image_index)
+
+    def _decode(
+        self, features: ImageFeatures, sparse: torch.Tensor, dense: torch.Tensor, image_index: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         pe = self.image_pe((features.embedding.shape[-2], features.embedding.shape[-1]))
-        embeddings, *finer = (rows_of(level, batch.image_index) for level in (features.embedding, *features.finer))
+        embeddings, *finer = (rows_of(level, image_index) for level in (features.embedding, *features.finer))
         return self.mask_decoder(embeddings, pe, sparse, dense, finer)
 
-    def decode_batch(self, features: ImageFeatures, batch: PromptBatch, *, candidates: bool = False) -> DecoderOutput:
+    def decode_embedded(
+        self,
+        features: ImageFeatures,
+        sparse: torch.Tensor,
+        dense: torch.Tensor,
+        image_index: torch.Tensor,
+        *,
+        candidates: bool = False,
+    ) -> DecoderOutput:
         """SAM's single-mask output, and the three masks of its multi-mask output to choose from."""
-        masks, scores = self.decode_all(features, batch)
+        masks, scores = self._decode(features, sparse, dense, image_index)
         single = self.mask_decoder.choose(masks, scores)
         if not candidates:
             return DecoderOutput(*single)

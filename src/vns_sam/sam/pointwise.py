@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from vns_sam.sam.recording import being_recorded
+
 
 def pointwise(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
     """A convolution of 1 x 1 on (B, in, H, W), which ``channels_last`` memory makes free of copies, to (B, out, H, W).
@@ -15,6 +17,8 @@ def pointwise(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) 
         weight: (out, in, 1, 1).
         bias: (out,) or None.
     """
+    if being_recorded():  # who runs the graph has its own memory formats
+        return F.conv2d(x, weight, bias)
     return F.linear(x.permute(0, 2, 3, 1), weight.flatten(1), bias).permute(0, 3, 1, 2)
 
 
@@ -30,7 +34,7 @@ class ThinConv(nn.Conv2d):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Maps (B, in, H, W) to (B, out, H, W)."""
-        if x.device.type != "cpu":
+        if x.device.type != "cpu" or being_recorded():
             return super().forward(x)
         around = F.unfold(x, 3, padding=1)
         weight = self.weight.flatten(1).expand(x.shape[0], -1, -1)

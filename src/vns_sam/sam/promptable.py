@@ -10,21 +10,20 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import nn
 
-from vns_sam.errors import PromptError
-from vns_sam.images.geometry import boxes_to_model, fit, masks_to_model, points_to_model, resize_image, stretch
+from vns_sam.images.geometry import masks_to_model
 from vns_sam.sam.answers import MapAnswers
 from vns_sam.sam.checkpoints import model_digest
+from vns_sam.sam.preprocessing import Preprocessing
+from vns_sam.sam.prompt_rows import CELLS_AT_ONCE, PromptRow, prompt_rows, row_geometry
 from vns_sam.types import (
-    PADDING_LABEL,
     Answers,
     DecoderOutput,
     Geometry,
@@ -34,42 +33,8 @@ from vns_sam.types import (
     Prompts,
 )
 
-CELLS_AT_ONCE = 2**13
-"""Grid cells of the prompts that a CPU decodes at once: their maps of 256 channels, 8 MiB, stay in its caches."""
-
 CELLS_AT_ONCE_ELSEWHERE = 2**17
 """The same for other devices, which want larger products."""
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """The numbers that turn a picture into network input; stored in the checkpoint.
-
-    Attributes:
-        image_size: Side of the square input in pixels, a multiple of twice the stride.
-        mean, std: Per RGB channel on the 0..255 scale.
-        stride: Of the embedding's grid in pixels.
-        stretched: Whether a picture is stretched over the square, instead of padded.
-    """
-
-    image_size: int
-    mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
-    std: tuple[float, float, float] = (58.395, 57.12, 57.375)
-    stride: int = 16
-    stretched: bool = False
-
-    def __call__(self, image: np.ndarray, device: torch.device) -> tuple[torch.Tensor, Geometry]:
-        """Fits one picture (H, W, 3) uint8 RGB: pixels (3, S, S) normalised, padded with zeros, and geometry."""
-        geometry = (stretch if self.stretched else fit)(image.shape[0], image.shape[1], self.image_size)
-        resized = torch.from_numpy(resize_image(image, geometry).copy()).to(device).permute(2, 0, 1).float()
-        pixels = self.normalise(resized)
-        pad = (0, geometry.side - geometry.fitted_width, 0, geometry.side - geometry.fitted_height)
-        return F.pad(pixels, pad), geometry
-
-    def normalise(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Normalises (..., 3, H, W) pixels in 0..255."""
-        mean = pixels.new_tensor(self.mean)[:, None, None]
-        return (pixels - mean) / pixels.new_tensor(self.std)[:, None, None]
 
 
 class PromptableNetwork(nn.Module, ABC):
@@ -101,7 +66,7 @@ class PromptableNetwork(nn.Module, ABC):
     @property
     def grid(self) -> int:
         """Side g of the embedding grid."""
-        return self.preprocessing.image_size // self.preprocessing.stride
+        return self.preprocessing.grid
 
     @property
     def info(self) -> ModelInfo:
@@ -237,14 +202,6 @@ class _State:
     __hash__ = None  # type: ignore[assignment]
 
 
-def row_geometry(
-    features: ImageFeatures, prompts: Sequence[Prompts], image_index: Sequence[int]
-) -> tuple[Geometry, ...]:
-    """How the picture of each row of prompts was fitted."""
-    pairs = zip(prompts, image_index, strict=True)
-    return tuple(features.geometry[image] for given, image in pairs for _ in range(len(given)))
-
-
 def batch_prompts(
     prompts: Sequence[Prompts], image_index: Sequence[int], geometry: Sequence[Geometry], mask_size: int
 ) -> Iterator[tuple[list[int], PromptBatch]]:
@@ -262,62 +219,27 @@ def batch_prompts(
     Raises:
         PromptError: A row holds nothing, an index names no image, or there is no row at all.
     """
-    kinds: dict[tuple[bool, int, bool], list[tuple[int, PromptBatch]]] = defaultdict(list)
-    row = 0
-    for given, image in zip(prompts, image_index, strict=True):
-        check_index([image], len(geometry))
-        for single in _rows_to_model(given, image, geometry[image], mask_size):
-            points = 0 if single.points is None else single.points.shape[1]
-            if single.boxes is None and single.masks is None and points == 0:
-                raise PromptError(f"prompt {row} holds no point, box or mask", hint="leave the row out")
-            kinds[single.boxes is not None, points, single.masks is not None].append((row, single))
-            row += 1
-    if not kinds:
-        raise PromptError("no prompt given", hint="give a box, points or a mask")
+    kinds: dict[tuple[bool, int, bool], list[PromptRow]] = defaultdict(list)
+    for row in prompt_rows(prompts, image_index, geometry):
+        kinds[row.kind].append(row)
     for members in kinds.values():
-        yield [number for number, _ in members], _stack([single for _, single in members])
+        yield [row.number for row in members], _stack(members, geometry, mask_size)
 
 
-def check_index(image_index: Sequence[int], images: int) -> None:
-    """Judges which pictures are asked about.
+def _stack(rows: Sequence[PromptRow], geometry: Sequence[Geometry], mask_size: int) -> PromptBatch:
+    """Rows of one kind as a batch."""
 
-    Raises:
-        PromptError: An index names none of the pictures.
-    """
-    for image in image_index:
-        if not 0 <= image < images:
-            raise PromptError(f"image index must be 0 to {images - 1}, got {image}")
+    def stacked(name: str) -> torch.Tensor | None:
+        values = [getattr(row, name) for row in rows]
+        return None if values[0] is None else torch.from_numpy(np.stack(values))
 
-
-def _rows_to_model(given: Prompts, image: int, geometry: Geometry, mask_size: int) -> Iterator[PromptBatch]:
-    """Each row of one picture's prompts as a batch of one, padding points dropped."""
-    boxes = None if given.boxes is None else torch.from_numpy(boxes_to_model(given.boxes, geometry))
-    points = None if given.points is None else torch.from_numpy(points_to_model(given.points, geometry))
-    labels = None if given.labels is None else torch.from_numpy(np.asarray(given.labels)).long()
-    masks = None if given.masks is None else masks_to_model(torch.from_numpy(given.masks), geometry, mask_size)
-    for row in range(len(given)):
-        at = slice(row, row + 1)
-        kept_points = kept_labels = None
-        if points is not None and labels is not None:
-            keep = labels[row] != PADDING_LABEL
-            if keep.any():
-                kept_points, kept_labels = points[at, keep], labels[at, keep]
-        yield PromptBatch(
-            torch.tensor([image]),
-            None if boxes is None else boxes[at],
-            kept_points,
-            kept_labels,
-            None if masks is None else masks[at],
-        )
-
-
-def _stack(singles: Sequence[PromptBatch]) -> PromptBatch:
-    def cat(name: str) -> torch.Tensor | None:
-        values = [getattr(single, name) for single in singles]
-        return None if values[0] is None else torch.cat(values)
-
-    index = torch.cat([single.image_index for single in singles])
-    return PromptBatch(index, cat("boxes"), cat("points"), cat("labels"), cat("masks"))
+    masks = None
+    if rows[0].mask is not None:
+        given = ((torch.from_numpy(row.mask)[None], geometry[row.image]) for row in rows if row.mask is not None)
+        masks = torch.cat([masks_to_model(mask, place, mask_size) for mask, place in given])
+    labels = stacked("labels")
+    index = torch.tensor([row.image for row in rows])
+    return PromptBatch(index, stacked("box"), stacked("points"), None if labels is None else labels.long(), masks)
 
 
 def _take(batch: PromptBatch, part: slice | torch.Tensor) -> PromptBatch:

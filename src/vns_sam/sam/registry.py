@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vns_sam.errors import CheckpointError
-from vns_sam.sam.checkpoints import CONFIG, WEIGHTS, read_config
-from vns_sam.sam.files import read_tensors
+from vns_sam.sam.folder import CONFIG, WEIGHTS, read_config
 from vns_sam.sam.hub import HubWeights, count_parameters, download, is_cached
 
 if TYPE_CHECKING:
@@ -228,6 +227,8 @@ def load_file(path: Path) -> PromptableNetwork:
     """
     if path.name == WEIGHTS and (path.parent / CONFIG).is_file():
         return load_folder(path.parent, os.fspath(path.parent))
+    from vns_sam.sam.files import read_tensors
+
     state = read_tensors(path)
     return recognise(state, path).load(state, path)
 

@@ -10,7 +10,8 @@ import torch
 
 from vns_sam.errors import CheckpointError
 from vns_sam.sam import registry
-from vns_sam.sam.checkpoints import KeyReport, read_config, read_state
+from vns_sam.sam.checkpoints import KeyReport, read_state
+from vns_sam.sam.folder import read_config
 from vns_sam.sam.foundations.names import named_config
 from vns_sam.sam.frozen import FrozenSamNetwork
 from vns_sam.sam.keys import hf_key_to_own

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vns_sam.errors import UsageError
-from vns_sam.types import ImageFeatures, ModelInfo, Prediction, PromptableModel, Prompts, SecondLook
+from vns_sam.types import Backend, ImageFeatures, ModelInfo, Prediction, PromptableModel, Prompts, SecondLook
 
 if TYPE_CHECKING:
     from vns_sam.types import Answers
@@ -22,19 +22,22 @@ class Engine:
         names: Those on offer, the default first; a client can name no other.
         device: Where they run.
         refiner: The DIS-SAM that redraws masks, or None.
+        backend: What runs them.
 
     Raises:
         UsageError: A name is no model's.
     """
 
-    def __init__(self, names: Sequence[str], device: str = "cpu", refiner: str | None = None) -> None:
+    def __init__(
+        self, names: Sequence[str], device: str = "cpu", refiner: str | None = None, backend: Backend = "auto"
+    ) -> None:
         from vns_sam.inference.load import check_model_name, load_model, refine_with
 
         for name in (*names, *([refiner] if refiner else [])):
             check_model_name(name)
         self.names, self.refiner = tuple(names), refiner
-        self._load = cache(lambda name: load_model(name, device))
-        self._refined = cache(lambda first: refine_with(self._load(first), refiner or ""))
+        self._load = cache(lambda name: load_model(name, device, backend=backend))
+        self._refined = cache(lambda first: refine_with(self._load(first), refiner or "", device, backend=backend))
 
     def model(self, name: str) -> PromptableModel:
         """A model on offer, or one with the refiner after it, as :meth:`resolve` names it."""

@@ -41,7 +41,7 @@ class Service:
 
     def __init__(self, settings: Settings, engine: Engine | None = None) -> None:
         self.settings = settings
-        self.engine = engine or Engine(settings.models, settings.device, settings.refiner)
+        self.engine = engine or Engine(settings.models, settings.device, settings.refiner, settings.backend)
         self.shelf = Shelf(settings.memory)
         self.worker = Worker(settings.limits.queue)
         self.metrics = Metrics()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vns_sam.errors import UsageError
+from vns_sam.types import Backend
 
 BUNDLED = ("vns-sam-tiny", "sam-tiny", "ws-sam-tiny")
 """Models offered where none is named."""
@@ -45,6 +46,7 @@ class Settings:
         models: Names of the models on offer, the default first.
         refiner: Name of the DIS-SAM that redraws masks on demand, or None.
         device: Where they run.
+        backend: What runs them, see :func:`vns_sam.inference.load.load_model`.
         host, port: Where it listens.
         memory: Ceiling in bytes of all pictures and encodings together.
         api_keys: What a client must show one of; none needed where it is empty, which only loopback allows.
@@ -61,6 +63,7 @@ class Settings:
     models: tuple[str, ...] = BUNDLED
     refiner: str | None = REFINER
     device: str = "cpu"
+    backend: Backend = "auto"
     host: str = "127.0.0.1"
     port: int = 8000
     memory: int = 2_000_000_000

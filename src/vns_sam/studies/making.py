@@ -14,7 +14,7 @@ from typing import Any, Literal
 from vns_sam.data.pairs import is_set
 from vns_sam.errors import DataError, UsageError
 from vns_sam.images.write import write_json, write_text
-from vns_sam.sam.checkpoints import CONFIG, WEIGHTS
+from vns_sam.sam.folder import CONFIG, WEIGHTS
 from vns_sam.sam.registry import place
 from vns_sam.studies.pipeline import SETS, Darken, Pipeline, Train, Work
 

@@ -6,7 +6,7 @@ g embedding grid (stride 16 of the model's square input). Nothing here loads tor
 
 from vns_sam.types.answers import Answers, Candidates, DecoderOutput, Prediction, Size
 from vns_sam.types.features import ImageFeatures
-from vns_sam.types.info import SECOND_LOOK, ModelInfo, PromptKind, SecondLook
+from vns_sam.types.info import SECOND_LOOK, Backend, ModelInfo, PromptKind, SecondLook
 from vns_sam.types.prompts import PADDING_LABEL, Geometry, PromptBatch, Prompts
 from vns_sam.types.protocol import PromptableModel
 
@@ -14,6 +14,7 @@ __all__ = [
     "PADDING_LABEL",
     "SECOND_LOOK",
     "Answers",
+    "Backend",
     "Candidates",
     "DecoderOutput",
     "Geometry",

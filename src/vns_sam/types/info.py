@@ -9,6 +9,8 @@ from typing import Any, Literal, overload
 PromptKind = Literal["box", "point", "mask"]
 SecondLook = Literal["auto", "on", "off"]
 """Whether small and thin objects are looked at again, closer; "auto" leaves it to what the model gains from it."""
+Backend = Literal["auto", "onnx", "torch"]
+"""What runs a model: its graphs in ONNX Runtime, the network in torch, or whichever suits the device."""
 SECOND_LOOK: SecondLook = "auto"
 """Where nobody says otherwise: in Python, on the command line, in evaluations, studies and pseudo-labels."""
 
@@ -52,6 +54,7 @@ class ModelInfo:
             ``decode(..., look_again=True)``, or "never".
         least_score, least_stability: From which predicted IoU and stability on a mask that nobody asked for is worth
             showing, where automatic masks are filtered by nothing else; the defaults are SAM's own.
+        backend: What runs it.
     """
 
     name: str
@@ -64,6 +67,7 @@ class ModelInfo:
     look_again: Literal["crops", "itself", "never"] = "crops"
     least_score: float = 0.88
     least_stability: float = 0.95
+    backend: Literal["onnx", "torch"] = "torch"
 
     def __getstate__(self) -> dict[str, Any]:
         """What is copied and pickled: the digest itself, not what it is made of."""

@@ -54,19 +54,26 @@ class VnsSamModel(FrozenSamNetwork):
 
     def decode_levels(self, features: ImageFeatures, batch: PromptBatch) -> VnsDecoderOutput:
         """All of the decoder's maps for P prompts; differentiable in what is trained."""
-        sparse, dense, pe = self._embed(features, batch)
-        index, finer = batch.image_index, features.finer
+        sparse, dense = self.sam.embed_prompts(features, batch)
+        pe, index, finer = self._image_pe(features), batch.image_index, features.finer
         return self.decoder(features.embedding, pe, sparse, dense, features.levels, index, features.mined, finer)
 
-    def decode_batch(self, features: ImageFeatures, batch: PromptBatch, *, candidates: bool = False) -> DecoderOutput:
+    def decode_embedded(
+        self,
+        features: ImageFeatures,
+        sparse: torch.Tensor,
+        dense: torch.Tensor,
+        image_index: torch.Tensor,
+        *,
+        candidates: bool = False,
+    ) -> DecoderOutput:
         """The final mask, the edge, and SAM's predicted IoU; to choose from there are SAM's three masks besides."""
-        sparse, dense, pe = self._embed(features, batch)
         return self.decoder.decode_final(
             features.embedding,
-            pe,
+            self._image_pe(features),
             sparse,
             dense,
-            batch.image_index,
+            image_index,
             features.mined,
             finer=features.finer,
             candidates=candidates,
@@ -87,10 +94,9 @@ class VnsSamModel(FrozenSamNetwork):
         """Four activations of the fusion, the widest maps of the decoder, in float32."""
         return 4 * self.config.head_channels * (4 * self.grid) ** 2 * 4
 
-    def _embed(self, features: ImageFeatures, batch: PromptBatch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """SAM's sparse and dense prompt and its positional encoding."""
-        grid = (features.embedding.shape[-2], features.embedding.shape[-1])
-        return *self.sam.embed_prompts(features, batch), self.sam.image_pe(grid)
+    def _image_pe(self, features: ImageFeatures) -> torch.Tensor:
+        """SAM's positional encoding of the grid."""
+        return self.sam.image_pe((features.embedding.shape[-2], features.embedding.shape[-1]))
 
 
 GROUPS = {

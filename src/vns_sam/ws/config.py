@@ -9,13 +9,15 @@ from typing import Annotated, Any, ClassVar, Literal
 from vns_sam.errors import UsageError
 from vns_sam.sam.config import LevelChannels as LevelChannels
 from vns_sam.sam.model_config import Between, Checked, Count, ModelConfig, Width, fit, nearest
-from vns_sam.ws.grouping import Reconstruct
-from vns_sam.ws.layers import REDUCTION
 
+Reconstruct = Literal["assign", "broadcast"]
+"""How groups become a map again."""
 Kind = Literal["efficientnet-lite0", "resnet", "pvt_v2", "swin"]
 Rate = Annotated[float, Between(0.01, 64)]
 Share = Annotated[float, Between(0, 1)]
 
+REDUCTION = 16
+"""Channels of a channel attention's bottleneck are its input's divided by this."""
 LEVELS = 4
 STRIDE = 32
 """Of the deepest level."""

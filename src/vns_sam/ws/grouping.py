@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-Reconstruct = Literal["assign", "broadcast"]
+from vns_sam.ws.config import Reconstruct
 
 SHARPNESS = 10.0
 """Factor of cosines before the softmax over prototypes."""

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from vns_sam.sam.recording import being_recorded
 from vns_sam.ws.config import LEVELS, LevelChannels, WsSamConfig
 from vns_sam.ws.grouping import FeatureGrouping
 from vns_sam.ws.layers import ConvNorm, ResidualAttention, SpatialChannelAttention, TextureBlock
@@ -66,7 +67,10 @@ class PositionAttention(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Keeps the shape (B, C, h, w)."""
         queries, keys, values = (conv(x).flatten(2).transpose(1, 2) for conv in (self.query, self.key, self.value))
-        seen = F.scaled_dot_product_attention(queries, keys, values, scale=1.0)
+        if being_recorded():
+            seen = (queries @ keys.mT).softmax(-1) @ values
+        else:
+            seen = F.scaled_dot_product_attention(queries, keys, values, scale=1.0)
         return x + self.gamma * seen.transpose(1, 2).unflatten(2, x.shape[-2:])
 
 

@@ -6,8 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-REDUCTION = 16
-"""Channels of a channel attention's bottleneck are its input's divided by this."""
+from vns_sam.ws.config import REDUCTION
 
 
 class ConvNorm(nn.Sequential):

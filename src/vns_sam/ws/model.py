@@ -15,7 +15,9 @@ from vns_sam.errors import DataError, PromptError, UsageError
 from vns_sam.images.geometry import maps_to_original, resize_image
 from vns_sam.sam.answers import MapAnswers
 from vns_sam.sam.checkpoints import load_weights, read_checkpoint, write_checkpoint
-from vns_sam.sam.promptable import Preprocessing, PromptableNetwork, check_index
+from vns_sam.sam.preprocessing import Preprocessing
+from vns_sam.sam.prompt_rows import check_index
+from vns_sam.sam.promptable import PromptableNetwork
 from vns_sam.types import DecoderOutput, Geometry, ImageFeatures, ModelInfo, PromptBatch, Prompts
 from vns_sam.ws.backbones import Backbone, build_backbone, load_backbone
 from vns_sam.ws.config import STRIDE, WsSamConfig

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from vns_sam.errors import CheckpointError, UsageError
-from vns_sam.inference.load import check_model_name, load_model
+from vns_sam.inference.load import check_model_name, load_network
 from vns_sam.sam import registry
 from vns_sam.sam.architectures import HieraConfig, TinyVitConfig
 from vns_sam.sam.config import SamConfig
@@ -60,7 +60,7 @@ def test_a_file_of_sam2_however_it_is_wrapped(wrapped: str, theirs: nn.Module, k
         torch.save({"model": {key: value.half() for key, value in state.items()}}, path)
     else:
         torch.save(state if wrapped == "bare" else {wrapped: OrderedDict(state), "epoch": 3}, path)
-    model = load_model(path)
+    model = load_network(path)
     assert isinstance(model, SamModel)
     assert model.config == sam2.sam2_config("sam2.1-s", NARROW)
     found = model.state_dict()["image_encoder.patch_embed.weight"]
@@ -72,16 +72,16 @@ def test_a_folder_of_transformers_and_its_weights_alone(theirs: nn.Module, known
     theirs.save_pretrained(tmp_path / "hub")  # type: ignore[operator]
     config = tmp_path / "hub" / "config.json"
     config.write_text(json.dumps({**json.loads(config.read_text()), "model_type": "sam2_video"}))
-    assert same_image_encoder(load_model(tmp_path / "hub"), theirs)
-    assert same_image_encoder(load_model(tmp_path / "hub" / "model.safetensors"), theirs)
+    assert same_image_encoder(load_network(tmp_path / "hub"), theirs)
+    assert same_image_encoder(load_network(tmp_path / "hub" / "model.safetensors"), theirs)
     config.unlink()
-    assert same_image_encoder(load_model(tmp_path / "hub" / "model.safetensors"), theirs)
+    assert same_image_encoder(load_network(tmp_path / "hub" / "model.safetensors"), theirs)
 
 
 def test_a_folder_of_sam3(tmp_path: Path) -> None:
     other = hf_sam3()
     other.save_pretrained(tmp_path)  # type: ignore[operator]
-    model = load_model(tmp_path)
+    model = load_network(tmp_path)
     assert isinstance(model, SamModel)
     assert (model.name, model.grid, model.config.stride) == ("sam3", 8, 14)
 
@@ -90,7 +90,7 @@ def test_a_folder_of_sam3(tmp_path: Path) -> None:
 def test_a_folder_of_ours_brings_a_foundation_back(name: str, tmp_path: Path) -> None:
     model = narrow_foundation(name)
     model.save_pretrained(tmp_path)
-    back = load_model(tmp_path)
+    back = load_network(tmp_path)
     assert isinstance(back, SamModel)
     assert back.config == model.config
     mine, other = model.state_dict(), back.state_dict()
@@ -115,13 +115,13 @@ def test_half_a_file_is_named_for_what_it_is(theirs: nn.Module, known: None, tmp
     with pytest.raises(
         CheckpointError, match=r"half.pt \(sam2.1-s\) lacks \d+ of \d+ tensors, the first is 'mask_decoder"
     ):
-        load_model(tmp_path / "half.pt")
+        load_network(tmp_path / "half.pt")
 
 
 def test_a_foreign_tensor_is_refused(known: None, theirs: nn.Module, tmp_path: Path) -> None:
     torch.save({**meta_sam2_state(theirs), "lora.weight": torch.ones(2)}, tmp_path / "more.pt")
     with pytest.raises(CheckpointError, match=r"more.pt \(sam2.1-s\) holds 1 tensors .* 'lora.weight'"):
-        load_model(tmp_path / "more.pt")
+        load_network(tmp_path / "more.pt")
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_a_foreign_tensor_is_refused(known: None, theirs: nn.Module, tmp_path: P
 def test_edgetam_is_refused_by_name(key: str, tmp_path: Path) -> None:
     torch.save({"model": {key: torch.ones(2)}}, tmp_path / "edgetam.pt")
     with pytest.raises(CheckpointError, match=r"edgetam.pt is an EdgeTAM") as caught:
-        load_model(tmp_path / "edgetam.pt")
+        load_network(tmp_path / "edgetam.pt")
     assert "mobile-sam" in caught.value.hint
 
 
@@ -151,7 +151,7 @@ def test_a_wrong_number_in_a_hub_config_is_named(
     values["vision_config"]["backbone_config"] |= change
     config.write_text(json.dumps(values))
     with pytest.raises(CheckpointError, match=says):
-        load_model(tmp_path)
+        load_network(tmp_path)
 
 
 def test_mobilesam_by_its_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_mobilesam_by_its_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     model = SamModel(config).eval()
     torch.save(mobile_state(model), tmp_path / "mobile_sam.pt")
     monkeypatch.setattr(mobile, "mobile_config", lambda: config)
-    back = load_model(tmp_path / "mobile_sam.pt")
+    back = load_network(tmp_path / "mobile_sam.pt")
     assert back.name == "mobile-sam"
     assert torch.equal(back.state_dict()["image_encoder.neck.0.weight"], model.image_encoder.neck[0].weight)
 

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from vns_sam.sam.pointwise import pointwise
+from vns_sam.sam.recording import being_recorded
 
 RATE = 0.25
 """Share of the spectrum's area, around its centre, that the high-pass removes."""
@@ -37,18 +38,25 @@ def high_frequencies(pixels: torch.Tensor, rate: float = RATE) -> torch.Tensor:
     height, width = pixels.shape[-2:]
     half = int((height * width * rate) ** 0.5 / 2)
     rows, columns = (_low_pass(side, half, wide.device, wide.dtype) for side in (height, width))
-    low = rows.real @ wide @ columns.real.mT - rows.left @ (rows.right.mT @ wide @ columns.right) @ columns.left.mT
+    down, across = (part.recorded() if being_recorded() else part.real for part in (rows, columns))
+    low = down @ wide @ across.mT - rows.left @ (rows.right.mT @ wide @ columns.right) @ columns.left.mT
     return (wide - low).abs_().to(pixels.dtype)
 
 
 class _LowPass(NamedTuple):
     """The matrix that keeps the frequencies -half to half - 1 of a side. The lowest has no partner, so it is complex:
-    ``real`` (S, S) and, of rank two, ``left @ right.mT``.
+    ``real`` (S, S), which is ``kernel`` (S,) turned round and round, and, of rank two, ``left @ right.mT``.
     """
 
+    kernel: torch.Tensor
     real: torch.Tensor
     left: torch.Tensor
     right: torch.Tensor
+
+    def recorded(self) -> torch.Tensor:
+        """``real`` as a graph makes it: the kernel is all that the graph has to hold."""
+        places = torch.arange(self.kernel.shape[0], device=self.kernel.device)
+        return self.kernel[(places[:, None] - places) % self.kernel.shape[0]]
 
 
 @lru_cache(maxsize=8)
@@ -62,7 +70,7 @@ def _low_pass(side: int, half: int, device: torch.device, dtype: torch.dtype) ->
     if half > side // 2:
         left = torch.zeros_like(left)
     real = kernel[(places[:, None] - places) % side]
-    return _LowPass(*(part.to(device, dtype) for part in (real, left / side, right)))
+    return _LowPass(*(part.to(device, dtype) for part in (kernel, real, left / side, right)))
 
 
 class VitAdapter(nn.Module):

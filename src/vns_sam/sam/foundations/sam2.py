@@ -15,8 +15,9 @@ import torch
 
 from vns_sam.errors import CheckpointError
 from vns_sam.sam.architectures import HieraConfig
-from vns_sam.sam.checkpoints import KeyReport, read_config, read_state
+from vns_sam.sam.checkpoints import KeyReport, read_state
 from vns_sam.sam.config import MaskDecoderConfig, SamConfig
+from vns_sam.sam.folder import read_config
 from vns_sam.sam.foundations.translate import Rows, Translate, build, rename, split_points, translator
 from vns_sam.sam.keys import DECODER, PROMPT_ENCODER
 from vns_sam.sam.model import SamModel

@@ -17,8 +17,9 @@ from typing import Any
 import torch
 
 from vns_sam.sam.architectures import RopeVitConfig
-from vns_sam.sam.checkpoints import KeyReport, read_config, read_state
+from vns_sam.sam.checkpoints import KeyReport, read_state
 from vns_sam.sam.config import MaskDecoderConfig, SamConfig
+from vns_sam.sam.folder import read_config
 from vns_sam.sam.foundations import sam2
 from vns_sam.sam.foundations.translate import Translate, build, rename, split_points, translator
 from vns_sam.sam.keys import PROMPT_ENCODER

@@ -17,7 +17,7 @@ from vns_sam.dis.losses import dis_loss, ortho_loss
 from vns_sam.dis.model import DisSamModel
 from vns_sam.dis.official import load_isnet
 from vns_sam.errors import UsageError
-from vns_sam.inference.load import check_model_name, load_model
+from vns_sam.inference.load import check_model_name, load_network
 from vns_sam.sam.checkpoints import load_weights, read_checkpoint, write_checkpoint
 from vns_sam.sam.files import read_tensors
 from vns_sam.sam.promptable import PromptableNetwork
@@ -157,7 +157,7 @@ class DisTask(RefinementTask):
                 hint="start it with vns-sam train, which trains one first",
             )
         config = make_config(self.dis)
-        first = load_model(config.base).requires_grad_(False)
+        first = load_network(config.base).requires_grad_(False)
         self.model = DisSamModel(config, first, _begin(recipe.init, config)).train()
         # on a CPU a third faster; torch's hints do not know the argument
         self.model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -169,7 +169,7 @@ class DisTask(RefinementTask):
         """Makes the coarse masks that are not there yet; several processes make the same files."""
         choice, side = self.model.config.choice, recipe.data.cache_side
         names = self.dis.stages or (self.model.config.base,)
-        stages = [first if name == self.model.config.base else load_model(name) for name in names]
+        stages = [first if name == self.model.config.base else load_network(name) for name in names]
         self.cache = CoarseCache(cache_folder(recipe) / "coarse", side, [fingerprint(m, choice) for m in stages])
         samples = self.samples(recipe, length=1, step_size=1)
         pairs = all_pairs(samples, held_out(recipe.data, make_thin(recipe)))
@@ -267,7 +267,7 @@ def _begin(init: str | None, config: DisSamConfig) -> IsNet | None:
                 hint=f"dis.model.width: {width:g}",
             )
     else:
-        model = load_model(init)
+        model = load_network(init)
         if not isinstance(model, DisSamModel) or model.config.width != config.width:
             raise UsageError(
                 f"expected a DIS-SAM of width {config.width:g} as 'init', '{init}' is none", hint="see dis.model.width"

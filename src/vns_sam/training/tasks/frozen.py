@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 from vns_sam.errors import UsageError
 from vns_sam.hq.config import HqSamConfig
 from vns_sam.hq.model import HqSamModel
-from vns_sam.inference.load import load_model
+from vns_sam.inference.load import load_network
 from vns_sam.sam.checkpoints import load_weights
 from vns_sam.sam.model import SamModel
 from vns_sam.training.samples.settings import TrainingData
@@ -134,7 +134,7 @@ def _begin(kind: type[Method], config: Any, init: str, changes: dict[str, Any]) 
         UsageError: ``init`` names no model or one of another kind, or a field does not exist.
         CheckpointError: Weights cannot be read, or the changed fields ask for other tensors than the trained ones.
     """
-    given = load_model(init)
+    given = load_network(init)
     if isinstance(given, SamModel):
         model = kind.from_sam(given, config.for_sam(given.config, **{"base": init, **changes}))
     elif isinstance(given, kind):

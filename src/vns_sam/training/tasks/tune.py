@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 from torch import nn
 
 from vns_sam.errors import UsageError
-from vns_sam.inference.load import load_model
+from vns_sam.inference.load import load_network
 from vns_sam.sam.model import SamModel
 from vns_sam.training.samples.settings import TrainingData
 from vns_sam.training.settings import STRICT, Recipe
@@ -42,7 +42,7 @@ class SamTuneTask(Task):
     def __init__(self, recipe: TuneRecipe) -> None:
         super().__init__()
         init = recipe.init or "sam-tiny"
-        model = load_model(init)
+        model = load_network(init)
         if not isinstance(model, SamModel):
             raise UsageError(
                 f"the task 'sam-tune' trains a plain SAM, '{init}' is a {type(model).__name__}",

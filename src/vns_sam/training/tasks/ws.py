@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from vns_sam.errors import UsageError
-from vns_sam.inference.load import load_model, model_type
+from vns_sam.inference.load import load_network, model_type
 from vns_sam.labelling.fusion import Selection
 from vns_sam.sam.checkpoints import load_weights
 from vns_sam.sam.encoders.lite import TinyEncoder
@@ -140,7 +140,7 @@ def begin(init: str | None, fields: dict[str, Any]) -> WsSamModel:
     if init == LITE:
         return _on_lite(init, fields)
     kind = model_type(init)
-    given = load_model(init) if kind == WsSamConfig.model_type else None
+    given = load_network(init) if kind == WsSamConfig.model_type else None
     if isinstance(given, WsSamModel):
         model = WsSamModel(WsSamConfig.make(**{**vars(given.config), **fields}))
         load_weights(model, given.state_dict(), init)
@@ -158,7 +158,7 @@ def _on_lite(init: str, fields: dict[str, Any]) -> WsSamModel:
     if init == LITE:
         model.backbone.load_imagenet(imagenet_weights())
         return model
-    sam = load_model(init)
+    sam = load_network(init)
     if not isinstance(sam, SamModel) or not isinstance(sam.image_encoder, TinyEncoder):
         raise UsageError(f"expected a tiny SAM as 'init', '{init}' is none", hint=f"sam-tiny or {LITE}")
     encoder = model.backbone.encoder

@@ -1,0 +1,99 @@
+"""A model as graphs that ONNX Runtime runs without torch, and that other programs load.
+
+  vns-sam export vns-sam-tiny --out graphs/                 encoder.onnx and decoder.onnx, weights inside
+  vns-sam export vit_b --out vit_b/ --precision fp16        half the size; int8 also makes the decoder's products cheap
+  vns-sam export runs/mine/model --beside                   into the model's own folder, which keeps the only weights
+  vns-sam segment frog.jpg --box 12 30 210 180 --model graphs/
+
+Needs torch and onnx: pip install 'vns-sam[export]'. What is written is compared with the network: IoU of the masks,
+differences of logits, and times, on the demo's picture or on those of --pictures; they are also in report.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vns_sam.cli.demo import ASSETS
+from vns_sam.cli.numbers import at_least
+from vns_sam.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+REPORT = "report.json"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the verb."""
+    parser.add_argument("model", metavar="MODEL", help="a name, a folder, a file or a hub id")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="where the graphs go")
+    parser.add_argument("--beside", action="store_true", help="into the model's own folder; weights are not copied")
+    parser.add_argument(
+        "--precision", choices=("fp32", "fp16", "int8"), default="fp32", help="of weights (%(default)s)"
+    )
+    parser.add_argument("--opset", type=int, default=18, help="of ONNX, 18 to 21 (%(default)s)")
+    parser.add_argument("--pictures", type=Path, metavar="DIR", help="pictures to compare on")
+    parser.add_argument("--limit", type=at_least(1), default=5, metavar="N", help="pictures at most (%(default)s)")
+    parser.add_argument("--force", action="store_true", help="replace graphs that are there")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the verb."""
+    if (args.out is None) != args.beside:
+        raise UsageError("expected --out DIR or --beside", hint="--out graphs/")
+    pictures = _pictures(args)
+    out = _place(args)
+    from vns_sam.export.onnx import sources_of, write, write_named
+    from vns_sam.export.parity import compare
+    from vns_sam.images.write import write_json
+    from vns_sam.inference.load import load_network
+    from vns_sam.inference.onnx.load import open_graphs
+
+    network = load_network(args.model)
+    if args.beside:
+        write_named(network, out, sources_of(network))
+    else:
+        write(network, out, args.precision, args.opset)
+    parity = compare(network, open_graphs(out), pictures)
+    files = {path.name: path.stat().st_size for path in sorted(out.glob("*.onnx*"))}
+    told: dict[str, Any] = {"model": network.name, "precision": args.precision, "files": files, **parity.to_dict()}
+    if not args.beside:
+        write_json(out / REPORT, told)
+    if args.json:
+        print(json.dumps({"out": str(out), **told}))
+        return 0
+    for name, size in files.items():
+        print(f"{out / name}  {size / 1e6:.1f} MB")
+    print(parity)
+    return 0
+
+
+def _place(args: argparse.Namespace) -> Path:
+    """Where the graphs go, judged before any work."""
+    from vns_sam.images.write import check_writable
+    from vns_sam.inference.onnx.folder import has_graphs
+    from vns_sam.sam import registry
+
+    out: Path = registry.place(args.model) if args.beside else args.out
+    if args.beside and not (out / "model.safetensors").is_file():
+        raise UsageError(f"expected a folder with weights for --beside, found {out}", hint="--out graphs/")
+    if out.exists() and not out.is_dir():
+        raise DataError(f"cannot write {out}: it is a file, expected a folder")
+    if has_graphs(out) and not args.force:
+        raise DataError(f"{out} holds graphs already", hint="--force replaces them")
+    check_writable(out / REPORT)
+    return out
+
+
+def _pictures(args: argparse.Namespace) -> list[np.ndarray]:
+    """Pictures to compare on."""
+    from vns_sam.images.find import find_images
+    from vns_sam.images.read import read_image
+
+    if args.pictures is None:
+        return [read_image(ASSETS / "demo.jpg")]
+    return [read_image(args.pictures / name) for name in find_images(args.pictures)[: args.limit]]

@@ -1,0 +1,191 @@
+"""An exported model: its graphs, what they need to know of each other, and where their weights are.
+
+A folder holds ``onnx.json`` beside the graphs. The weights are in the graphs, or, so that nothing is stored twice, in
+the ``model.safetensors`` of models that are there anyway: then the graphs name them only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from vns_sam.errors import CheckpointError, MissingExtraError, UsageError
+from vns_sam.images.bounded import read_bounded
+from vns_sam.sam.folder import WEIGHTS
+from vns_sam.sam.model_config import Checked, fit
+from vns_sam.sam.preprocessing import Preprocessing
+from vns_sam.sam.registry import place
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+MANIFEST = "onnx.json"
+VERSION = 1
+"""Of the manifest's layout."""
+
+Kind = Literal["promptable", "refiner", "segmenter"]
+
+
+@dataclass(frozen=True)
+class Manifest(Checked):
+    """``onnx.json``: what a folder's graphs are.
+
+    Attributes:
+        kind: "promptable" has an encoder and a decoder, "refiner" an IS-Net, "segmenter" a WS-SAM's network.
+        name: What users call the model.
+        preprocessing: How pictures enter.
+        candidates: Masks that it offers for one prompt.
+        edges: Whether the decoder's last output is an edge map.
+        mined: How many of the encoder's outputs a method mined; those behind them are a SAM 2's finer maps.
+        closed_prompts: Whether "not a point" follows boxes too, as in SAM 2.
+        sources: Where weights are that the graphs only name: bundled models, or "" for this folder.
+        weights: By graph, the names of such weights to number of the source and name there.
+        version: Of this layout.
+    """
+
+    kind: Kind
+    name: str
+    preprocessing: Preprocessing
+    candidates: int = 1
+    edges: bool = False
+    mined: int = 0
+    closed_prompts: bool = False
+    sources: tuple[str, ...] = ()
+    weights: Mapping[str, Mapping[str, tuple[int, str]]] = field(default_factory=dict)
+    version: int = VERSION
+
+
+class OnnxFolder:
+    """A folder of graphs, opened when they are first run.
+
+    Args:
+        path: The folder.
+        threads: Threads of a run; as many as there are cores by default.
+
+    Attributes:
+        manifest: What the graphs are.
+
+    Raises:
+        CheckpointError: There is no readable manifest.
+        MissingExtraError: ONNX Runtime is not installed.
+    """
+
+    def __init__(self, path: Path, threads: int | None = None) -> None:
+        self.path, self.threads = path, threads
+        self.manifest = read_manifest(path)
+        self._sessions: dict[str, onnxruntime.InferenceSession] = {}
+
+    def run(self, graph: str, feed: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        """All outputs of a graph."""
+        found: list[np.ndarray] = self._session(graph).run(None, feed)
+        return found
+
+    def _session(self, graph: str) -> onnxruntime.InferenceSession:
+        if graph not in self._sessions:
+            self._sessions[graph] = self._open(graph)
+        return self._sessions[graph]
+
+    def _open(self, graph: str) -> onnxruntime.InferenceSession:
+        runtime = runtime_module()
+        options = runtime.SessionOptions()
+        options.log_severity_level = 3
+        options.intra_op_num_threads = self.threads or 0
+        named = self.manifest.weights.get(graph, {})
+        values = [self._tensor(*at, graph) for at in named.values()]
+        if named:
+            kept = [runtime.OrtValue.ortvalue_from_numpy(value) for value in values]
+            options.add_external_initializers(list(named), kept)
+        path = self.path / f"{graph}.onnx"
+        try:
+            return runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # the runtime has a class of its own for each reason
+            reason = " ".join(str(error).split())[:200]
+            raise CheckpointError(f"{path} cannot be run ({reason})", hint="export the model again") from None
+
+    def _tensor(self, source: int, key: str, graph: str) -> np.ndarray:
+        try:
+            return self._stored[source][key]
+        except (IndexError, KeyError):
+            raise CheckpointError(
+                f"{self.path / graph}.onnx wants a tensor '{key}' that its weights lack", hint="export the model again"
+            ) from None
+
+    @cached_property
+    def _stored(self) -> list[dict[str, np.ndarray]]:
+        """The weights of all sources as float32."""
+        return [read_arrays(file) for file in self._files]
+
+    @property
+    def _files(self) -> list[Path]:
+        return [(place(source) if source else self.path) / WEIGHTS for source in self.manifest.sources]
+
+    @cached_property
+    def digest(self) -> str:
+        """Identifies manifest, graphs and weights."""
+        digest = hashlib.sha256()
+        for file in (self.path / MANIFEST, *sorted(self.path.glob("*.onnx*")), *self._files):
+            digest.update(hashlib.sha256(file.read_bytes()).digest())
+        return digest.hexdigest()[:16]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is copied and pickled: all but what is opened."""
+        return {name: value for name, value in vars(self).items() if name != "_stored"} | {"_sessions": {}}
+
+
+def has_graphs(path: Path) -> bool:
+    """Whether a folder holds an exported model."""
+    return (path / MANIFEST).is_file()
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Reads ``onnx.json``.
+
+    Raises:
+        CheckpointError: It is missing, damaged, or of a later version.
+    """
+    file = path / MANIFEST
+    try:
+        values = json.loads(read_bounded(file))
+        if not isinstance(values, dict) or values.get("version") != VERSION:
+            raise UsageError(f"must be of version {VERSION}")
+        manifest: Manifest = fit(values, Manifest, "manifest")
+    except (OSError, ValueError, RecursionError, UsageError) as error:
+        reason = " ".join(str(error).split())
+        raise CheckpointError(f"{file} cannot be used ({reason})", hint="export the model again") from None
+    return manifest
+
+
+def read_arrays(file: Path) -> dict[str, np.ndarray]:
+    """The tensors of a safetensors file as arrays, floating ones as float32.
+
+    Raises:
+        CheckpointError: It is missing or damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        state = load_file(file)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"{file} is damaged ({error})", hint="download or copy it again") from None
+    return {key: value.astype(np.float32) if value.dtype.kind == "f" else value for key, value in state.items()}
+
+
+def runtime_module() -> Any:
+    """ONNX Runtime.
+
+    Raises:
+        MissingExtraError: It is not installed.
+    """
+    try:
+        import onnxruntime
+    except ImportError:
+        raise MissingExtraError("onnxruntime", extra="torch", purpose="running a graph") from None
+    return onnxruntime

@@ -1,0 +1,132 @@
+"""SAM, VNS-SAM and HQ-SAM as two graphs."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from vns_sam.images.geometry import masks_to_model
+from vns_sam.inference.onnx.folder import OnnxFolder
+from vns_sam.sam.answers import MapAnswers
+from vns_sam.sam.prompt_rows import CELLS_AT_ONCE, PromptRow, prompt_rows, row_geometry
+from vns_sam.types import ImageFeatures, ModelInfo, Prompts
+
+NOT_A_POINT, LEFT_TOP, RIGHT_BOTTOM = -1, 2, 3
+"""Labels of points beside 0 and 1, see :class:`vns_sam.export.graphs.DecoderGraph`."""
+
+
+class OnnxPromptable:
+    """A promptable model over an encoder and a decoder graph.
+
+    Args:
+        folder: Where they are.
+    """
+
+    def __init__(self, folder: OnnxFolder) -> None:
+        self.folder = folder
+        manifest = folder.manifest
+        self.preprocessing = manifest.preprocessing
+        self._info = ModelInfo(
+            manifest.name,
+            lambda: folder.digest,
+            input_side=self.preprocessing.image_size,
+            candidates=manifest.candidates,
+            edges=manifest.edges,
+            backend="onnx",
+        )
+
+    @property
+    def info(self) -> ModelInfo:
+        """What the model is."""
+        return self._info
+
+    def encode(self, images: Sequence[np.ndarray]) -> ImageFeatures:
+        """Encodes I pictures, each (H, W, 3) uint8 RGB of any size, one after the other."""
+        maps, geometry = [], []
+        for image in images:
+            pixels, place = self.preprocessing.square(image)
+            maps.append(self.folder.run("encoder", {"pixels": pixels[None]}))
+            geometry.append(place)
+        embedding, *others = (
+            joined[0] if len(joined) == 1 else np.concatenate(joined) for joined in zip(*maps, strict=True)
+        )
+        mined, finer = others[: self.folder.manifest.mined], others[self.folder.manifest.mined :]
+        return ImageFeatures(embedding, (), tuple(geometry), tuple(mined), finer=tuple(finer), owner=self.info)
+
+    def decode(
+        self,
+        features: ImageFeatures,
+        prompts: Sequence[Prompts] = (),
+        image_index: Sequence[int] = (),
+        *,
+        candidates: bool = False,
+        look_again: bool = False,
+    ) -> MapAnswers:
+        """Decodes ``prompts[k]`` on image ``image_index[k]``, see :meth:`vns_sam.types.PromptableModel.decode`.
+
+        Raises:
+            UsageError: Another model made the features.
+            PromptError: A row holds no point, box or mask, or an index names no image.
+        """
+        features.check_owner(self.info)
+        order: list[int] = []
+        parts: list[list[np.ndarray]] = []
+        for rows in self._chunks(prompt_rows(prompts, image_index, features.geometry)):
+            order.extend(row.number for row in rows)
+            parts.append(self.folder.run("decoder", self._feed(features, rows)))
+        back = np.argsort(order)
+        masks, scores, offered, offered_scores, *edges = (
+            np.concatenate(part)[back] for part in zip(*parts, strict=True)
+        )
+        return MapAnswers(
+            masks,
+            scores,
+            row_geometry(features, prompts, image_index),
+            edges[0] if edges else None,
+            offered if candidates else None,
+            offered_scores if candidates else None,
+        )
+
+    def _chunks(self, rows: Iterable[PromptRow]) -> Iterator[list[PromptRow]]:
+        """Rows about one picture with as many points each and with or without a box: as many as are decoded at once."""
+        alike: dict[tuple[int, bool, int], list[PromptRow]] = defaultdict(list)
+        for row in rows:
+            box, points, _ = row.kind
+            alike[row.image, box, points].append(row)
+        at_once = max(1, CELLS_AT_ONCE // self.preprocessing.grid**2)
+        for members in alike.values():
+            for start in range(0, len(members), at_once):
+                yield members[start : start + at_once]
+
+    def _feed(self, features: ImageFeatures, rows: Sequence[PromptRow]) -> dict[str, np.ndarray]:
+        """The decoder's inputs for rows about one picture."""
+        one = features.select(rows[0].image)
+        side = 4 * self.preprocessing.grid
+        masks = np.zeros((len(rows), 1, side, side), np.float32)
+        for room, row in zip(masks, rows, strict=True):
+            if row.mask is not None:
+                room[:] = masks_to_model(row.mask[None], one.geometry[0], side)[0]
+        points, labels = zip(*map(self._points, rows), strict=True)
+        feed: dict[str, np.ndarray] = {
+            "embedding": np.asarray(one.embedding),
+            "points": np.stack(points),
+            "labels": np.stack(labels),
+            "masks": masks,
+            "has_mask": np.array([row.mask is not None for row in rows], np.float32),
+        }
+        return feed | {f"maps.{number}": np.asarray(one_map) for number, one_map in enumerate((*one.mined, *one.finer))}
+
+    def _points(self, row: PromptRow) -> tuple[np.ndarray, np.ndarray]:
+        """What SAM's prompt encoder sees of a row: points (N, 2) and their labels (N,)."""
+        places = [] if row.points is None else [*row.points]
+        labels = [] if row.labels is None else [*row.labels]
+        closed, nowhere = self.folder.manifest.closed_prompts, np.zeros(2, np.float32)
+        if row.box is not None:
+            places += [row.box[:2], row.box[2:]]
+            labels += [LEFT_TOP, RIGHT_BOTTOM]
+        closing = int(closed) if row.box is not None else 1 if row.points is not None else 2 * int(closed)
+        places += [nowhere] * closing
+        labels += [NOT_A_POINT] * closing
+        return np.array(places, np.float32).reshape(-1, 2), np.array(labels, np.int64)

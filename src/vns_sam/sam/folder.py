@@ -1,0 +1,31 @@
+"""A model's folder, as far as it is known without its weights: ``config.json``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from vns_sam.errors import CheckpointError
+from vns_sam.images.bounded import read_bounded
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+
+
+def read_config(folder: str | Path) -> dict[str, Any]:
+    """Reads ``config.json``.
+
+    Raises:
+        CheckpointError: It is missing, or no JSON object of ordinary size with a ``model_type``.
+    """
+    path = Path(folder) / CONFIG
+    if not path.exists():
+        raise CheckpointError(f"no {CONFIG} in {folder}", hint="give a folder written by save_pretrained")
+    try:
+        values = json.loads(read_bounded(path))
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: no UTF-8, no JSON, too many digits
+        reason = "nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())
+        raise CheckpointError(f"{path} is not readable JSON ({reason})") from None
+    if not isinstance(values, dict) or not isinstance(values.get("model_type"), str):
+        raise CheckpointError(f"{path} holds no 'model_type'", hint="give a folder written by save_pretrained")
+    return values

@@ -56,6 +56,15 @@ def test_without_a_box_the_mask_and_the_clicks_tell_where() -> None:
     assert not list(plan_crops(Prompts(points=points, labels=labels), nothing()))
 
 
+def test_a_row_whose_clicks_all_lie_outside_of_the_crop_is_not_asked_again() -> None:
+    found = np.full((1, HEIGHT, WIDTH), -1, np.float32)
+    found[0, 100:121, 200:241] = 1
+    before = found.copy()
+    background = Prompts(points=np.array([[[10, 10]]], np.float32), labels=np.array([[0]]))
+    assert not look_again(FakeModel(), picture(), background, found)
+    np.testing.assert_array_equal(found, before)
+
+
 def test_prompts_move_into_their_crop() -> None:
     crop = Crop(1, Window(50, 120, 100, 200))
     prompts = Prompts(

@@ -12,11 +12,11 @@ differences of logits, and times, on the demo's picture or on those of --picture
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vns_sam.cli.demo import ASSETS
+from vns_sam.cli.lines import print_json
 from vns_sam.cli.numbers import at_least
 from vns_sam.errors import DataError, UsageError
 
@@ -38,7 +38,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pictures", type=Path, metavar="DIR", help="pictures to compare on")
     parser.add_argument("--limit", type=at_least(1), default=5, metavar="N", help="pictures at most (%(default)s)")
     parser.add_argument("--force", action="store_true", help="replace graphs that are there")
-    parser.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -64,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     if not args.beside:
         write_json(out / REPORT, told)
     if args.json:
-        print(json.dumps({"out": str(out), **told}))
+        print_json({"out": str(out), **told})
         return 0
     for name, size in files.items():
         print(f"{out / name}  {size / 1e6:.1f} MB")

@@ -89,22 +89,23 @@ def look_again(
     Returns:
         Whether there was anything to look at again.
     """
-    crops = list(plan_crops(prompts, logits > 0))
+    moved = ((crop, move_into(prompts, crop)) for crop in plan_crops(prompts, logits > 0))
+    asked = [(crop, inside) for crop, inside in moved if _holds_something(inside)]
     row, answers = -1, np.zeros(image.shape[:2], np.uint8)
-    for start in range(0, len(crops), AT_ONCE):
-        some = crops[start : start + AT_ONCE]
-        features = model.encode([image[crop.window.index] for crop in some])
-        closer = model.decode(features, [move_into(prompts, crop) for crop in some], range(len(some)))
-        for k, crop in enumerate(some):
+    for start in range(0, len(asked), AT_ONCE):
+        some = asked[start : start + AT_ONCE]
+        features = model.encode([image[crop.window.index] for crop, _ in some])
+        closer = model.decode(features, [inside for _, inside in some], range(len(some)))
+        for k, (crop, _) in enumerate(some):
             if crop.row != row:  # the crops of a row follow each other
                 row, answers = crop.row, np.full_like(answers, crop.thin is None)
-            inside = crop.window.index
-            answers[inside] += 1
-            _average(logits[row][inside], closer.logits(k), answers[inside])
+            place = crop.window.index
+            answers[place] += 1
+            _average(logits[row][place], closer.logits(k), answers[place])
             edge = None if edges is None else closer.edges(k)
             if edges is not None and edge is not None:
-                _average(edges[row][inside], edge, answers[inside])
-    return bool(crops)
+                _average(edges[row][place], edge, answers[place])
+    return bool(asked)
 
 
 def plan_crops(prompts: Prompts, masks: np.ndarray) -> Iterator[Crop]:
@@ -157,6 +158,12 @@ def move_into(prompts: Prompts, crop: Crop) -> Prompts:
     if prompts.masks is not None:
         masks = prompts.masks[at][:, *window.index]
     return Prompts(boxes, points, labels, masks)
+
+
+def _holds_something(prompts: Prompts) -> bool:
+    """Whether anything is asked about a crop: background clicks alone may all lie outside of it."""
+    clicked = prompts.labels is not None and bool((prompts.labels != PADDING_LABEL).any())
+    return clicked or prompts.boxes is not None or prompts.masks is not None
 
 
 def _average(mean: np.ndarray, value: np.ndarray, count: np.ndarray) -> None:

@@ -27,7 +27,7 @@ lint: $(VENV)/.dev ## style, format, types and the dependency rule
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 
-bench: $(VENV)/.runtime ## time the bundled model on this machine
+bench: $(VENV)/.dev ## time the bundled model on this machine
 	@$(BIN)/vns-sam bench $(ARGS)
 
 test-hard: $(VENV)/.dev ## thousands of damaged files, fifty kills of each command, full disks; an hour
@@ -40,18 +40,21 @@ clean: ## remove the environment, caches and outputs
 	rm -rf $(VENV) build dist out .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find src tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# torch comes first and alone: resolved together with the rest, pip may move it to another build.
-$(VENV)/.torch:
+$(VENV)/.made:
 	@test -n "$(PYTHON)" || { echo "error: expected Python 3.11 or later, found none" >&2; \
 		echo "try: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 1; }
-	@echo "[1/2] $(VENV): $(TORCH) with $(PYTHON) (a few minutes, once)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(PIP) '$(TORCH)'
 	@touch $@
 
-$(VENV)/.runtime: $(VENV)/.torch pyproject.toml
-	@echo "[2/2] $(VENV): vns-sam"
+$(VENV)/.runtime: $(VENV)/.made pyproject.toml
+	@echo "[1/1] $(VENV): vns-sam (once)"
 	@$(PIP) -e .
+	@touch $@
+
+# torch comes first and alone: resolved together with the rest, pip may move it to another build.
+$(VENV)/.torch: $(VENV)/.made
+	@echo "[1/2] $(VENV): $(TORCH) with $(PYTHON) (a few minutes, once)"
+	@$(PIP) '$(TORCH)'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.torch pyproject.toml

@@ -2,6 +2,7 @@
 
   vns-sam export vns-sam-tiny --out graphs/                 encoder.onnx and decoder.onnx, weights inside
   vns-sam export vit_b --out vit_b/ --precision fp16        half the size; int8 also makes the decoder's products cheap
+  vns-sam export vns-sam-tiny --page site/                  a page that needs only a file server: the model runs in it
   vns-sam export runs/mine/model --beside                   into the model's own folder, which keeps the only weights
   vns-sam segment frog.jpg --box 12 30 210 180 --model graphs/
 
@@ -31,9 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="a name, a folder, a file or a hub id")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where the graphs go")
     parser.add_argument("--beside", action="store_true", help="into the model's own folder; weights are not copied")
-    parser.add_argument(
-        "--precision", choices=("fp32", "fp16", "int8"), default="fp32", help="of weights (%(default)s)"
-    )
+    parser.add_argument("--page", type=Path, metavar="DIR", help="a page to click on, with the graphs")
+    parser.add_argument("--runtime", type=Path, metavar="PACKAGE", help="onnxruntime-web for --page (npm fetches it)")
+    parser.add_argument("--precision", choices=("fp32", "fp16", "int8"), help="of weights (fp32; fp16 with --page)")
     parser.add_argument("--opset", type=int, default=18, help="of ONNX, 18 to 21 (%(default)s)")
     parser.add_argument("--pictures", type=Path, metavar="DIR", help="pictures to compare on")
     parser.add_argument("--limit", type=at_least(1), default=5, metavar="N", help="pictures at most (%(default)s)")
@@ -42,11 +43,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the verb."""
-    if (args.out is None) != args.beside:
-        raise UsageError("expected --out DIR or --beside", hint="--out graphs/")
+    if (args.out is not None) + (args.page is not None) + args.beside != 1:
+        raise UsageError("expected one of --out DIR, --page DIR and --beside", hint="--out graphs/")
     pictures = _pictures(args)
     out = _place(args)
     from vns_sam.export.onnx import sources_of, write, write_named
+    from vns_sam.export.page import write_page
     from vns_sam.export.parity import compare
     from vns_sam.images.write import write_json
     from vns_sam.inference.load import load_network
@@ -55,11 +57,13 @@ def run(args: argparse.Namespace) -> int:
     network = load_network(args.model)
     if args.beside:
         write_named(network, out, sources_of(network))
+    elif args.page is not None:
+        write_page(network, out, args.precision or "fp16", args.runtime)
     else:
-        write(network, out, args.precision, args.opset)
+        write(network, out, args.precision or "fp32", args.opset)
     parity = compare(network, open_graphs(out), pictures)
     files = {path.name: path.stat().st_size for path in sorted(out.glob("*.onnx*"))}
-    told: dict[str, Any] = {"model": network.name, "precision": args.precision, "files": files, **parity.to_dict()}
+    told: dict[str, Any] = {"model": network.name, "files": files, **parity.to_dict()}
     if not args.beside:
         write_json(out / REPORT, told)
     if args.json:
@@ -77,7 +81,7 @@ def _place(args: argparse.Namespace) -> Path:
     from vns_sam.inference.onnx.folder import has_graphs
     from vns_sam.sam import registry
 
-    out: Path = registry.place(args.model) if args.beside else args.out
+    out: Path = registry.place(args.model) if args.beside else args.out or args.page
     if args.beside and not (out / "model.safetensors").is_file():
         raise UsageError(f"expected a folder with weights for --beside, found {out}", hint="--out graphs/")
     if out.exists() and not out.is_dir():

@@ -216,9 +216,9 @@ def write(model: PromptableNetwork, folder: Path, precision: Precision = "fp32",
         MissingExtraError, UsageError: See :func:`record`.
         OutputError: The place cannot be written.
     """
-    manifest, graphs = record(model, opset)
+    manifest, graphs = record(model, opset, named=precision == "fp16")  # fused with norms, weights would need more bits
     for name, graph in graphs.items():
-        if precision != "fp32":
+        if precision == "fp16":
             halve(graph)
         path = folder / f"{name}.onnx"
         if _bytes(graph) > LARGE:

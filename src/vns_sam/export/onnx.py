@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import warnings
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -281,7 +282,10 @@ def write_named(model: PromptableNetwork, folder: Path, sources: Sequence[str] =
     """
     manifest, graphs = record(model, named=True)
     stored = [read_arrays((place(source) if source else folder) / WEIGHTS) for source in sources]
-    known = {_fingerprint(value): (k, key) for k, values in enumerate(stored) for key, value in values.items()}
+    known: dict[bytes, list[tuple[int, str]]] = defaultdict(list)
+    for k, values in enumerate(stored):
+        for key, value in values.items():
+            known[_fingerprint(value)].append((k, key))
     named: dict[str, dict[str, tuple[int, str]]] = {}
     for name, graph in graphs.items():
         named[name] = _name_weights(graph, known)
@@ -297,23 +301,29 @@ def sources_of(model: PromptableNetwork) -> tuple[str, ...]:
     return ("", base) if isinstance(model, SamBasedNetwork) and base in bundled() else ("",)
 
 
-def _name_weights(graph: onnx_ir.Model, known: Mapping[bytes, tuple[int, str]]) -> dict[str, tuple[int, str]]:
+def _name_weights(graph: onnx_ir.Model, known: Mapping[bytes, list[tuple[int, str]]]) -> dict[str, tuple[int, str]]:
     """Takes the weights out of a graph and says where they are."""
     named = {}
     for name, value in graph.graph.initializers.items():
         if not name.startswith(_OWN) or value.const_value is None:
             continue
-        at = known.get(_fingerprint(value.const_value.numpy()))
-        if at is None and value.const_value.size <= INLINE:
+        places = known.get(_fingerprint(value.const_value.numpy()), [])
+        if not places and value.const_value.size <= INLINE:
             continue
-        if at is None:
+        if not places:
             raise UsageError(f"the weight '{name}' is in none of the files that the graph may name")
         tensor = value.const_value
         value.const_value = ir().ExternalTensor(
             "weights", None, None, tensor.dtype, shape=tensor.shape, name=name, base_dir=""
         )
-        named[name] = at
+        named[name] = max(places, key=lambda at: _shared_ending(name, at[1]))  # tensors of zeros are all alike
     return named
+
+
+def _shared_ending(name: str, other: str) -> int:
+    """How many parts two dotted names end with in common."""
+    pairs = zip(reversed(name.split(".")), reversed(other.split(".")), strict=False)
+    return next((k for k, (one, two) in enumerate(pairs) if one != two), min(name.count("."), other.count(".")) + 1)
 
 
 def _fingerprint(values: np.ndarray) -> bytes:

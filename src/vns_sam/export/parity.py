@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -78,9 +79,9 @@ def compare(network: PromptableModel, graphs: PromptableModel, pictures: Sequenc
             gap = np.abs(one.logits - other.logits)
             logits.append((float(gap.max()), float(gap.mean())))
             scores.append(float(np.abs(one.scores - other.scores).max()))
-    encode = _turns([lambda p=p: p.set_image(pictures[0]) for p in (first, second)])
+    encode = _turns([partial(p.set_image, pictures[0]) for p in (first, second)])
     asked = next(_questions(network, pictures[0], 0))
-    decode = _turns([lambda p=p: p.predict(**asked) for p in (first, second)])
+    decode = _turns([partial(p.predict, **asked) for p in (first, second)])
     largest, mean = zip(*logits, strict=True)
     return Parity(
         len(ious), min(ious), float(np.mean(ious)), max(largest), float(np.mean(mean)), max(scores), encode, decode

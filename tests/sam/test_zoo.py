@@ -2,12 +2,14 @@ import json
 
 import pytest
 import torch
+import transformers
 from toy import toy_sam
 
-from vns_sam.errors import CheckpointError
+from vns_sam.errors import CheckpointError, UsageError
 from vns_sam.sam import registry, zoo
 from vns_sam.sam.folder import WEIGHTS
 from vns_sam.sam.model import SamModel
+from vns_sam.sam.transformers_folder import write_transformers
 
 
 @pytest.fixture
@@ -37,6 +39,27 @@ def test_the_three_sources_of_one_sam_agree(tmp_path, hf_folder, meta_state):
     assert equal(from_hf, from_meta)
     assert from_own.config == from_meta.config == from_hf.config == toy_sam(96)
     assert not any(model.training for model in (from_meta, from_own, from_hf))
+
+
+def test_a_sam_goes_out_as_a_folder_of_transformers(tmp_path, hf_sam, hf_folder):
+    report = write_transformers(zoo.load_sam(hf_folder), tmp_path / "out")
+    theirs = hf_sam.state_dict()
+    assert set(report.used) == theirs.keys()
+    again, told = transformers.SamModel.from_pretrained(tmp_path / "out", output_loading_info=True)
+    assert not told["missing_keys"]
+    assert not told["unexpected_keys"]
+    assert all(torch.equal(value, theirs[key]) for key, value in again.state_dict().items())
+    pixels = torch.rand(1, 3, hf_sam.config.vision_config.image_size, hf_sam.config.vision_config.image_size)
+    boxes = torch.tensor([[[4.0, 5.0, 60.0, 70.0]]])
+    with torch.inference_mode():
+        mine, other = (m.eval()(pixel_values=pixels, input_boxes=boxes).pred_masks for m in (again, hf_sam))
+    torch.testing.assert_close(mine, other)
+    assert equal(zoo.load_sam(tmp_path / "out"), zoo.load_sam(hf_folder))
+
+
+def test_what_stands_on_no_vit_does_not_become_a_sam_of_transformers(tmp_path):
+    with pytest.raises(UsageError, match="which stands on a ViT"):
+        write_transformers(zoo.load_sam("sam-tiny"), tmp_path / "out")
 
 
 def test_the_two_way_blocks_have_the_eps_of_meta_whatever_transformers_says(hf_folder):

@@ -5,6 +5,7 @@ vns-sam models convert sam_vit_b_01ec64.pth --out sam-vit-b           a file of 
                                                                       authors as a folder
 vns-sam models convert epoch_11.pth --base vit_l --out vns-vit-l      the authors' VNS-SAM: plain, "module."-prefixed,
                                                                       or merged into a SAM file
+vns-sam models convert vit_b --to transformers --out sam-vit-b-hf      a folder for transformers' SamModel
 vns-sam models average runs/a/model runs/b/model --out ab             the mean of two trainings' weights
 vns-sam models cost vns-sam-tiny                                      parameters, work and time on this machine
 vns-sam models cost sam2.1-l --no-weights                             a SAM, HQ-SAM and VNS-SAM on it, counted only
@@ -23,6 +24,7 @@ from vns_sam.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from vns_sam.evaluation.cost import Cost
+    from vns_sam.sam.checkpoints import KeyReport
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     convert.add_argument("checkpoint", type=Path, metavar="FILE.pth")
     convert.add_argument(
         "--base", metavar="SAM", help="of VNS-SAM: vit_b, vit_l, vit_h, or a folder or file with its weights"
+    )
+    convert.add_argument(
+        "--to",
+        choices=("vns-sam", "transformers"),
+        default="vns-sam",
+        help="whose folder (%(default)s)",
     )
     convert.add_argument("--out", type=Path, required=True, metavar="DIR")
     average = verbs.add_parser("average", help="the mean of several trainings of one model", allow_abbrev=False)
@@ -134,9 +142,13 @@ def _convert(args: argparse.Namespace) -> int:
     _check_folder(args.out)
     from vns_sam.hq.published import holds_hq
     from vns_sam.sam.files import read_tensors
-    from vns_sam.sam.zoo import convert_sam
+    from vns_sam.sam.zoo import convert_sam, load_sam
     from vns_sam.vns.official import convert_decoder, holds_decoder
 
+    if args.to == "transformers":
+        from vns_sam.sam.transformers_folder import write_transformers
+
+        return _tell_converted(write_transformers(load_sam(args.checkpoint), args.out), args.out, args.json)
     tensors = read_tensors(args.checkpoint)
     if holds_hq(tensors) and not holds_decoder(tensors):
         raise UsageError(
@@ -146,11 +158,15 @@ def _convert(args: argparse.Namespace) -> int:
         report = convert_decoder(tensors, args.checkpoint, args.out, args.base)
     else:
         report = convert_sam(args.checkpoint, args.out)
-    if args.json:
-        print_json({"out": args.out, **asdict(report)})
+    return _tell_converted(report, args.out, args.json)
+
+
+def _tell_converted(report: KeyReport, out: Path, as_json: bool) -> int:
+    if as_json:
+        print_json({"out": out, **asdict(report)})
         return 0
     print(report)
     for kind, names in (("missing", report.missing), ("left over", report.left_over)):
         print(*(f"  {kind}: {name}" for name in names), sep="\n", end="\n" if names else "")
-    print(args.out)
+    print(out)
     return 0

@@ -97,6 +97,17 @@ def meta_key_to_own(key: str) -> str:
     return key
 
 
+SHARED_POSITIONS = "shared_image_embedding.positional_embedding"
+"""Transformers keeps the positions of points twice; this is the image's."""
+
+
+def own_key_to_hf(key: str) -> str:
+    """Inverse of :func:`hf_key_to_own`, but for :data:`SHARED_POSITIONS`, which is one tensor here."""
+    if key.startswith("image_encoder.vit."):
+        return "vision_encoder." + key.removeprefix("image_encoder.vit.")
+    return key
+
+
 def hf_key_to_own(key: str) -> str:
     """Renames a tensor of transformers' ``SamModel`` as our :class:`SamModel` calls it."""
     if key.startswith("shared_image_embedding."):

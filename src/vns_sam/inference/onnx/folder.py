@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -67,7 +68,7 @@ class OnnxFolder:
 
     Args:
         path: The folder.
-        threads: Threads of a run; as many as there are cores by default.
+        threads: Threads of a run; OMP_NUM_THREADS by default, as in torch, else one for each core.
 
     Attributes:
         manifest: What the graphs are.
@@ -96,7 +97,8 @@ class OnnxFolder:
         runtime = runtime_module()
         options = runtime.SessionOptions()
         options.log_severity_level = 3
-        options.intra_op_num_threads = self.threads or 0
+        options.intra_op_num_threads = self.threads or _threads_asked()
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # see cli/threads.py
         named = self.manifest.weights.get(graph, {})
         values = [self._tensor(*at, graph) for at in named.values()]
         if named:
@@ -176,6 +178,12 @@ def read_arrays(file: Path) -> dict[str, np.ndarray]:
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"{file} is damaged ({error})", hint="download or copy it again") from None
     return {key: value.astype(np.float32) if value.dtype.kind == "f" else value for key, value in state.items()}
+
+
+def _threads_asked() -> int:
+    """Threads that the environment asks for where numbers are computed; 0 leaves it to the runtime."""
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return int(asked) if asked.isdecimal() else 0
 
 
 def runtime_module() -> Any:

@@ -3,6 +3,7 @@
   vns-sam export vns-sam-tiny --out graphs/                 encoder.onnx and decoder.onnx, weights inside
   vns-sam export vit_b --out vit_b/ --precision fp16        half the size; int8 also makes the decoder's products cheap
   vns-sam export vns-sam-tiny --page site/                  a page that needs only a file server: the model runs in it
+  vns-sam export vns-sam-tiny --anylabeling pair/           for AnyLabeling; --canvas 1024 1024 for X-AnyLabeling
   vns-sam export runs/mine/model --beside                   into the model's own folder, which keeps the only weights
   vns-sam segment frog.jpg --box 12 30 210 180 --model graphs/
 
@@ -24,6 +25,8 @@ from vns_sam.errors import DataError, UsageError
 if TYPE_CHECKING:
     import numpy as np
 
+    from vns_sam.sam.promptable import PromptableNetwork
+
 REPORT = "report.json"
 
 
@@ -33,6 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, metavar="DIR", help="where the graphs go")
     parser.add_argument("--beside", action="store_true", help="into the model's own folder; weights are not copied")
     parser.add_argument("--page", type=Path, metavar="DIR", help="a page to click on, with the graphs")
+    parser.add_argument("--anylabeling", type=Path, metavar="DIR", help="a pair for AnyLabeling and X-AnyLabeling")
+    parser.add_argument("--canvas", type=at_least(64), nargs=2, metavar=("H", "W"), help="of that pair (684 1024)")
     parser.add_argument("--runtime", type=Path, metavar="PACKAGE", help="onnxruntime-web for --page (npm fetches it)")
     parser.add_argument("--precision", choices=("fp32", "fp16", "int8"), help="of weights (fp32; fp16 with --page)")
     parser.add_argument("--opset", type=int, default=18, help="of ONNX, 18 to 21 (%(default)s)")
@@ -43,8 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the verb."""
-    if (args.out is not None) + (args.page is not None) + args.beside != 1:
-        raise UsageError("expected one of --out DIR, --page DIR and --beside", hint="--out graphs/")
+    if sum(map(bool, (args.out, args.page, args.anylabeling, args.beside))) != 1:
+        raise UsageError("expected one of --out, --page, --anylabeling and --beside", hint="--out graphs/")
     pictures = _pictures(args)
     out = _place(args)
     from vns_sam.export.onnx import sources_of, write, write_named
@@ -55,6 +60,8 @@ def run(args: argparse.Namespace) -> int:
     from vns_sam.inference.onnx.load import open_graphs
 
     network = load_network(args.model)
+    if args.anylabeling is not None:
+        return _pair(network, args)
     if args.beside:
         write_named(network, out, sources_of(network))
     elif args.page is not None:
@@ -75,13 +82,26 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _pair(network: PromptableNetwork, args: argparse.Namespace) -> int:
+    """Writes what AnyLabeling loads. Its answers differ by its canvas, so there is nothing to compare to the last digit."""
+    from vns_sam.export.anylabeling import CANVAS, write_anylabeling
+
+    canvas = tuple(args.canvas or CANVAS)
+    write_anylabeling(network, args.anylabeling, args.precision or "fp32", canvas, args.opset)
+    if args.json:
+        print_json({"out": str(args.anylabeling), "model": network.name, "canvas": list(canvas)})
+    else:
+        print(f"{args.anylabeling / 'config.yaml'}  load it as a custom model")
+    return 0
+
+
 def _place(args: argparse.Namespace) -> Path:
     """Where the graphs go, judged before any work."""
     from vns_sam.images.write import check_writable
     from vns_sam.inference.onnx.folder import has_graphs
     from vns_sam.sam import registry
 
-    out: Path = registry.place(args.model) if args.beside else args.out or args.page
+    out: Path = registry.place(args.model) if args.beside else args.out or args.page or args.anylabeling
     if args.beside and not (out / "model.safetensors").is_file():
         raise UsageError(f"expected a folder with weights for --beside, found {out}", hint="--out graphs/")
     if out.exists() and not out.is_dir():

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
-import warnings
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
-from importlib import import_module
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import nn
 
-from vns_sam.errors import MissingExtraError, UsageError
+from vns_sam.errors import UsageError
 from vns_sam.export.graphs import DecoderGraph, EncoderGraph, RefinerGraph, SegmenterGraph
-from vns_sam.images.write import atomic_path, write_bytes, write_text
+from vns_sam.export.record import INLINE, OPSET, OWN, Recorder, ir
+from vns_sam.export.store import Precision, store
+from vns_sam.images.write import write_bytes, write_text
 from vns_sam.inference.onnx.folder import MANIFEST, Manifest, read_arrays
 from vns_sam.sam.based import SamBasedNetwork
 from vns_sam.sam.folder import CONFIG, WEIGHTS
@@ -29,17 +26,6 @@ from vns_sam.sam.registry import bundled, place, portable
 
 if TYPE_CHECKING:
     import onnx_ir
-
-Precision = Literal["fp32", "fp16", "int8"]
-OPSET = 18
-OPSETS = range(18, 22)
-"""Of ONNX, that torch can write and ONNX Runtime reads."""
-LARGE = 1_800_000_000
-"""Bytes from which on weights lie beside a graph: a file of ONNX itself may have 2 GiB."""
-INLINE = 4096
-"""Numbers of a constant that is no stored weight, at most: a graph that only names its weights holds it itself."""
-_OWN = "model."
-"""How the names of weights begin in a graph."""
 
 
 def record(
@@ -60,10 +46,7 @@ def record(
         MissingExtraError: The packages onnx and onnxscript are not installed.
         UsageError: The model is of another kind, or the opset is not supported.
     """
-    ir()
-    if opset not in OPSETS:
-        raise UsageError(f"--opset must be {OPSETS[0]} to {OPSETS[-1]}, found {opset}", hint=f"--opset {OPSET}")
-    recorder = _Recorder(opset, named)
+    recorder = Recorder(opset, named)
     model = model.eval()
     parts: Any = model
     if isinstance(model, SamBasedNetwork):
@@ -80,7 +63,7 @@ def record(
     raise UsageError(f"'{model.name}' cannot be exported: it is none of SAM, VNS-SAM, HQ-SAM, DIS-SAM and WS-SAM")
 
 
-def _record_promptable(model: SamBasedNetwork, recorder: _Recorder) -> tuple[Manifest, dict[str, onnx_ir.Model]]:
+def _record_promptable(model: SamBasedNetwork, recorder: Recorder) -> tuple[Manifest, dict[str, onnx_ir.Model]]:
     info, side, grid = model.info, model.preprocessing.image_size, model.grid
     pixels = torch.rand(1, 3, side, side) * 255
     with torch.no_grad():
@@ -102,115 +85,14 @@ def _record_promptable(model: SamBasedNetwork, recorder: _Recorder) -> tuple[Man
     return manifest, {"encoder": encoder, "decoder": decoder}
 
 
-@dataclass(frozen=True)
-class _Recorder:
-    """How graphs are recorded, see :func:`record`."""
-
-    opset: int
-    named: bool
-
-    def __call__(
-        self,
-        graph: nn.Module,
-        example: tuple[torch.Tensor, ...],
-        inputs: Sequence[str],
-        outputs: Sequence[str],
-        dynamic: Any = None,
-    ) -> onnx_ir.Model:
-        with torch.no_grad(), _quietly():
-            program = torch.onnx.export(
-                graph.eval(),
-                example,
-                dynamo=True,
-                optimize=False,
-                verbose=False,
-                opset_version=self.opset,
-                input_names=list(inputs),
-                output_names=list(outputs),
-                dynamic_shapes=dynamic,
-            )
-            assert program is not None
-            (_simplify if self.named else _optimise)(program.model)
-        _strip(program.model)
-        return program.model
-
-
-def _optimise(model: onnx_ir.Model) -> None:
-    """Computes and fuses all that is known, weights included."""
-    from onnxscript import optimizer
-
-    optimizer.optimize_ir(model, input_size_limit=LARGE, output_size_limit=LARGE)
-
-
-def _simplify(model: onnx_ir.Model) -> None:
-    """Computes what is known, but nothing that weights take part in: that is left to who runs the graph."""
-    from onnxscript import optimizer
-
-    common: Any = import_module("onnx_ir.passes.common")
-
-    def has_weights(node: onnx_ir.Node) -> bool | None:
-        named = (value.name for value in node.inputs if value is not None and value.is_initializer())
-        return False if any(str(name).startswith(_OWN) for name in named) else None
-
-    common.InlinePass()(model)
-    for _ in range(2):
-        optimizer.fold_constants(model, onnx_shape_inference=True, output_size_limit=INLINE, should_fold=has_weights)
-        common.RemoveUnusedNodesPass()(model)
-    common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
-    common.CommonSubexpressionEliminationPass()(model)
-    common.RemoveUnusedFunctionsPass()(model)
-    common.RemoveUnusedOpsetsPass()(model)
-
-
-def _strip(model: onnx_ir.Model) -> None:
-    """Drops what tells where in the source a node comes from, and the shapes between nodes."""
-    for value in model.graph.initializers.values():
-        value.metadata_props.clear()
-    for node in model.graph:
-        node.metadata_props.clear()
-        node.doc_string = None
-        for value in node.outputs:
-            value.metadata_props.clear()
-            if not value.is_graph_output():
-                value.shape = value.type = None
-
-
-def ir() -> Any:
-    """The package onnx_ir, which graphs are edited with; it comes with onnxscript.
-
-    Raises:
-        MissingExtraError: It is not installed.
-    """
-    try:
-        import onnx_ir
-        import onnxscript  # noqa: F401
-    except ImportError:
-        raise MissingExtraError("onnxscript", extra="export", purpose="writing graphs") from None
-    return onnx_ir
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Without the exporter's notes about packages that are not there."""
-    loud = logging.getLogger("torch.onnx._internal.exporter")
-    level = loud.level
-    loud.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        loud.setLevel(level)
-
-
 def write(model: PromptableNetwork, folder: Path, precision: Precision = "fp32", opset: int = OPSET) -> Manifest:
     """Writes a folder of graphs that holds all it needs; a refiner's first stage is named, not copied.
 
     Args:
         model: See :func:`record`.
         folder: Where ``config.json``, ``onnx.json`` and the graphs go.
-        precision: Of the weights on disk: "fp16" halves them, numbers are computed in float32 all the same; "int8" also
-            multiplies the decoder's matrices in whole numbers.
+        precision: Of the weights on disk, see :func:`vns_sam.export.store.store`; "int8" is for the decoder alone:
+            convolutions in whole numbers are slower and wrong.
         opset: Of ONNX.
 
     Raises:
@@ -219,16 +101,7 @@ def write(model: PromptableNetwork, folder: Path, precision: Precision = "fp32",
     """
     manifest, graphs = record(model, opset, named=precision == "fp16")  # fused with norms, weights would need more bits
     for name, graph in graphs.items():
-        if precision == "fp16":
-            halve(graph)
-        path = folder / f"{name}.onnx"
-        if _bytes(graph) > LARGE:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            ir().save(graph, path, external_data=f"{name}.onnx.data")
-        else:
-            write_bytes(path, ir().to_proto(graph).SerializeToString())
-        if precision == "int8" and name == "decoder":
-            _quantise(path)
+        store(graph, folder / f"{name}.onnx", precision if name == "decoder" or precision != "int8" else "fp32")
     write_text(folder / CONFIG, json.dumps(config_of(model), indent=2) + "\n")
     write_text(folder / MANIFEST, json.dumps(asdict(manifest), indent=1) + "\n")
     return manifest
@@ -239,34 +112,6 @@ def config_of(model: PromptableNetwork) -> dict[str, Any]:
     parts: Any = model
     values: dict[str, Any] = parts.config.to_dict()
     return {**values, "base": portable(values["base"])} if "base" in values else values
-
-
-def halve(graph: onnx_ir.Model) -> None:
-    """Stores large weights in half precision; a cast brings each back when the graph is opened."""
-    for name, value in [*graph.graph.initializers.items()]:
-        tensor = value.const_value
-        if tensor is None or tensor.dtype != ir().DataType.FLOAT or tensor.size <= INLINE:
-            continue
-        users = [(use.node, use.idx) for use in value.uses()]
-        small = ir().Value(name=f"{name}.half", const_value=ir().tensor(tensor.numpy().astype(np.float16)))
-        cast = ir().node("Cast", [small], attributes={"to": ir().DataType.FLOAT})
-        for user, place_ in users:
-            user.replace_input_with(place_, cast.outputs[0])
-        graph.graph.initializers.pop(name)
-        graph.graph.register_initializer(small)
-        graph.graph.insert_before(graph.graph[0], cast)
-
-
-def _bytes(graph: onnx_ir.Model) -> int:
-    return sum(value.const_value.nbytes for value in graph.graph.initializers.values() if value.const_value is not None)
-
-
-def _quantise(path: Path) -> None:
-    """The products of matrices with weights in 8 bits; those of the prompt's convolutions stay."""
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    with atomic_path(path) as part:
-        quantize_dynamic(path, part, op_types_to_quantize=["MatMul", "Gemm"], weight_type=QuantType.QInt8)
 
 
 def write_named(model: PromptableNetwork, folder: Path, sources: Sequence[str] = ("",)) -> Manifest:
@@ -305,7 +150,7 @@ def _name_weights(graph: onnx_ir.Model, known: Mapping[bytes, list[tuple[int, st
     """Takes the weights out of a graph and says where they are."""
     named = {}
     for name, value in graph.graph.initializers.items():
-        if not name.startswith(_OWN) or value.const_value is None:
+        if not name.startswith(OWN) or value.const_value is None:
             continue
         places = known.get(_fingerprint(value.const_value.numpy()), [])
         if not places and value.const_value.size <= INLINE:

@@ -11,7 +11,8 @@ from importlib.resources import files
 from pathlib import Path
 
 from vns_sam.errors import DataError, MissingExtraError, UsageError
-from vns_sam.export.onnx import Precision, write
+from vns_sam.export.onnx import write
+from vns_sam.export.store import Precision
 from vns_sam.images.write import atomic_path, write_bytes
 from vns_sam.sam.promptable import PromptableNetwork
 

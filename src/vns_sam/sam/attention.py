@@ -32,8 +32,10 @@ class Attention(nn.Module):
 
     def forward(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         """Attends from (P, T, C) to (P, S, C). Either side may be (1, ..., C), which all P share."""
+        if being_recorded():
+            return self._directly(query, key, value)
         few, many = sorted((query.shape[1], key.shape[1]))
-        if being_recorded() or (query.shape[0] == key.shape[0] and self.heads * few > min(self.inner, many)):
+        if query.shape[0] == key.shape[0] and self.heads * few > min(self.inner, many):
             return self._directly(query, key, value)
         if query.shape[0] != key.shape[0]:
             return self._with_shared(query, key, value)

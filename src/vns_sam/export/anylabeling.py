@@ -1,0 +1,170 @@
+"""A pair of graphs as AnyLabeling and X-AnyLabeling load them: their names of tensors, and their canvas.
+
+Both bring a picture onto a canvas of fixed size (AnyLabeling 684 x 1024, X-AnyLabeling what the model's file says) and
+give points in pixels of a picture whose longer side is 1024. They know one output of an encoder, so all that decoding
+needs is packed into it. And they always add "not a point", which SAM wants where there is no box alone.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from vns_sam.errors import UsageError
+from vns_sam.export.graphs import NOT_A_POINT, RIGHT_BOTTOM, DecoderGraph, EncoderGraph
+from vns_sam.export.record import OPSET, Recorder
+from vns_sam.export.store import Precision, store
+from vns_sam.images.write import write_text
+from vns_sam.sam.based import SamBasedNetwork
+from vns_sam.sam.promptable import PromptableNetwork
+
+CANVAS = (684, 1024)
+"""AnyLabeling's, height and width."""
+LONGER_SIDE = 1024
+LOW_RESOLUTION = 256
+"""Side of the mask input, which both leave empty."""
+
+
+class CanvasEncoder(nn.Module):
+    """A canvas (h, w, 3), RGB 0..255, to one map (1, K, g, g) that holds the embedding and all other maps."""
+
+    def __init__(self, model: SamBasedNetwork, canvas: tuple[int, int]) -> None:
+        super().__init__()
+        self.model, self.encoder, self.canvas = model, EncoderGraph(model), canvas
+
+    def forward(self, input_image: torch.Tensor) -> torch.Tensor:
+        """Scales the canvas into the square, pads it with the mean, encodes and packs."""
+        preprocessing = self.model.preprocessing
+        side = preprocessing.image_size
+        scale = side / max(self.canvas)
+        size = (round(self.canvas[0] * scale), round(self.canvas[1] * scale))
+        pixels = F.interpolate(input_image.permute(2, 0, 1)[None], size, mode="bilinear", align_corners=False)
+        mean = torch.tensor(preprocessing.mean)[None, :, None, None]
+        padded = F.pad(pixels - mean, (0, side - size[1], 0, side - size[0])) + mean
+        return pack(self.encoder(padded), preprocessing.grid)
+
+
+class CanvasDecoder(nn.Module):
+    """SAM's decoder as its authors export it, on what :class:`CanvasEncoder` packed.
+
+    Args:
+        model: Who decodes.
+        maps: The encoder's outputs, for their shapes.
+        mined: How many of them a method mined.
+        canvas: Height and width.
+    """
+
+    def __init__(
+        self, model: SamBasedNetwork, maps: tuple[torch.Tensor, ...], mined: int, canvas: tuple[int, int]
+    ) -> None:
+        super().__init__()
+        self.model, self.decoder, self.canvas = model, DecoderGraph(model, mined), canvas
+        self.shapes = tuple(one.shape[1:] for one in maps)
+
+    def forward(
+        self,
+        image_embeddings: torch.Tensor,
+        point_coords: torch.Tensor,
+        point_labels: torch.Tensor,
+        mask_input: torch.Tensor,
+        has_mask_input: torch.Tensor,
+        orig_im_size: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Decodes.
+
+        Args:
+            image_embeddings: (1, K, g, g).
+            point_coords: (1, N, 2) XY in pixels of a picture whose longer side is 1024.
+            point_labels: (1, N) float: 0, 1, 2 and 3 for a box's corners, -1 for "not a point".
+            mask_input: (1, 1, 256, 256) logits; never given by these programs, and not looked at.
+            has_mask_input: (1,).
+            orig_im_size: (2,) of the canvas, which is fixed here.
+
+        Returns:
+            Logits (1, 1, h, w) on the canvas, predicted IoU (1, 1), and logits (1, 1, 4g, 4g) of the square.
+        """
+        preprocessing = self.model.preprocessing
+        side, cells = preprocessing.image_size, 4 * preprocessing.grid
+        embedding, *maps = unpack(image_embeddings, self.shapes, preprocessing.grid)
+        labels = point_labels[0].long()
+        boxed = (labels == RIGHT_BOTTOM).any()
+        kept = ((labels != NOT_A_POINT) | ~boxed).nonzero()[:, 0]
+        points = point_coords[:, kept] * (side / LONGER_SIDE)
+        unused = mask_input.sum() * 0 + has_mask_input.sum() * 0 + orig_im_size.sum() * 0
+        masks = torch.zeros(1, 1, cells, cells) + unused
+        logits, score, *_ = self.decoder(embedding, points, labels[kept][None], masks, torch.zeros(1), *maps)
+        square = F.interpolate(logits, (side, side), mode="bilinear", align_corners=False)
+        scale = side / max(self.canvas)
+        fitted = square[..., : round(self.canvas[0] * scale), : round(self.canvas[1] * scale)]
+        return F.interpolate(fitted, self.canvas, mode="bilinear", align_corners=False), score[:, None], logits
+
+
+def pack(maps: tuple[torch.Tensor, ...], grid: int) -> torch.Tensor:
+    """Maps (1, C_k, s * g, s * g) as one (1, sum of C_k * s * s, g, g)."""
+    return torch.cat([F.pixel_unshuffle(one, one.shape[-1] // grid) for one in maps], dim=1)
+
+
+def unpack(packed: torch.Tensor, shapes: tuple[torch.Size, ...], grid: int) -> list[torch.Tensor]:
+    """Inverse of :func:`pack` for maps of these shapes (C_k, s * g, s * g)."""
+    folds = [shape[-1] // grid for shape in shapes]
+    parts = packed.split([shape[0] * fold**2 for shape, fold in zip(shapes, folds, strict=True)], dim=1)
+    return [F.pixel_shuffle(part, fold) if fold > 1 else part for part, fold in zip(parts, folds, strict=True)]
+
+
+def write_anylabeling(
+    model: PromptableNetwork,
+    folder: Path,
+    precision: Precision = "fp32",
+    canvas: tuple[int, int] = CANVAS,
+    opset: int = OPSET,
+) -> None:
+    """Writes ``encoder.onnx``, ``decoder.onnx`` and ``config.yaml``, the model's file of both programs.
+
+    Args:
+        model: One that takes prompts and does not refine its masks.
+        folder: Where they go.
+        precision: Of the weights on disk.
+        canvas: Height and width; AnyLabeling has no other than its default.
+        opset: Of ONNX.
+
+    Raises:
+        UsageError: The model is of another kind.
+    """
+    if not isinstance(model, SamBasedNetwork):
+        raise UsageError(f"expected a model with an encoder and a decoder, '{model.name}' is none", hint="vns-sam-tiny")
+    recorder = Recorder(opset, named=precision == "fp16")
+    picture = torch.rand(*canvas, 3) * 255
+    encoder = CanvasEncoder(model.eval(), canvas)
+    with torch.no_grad():
+        side = model.preprocessing.image_size
+        maps = encoder.encoder(torch.rand(1, 3, side, side))
+        mined = len(model.encode_pixels(torch.zeros(1, 3, side, side)).mined)
+    store(recorder(encoder, (picture,), ["input_image"], ["image_embeddings"]), folder / "encoder.onnx", precision)
+    example = (
+        pack(maps, model.preprocessing.grid),
+        torch.rand(1, 4, 2) * LONGER_SIDE,
+        torch.tensor([[1.0, 2.0, 3.0, -1.0]]),
+        torch.zeros(1, 1, LOW_RESOLUTION, LOW_RESOLUTION),
+        torch.zeros(1),
+        torch.tensor([float(length) for length in canvas]),
+    )
+    points = {1: torch.export.Dim("N", min=2, max=4096)}
+    inputs = ["image_embeddings", "point_coords", "point_labels", "mask_input", "has_mask_input", "orig_im_size"]
+    outputs = ["masks", "iou_predictions", "low_res_masks"]
+    decoder = CanvasDecoder(model, maps, mined, canvas)
+    graph = recorder(decoder, example, inputs, outputs, ({}, points, points, {}, {}, {}))
+    store(graph, folder / "decoder.onnx", precision)
+    write_text(folder / "config.yaml", _config(model.name, canvas))
+
+
+def _config(name: str, canvas: tuple[int, int]) -> str:
+    """The model's file: AnyLabeling reads the paths, X-AnyLabeling the canvas as well."""
+    height, width = canvas
+    return (
+        f"type: segment_anything\nname: {name}\ndisplay_name: {name}\n"
+        f"encoder_model_path: encoder.onnx\ndecoder_model_path: decoder.onnx\n"
+        f"input_size: {LONGER_SIDE}\nmax_width: {width}\nmax_height: {height}\n"
+    )

@@ -1,0 +1,155 @@
+"""From a network's function of tensors to a graph."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from vns_sam.errors import MissingExtraError, UsageError
+
+if TYPE_CHECKING:
+    import onnx_ir
+
+OPSET = 18
+OPSETS = range(18, 22)
+"""Of ONNX, that torch can write and ONNX Runtime reads."""
+OWN = "model."
+"""How the names of weights begin in a graph."""
+INLINE = 4096
+"""Numbers of a constant that is no stored weight, at most: a graph that only names its weights holds it itself."""
+LARGE = 1_800_000_000
+"""Bytes from which on weights lie beside a graph: a file of ONNX itself may have 2 GiB."""
+
+
+@dataclass(frozen=True)
+class Recorder:
+    """How graphs are recorded.
+
+    Attributes:
+        opset: Of ONNX.
+        named: Whether weights keep their names and values, so that they can be taken out; else what can be computed
+            from them in advance is.
+
+    Raises:
+        MissingExtraError: The packages onnx and onnxscript are not installed.
+        UsageError: The opset is not supported.
+    """
+
+    opset: int
+    named: bool
+
+    def __post_init__(self) -> None:
+        ir()
+        if self.opset not in OPSETS:
+            bounds = f"{OPSETS[0]} to {OPSETS[-1]}"
+            raise UsageError(f"--opset must be {bounds}, found {self.opset}", hint=f"--opset {OPSET}")
+
+    def __call__(
+        self,
+        graph: nn.Module,
+        example: tuple[torch.Tensor, ...],
+        inputs: Sequence[str],
+        outputs: Sequence[str],
+        dynamic: Any = None,
+    ) -> onnx_ir.Model:
+        """Records a module whose network is its attribute ``model``, so that weights begin with :data:`OWN`.
+
+        Args:
+            graph: The module.
+            example: What it is called with.
+            inputs: Their names.
+            outputs: Names of what comes out.
+            dynamic: Which sizes are free, as ``torch.export`` wants it.
+        """
+        with torch.no_grad(), _quietly():
+            program = torch.onnx.export(
+                graph.eval(),
+                example,
+                dynamo=True,
+                optimize=False,
+                verbose=False,
+                opset_version=self.opset,
+                input_names=list(inputs),
+                output_names=list(outputs),
+                dynamic_shapes=dynamic,
+            )
+            assert program is not None
+            (_simplify if self.named else _optimise)(program.model)
+        _strip(program.model)
+        return program.model
+
+
+def _optimise(model: onnx_ir.Model) -> None:
+    """Computes and fuses all that is known, weights included."""
+    from onnxscript import optimizer
+
+    optimizer.optimize_ir(model, input_size_limit=LARGE, output_size_limit=LARGE)
+
+
+def _simplify(model: onnx_ir.Model) -> None:
+    """Computes what is known, but nothing that weights take part in: that is left to who runs the graph."""
+    from onnxscript import optimizer
+
+    common: Any = import_module("onnx_ir.passes.common")
+
+    def has_weights(node: onnx_ir.Node) -> bool | None:
+        named = (value.name for value in node.inputs if value is not None and value.is_initializer())
+        return False if any(str(name).startswith(OWN) for name in named) else None
+
+    common.InlinePass()(model)
+    for _ in range(2):
+        optimizer.fold_constants(model, onnx_shape_inference=True, output_size_limit=INLINE, should_fold=has_weights)
+        common.RemoveUnusedNodesPass()(model)
+    common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    common.CommonSubexpressionEliminationPass()(model)
+    common.RemoveUnusedFunctionsPass()(model)
+    common.RemoveUnusedOpsetsPass()(model)
+
+
+def _strip(model: onnx_ir.Model) -> None:
+    """Drops what tells where in the source a node comes from, and the shapes between nodes."""
+    for value in model.graph.initializers.values():
+        value.metadata_props.clear()
+    for node in model.graph:
+        node.metadata_props.clear()
+        node.doc_string = None
+        for value in node.outputs:
+            value.metadata_props.clear()
+            if not value.is_graph_output():
+                value.shape = value.type = None
+
+
+def ir() -> Any:
+    """The package onnx_ir, which graphs are edited with; it comes with onnxscript.
+
+    Raises:
+        MissingExtraError: It is not installed.
+    """
+    try:
+        import onnx_ir
+        import onnxscript  # noqa: F401
+    except ImportError:
+        raise MissingExtraError("onnxscript", extra="export", purpose="writing graphs") from None
+    return onnx_ir
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without the exporter's notes about packages that are not there."""
+    loud = logging.getLogger("torch.onnx._internal.exporter")
+    level = loud.level
+    loud.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        loud.setLevel(level)

@@ -69,10 +69,9 @@ def test_graphs_answer_as_the_network(name: str, picture: np.ndarray) -> None:
     network, graphs = (Predictor(load_model(name, backend=b)) for b in ("torch", "onnx"))
     assert graphs.model.info.backend == "onnx"
     assert graphs.model.info.digest != network.model.info.digest
-    assert (graphs.model.info.edges, graphs.model.info.candidates) == (
-        network.model.info.edges,
-        network.model.info.candidates,
-    )
+    same = ("name", "prompts", "input_side", "candidates", "edges", "alpha", "least_score", "least_stability")
+    for field in same:
+        assert getattr(graphs.model.info, field) == getattr(network.model.info, field)
     for predictor in (network, graphs):
         predictor.set_image(picture)
     for asked in _questions(picture):

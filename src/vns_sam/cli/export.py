@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _pair(network: PromptableNetwork, args: argparse.Namespace) -> int:
-    """Writes what AnyLabeling loads. Its answers differ by its canvas, so there is nothing to compare to the last digit."""
+    """Writes what AnyLabeling loads; its canvas changes the answers, so they are not compared to the last digit."""
     from vns_sam.export.anylabeling import CANVAS, write_anylabeling
 
     canvas = tuple(args.canvas or CANVAS)

@@ -80,8 +80,17 @@ def _record_promptable(model: SamBasedNetwork, recorder: Recorder) -> tuple[Mani
     outputs = ["mask_logits", "scores", "candidate_logits", "candidate_scores", "edge_logits"][: 4 + info.edges]
     graph = DecoderGraph(model, mined)
     decoder = recorder(graph, (*example, *maps), inputs, outputs, ({}, points, points, each, each, *more))
-    closed = model.foundation.prompt_encoder.closed
-    manifest = Manifest("promptable", info.name, model.preprocessing, info.candidates, info.edges, mined, closed)
+    manifest = Manifest(
+        "promptable",
+        info.name,
+        model.preprocessing,
+        info.candidates,
+        info.edges,
+        mined,
+        model.foundation.prompt_encoder.closed,
+        info.least_score,
+        info.least_stability,
+    )
     return manifest, {"encoder": encoder, "decoder": decoder}
 
 

@@ -46,6 +46,7 @@ class Manifest(Checked):
         edges: Whether the decoder's last output is an edge map.
         mined: How many of the encoder's outputs a method mined; those behind them are a SAM 2's finer maps.
         closed_prompts: Whether "not a point" follows boxes too, as in SAM 2.
+        least_score, least_stability: See :class:`vns_sam.types.ModelInfo`.
         sources: Where weights are that the graphs only name: bundled models, or "" for this folder.
         weights: By graph, the names of such weights to number of the source and name there.
         version: Of this layout.
@@ -58,6 +59,8 @@ class Manifest(Checked):
     edges: bool = False
     mined: int = 0
     closed_prompts: bool = False
+    least_score: float = 0.88
+    least_stability: float = 0.95
     sources: tuple[str, ...] = ()
     weights: Mapping[str, Mapping[str, tuple[int, str]]] = field(default_factory=dict)
     version: int = VERSION

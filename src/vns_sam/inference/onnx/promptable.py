@@ -34,6 +34,8 @@ class OnnxPromptable:
             input_side=self.preprocessing.image_size,
             candidates=manifest.candidates,
             edges=manifest.edges,
+            least_score=manifest.least_score,
+            least_stability=manifest.least_stability,
             backend="onnx",
         )
 

@@ -1,0 +1,154 @@
+"""Graphs: what they compute is what networks compute, and what is written is what was asked for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from toy import toy_sam
+from workshop import narrow_sam
+
+from vns_sam.cli.main import main
+from vns_sam.errors import UsageError
+from vns_sam.export.anylabeling import CANVAS, LONGER_SIDE, pack, unpack, write_anylabeling
+from vns_sam.export.graphs import DecoderGraph, EncoderGraph
+from vns_sam.export.onnx import record, sources_of, write
+from vns_sam.export.parity import compare
+from vns_sam.inference.load import load_model, load_network
+from vns_sam.sam.based import SamBasedNetwork
+from vns_sam.sam.model import SamModel
+from vns_sam.types import PromptBatch
+
+
+def _graph_inputs(batch: PromptBatch, side: int, grid: int) -> tuple[torch.Tensor, ...]:
+    """What a runtime makes of a batch of one kind."""
+    rows = len(batch)
+    points = torch.zeros(rows, 0, 2) if batch.points is None else batch.points
+    labels = torch.zeros(rows, 0, dtype=torch.long) if batch.labels is None else batch.labels
+    if batch.boxes is not None:
+        points = torch.cat([points, batch.boxes.unflatten(1, (2, 2))], dim=1)
+        labels = torch.cat([labels, torch.tensor([[2, 3]] * rows)], dim=1)
+    elif batch.points is not None:
+        points = torch.cat([points, torch.zeros(rows, 1, 2)], dim=1)
+        labels = torch.cat([labels, torch.full((rows, 1), -1)], dim=1)
+    empty = torch.zeros(rows, 1, 4 * grid, 4 * grid)
+    masks = empty if batch.masks is None else batch.masks
+    return points, labels, masks, torch.full((rows,), float(batch.masks is not None))
+
+
+@pytest.mark.parametrize("name", ["sam-tiny", "vns-sam-tiny", "narrow"])
+def test_prompts_without_branches_are_embedded_alike(name: str) -> None:
+    model = narrow_sam() if name == "narrow" else load_network(name)
+    assert isinstance(model, SamBasedNetwork)
+    side, grid, index = model.preprocessing.image_size, model.grid, torch.zeros(2, dtype=torch.long)
+    torch.manual_seed(0)
+    boxes = torch.tensor([[0.1, 0.2, 0.6, 0.7], [0.3, 0.1, 0.9, 0.4]]) * side
+    points, labels = torch.rand(2, 3, 2) * side, torch.tensor([[1, 0, 1], [0, 1, 1]])
+    masks = torch.rand(2, 1, 4 * grid, 4 * grid)
+    batches = [
+        PromptBatch(index, boxes),
+        PromptBatch(index, None, points, labels),
+        PromptBatch(index, boxes, points, labels),
+        PromptBatch(index, None, None, None, masks),
+        PromptBatch(index, boxes, points, labels, masks),
+    ]
+    with torch.inference_mode():
+        pixels = torch.rand(1, 3, side, side) * 255
+        features = model.encode_pixels(model.preprocessing.normalise(pixels))
+        embedding, *maps = EncoderGraph(model)(pixels)
+        torch.testing.assert_close(embedding, features.embedding)
+        graph = DecoderGraph(model, len(features.mined))
+        for batch in batches:
+            expected = model.decode_batch(features, batch, candidates=True)
+            masks_found, scores, offered, offered_scores, *edges = graph(
+                embedding, *_graph_inputs(batch, side, grid), *maps
+            )
+            torch.testing.assert_close(masks_found, expected.mask_logits, atol=1e-3, rtol=1e-4)
+            torch.testing.assert_close(scores, expected.scores, atol=1e-5, rtol=1e-4)
+            torch.testing.assert_close(offered, expected.candidate_logits, atol=1e-3, rtol=1e-4)
+            torch.testing.assert_close(offered_scores, expected.candidate_scores, atol=1e-5, rtol=1e-4)
+            assert bool(edges) == (expected.edge_logits is not None)
+
+
+def test_packed_maps_come_back_whole() -> None:
+    maps = (torch.rand(1, 8, 4, 4), torch.rand(1, 2, 16, 16), torch.rand(1, 8, 4, 4))
+    packed = pack(maps, 4)
+    assert packed.shape == (1, 8 + 2 * 16 + 8, 4, 4)
+    for one, back in zip(maps, unpack(packed, tuple(m.shape[1:] for m in maps), 4), strict=True):
+        torch.testing.assert_close(one, back)
+
+
+def test_sources_are_the_model_and_the_bundled_one_below() -> None:
+    assert sources_of(load_network("vns-sam-tiny")) == ("", "sam-tiny")
+    assert sources_of(load_network("sam-tiny")) == ("",)
+    assert sources_of(load_network("dis-sam-tiny")) == ("",)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["vns-sam-tiny"], "expected one of --out"),
+        (["vns-sam-tiny", "--out", "a", "--beside"], "expected one of --out"),
+        (["vns-sam-tiny", "--beside"], "holds graphs already"),
+        (["vit_b", "--beside"], "expected a folder with weights"),
+    ],
+)
+def test_a_wrong_call_is_refused_before_any_work(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vns_sam.inference.load.load_network", lambda *_: pytest.fail("a model was loaded"))
+    assert main(["export", *arguments]) in (2, 3)
+    assert message in capsys.readouterr().err
+
+
+def test_another_opset_is_refused() -> None:
+    with pytest.raises(UsageError, match="--opset must be 18 to 21, found 9"):
+        record(narrow_sam(), 9)
+
+
+@pytest.mark.slow
+def test_a_vit_is_exported_in_each_precision(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = SamModel(toy_sam()).eval()
+    picture = np.random.default_rng(0).integers(0, 255, (60, 80, 3), dtype=np.uint8)
+    sizes = {}
+    for precision, least in (("fp32", 0.999), ("fp16", 0.95), ("int8", 0.8)):
+        folder = tmp_path / precision
+        write(network, folder, precision)  # type: ignore[arg-type]
+        graphs = load_model(folder)
+        assert graphs.info.backend == "onnx"
+        parity = compare(network, graphs, [picture])
+        assert parity.answers == 64
+        assert parity.mean_iou > least
+        sizes[precision] = sum(file.stat().st_size for file in folder.glob("*.onnx"))
+    assert sizes["fp16"] < sizes["fp32"]
+    assert json.loads((tmp_path / "fp32" / "config.json").read_text())["model_type"] == "sam"
+
+
+@pytest.mark.slow
+def test_the_pair_for_anylabeling_answers_on_its_canvas(tmp_path: Path) -> None:
+    runtime = pytest.importorskip("onnxruntime")
+    network = load_network("vns-sam-tiny")
+    write_anylabeling(network, tmp_path)
+    encoder, decoder = (runtime.InferenceSession(str(tmp_path / f"{name}.onnx")) for name in ("encoder", "decoder"))
+    assert [one.name for one in encoder.get_inputs()] == ["input_image"]
+    assert len(encoder.get_outputs()) == 1
+    canvas = np.random.default_rng(0).uniform(0, 255, (*CANVAS, 3)).astype(np.float32)
+    (embedding,) = encoder.run(None, {"input_image": canvas})
+    box = np.array([[[100, 100], [700, 500], [0, 0]]], np.float32) * LONGER_SIDE / max(CANVAS)
+    masks, scores, low = decoder.run(
+        None,
+        {
+            "image_embeddings": embedding,
+            "point_coords": box,
+            "point_labels": np.array([[2, 3, -1]], np.float32),
+            "mask_input": np.zeros((1, 1, 256, 256), np.float32),
+            "has_mask_input": np.zeros(1, np.float32),
+            "orig_im_size": np.array(CANVAS, np.float32),
+        },
+    )
+    assert masks.shape == (1, 1, *CANVAS)
+    assert (scores.shape, low.shape) == ((1, 1), (1, 1, 128, 128))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -61,3 +63,21 @@ def test_the_smaller_object_stays_on_top() -> None:
     expected = np.where(small, 1, np.where(large, 2, 0))
     np.testing.assert_array_equal(number_objects([small, large], 4, 4), expected)
     assert not number_objects([], 4, 4).any()
+
+
+@pytest.mark.parametrize(
+    ("size", "counts"),
+    [
+        ([2, 3], [1, 2, 2]),
+        ([2, 3], [10**12]),
+        ([10**6, 10**6], [10**12]),
+        ([6], [6]),
+        ([2, 3], [-1, 7]),
+        ([2, 3], [2.5, 3.5]),
+        ([2, 3], [[6]]),
+        ([2, 3], "zz"),
+    ],
+)
+def test_lengths_that_do_not_fill_their_size_are_refused_before_a_mask_is_made(size: list[int], counts: Any) -> None:
+    with pytest.raises(ValueError, match=r"run lengths|unpack"):
+        decode_rle({"size": size, "counts": counts})

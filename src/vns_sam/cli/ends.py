@@ -37,7 +37,13 @@ def signals_heard() -> Iterator[None]:
 
 
 def accept_all_names() -> None:
-    """Lets stdout take every name: what its encoding lacks is escaped, as on stderr."""
+    """Lets stdout take every name: what its encoding lacks is escaped, as on stderr.
+
+    Streams that the caller has closed lead nowhere, so that no file of ours is opened in their place.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - as long as the process
     reconfigure = getattr(sys.stdout, "reconfigure", None)
     if reconfigure is not None:
         reconfigure(errors="backslashreplace")

@@ -129,12 +129,23 @@ def run(args: argparse.Namespace) -> int:
     mapper = choose_mapper(args)
     ablations = parse_ablations(args.ablate, args.ablate_by)
     with locked(args.out, "evaluate") if args.out and processes.is_first else nullcontext():
+        if processes.count == 1:
+            _clear(args)
         results = [
             _measure(name, suite, args, mapper, processes, part) for name in args.models for part in (None, *ablations)
         ]
     if processes.wait_for_all():
         _report(results, suite, args)
     return 0
+
+
+def _clear(args: argparse.Namespace) -> None:
+    """Removes what a run that was killed left half-written."""
+    from vns_sam.images.write import remove_parts
+
+    for folder in (args.out, args.save_maps):
+        if folder:
+            remove_parts(folder)
 
 
 def _suite(args: argparse.Namespace) -> Suite:

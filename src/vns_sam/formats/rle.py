@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 
+MOST = 2**30
+"""Pixels of a mask."""
+
 
 def encode_rle(mask: np.ndarray) -> dict[str, Any]:
     """COCO's compressed run lengths of a mask (H, W) bool: ``{"size": [H, W], "counts": text}``."""
@@ -19,10 +22,20 @@ def encode_rle(mask: np.ndarray) -> dict[str, Any]:
 
 
 def decode_rle(rle: Mapping[str, Any]) -> np.ndarray:
-    """Mask (H, W) bool from COCO run lengths, compressed (text) or plain (a list)."""
-    counts = run_lengths(rle["counts"])
+    """Mask (H, W) bool from COCO run lengths, compressed (text) or plain (a list).
+
+    Raises:
+        ValueError: The lengths are none, or do not fill the size that they are said to have; judged before a mask of
+            that size is made. What is missing or of another type raises KeyError or TypeError.
+    """
+    height, width = (int(length) for length in rle["size"])
+    counts = np.asarray(run_lengths(rle["counts"]))
+    if counts.ndim != 1 or (counts.size and counts.dtype.kind not in "iu") or (counts < 0).any():
+        raise ValueError("run lengths must be whole numbers from 0 on")
+    if min(height, width) < 0 or height * width > MOST or sum(counts.tolist()) != height * width:
+        raise ValueError("run lengths must fill the size that they are said to have")
     values = np.arange(len(counts)) % 2 == 1
-    return np.repeat(values, counts).reshape(rle["size"], order="F")
+    return np.repeat(values, counts.astype(np.int64)).reshape(height, width, order="F")
 
 
 def run_lengths(counts: str | Sequence[int]) -> Sequence[int]:

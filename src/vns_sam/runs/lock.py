@@ -44,9 +44,7 @@ def locked(folder: Path, verb: str) -> Iterator[None]:
     except OSError as error:
         raise unwritable(path, error) from None
     try:
-        owner = {"pid": os.getpid(), "host": socket.gethostname(), "born": _born(os.getpid()), "run": verb}
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, json.dumps(owner).encode(), 0)
+        _sign(handle, path, verb)
         yield
     finally:
         with suppress(OSError):
@@ -55,6 +53,16 @@ def locked(folder: Path, verb: str) -> Iterator[None]:
         if not was_there:
             with suppress(OSError):
                 folder.rmdir()  # a run that wrote nothing leaves nothing
+
+
+def _sign(handle: int, path: Path, verb: str) -> None:
+    """Writes who holds the lock."""
+    owner = {"pid": os.getpid(), "host": socket.gethostname(), "born": _born(os.getpid()), "run": verb}
+    try:
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, json.dumps(owner).encode(), 0)
+    except OSError as error:  # a full disk
+        raise unwritable(path, error) from None
 
 
 def _taken(path: Path) -> int:

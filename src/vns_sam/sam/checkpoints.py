@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -103,7 +105,11 @@ def write_checkpoint(
     check_finite(stored, folder)
     write_text(folder / CONFIG, json.dumps(config, indent=2) + "\n")
     with atomic_path(folder / WEIGHTS) as part:
-        save_file(stored, part)
+        try:
+            save_file(stored, part)
+        except SafetensorError as error:
+            number = re.search(r"os error (\d+)", str(error))
+            raise OSError(int(number[1]) if number else errno.EIO, str(error)) from None
         part.chmod((folder / CONFIG).stat().st_mode)  # safetensors would keep other users of the machine out
 
 

@@ -170,12 +170,12 @@ def test_candidates_of_a_folder_and_their_names_before_the_work(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked = ["segment", "..", "--box", "16", "32", "64", "80", "--candidates", "--out", "all"]
-    monkeypatch.setattr(load, "load_model", lambda name, device: pytest.fail("a dry run loads no model"))
+    monkeypatch.setattr(load, "load_model", lambda *_, **__: pytest.fail("a dry run loads no model"))
     assert main([*asked, "--dry-run"]) == 0
     assert "frog_mask_candidate_0.png" in capsys.readouterr().out
     assert main(["segment", FROG, *asked[2:8], "--dry-run"]) == 0
     assert "write: frog_mask_candidate_3.png" in capsys.readouterr().out
-    monkeypatch.setattr(load, "load_model", lambda name, device: Backend())
+    monkeypatch.setattr(load, "load_model", lambda *_, **__: Backend())
     assert main([*asked, "--json", "--quiet"]) == 0
     line = json.loads(capsys.readouterr().out.splitlines()[0])
     assert line["files"] == ["frog_mask.png", "frog_mask_candidate_0.png", "frog_mask_candidate_1.png"]
@@ -186,7 +186,7 @@ def test_candidates_of_a_folder_and_their_names_before_the_work(
 
 def test_what_a_model_no_longer_offers_goes(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (here / "frog_mask_candidate_3.png").write_bytes(b"of another model")
-    monkeypatch.setattr(load, "load_model", lambda name, device: Backend())
+    monkeypatch.setattr(load, "load_model", lambda *_, **__: Backend())
     asked = ["segment", FROG, "--box", "16", "32", "64", "80", "--candidates"]
     assert main(asked) == 2
     assert main([*asked, "--force"]) == 0

@@ -22,7 +22,7 @@ from vns_sam.serving.service import Service
 from vns_sam.serving.shelf import Picture
 from vns_sam.types import Prediction
 
-NEEDS_MODEL = ("alpha",)
+NEEDS_MODEL = ("alpha", "candidates")
 """Formats of what a model said beside its masks, which the page does not keep."""
 ABOUT = {
     "png": "A black and white mask for each object",

@@ -6,7 +6,7 @@ python benchmarks/kills.py --verbs segment train --kills 200 --seed 3
 Every run is a process of its own that dies by a signal it cannot hear: half of them before a chosen step of the one
 writer (:mod:`vns_sam.images.write`: a file goes to the disk, a name is given), half at a random moment. Some are killed
 once more while they go on. Then the same command runs undisturbed, and every byte must be that of a run that never was
-(but for seconds, and the numbers in a training's ``last.pt``: those of the model that it ends with are compared).
+(but for seconds; of a training's ``last.pt`` all values, whose order in the file may be another).
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ def after(seconds: float) -> Callable[[], None]:
 
 
 def content(out: Path) -> Content:
-    """All files, hidden ones, too: without seconds, of files of lines the whole ones, of checkpoints the names."""
+    """All files, hidden ones, too: without seconds, of files of lines the whole ones, of checkpoints the values."""
     found: Content = {}
     for path in sorted(out.rglob("*")):
         if path.is_file():
@@ -160,12 +160,12 @@ def content(out: Path) -> Content:
 
 
 def plain(state: Any) -> Any:
-    """The structure of a checkpoint of a training: names, sizes of tensors, and what is no number."""
+    """What a checkpoint of a training says, whatever the order in which it says it."""
     if isinstance(state, dict):
         return sorted((str(name), plain(value)) for name, value in state.items())
     if isinstance(state, list | tuple):
         return [plain(value) for value in state]
-    return [*state.shape] if isinstance(state, torch.Tensor) else type(state).__name__
+    return (str(state.dtype), state.tolist()) if isinstance(state, torch.Tensor) else repr(state)
 
 
 def timeless(text: bytes) -> bytes:

@@ -14,10 +14,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from vns_sam.errors import UsageError
-from vns_sam.export.graphs import NOT_A_POINT, RIGHT_BOTTOM, DecoderGraph, EncoderGraph
+from vns_sam.export.graphs import DecoderGraph, EncoderGraph
 from vns_sam.export.record import OPSET, Recorder
 from vns_sam.export.store import Precision, store
 from vns_sam.images.write import write_text
+from vns_sam.inference.onnx.promptable import NOT_A_POINT, RIGHT_BOTTOM
 from vns_sam.sam.based import SamBasedNetwork
 from vns_sam.sam.promptable import PromptableNetwork
 

@@ -12,14 +12,12 @@ import torch
 from torch import nn
 
 from vns_sam.dis.isnet import IsNet
+from vns_sam.inference.onnx.promptable import LEFT_TOP, NOT_A_POINT, RIGHT_BOTTOM
 from vns_sam.sam.based import SamBasedNetwork
 from vns_sam.sam.encoders.lite import PromptMixer
 from vns_sam.sam.prompt_encoder import MASK_LOGIT, SamPromptEncoder
 from vns_sam.sam.promptable import PromptableNetwork
 from vns_sam.types import ImageFeatures
-
-NOT_A_POINT, BACKGROUND, OBJECT, LEFT_TOP, RIGHT_BOTTOM = -1, 0, 1, 2, 3
-"""Labels of points: SAM's own, and those of a box's two corners."""
 
 
 class EncoderGraph(nn.Module):
@@ -137,7 +135,7 @@ def _draw_clicks(points: torch.Tensor, labels: torch.Tensor, along: torch.Tensor
     down = (along - points[..., 1:]) ** 2
     squared = (down[..., :, None] + across[..., None, :]) / (4.0 * along.shape[0]) ** 2
     drawn = []
-    for label in (OBJECT, BACKGROUND):
+    for label in (1, 0):  # object, background
         far = torch.where((labels == label)[..., None, None], squared, 1e6).amin(1)
         drawn += [torch.exp(-far / (2 * width**2)) for width in (PromptMixer.SPOT, PromptMixer.HALO)]
     return torch.stack(drawn, dim=1)

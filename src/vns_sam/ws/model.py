@@ -11,14 +11,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from vns_sam.errors import DataError, PromptError, UsageError
+from vns_sam.errors import DataError, UsageError
 from vns_sam.images.geometry import maps_to_original, resize_image
 from vns_sam.sam.answers import MapAnswers
 from vns_sam.sam.checkpoints import load_weights, read_checkpoint, write_checkpoint
 from vns_sam.sam.preprocessing import Preprocessing
-from vns_sam.sam.prompt_rows import check_index
 from vns_sam.sam.promptable import PromptableNetwork
 from vns_sam.types import DecoderOutput, Geometry, ImageFeatures, ModelInfo, PromptBatch, Prompts
+from vns_sam.ws.answers import asked_pictures
 from vns_sam.ws.backbones import Backbone, build_backbone, load_backbone
 from vns_sam.ws.config import STRIDE, WsSamConfig
 from vns_sam.ws.head import SegmentationHead, WsSamOutput
@@ -136,10 +136,7 @@ class WsSamModel(PromptableNetwork):
             PromptError: A prompt is given, or an index names no image.
         """
         self.check_owner(features)
-        if prompts:
-            raise PromptError(f"'{self.name}' takes no prompt: it finds what there is", hint="leave the prompt out")
-        asked = list(image_index) or list(range(len(features)))
-        check_index(asked, len(features.geometry))
+        asked = asked_pictures(self.name, features, prompts, image_index)
         output = self.decode_batch(features.to(self.device), PromptBatch(torch.tensor(asked, device=self.device)))
         geometry = tuple(features.geometry[image] for image in asked)
         return MapAnswers(output.mask_logits, output.scores.float().cpu().numpy(), geometry)

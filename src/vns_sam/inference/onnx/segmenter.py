@@ -7,11 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from vns_sam.errors import PromptError
 from vns_sam.inference.onnx.folder import OnnxFolder
 from vns_sam.sam.answers import MapAnswers
-from vns_sam.sam.prompt_rows import check_index
 from vns_sam.types import ImageFeatures, ModelInfo, Prompts
+from vns_sam.ws.answers import asked_pictures, expected_iou
 
 
 class OnnxSegmenter:
@@ -60,18 +59,7 @@ class OnnxSegmenter:
             PromptError: A prompt is given, or an index names no image.
         """
         features.check_owner(self.info)
-        if prompts:
-            raise PromptError(f"'{self.info.name}' takes no prompt: it finds what there is", hint="leave it out")
-        asked = list(image_index) or list(range(len(features)))
-        check_index(asked, len(features.geometry))
+        asked = asked_pictures(self.info.name, features, prompts, image_index)
         logits = np.asarray(features.embedding)[asked]
         geometry = tuple(features.geometry[image] for image in asked)
         return MapAnswers(logits, expected_iou(logits), geometry)
-
-
-def expected_iou(logits: np.ndarray) -> np.ndarray:
-    """The IoU that answers (I, 1, S, S) lead one to expect of themselves, (I,) float32."""
-    probability, found = 1 / (1 + np.exp(-logits)), logits > 0
-    hit = (probability * found).sum((1, 2, 3))
-    either = (probability * ~found + found).sum((1, 2, 3))
-    return np.asarray(hit / either.clip(1e-6), np.float32)

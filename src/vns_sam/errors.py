@@ -20,8 +20,8 @@ class VnsSamError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(printable(message))
-        self.message = printable(message)
+        super().__init__(shortened(message))
+        self.message = shortened(message)
         self.hint = printable(hint)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -64,6 +64,16 @@ class MissingExtraError(VnsSamError):
             f"{purpose} needs the package '{package}', which is not installed",
             hint=f"pip install 'vns-sam[{extra}]'",
         )
+
+
+LONGEST = 1000
+"""Characters of a message: what a file holds may be quoted in it."""
+
+
+def shortened(text: str) -> str:
+    """A message as :func:`printable`, its middle left out where it is very long."""
+    line = printable(text)
+    return line if len(line) <= LONGEST else f"{line[: LONGEST // 2]} ... {line[-LONGEST // 3 :]}"
 
 
 def printable(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from vns_sam.errors import UsageError
+from vns_sam.errors import DataError, UsageError
 from vns_sam.formats import coco, geojson, labelme, labelstudio, npz, svg, yolo
 from vns_sam.formats.brush import decode_brush, encode_brush
 from vns_sam.formats.drawing import draw_shape
@@ -251,3 +252,27 @@ def test_a_prediction_is_saved_by_the_name_of_its_file(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "frog.json").read_text())["imagePath"] == "frog"
     with pytest.raises(UsageError, match=r"expected a format for .*m\.doc"):
         save(found, tmp_path / "m.doc")
+
+
+@pytest.mark.parametrize(
+    ("shape", "reason"),
+    [
+        ({"shape_type": "rectangle", "points": [[1, 2]]}, "a rectangle of 1 points"),
+        ({"shape_type": "circle", "points": [[1, 2]]}, "a circle of 1 points"),
+        ({"shape_type": "point", "points": []}, "pairs of numbers"),
+        ({"shape_type": "polygon", "points": [[10**400, 2], [3, 4], [5, 6]]}, "int too large"),
+    ],
+)
+def test_a_wrong_shape_of_labelme_is_told_and_the_others_are_read(shape: dict[str, Any], reason: str) -> None:
+    whole = {"label": "frog", "shape_type": "rectangle", "points": [[1, 2], [5, 6]]}
+    raw = {"imagePath": "a.jpg", "shapes": [{"label": "frog", **shape}, whole]}
+    found = labelme.read(json.dumps(raw).encode(), "a.json")
+    assert len(found.pictures[0].shapes) == 1
+    assert reason in found.problems[0]
+
+
+def test_a_message_stays_short_whatever_it_quotes() -> None:
+    message = DataError(f"a.yaml: expected a number, found {'x' * 20_000}, at the end").message
+    assert len(message) < 1000
+    assert message.startswith("a.yaml: expected a number")
+    assert message.endswith("at the end")

@@ -102,7 +102,7 @@ def read(content: bytes, where: str) -> Contents:
         try:
             shape = _shape(entry, f"shape {number}", size)
             group = (entry.get("group_id"), shape.label)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError) as error:
             found.problems.append(f"{where}: shape {number}: {error}")
             continue
         if group[0] is not None and group in groups and isinstance(shape.outline, tuple):
@@ -120,6 +120,10 @@ def read(content: bytes, where: str) -> Contents:
     return found
 
 
+LEAST_POINTS = {"rectangle": 2, "circle": 2}
+"""Of a shape; one elsewhere."""
+
+
 def _size(raw: Mapping[str, Any]) -> tuple[int, int] | None:
     height, width = raw.get("imageHeight"), raw.get("imageWidth")
     return (height, width) if isinstance(height, int) and isinstance(width, int) else None
@@ -131,6 +135,8 @@ def _shape(entry: Mapping[str, Any], mark: str, size: tuple[int, int] | None) ->
     points = np.asarray(entry["points"], np.float64)
     if points.ndim != 2 or points.shape[1] != 2 or not np.isfinite(points).all():
         raise ValueError("expected points as pairs of numbers")
+    if len(points) < LEAST_POINTS.get(kind, 1):
+        raise ValueError(f"a {kind} of {len(points)} points")
     if kind == "polygon":
         return Shape(label, outline=(corners_of(points),), mark=mark)
     if kind == "rectangle":

@@ -241,6 +241,12 @@ def test_the_everyday_commands_need_no_torch(tmp_path: Path) -> None:
     assert _run("models", "list", cwd=tmp_path).returncode == 0
 
 
+def test_the_fastest_device_is_the_cpu_where_there_is_no_torch(tmp_path: Path) -> None:
+    box = ("--box", "40", "40", "200", "160")
+    told = _run("segment", str(DEMO), *box, "--device", "auto", "--backend", "auto", cwd=tmp_path)
+    assert told.returncode == 0, told.stderr
+
+
 @pytest.mark.parametrize(
     "command", [("train", "recipes/vns_sam_tiny.yaml"), ("evaluate", "sam-tiny", "--data", "x"), ("bench",)]
 )

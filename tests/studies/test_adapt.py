@@ -15,9 +15,10 @@ from workshop import narrow_sam, write_disks
 from vns_sam.cli.main import main
 from vns_sam.errors import DataError, UsageError
 from vns_sam.evaluation.compare import Difference
-from vns_sam.inference.load import load_model
+from vns_sam.inference.load import load_model, load_network
 from vns_sam.studies import adapt as module
 from vns_sam.studies.adapt import Order, adapt, default_out, judge
+from vns_sam.studies.adapt_report import put_model
 from vns_sam.studies.adapt_set import own_set, set_name
 from vns_sam.training import adapting
 from vns_sam.training.adapting import Views, adapting_values, plan_steps, timed_recipe, views_for
@@ -50,6 +51,23 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> list[Recipe]:
     monkeypatch.setattr(adapting, "FEWEST_STEPS", 8)
     monkeypatch.setattr(module, "LEAST_TRAINED", 0.0)
     return timed
+
+
+def test_a_bundled_model_is_adapted_as_a_network_though_its_graphs_run_elsewhere(
+    disks: Path, tmp_path: Path, fast: list[Recipe], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Planned(Exception):
+        pass
+
+    def stop(recipe: Recipe, *_: object) -> None:
+        raise Planned(recipe.task, recipe.init)
+
+    monkeypatch.setattr(module, "train_all", stop)
+    with pytest.raises(Planned) as planned:
+        adapt(Order(disks, tmp_path / "out", "sam-tiny", minutes=0.01, changes=SMALL))
+    assert planned.value.args == ("sam-tune", "sam-tiny")
+    put_model(tmp_path / "kept", None, "sam-tiny")
+    assert load_network(tmp_path / "kept").name == "sam-tiny"
 
 
 def test_a_folder_becomes_a_model_and_a_report(

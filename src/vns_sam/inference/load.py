@@ -102,7 +102,12 @@ def runs_graphs(name: str | os.PathLike[str], device: str | torch.device, backen
         raise UsageError(f"graphs run on the CPU, found device '{device}'", hint="--device cpu, or --backend torch")
     if backend != "auto":
         return backend == "onnx"
-    return there and str(device) in ("cpu", "auto") and (str(device) == "cpu" or check_device(device).type == "cpu")
+    return there and (str(device) == "cpu" or (str(device) == "auto" and _fastest_is_cpu()))
+
+
+def _fastest_is_cpu() -> bool:
+    """Whether "auto" is the CPU, as it is where there is no torch that could know another."""
+    return not _has_torch() or check_device("auto").type == "cpu"
 
 
 def on_device(load: Callable[[], Loaded], device: str) -> Callable[[], Loaded]:
@@ -124,8 +129,12 @@ def need_torch(purpose: str) -> None:
     Raises:
         MissingExtraError: It is not.
     """
-    if find_spec("torch") is None:
+    if not _has_torch():
         raise MissingExtraError("torch", extra="torch", purpose=purpose)
+
+
+def _has_torch() -> bool:
+    return find_spec("torch") is not None
 
 
 def _network(name: str, device: str | torch.device) -> PromptableNetwork:

@@ -25,7 +25,7 @@ from vns_sam.evaluation.compare import Difference, compare, read_rows
 from vns_sam.evaluation.measure import Measure
 from vns_sam.evaluation.suite import Suite, make_suite, write_report
 from vns_sam.images.write import write_json, write_text
-from vns_sam.inference.load import load_model
+from vns_sam.inference.load import load_model, load_network
 from vns_sam.runs.lock import locked
 from vns_sam.studies.adapt_report import adapted_page, put_model
 from vns_sam.studies.adapt_set import OwnSet, own_set, set_name
@@ -168,7 +168,7 @@ def judge(before: float | None, after: float | None, differences: list[Differenc
 
 def _make_plan(order: Order, own: OwnSet, began: float, tell: Progress) -> _Plan:
     """Measures how fast this machine is, and chooses how much is measured and trained."""
-    model = load_model(order.start, order.device)
+    model = load_network(order.start, order.device)
     kind = str(getattr(getattr(model, "config", None), "model_type", "model of another kind"))
     values = adapting_values(
         kind,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vns_sam.evaluation.compare import Difference, to_markdown
-from vns_sam.inference.load import load_model
+from vns_sam.inference.load import load_network
 from vns_sam.studies.adapt_set import OwnSet
 from vns_sam.training.recipe import Recipe
 
@@ -43,7 +43,7 @@ def put_model(folder: Path, trained: Path | None, start: str) -> None:
     if trained is not None:
         shutil.copytree(trained, part)
     else:
-        model: Any = load_model(start)
-        model.save_pretrained(part)
+        network: Any = load_network(start)
+        network.save_pretrained(part)
     shutil.rmtree(folder, ignore_errors=True)
     part.rename(folder)

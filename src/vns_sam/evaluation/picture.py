@@ -13,7 +13,6 @@ from time import perf_counter
 from typing import Any, Self
 
 import numpy as np
-from torch import nn
 from typing_extensions import override
 
 from vns_sam.data.pairs import Pair, check_same_size, pair_digest, read_instances, read_mask
@@ -26,6 +25,7 @@ from vns_sam.evaluation.settings import MASK_METRICS, Clock, Settings
 from vns_sam.formats.rle import encode_rle
 from vns_sam.images.read import read_image
 from vns_sam.inference.answers import Asker
+from vns_sam.inference.load import to_device
 from vns_sam.metrics.iou import iou
 from vns_sam.metrics.scoring import ImageScores, saliency_map, score_image
 from vns_sam.prompts.clicks import next_click
@@ -126,8 +126,7 @@ class PictureWork(Work[Picture, Scored]):
     @cached_property
     def asker(self) -> Asker:
         """The model and how it is asked."""
-        if self.device and isinstance(self.model, nn.Module):
-            self.model.to(self.device)
+        to_device(self.model, self.device)
         return Asker.of(self.model, self.settings.second_look)
 
     @override

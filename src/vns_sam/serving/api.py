@@ -51,7 +51,7 @@ def _pictures(router: APIRouter, service: Service) -> None:
 
     @router.post("/pictures", status_code=HTTPStatus.CREATED, openapi_extra=BINARY)
     async def add(request: Request, name: Name = "picture") -> Opened:
-        """Takes a picture in: the body is its file. The id it gets is known to this session alone."""
+        """Takes a picture in: the body is its file. The id it gets is known to the one who sent it alone."""
         return opened(await service.open(request, await request.body(), name))
 
     @router.get("/pictures/{key}")

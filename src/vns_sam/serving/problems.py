@@ -57,7 +57,7 @@ def unknown_picture(picture: str) -> Problem:
     """404, also for a picture of somebody else: who asks learns nothing of it."""
     return Problem(
         HTTPStatus.NOT_FOUND,
-        f"no picture '{picture[:40]}' in this session",
+        f"no picture '{picture[:40]}' of this client",
         hint="send it again: it was never here, was deleted, or had to make room (--memory)",
     )
 

@@ -61,7 +61,8 @@ def divide(stems: Sequence[str], groups: Sequence[Sequence[str]], given: Mapping
             f"expected at least {FEWEST} pictures with an object, found {len(usable)}",
             hint="annotate some more; vns-sam segment draws the first masks",
         )
-    free = [[stem for stem in group if stem in set(pool)] for group in groups]
+    divided = set(pool)
+    free = [[stem for stem in group if stem in divided] for group in groups]
     order = sorted((group for group in free if group), key=_key)
     taken = {name: set(own.get(name, ())) for name in ("val", "test")}
     for name, share, most in (("test", REPORTED, MOST_REPORTED), ("val", CHOSEN, MOST_CHOSEN)):

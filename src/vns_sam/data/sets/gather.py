@@ -127,9 +127,7 @@ def _link(source: Path, out: Path, tell: Progress) -> Gathered:
                 link_or_copy(path.resolve(), out / folder / path.name)
         gathered.stems.append(pair.stem)
         tell("gather", done, len(pairs))
-    for split in SPLITS:
-        if (listed := find_list(source, split)) is not None:
-            gathered.lists[split] = list_stems(listed)
+    gathered.lists = _own_lists(source)
     return gathered
 
 
@@ -142,10 +140,14 @@ def _convert(source: Path, out: Path, tell: Progress) -> Gathered:
         gathered.left_out = state.problems
         tell("gather", done, total)
     gathered.stems = [pair.stem for pair in find_pairs(out, broken={})]
-    for split in SPLITS:
-        if (listed := find_list(out, split)) is not None:
-            gathered.lists[split] = list_stems(listed)
+    gathered.lists = _own_lists(out)
     return gathered
+
+
+def _own_lists(folder: Path) -> dict[str, list[str]]:
+    """Stems by split, as far as a folder has lists."""
+    files = {split: find_list(folder, split) for split in SPLITS}
+    return {split: list_stems(file) for split, file in files.items() if file is not None}
 
 
 def _assemble(candidates: Iterable[Candidate], gathered: Gathered, tell: Progress) -> None:

@@ -214,6 +214,6 @@ stage.addEventListener('drop', (event) => {
 });
 
 const opened = ask('open').then(
-  ({ name: model }) => !picture.dataset.busy && tell(`${model} is open.`),
+  ({ name: model }) => board.hidden && tell(`${model} is open.`),
   (error) => tell(`The model cannot be opened: ${error.message}`),
 );

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from vns_sam.errors import CheckpointError, MissingExtraError, UsageError
+from vns_sam.errors import CheckpointError, UsageError
 from vns_sam.images.bounded import read_bounded
 from vns_sam.sam.folder import WEIGHTS
 from vns_sam.sam.model_config import Checked, fit
@@ -78,7 +78,6 @@ class OnnxFolder:
 
     Raises:
         CheckpointError: There is no readable manifest.
-        MissingExtraError: ONNX Runtime is not installed.
     """
 
     def __init__(self, path: Path, threads: int | None = None) -> None:
@@ -97,19 +96,20 @@ class OnnxFolder:
         return self._sessions[graph]
 
     def _open(self, graph: str) -> onnxruntime.InferenceSession:
-        runtime = runtime_module()
-        options = runtime.SessionOptions()
+        import onnxruntime  # not paid for by those who load a network
+
+        options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         options.intra_op_num_threads = self.threads or _threads_asked()
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # see cli/threads.py
         named = self.manifest.weights.get(graph, {})
         values = [self._tensor(*at, graph) for at in named.values()]
         if named:
-            kept = [runtime.OrtValue.ortvalue_from_numpy(value) for value in values]
+            kept = [onnxruntime.OrtValue.ortvalue_from_numpy(value) for value in values]
             options.add_external_initializers(list(named), kept)
         path = self.path / f"{graph}.onnx"
         try:
-            return runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # the runtime has a class of its own for each reason
             reason = " ".join(str(error).split())[:200]
             raise CheckpointError(f"{path} cannot be run ({reason})", hint="export the model again") from None
@@ -187,16 +187,3 @@ def _threads_asked() -> int:
     """Threads that the environment asks for where numbers are computed; 0 leaves it to the runtime."""
     asked = os.environ.get("OMP_NUM_THREADS", "")
     return int(asked) if asked.isdecimal() else 0
-
-
-def runtime_module() -> Any:
-    """ONNX Runtime.
-
-    Raises:
-        MissingExtraError: It is not installed.
-    """
-    try:
-        import onnxruntime
-    except ImportError:
-        raise MissingExtraError("onnxruntime", extra="torch", purpose="running a graph") from None
-    return onnxruntime

@@ -28,7 +28,8 @@ class StubEngine(Engine):
     """Answers at once, or after ``seconds``."""
 
     def __init__(self, seconds: float = 0.0) -> None:
-        self.names, self.refiner, self.seconds = ("stub", "finder"), "stub-refiner", seconds
+        self.first, self.refiner, self.more = ("stub", "finder"), "stub-refiner", dict
+        self.seconds = seconds
         self.encoded: list[str] = []
         self.answered = 0
 
@@ -164,5 +165,5 @@ class SmallEngine(Engine):
     """An engine of the small model alone."""
 
     def __init__(self, seed: int = 0) -> None:
-        self.names, self.refiner = ("small",), None
+        self.first, self.refiner, self.more = ("small",), None, dict
         self._load = {"small": SmallModel(seed)}.__getitem__

@@ -25,6 +25,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--refine", default="dis-sam-tiny", metavar="MODEL", help="what redraws masks on demand")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, mps (default: %(default)s)")
     add_backend(parser)
+    parser.add_argument(
+        "--learn",
+        metavar="DIR",
+        help="where 'Learn from these' trains; 'off' offers it to nobody (runs/learned, off with --host)",
+    )
     parser.add_argument("--host", default="127.0.0.1", help="default: %(default)s, this machine only")
     parser.add_argument("--port", type=int, default=8000, help="default: %(default)s")
     parser.add_argument("--api-key", action="append", default=[], metavar="KEY", help="clients show it; repeatable")
@@ -58,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
         api_keys=tuple(args.api_key),
         folder=args.folder,
         out=args.out,
+        learn=_learn(args.learn, args.host),
         label_studio=args.label_studio,
         label_studio_token=args.label_studio_token,
         limits=Limits(upload_bytes=round(args.max_upload * 1e6), pixels=round(args.max_pixels * 1e6)),
@@ -70,3 +76,12 @@ def run(args: argparse.Namespace) -> int:
     except SystemExit:
         raise DataError(f"cannot listen on {args.host}:{args.port}", hint="another --port") from None
     return 0
+
+
+def _learn(given: str | None, host: str) -> Path | None:
+    """Where it is learned: others may not put this machine to work unless that was said."""
+    from vns_sam.serving.settings import is_loopback
+
+    if given is None:
+        return Path("runs/learned") if is_loopback(host) else None
+    return None if given == "off" else Path(given)

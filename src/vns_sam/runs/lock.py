@@ -55,6 +55,21 @@ def locked(folder: Path, verb: str) -> Iterator[None]:
                 folder.rmdir()  # a run that wrote nothing leaves nothing
 
 
+def holder(folder: Path) -> int | None:
+    """The process that holds a folder, see :func:`locked`; None where none does, 0 where it does not say its number."""
+    try:
+        handle = os.open(folder / LOCK, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        if _is_free(handle):
+            return None
+        pid = _owner(handle).get("pid")
+        return pid if isinstance(pid, int) else 0
+    finally:
+        os.close(handle)
+
+
 def _sign(handle: int, path: Path, verb: str) -> None:
     """Writes who holds the lock."""
     owner = {"pid": os.getpid(), "host": socket.gethostname(), "born": _born(os.getpid()), "run": verb}

@@ -8,12 +8,27 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
+from vns_sam.errors import VnsSamError
 from vns_sam.serving.folder import Project
 from vns_sam.serving.pictures import preview
-from vns_sam.serving.problems import DOCUMENTED, Problem, unknown_picture
-from vns_sam.serving.schemas import Annotations, Answer, Ask, Folder, FolderPicture, ModelDetails, ModelRow, Opened
+from vns_sam.serving.problems import DOCUMENTED, Problem, problem_of, unknown_picture
+from vns_sam.serving.schemas import (
+    Annotations,
+    Answer,
+    Ask,
+    Automatic,
+    Batch,
+    BatchRow,
+    Folder,
+    FolderPicture,
+    ModelDetails,
+    ModelRow,
+    Opened,
+    Question,
+)
 from vns_sam.serving.service import Service, owner_of
 from vns_sam.serving.shelf import Picture
+from vns_sam.serving.worker import CLIENT_GONE
 
 BINARY = {"requestBody": {"required": True, "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}}}
 Key = Annotated[str, Path(max_length=64, pattern=r"^[\w-]+$")]
@@ -88,6 +103,28 @@ def _pictures(router: APIRouter, service: Service) -> None:
         """Masks for prompts; a client that hangs up while it waits is passed over."""
         return await service.ask(request, service.picture(request, key), body)
 
+    @router.post("/pictures/{key}/automatic")
+    async def automatic(request: Request, key: Key, body: Automatic) -> Answer:
+        """All objects of a picture without a prompt, by a grid of clicks; of a model that takes clicks."""
+        return await service.find_all(request, service.picture(request, key), body)
+
+    @router.post("/batch")
+    async def batch(request: Request, body: Batch) -> list[BatchRow]:
+        """Several questions about any of one's pictures; each is answered or refused by itself."""
+        return [await _row_of(service, request, question) for question in body.questions]
+
+
+async def _row_of(service: Service, request: Request, question: Question) -> BatchRow:
+    ask = Ask(**question.model_dump(exclude={"picture"}))
+    try:
+        answer = await service.ask(request, service.picture(request, question.picture), ask)
+    except (Problem, VnsSamError) as error:
+        problem = error if isinstance(error, Problem) else problem_of(error)
+        if problem.status_code in (CLIENT_GONE, HTTPStatus.TOO_MANY_REQUESTS):
+            raise
+        return BatchRow(status=problem.status_code, error=str(problem.detail), hint=problem.hint)
+    return BatchRow(status=HTTPStatus.OK, answer=answer)
+
 
 def _folder(router: APIRouter, service: Service, project: Project | None) -> None:
     def named() -> Project:
@@ -131,12 +168,13 @@ def _details(service: Service, name: str) -> ModelDetails:
 
 
 def _row(service: Service, name: str) -> ModelRow:
-    info = service.engine.info(name)
+    info = service.engine.card(name)
     return ModelRow(
         name=name,
         prompts=sorted(info.prompts),
         candidates=info.candidates,
         edges=info.edges,
+        adapted_from=service.engine.start_of(name),
         refinable=service.engine.refinable(name),
         looks_again=info.look_again != "never",
     )

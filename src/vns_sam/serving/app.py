@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -15,7 +16,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from vns_sam.errors import VnsSamError
-from vns_sam.serving import anylabeling, exporting, labelstudio, osam
+from vns_sam.serving import anylabeling, exporting, labelstudio, lessons, osam
 from vns_sam.serving.api import build_router
 from vns_sam.serving.engine import Engine
 from vns_sam.serving.folder import Project
@@ -45,6 +46,7 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
+        await asyncio.to_thread(service.learning.close)
         service.worker.close()
 
     app = FastAPI(title="vns-sam", version=version("vns-sam"), docs_url=None, redoc_url=None, lifespan=lifespan)
@@ -53,6 +55,7 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
     app.add_exception_handler(RequestValidationError, on_invalid)
     app.add_exception_handler(VnsSamError, on_ours)
     app.include_router(build_router(service, project))
+    app.include_router(lessons.build_router(service, service.learning, project))
     app.include_router(exporting.build_router(service))
     app.include_router(labelstudio.build_router(service, project))
     app.include_router(anylabeling.build_router(service))

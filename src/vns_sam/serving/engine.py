@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -15,6 +16,13 @@ if TYPE_CHECKING:
     from vns_sam.types import Answers
 
 
+class Adapted(NamedTuple):
+    """A model that came up since the start: what ``load_model`` takes, and the name of the one it was adapted from."""
+
+    place: str
+    start: str
+
+
 class Engine:
     """Models by name, loaded when they are first asked for and kept.
 
@@ -23,30 +31,57 @@ class Engine:
         device: Where they run.
         refiner: The DIS-SAM that redraws masks, or None.
         backend: What runs them.
+        more: Gives models that came up since the start by name.
 
     Raises:
         UsageError: A name is no model's.
     """
 
     def __init__(
-        self, names: Sequence[str], device: str = "cpu", refiner: str | None = None, backend: Backend = "auto"
+        self,
+        names: Sequence[str],
+        device: str = "cpu",
+        refiner: str | None = None,
+        backend: Backend = "auto",
+        more: Callable[[], Mapping[str, Adapted]] = dict,
     ) -> None:
         from vns_sam.inference.load import check_model_name, load_model, refine_with
 
         for name in (*names, *([refiner] if refiner else [])):
             check_model_name(name)
-        self.names, self.refiner = tuple(names), refiner
-        self._load = cache(lambda name: load_model(name, device, backend=backend))
+        self.first, self.refiner, self.more = tuple(names), refiner, more
+        self._load = cache(lambda name: load_model(self._place(name), device, backend=backend))
         self._refined = cache(lambda first: refine_with(self._load(first), refiner or "", device, backend=backend))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Models on offer, the default first."""
+        return (*self.first, *self.more())
 
     def model(self, name: str) -> PromptableModel:
         """A model on offer, or one with the refiner after it, as :meth:`resolve` names it."""
         first = name.removesuffix(f"+{self.refiner}")
         return self._load(name) if first == name or name in self.names else self._refined(first)
 
+    def _place(self, name: str) -> str:
+        adapted = self.more().get(name)
+        return name if adapted is None else adapted.place
+
+    def start_of(self, name: str) -> str:
+        """What an adapted model was adapted from, "" for any other."""
+        adapted = self.more().get(name)
+        return "" if adapted is None else adapted.start
+
     def info(self, name: str) -> ModelInfo:
         """What a model is."""
         return self.model(name).info
+
+    def card(self, name: str) -> ModelInfo:
+        """What a list says of a model. An adapted one can do what its start can, so it need not be loaded for that."""
+        adapted = self.more().get(name)
+        if adapted is None or adapted.start not in self.first:
+            return self.info(name)
+        return replace(self.info(adapted.start), name=name)
 
     def resolve(self, name: str | None, *, refine: bool = False) -> str:
         """The name of the model that a client means.
@@ -65,7 +100,7 @@ class Engine:
 
     def refinable(self, name: str) -> bool:
         """Whether the refiner can redraw the masks of a model."""
-        info = self.info(name)
+        info = self.card(name)
         return self.refiner is not None and bool(info.prompts) and not info.alpha
 
     def encode(self, name: str, pixels: np.ndarray) -> ImageFeatures:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from vns_sam.images.find import find_images
 from vns_sam.images.read import file_digest, read_image
 from vns_sam.images.write import write_mask, write_text
 from vns_sam.serving.masks import read_mask
-from vns_sam.serving.problems import unknown_picture
+from vns_sam.serving.problems import Problem, unknown_picture
 from vns_sam.serving.schemas import Annotations, Folder, FolderRow
 
 logger = logging.getLogger(__name__)
@@ -98,6 +99,15 @@ class Project:
             write_mask(png, np.any(masks, axis=0))
         else:
             png.unlink(missing_ok=True)
+
+    def masks(self, index: int) -> list[np.ndarray]:
+        """The masks (H, W) bool that were saved for picture ``index``; those that are damaged are left out."""
+        rles = [item.mask.model_dump() for item in self.annotations(index).objects if item.mask is not None]
+        found = []
+        for rle in rles:
+            with suppress(Problem):
+                found.append(read_mask(rle, (rle["size"][0], rle["size"][1])))
+        return [mask for mask in found if mask.shape == found[0].shape and mask.any()]
 
     def _json(self, index: int) -> Path:
         self.name(index)

@@ -77,7 +77,7 @@ class Guard:
 
         try:
             key = self._admit(scope, headers)
-            scope.setdefault("state", {})["owner"] = _owner(key, session)
+            scope.setdefault("state", {}).update(owner=_owner(key, session), keeper=_owner(key, ""))
             await self._app(scope, self._bounded(scope, headers, receive), answer)
         except Problem as problem:
             await problem.response(scope, receive, answer)

@@ -53,6 +53,11 @@ def unusable(message: str, *, hint: str = "") -> Problem:
     return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, message, hint=hint)
 
 
+def conflicting(message: str, *, hint: str = "") -> Problem:
+    """409: something else has to end first."""
+    return Problem(HTTPStatus.CONFLICT, message, hint=hint)
+
+
 def unknown_picture(picture: str) -> Problem:
     """404, also for a picture of somebody else: who asks learns nothing of it."""
     return Problem(
@@ -64,7 +69,7 @@ def unknown_picture(picture: str) -> Problem:
 
 DOCUMENTED: dict[int | str, dict[str, Any]] = {
     status: {"model": ProblemBody, "description": HTTPStatus(status).phrase}
-    for status in (400, 401, 403, 404, 405, 408, 413, 415, 422, 429, 503)
+    for status in (400, 401, 403, 404, 405, 408, 409, 413, 415, 422, 429, 503)
 }
 """For the routers: every refusal is in the OpenAPI document."""
 
@@ -85,8 +90,13 @@ async def on_invalid(_: Request, error: Exception) -> JSONResponse:
     return unusable(f"{place}: {first['msg']}", hint="see /openapi.json").response
 
 
-async def on_ours(_: Request, error: Exception) -> JSONResponse:
-    """Handler of the package's errors: bad input is the client's to mend, missing weights are not."""
-    assert isinstance(error, VnsSamError)
+def problem_of(error: VnsSamError) -> Problem:
+    """One of the package's errors: bad input is the client's to mend, missing weights are not."""
     status = HTTPStatus.SERVICE_UNAVAILABLE if isinstance(error, CheckpointError) else HTTPStatus.UNPROCESSABLE_ENTITY
-    return Problem(status, error.message, hint=error.hint).response
+    return Problem(status, error.message, hint=error.hint)
+
+
+async def on_ours(_: Request, error: Exception) -> JSONResponse:
+    """Handler of the package's errors."""
+    assert isinstance(error, VnsSamError)
+    return problem_of(error).response

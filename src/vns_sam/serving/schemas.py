@@ -68,6 +68,46 @@ class Ask(Strict):
     edges: bool = False
 
 
+class Question(Ask):
+    """A request for masks in a picture, one of several.
+
+    Attributes:
+        picture: Its id.
+    """
+
+    picture: Annotated[str, Field(max_length=64)]
+
+
+class Batch(Strict):
+    """Several requests for masks, answered in their order."""
+
+    questions: Annotated[list[Question], Field(min_length=1, max_length=64)]
+
+
+class Automatic(Strict):
+    """A request for all objects of a picture.
+
+    Attributes:
+        model: One that takes clicks; the first when left out.
+        points_per_side: Clicks along the longer side.
+        score: Least predicted IoU; the model's own limit when left out.
+        stability: Least stability of a mask, likewise.
+        least_area: Smaller objects, in pixels, are left out.
+        most: Objects at most, the first of the order.
+        rank: What comes first: what the model is surest of, or what hardly stands out.
+        output: How masks come.
+    """
+
+    model: str | None = None
+    points_per_side: Annotated[int, Field(ge=1, le=64)] = 16
+    score: Annotated[float, Field(ge=0, le=1)] | None = None
+    stability: Annotated[float, Field(ge=0, le=1)] | None = None
+    least_area: Annotated[int, Field(ge=0, le=1_000_000_000)] = 16
+    most: Annotated[int, Field(ge=1, le=1000)] = 100
+    rank: Literal["score", "vns"] = "score"
+    output: Literal["rle", "png", "polygons"] = "rle"
+
+
 class Mask(BaseModel):
     """One mask; of ``rle``, ``png`` (base64) and ``polygons`` the one that was asked for.
 
@@ -112,6 +152,21 @@ class Answer(BaseModel):
     decode_ms: float
 
 
+class BatchRow(BaseModel):
+    """The answer to one request of several, or why there is none.
+
+    Attributes:
+        status: The HTTP status that it would have had alone.
+        answer: The masks, where the status is 200.
+        error, hint: Else what is wrong, and what to try.
+    """
+
+    status: int
+    answer: Answer | None = None
+    error: str = ""
+    hint: str = ""
+
+
 class Opened(BaseModel):
     """A picture that was taken in."""
 
@@ -130,6 +185,7 @@ class ModelRow(BaseModel):
         edges: Whether it predicts edges.
         refinable: Whether its masks can be redrawn.
         looks_again: Whether it can look a second time.
+        adapted_from: What it was adapted from by a lesson, or "".
     """
 
     name: str
@@ -138,6 +194,7 @@ class ModelRow(BaseModel):
     edges: bool
     refinable: bool
     looks_again: bool
+    adapted_from: str = ""
 
 
 class ModelDetails(BaseModel):

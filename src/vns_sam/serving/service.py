@@ -13,16 +13,18 @@ from fastapi import Request
 
 from vns_sam.formats.rle import encode_rle
 from vns_sam.inference import wire
+from vns_sam.inference.automatic import AutomaticOptions, AutomaticSegmenter
 from vns_sam.prompts.validate import make_prompts
 from vns_sam.serving import masks as forms
 from vns_sam.serving.engine import Engine
+from vns_sam.serving.learning import Learning
 from vns_sam.serving.metrics import Metrics
 from vns_sam.serving.pictures import decode_picture
 from vns_sam.serving.problems import unusable
-from vns_sam.serving.schemas import Answer, Ask, Found, Mask, ObjectPrompts, Rle
+from vns_sam.serving.schemas import Answer, Ask, Automatic, Found, Mask, ObjectPrompts, Rle
 from vns_sam.serving.settings import Settings
 from vns_sam.serving.shelf import Picture, Shelf
-from vns_sam.serving.worker import Worker
+from vns_sam.serving.worker import Turns, Worker
 from vns_sam.types import ModelInfo, Prediction, Prompts
 
 EDGE_SIDE = 1024
@@ -41,7 +43,9 @@ class Service:
 
     def __init__(self, settings: Settings, engine: Engine | None = None) -> None:
         self.settings = settings
-        self.engine = engine or Engine(settings.models, settings.device, settings.refiner, settings.backend)
+        self.learning = Learning(settings.learn, settings.device)
+        more = self.learning.models
+        self.engine = engine or Engine(settings.models, settings.device, settings.refiner, settings.backend, more)
         self.shelf = Shelf(settings.memory)
         self.worker = Worker(settings.limits.queue)
         self.metrics = Metrics()
@@ -52,6 +56,10 @@ class Service:
         if name not in self._infos:
             self._infos[name] = await self.worker.run(None, lambda: self.engine.info(name))
         return self._infos[name]
+
+    async def card(self, name: str) -> ModelInfo:
+        """What a list says of a model on offer, see :meth:`Engine.card`."""
+        return await self.worker.run(None, lambda: self.engine.card(name))
 
     async def open(self, request: Request, data: bytes, name: str) -> Picture:
         """Takes a picture in for whoever asks.
@@ -112,6 +120,28 @@ class Service:
 
         objects, decoded = await self.worker.run(request, work)
         return Answer(model=model, objects=objects, encode_ms=1000 * encoded, decode_ms=1000 * decoded)
+
+    async def find_all(self, request: Request, picture: Picture, ask: Automatic) -> Answer:
+        """All objects of a picture; short requests of others are answered meanwhile.
+
+        Raises:
+            Problem: The model takes no clicks.
+        """
+        name = self.engine.resolve(ask.model)
+        if "point" not in (await self.info(name)).prompts:
+            raise unusable(f"'{name}' takes no clicks", hint="it is asked without objects: POST /masks")
+        limits = ask.model_dump(include={"points_per_side", "score", "stability", "least_area", "rank"})
+        options = AutomaticOptions(**limits)
+
+        def work(turns: Turns) -> tuple[list[Found], float]:
+            model = turns.model(turns.take(lambda: self.engine.model(name)))
+            everything, seconds = timed(AutomaticSegmenter(model, options), picture.pixels)
+            first = everything.regions[: ask.most]
+            rows = ((region.full(*picture.size), region.score) for region in first)
+            return [Found(**mask_of(mask, score, ask.output).model_dump()) for mask, score in rows], seconds
+
+        objects, seconds = await self.worker.run_long(request, work)
+        return Answer(model=name, objects=objects, encode_ms=0.0, decode_ms=1000 * seconds)
 
     async def decode(self, request: Request, picture: Picture, model: str, question: bytes) -> bytes:
         """A model's own answers, see :mod:`vns_sam.inference.wire`.
@@ -191,6 +221,11 @@ def rows_of(size: tuple[int, int], objects: Sequence[ObjectPrompts]) -> Prompts:
 def owner_of(request: Request) -> str:
     """Who asks, as the guard found."""
     return str(request.state.owner)
+
+
+def keeper_of(request: Request) -> str:
+    """Who asks by the key alone, whatever the session: lessons outlive that. Without keys all are one."""
+    return str(request.state.keeper)
 
 
 def timed(function: Any, *arguments: Any) -> tuple[Any, float]:

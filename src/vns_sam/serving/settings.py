@@ -52,6 +52,7 @@ class Settings:
         api_keys: What a client must show one of; none needed where it is empty, which only loopback allows.
         folder: Pictures to label, or None.
         out: Where masks of ``folder`` go.
+        learn: Where lessons and the models that come of them go, or None where nothing is learned.
         limits: See there.
         label_studio: Address of the one Label Studio whose pictures are fetched, or "".
         label_studio_token: What it wants to be shown.
@@ -70,6 +71,7 @@ class Settings:
     api_keys: tuple[str, ...] = ()
     folder: Path | None = None
     out: Path | None = None
+    learn: Path | None = None
     limits: Limits = field(default_factory=Limits)
     label_studio: str = ""
     label_studio_token: str = ""

@@ -1,0 +1,235 @@
+"""Learning from what was annotated: one at a time, apart from the server, and nothing lost with either of the two."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from serving_stub import JSON, StubEngine, picture_file, send_picture, serve
+from starlette.testclient import TestClient
+
+from vns_sam.data.pairs import find_pairs, read_instances
+from vns_sam.formats.rle import encode_rle
+from vns_sam.images.write import write_json
+from vns_sam.serving import learning as module
+from vns_sam.serving.learning import Learning
+from vns_sam.serving.lesson import ORDER, RESULT, RUN, SET, TOLD
+
+ROWS = [
+    {"prompt": "box", "dataset": "set", "metric": "iou", "count": 9, "first": 0.6, "second": 0.7}
+    | {"low": 0.02, "high": 0.2, "certain": True}
+]
+FAKE = """
+import json, signal, sys, time
+from pathlib import Path
+from vns_sam.runs.lock import locked
+folder = Path(sys.argv[1])
+signal.signal(signal.SIGTERM, signal.default_int_handler)
+with locked(folder.parent, "learn"):
+    (folder / "told.json").write_text(json.dumps({"what": "training", "done": 3, "total": 9, "said": ["x"]}))
+    while not (folder / "finish").exists():
+        time.sleep(0.02)
+    (folder / "run" / "model").mkdir(parents=True)
+    (folder / "run" / "model" / "config.json").write_text("{}")
+    result = json.loads((folder / "finish").read_text())
+    (folder / "result.json.part").write_text(json.dumps(result))
+    (folder / "result.json.part").rename(folder / "result.json")
+"""
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """A lesson that ends when it is told to, in a process as the true one is."""
+    script = tmp_path / "fake_lesson.py"
+    script.write_text(FAKE)
+    started: list[int] = []
+    popen = module.subprocess.Popen
+
+    def start(command: list[str], **options: Any) -> Any:
+        process = popen([sys.executable, str(script), command[-1]], **options)
+        started.append(process.pid)
+        return process
+
+    monkeypatch.setattr(module.subprocess, "Popen", start)
+    yield
+    for pid in started:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def give(client: TestClient, count: int) -> None:
+    for k in range(count):
+        masks = np.zeros((2, 30, 40), bool)
+        masks[0, 3:9, 4 + k : 12 + k] = masks[1, 20:25, 5:9] = True
+        body = {"objects": [{"mask": encode_rle(mask)} for mask in masks]}
+        key = send_picture(client)
+        answer = client.put(f"/api/learn/pictures/{key}", content=json.dumps(body), headers=JSON)
+        assert answer.status_code == 204, answer.text
+
+
+def order(client: TestClient, **body: Any) -> Any:
+    return client.post("/api/learn", content=json.dumps(body), headers=JSON)
+
+
+def until(client: TestClient, holds: Callable[[Any], bool]) -> Any:
+    for _ in range(500):
+        state = client.get("/api/learn").json()
+        if holds(state):
+            return state
+        time.sleep(0.02)
+    raise AssertionError(state)
+
+
+def test_what_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serve() as client:
+        state = client.get("/api/learn").json()
+        assert (state["possible"], state["state"]) == (False, "none")
+        assert "--learn" in state["missing"]
+        assert order(client).status_code == 422
+    with serve(learn=tmp_path / "learned") as client:
+        give(client, 2)
+        assert client.get("/api/learn").json()["given"] == 2
+        refused = order(client)
+        assert (refused.status_code, refused.json()["error"]) == (
+            422,
+            "expected 12 annotated pictures at least, found 2",
+        )
+        monkeypatch.setattr(module, "find_spec", lambda name: None if name == "torch" else object())
+        assert "torch is not installed" in client.get("/api/learn").json()["missing"]
+        assert client.delete("/api/learn/pictures").status_code == 204
+        assert client.get("/api/learn").json()["given"] == 0
+    assert not list((tmp_path / "learned").rglob("*.png"))
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_lesson_from_the_first_picture_to_the_model_on_offer(tmp_path: Path) -> None:
+    root = tmp_path / "learned"
+    with serve(StubEngine(), learn=root) as client:
+        client.app.state.service.engine.more = Learning(root).models  # type: ignore[attr-defined]
+        give(client, 12)
+        assert order(client, minutes=3).json()["state"] in ("running", "stopped")
+        state = until(client, lambda state: state["done"] == 3)
+        assert (state["state"], state["what"], state["total"], state["name"]) == ("running", "training", 9, "learned-1")
+        assert order(client).status_code == 409
+        assert order(client, go_on=True).status_code == 409
+        pairs = find_pairs(root / "learned-1" / SET)
+        assert len(pairs) == 12
+        assert [mask.sum() for mask in read_instances(pairs[0].instances or "")] == [48, 20]
+        write_json(root / "learned-1" / "finish", {"taken": True, "why": "better", "rows": ROWS})
+        state = until(client, lambda state: state["state"] == "done")
+        assert (state["taken"], state["rows"][0]["before"], state["rows"][0]["after"]) == (True, 0.6, 0.7)
+        names = {row["name"]: row["adapted_from"] for row in client.get("/api/models").json()}
+    assert names == {"stub": "", "finder": "", "learned-1": "stub"}
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_lesson_is_stopped_and_goes_on(tmp_path: Path) -> None:
+    with serve(learn=tmp_path) as client:
+        assert client.delete("/api/learn").status_code == 422
+        give(client, 12)
+        order(client)
+        until(client, lambda state: state["done"] == 3)
+        stopped = client.delete("/api/learn").json()
+        assert (stopped["state"], stopped["busy"], stopped["why"]) == ("stopped", False, "It was stopped.")
+        assert order(client, go_on=True).json()["name"] == "learned-1"
+        until(client, lambda state: state["state"] == "running")
+        write_json(tmp_path / "learned-1" / "finish", {"error": "expected more", "hint": "add some"})
+        state = until(client, lambda state: state["state"] == "failed" and not state["busy"])
+        assert (state["why"], state["hint"]) == ("expected more", "add some")
+        assert order(client, go_on=True).status_code == 422
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_server_that_is_stopped_says_so_and_one_that_is_killed_finds_its_lesson_again(tmp_path: Path) -> None:
+    with serve(learn=tmp_path) as client:
+        give(client, 12)
+        order(client)
+        until(client, lambda state: state["done"] == 3)
+    with serve(learn=tmp_path) as client:
+        state = client.get("/api/learn").json()
+        assert (state["state"], state["why"]) == ("stopped", "The server was stopped meanwhile.")
+        order(client, go_on=True)
+        until(client, lambda state: state["state"] == "running")
+        client.app.state.service.learning._process = None  # type: ignore[attr-defined]  # as after SIGKILL
+    with serve(learn=tmp_path) as client:
+        assert until(client, lambda state: state["state"] == "running")["busy"]
+        assert order(client).status_code == 409
+        assert client.delete("/api/learn").json()["state"] == "stopped"
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_lesson_that_was_killed_is_told_apart_from_one_that_runs(tmp_path: Path) -> None:
+    with serve(learn=tmp_path) as client:
+        give(client, 12)
+        order(client)
+        until(client, lambda state: state["done"] == 3)
+        client.app.state.service.learning._process.kill()  # type: ignore[attr-defined]
+        state = until(client, lambda state: state["state"] == "stopped")
+    assert "from outside" in state["why"]
+
+
+@pytest.mark.usefixtures("fake")
+def test_lessons_belong_to_a_key(tmp_path: Path) -> None:
+    keys = ("the first secret", "the second secret")
+    with serve(learn=tmp_path, host="0.0.0.0", api_keys=keys) as client:
+        client.headers["authorization"] = f"Bearer {keys[0]}"
+        give(client, 12)
+        order(client)
+        until(client, lambda state: state["done"] == 3)
+        client.headers["authorization"] = f"Bearer {keys[1]}"
+        state = client.get("/api/learn").json()
+        assert (state["state"], state["busy"], state["name"], state["given"]) == ("none", True, "", 0)
+        assert client.delete("/api/learn").status_code == 422
+        assert order(client).status_code == 409
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_folder_that_was_labelled_is_learned_from_without_sending_it(tmp_path: Path) -> None:
+    photos, masks, learned = tmp_path / "photos", tmp_path / "masks", tmp_path / "learned"
+    photos.mkdir()
+    for k in range(13):
+        (photos / f"{k}.png").write_bytes(picture_file())
+    mask = np.zeros((30, 40), bool)
+    mask[3:9, 4:12] = True
+    with serve(learn=learned, folder=photos, out=masks) as client:
+        for k in range(12):
+            key = client.post(f"/api/folder/{k}").json()["id"]
+            body = {"objects": [{"label": "frog", "mask": encode_rle(mask)}]}
+            client.put(f"/api/folder/{k}/annotations?picture={key}", content=json.dumps(body), headers=JSON)
+        assert order(client, folder=True).status_code == 202
+        until(client, lambda state: state["done"] == 3)
+        assert len(find_pairs(learned / "learned-1" / SET)) == 12
+
+
+@pytest.mark.slow
+def test_a_true_lesson(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    workshop = pytest.importorskip("workshop")
+    from vns_sam.serving.lesson import learn
+    from vns_sam.training import adapting
+
+    monkeypatch.setattr(adapting, "time_steps", lambda recipe: 0.5)
+    monkeypatch.setattr(adapting, "FEWEST_STEPS", 4)
+    folder = tmp_path / "learned-1"
+    workshop.write_disks(folder / SET, 14)
+    workshop.narrow_sam().save_pretrained(tmp_path / "narrow")
+    changes = [["data.sizes", [64]], ["workers", 0], ["validation.patience", 0]]
+    asked = {"owner": "", "model": "x", "minutes": 0.01, "device": "cpu", "changes": changes}
+    write_json(folder / ORDER, {**asked, "start": str(tmp_path / "narrow")})
+    learn(folder)
+    result = json.loads((folder / RESULT).read_text())
+    assert {row["metric"] for row in result["rows"]} == {"iou", "biou"}
+    assert json.loads((folder / TOLD).read_text())["total"] >= 1
+    assert (folder / RUN / "model" / "config.json").is_file()
+    write_json(folder / ORDER, {**asked, "start": "no-such-model"})
+    (folder / RESULT).unlink()
+    learn(folder)
+    assert "no-such-model" in json.loads((folder / RESULT).read_text())["error"]

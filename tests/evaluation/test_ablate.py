@@ -12,8 +12,18 @@ from workshop import narrow_sam, write_disks
 
 from vns_sam.cli.main import main
 from vns_sam.errors import UsageError
-from vns_sam.evaluation.ablate import Ablation, ablated, find_module, parse_ablations, worth
+from vns_sam.evaluation.ablate import (
+    ALL_SETS,
+    Ablation,
+    ablated,
+    check_runs,
+    find_module,
+    parse_ablations,
+    worth,
+    worth_rows,
+)
 from vns_sam.evaluation.report import ModelResult
+from vns_sam.evaluation.results import read_results
 from vns_sam.evaluation.rows import Key, Row
 from vns_sam.metrics.scoring import ImageScores
 
@@ -48,6 +58,32 @@ def test_output_is_replaced_only_inside_the_context() -> None:
     assert torch.equal(body(X), 2 * X)
 
 
+def test_tokens_are_places_and_parts_go_together() -> None:
+    rows = torch.arange(12.0).reshape(2, 3, 2)
+    body = Body()
+    with ablated(body, Ablation("low", "mean")):
+        assert torch.equal(body(rows), rows + rows.mean(dim=1, keepdim=True))
+    with ablated(body, Ablation("low", "shuffle")):
+        shuffled = body(rows) - rows
+    assert torch.equal(shuffled.sort(dim=1).values, rows)
+    assert not torch.equal(shuffled, rows)
+    with ablated(body, Ablation("left+right.low", "zero")):
+        assert torch.equal(body(X), torch.zeros_like(X))
+    with ablated(nn.ModuleDict({"each": body.right, "list": nn.ModuleList([body.left])}), Ablation("list", "zero")):
+        assert torch.equal(body(X), X)
+
+
+def test_parts_that_say_nothing_are_refused() -> None:
+    model = narrow_sam()
+    check_runs(model, [Ablation("prompt_encoder", "zero"), Ablation("mask_decoder.transformer", "mean")])
+    with pytest.raises(UsageError, match="does not run 'prompt_encoder.point_embed'"):
+        check_runs(model, [Ablation("prompt_encoder.point_embed", "zero")])
+    head = Ablation("mask_decoder.iou_prediction_head", "mean")
+    with pytest.raises(UsageError, match="gives one vector, which has no places to take the mean of"):
+        check_runs(model, [head])
+    check_runs(model, [Ablation(head.module, "zero")])
+
+
 def test_names_are_found_and_mistakes_told() -> None:
     body = Body()
     assert find_module(body, "low") is body.right["low"]
@@ -76,6 +112,27 @@ def test_worth_is_with_less_without() -> None:
     assert found.certain
 
 
+def test_sets_are_also_taken_together() -> None:
+    def two_sets(camo: float, kvasir: float) -> ModelResult:
+        rows = [
+            Row(Key(name, str(i), "", "box"), ImageScores({"iou": value}))
+            for name, value, count in (("camo", camo, 9), ("kvasir", kvasir, 3))
+            for i in range(count)
+        ]
+        return ModelResult("m", "digest", rows)
+
+    rows = list(worth_rows(two_sets(0.8, 0.4), two_sets(0.6, 0.4), "m less low (zero)"))
+    assert [(row.model, row.set, row.count) for row in rows] == [
+        ("m less low (zero)", "camo", 9),
+        ("m less low (zero)", "kvasir", 3),
+        ("m less low (zero)", ALL_SETS, 12),
+    ]
+    together = rows[-1].scores["worth_iou"]
+    assert together.mean == pytest.approx(0.15)
+    assert together.low is not None and together.high is not None
+    assert 0.0 < together.low < 0.15 < together.high <= 0.2
+
+
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     narrow_sam().save_pretrained(tmp_path / "narrow")
     write_disks(tmp_path / "disks", 2)
@@ -85,4 +142,8 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     printed = capsys.readouterr().out
     assert f"| {model} less prompt_encoder (zero) |" in printed
     assert f"| prompt | set | objects | metric | {model} less prompt_encoder (zero) | {model} | change |" in printed
+    assert main([*line, "prompt_encoder", "--ablate-by", "zero", "--save", str(tmp_path / "worth.json")]) == 0
+    saved = read_results(tmp_path / "worth.json")
+    (part,) = [row for row in saved.rows if "worth_iou" in row.scores]
+    assert part.model == f"{model} less prompt_encoder (zero)"
     assert main([*line, "nothing_like_it"]) == 2

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from vns_sam.evaluation.ablate import Ablation
     from vns_sam.evaluation.compare import Difference
     from vns_sam.evaluation.report import ModelResult, Report
+    from vns_sam.evaluation.results import ResultRow
     from vns_sam.evaluation.suite import Run, Suite
     from vns_sam.runs.job import Mapper
 
@@ -211,12 +212,14 @@ def _measure(
     part: Ablation | None = None,
 ) -> Run:
     """Measures one model, whole or less a part, with a bar on stderr."""
-    from vns_sam.evaluation.ablate import ablated
+    from vns_sam.evaluation.ablate import ablated, check_runs
     from vns_sam.inference.load import load_model
 
     taken_apart = part is not None or args.figures
     model = load_model(name, args.device, backend="torch" if taken_apart else args.backend)
     label = name if part is None else f"{name} less {part}"
+    if part is not None:
+        check_runs(model, [part])
     with ablated(model, part):
         run = suite.run(
             model,
@@ -242,7 +245,7 @@ def _report(runs: Any, suite: Suite, args: argparse.Namespace) -> None:
     if args.ablate:
         _print_worth(report.models, len(args.models), json=args.json)
     if args.save:
-        save_results(report, args)
+        save_results(report, args, _worth_rows(report.models, len(args.models)) if args.ablate else ())
     paths = write_report(report, args.out) if args.out else []
     if args.out and args.figures:
         from vns_sam.evaluation.gallery import write_figures
@@ -265,16 +268,29 @@ def _print_report(report: Report, *, json: bool) -> None:
 
 
 def _print_worth(results: Sequence[ModelResult], models: int, *, json: bool) -> None:
-    """What each part adds; the results of a model come one after the other, the whole one first."""
+    """What each part adds, as tables."""
     from vns_sam.evaluation.ablate import worth
 
+    for whole, without in _taken_apart(results, models):
+        if not json:
+            print()
+        print_differences(worth(whole, without), without.label, whole.label, json=json)
+
+
+def _worth_rows(results: Sequence[ModelResult], models: int) -> Iterator[ResultRow]:
+    """What each part adds, for a file of results."""
+    from vns_sam.evaluation.ablate import worth_rows
+
+    for whole, without in _taken_apart(results, models):
+        yield from worth_rows(whole, without, without.label)
+
+
+def _taken_apart(results: Sequence[ModelResult], models: int) -> Iterator[tuple[ModelResult, ModelResult]]:
+    """Each model as it is, with itself less a part; the results of a model come together, the whole one first."""
     each = len(results) // models
     for start in range(0, len(results), each):
         whole, *others = results[start : start + each]
-        for without in others:
-            if not json:
-                print()
-            print_differences(worth(whole, without), without.label, whole.label, json=json)
+        yield from ((whole, without) for without in others)
 
 
 def _compare(args: argparse.Namespace) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from vns_sam.cli.lines import print_json
 
 if TYPE_CHECKING:
     from vns_sam.evaluation.report import Report
+    from vns_sam.evaluation.results import ResultRow
 
 
 def add_save(parser: argparse.ArgumentParser) -> None:
@@ -20,8 +21,9 @@ def add_save(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def save_results(report: Report, args: argparse.Namespace) -> None:
-    """Writes the file of :func:`add_save`, with the command line and the machine."""
+def save_results(report: Report, args: argparse.Namespace, more: Iterable[ResultRow] = ()) -> None:
+    """Writes the file of :func:`add_save`, with the command line, the machine, and more rows behind the report's."""
+    from dataclasses import replace
     from importlib.metadata import version
 
     from vns_sam.evaluation.cost import hardware
@@ -29,7 +31,8 @@ def save_results(report: Report, args: argparse.Namespace) -> None:
     from vns_sam.inference.load import check_device
 
     origin = Origin(args.command_line, hardware(check_device(args.device)), version("vns-sam"))
-    write_results(args.save, gather(report, origin))
+    results = gather(report, origin)
+    write_results(args.save, replace(results, rows=(*results.rows, *more)))
     print_json({"file": args.save}) if args.json else print(args.save)
 
 

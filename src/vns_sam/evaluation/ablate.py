@@ -6,32 +6,44 @@ without it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
 from typing import Any, Literal, get_args
 
+import numpy as np
 import torch
 from torch import nn
 
 from vns_sam.errors import UsageError
 from vns_sam.evaluation.compare import Difference, Rows, compare
 from vns_sam.evaluation.report import ModelResult
+from vns_sam.evaluation.results import ResultRow, Score
+from vns_sam.types import PromptableModel, Prompts
 
 How = Literal["mean", "zero", "shuffle"]
 WAYS: tuple[How, ...] = get_args(How)
+TOGETHER = "+"
+"""Joins the names of parts that are switched off at once."""
+ALL_SETS = "all sets"
+"""What the objects of several sets together are called."""
+_WITH_PLACES = 3
+"""Dimensions from which on an output has places: (B, T, C) or (B, C, h, w)."""
+WORTH = "worth_"
+"""Before a metric's name: what a part adds to it."""
 
 
 @dataclass(frozen=True)
 class Ablation:
-    """One part that is switched off.
+    """One part that is switched off, or several at once.
 
     Attributes:
-        module: Its name in the model, or the end of it: ``nsfm.low`` for ``decoder.nsfm.low``.
+        module: Its name in the model, or the end of it: ``nsfm.low`` for ``decoder.nsfm.low``;
+            ``nsfm.low+nsfm.high`` for both.
         how: "mean" gives every place the mean of its channel, "zero" nothing at all, "shuffle" the output of another
-            place.
+            place. Places are the cells of a map (B, C, h, w), and the tokens of (B, T, C).
     """
 
     module: str
@@ -85,17 +97,77 @@ def ablated(model: object, ablation: Ablation | None) -> Iterator[None]:
     if ablation is None:
         yield
         return
-    part = find_module(model, ablation.module)
-    handle = part.register_forward_hook(partial(_instead, ablation.how))  # picklable: the model may travel
-    try:
+    with _hooked(_parts(model, ablation), partial(_instead, ablation.how)):  # picklable: the model may travel
         yield
-    finally:
-        handle.remove()
+
+
+def check_runs(model: PromptableModel, ablations: Sequence[Ablation]) -> None:
+    """Asks the model about a gray picture once and looks whether each part is run and gives something to replace. What
+    is never run, such as tokens, which hold numbers only, would be worth nothing whatever it is worth.
+
+    Raises:
+        UsageError: A part is not run, gives one vector where places are to be changed, or see :func:`find_module`.
+    """
+    for ablation in ablations:
+        found: list[int] = []
+        with _hooked(_parts(model, ablation), partial(_note_dimensions, found)):
+            features = model.encode([np.full((64, 64, 3), 128, np.uint8)])
+            asked = (Prompts(boxes=np.array([[8, 8, 56, 56]], np.float32)),) if model.info.prompts else ()
+            model.decode(features, asked, [0]).logits(0)
+        if not found:
+            raise UsageError(
+                f"the model does not run '{ablation.module}' when it answers", hint="name the part that takes its numbers"
+            )
+        if ablation.how != "zero" and min(found) < _WITH_PLACES:
+            raise UsageError(
+                f"'{ablation.module}' gives one vector, which has no places to take the {ablation.how} of",
+                hint="--ablate-by zero",
+            )
+
+
+@contextmanager
+def _hooked(parts: Sequence[nn.Module], hook: Callable[..., Any]) -> Iterator[None]:
+    """Calls a hook after each of some parts as long as the context lasts."""
+    with ExitStack() as hooks:
+        for part in parts:
+            hooks.callback(part.register_forward_hook(hook).remove)
+        yield
+
+
+def _parts(model: object, ablation: Ablation) -> list[nn.Module]:
+    """The parts that an ablation names; of a list its members, since a list itself is never run."""
+    named = [find_module(model, name) for name in ablation.module.split(TOGETHER)]
+    return [each for part in named for each in (part if isinstance(part, nn.ModuleList) else [part])]
+
+
+def _note_dimensions(found: list[int], module: nn.Module, given: Any, output: Any) -> None:
+    maps = output if isinstance(output, tuple | list) else [output]
+    found += [part.ndim for part in maps if isinstance(part, torch.Tensor) and part.is_floating_point()]
 
 
 def worth(whole: ModelResult, without: ModelResult, metrics: Sequence[str] | None = None) -> list[Difference]:
-    """What a part adds: the scores with it less those without it, with 95 % intervals."""
-    return compare(_by_place(without), _by_place(whole), metrics)
+    """What a part adds: the scores with it less those without it, with 95 % intervals; of several sets, also that of
+    all their objects together."""
+    first, second = _by_place(without), _by_place(whole)
+    return compare({**first, **_together(first)}, {**second, **_together(second)}, metrics)
+
+
+def worth_rows(whole: ModelResult, without: ModelResult, part: str) -> Iterator[ResultRow]:
+    """What :func:`worth` finds as rows of a file of results, each metric called ``worth_`` and its name.
+
+    Args:
+        whole: The model as it is.
+        without: The model less the part.
+        part: What the rows' model is called.
+    """
+    found: dict[tuple[str, str], list[Difference]] = {}
+    for each in worth(whole, without):
+        found.setdefault((each.prompt, each.dataset), []).append(each)
+    for (prompt, name), differences in found.items():
+        scores = {
+            f"{WORTH}{d.metric}": Score(round(d.change, 4), round(d.low, 4), round(d.high, 4)) for d in differences
+        }
+        yield ResultRow(part, name, prompt, scores, differences[0].count)
 
 
 def _by_place(result: ModelResult) -> Rows:
@@ -104,6 +176,16 @@ def _by_place(result: ModelResult) -> Rows:
         at = found.setdefault((row.key.prompt, row.key.dataset), {})
         at[row.key.stem, row.key.target] = dict(row.scores.values)
     return found
+
+
+def _together(rows: Rows) -> Rows:
+    """The objects of all sets of a prompt as if they were one set; nothing where there is one set."""
+    found: Rows = {}
+    for (prompt, name), scores in rows.items():
+        at = found.setdefault((prompt, ALL_SETS), {})
+        at.update({(f"{name}/{stem}", target): values for (stem, target), values in scores.items()})
+    several = len({name for _, name in rows}) > 1
+    return found if several else {}
 
 
 def _instead(how: How, module: nn.Module, given: Any, output: Any) -> Any:
@@ -118,10 +200,10 @@ def _replace(output: Any, how: How) -> Any:
         return output
     if how == "zero":
         return torch.zeros_like(output)
-    places = tuple(range(2, output.ndim)) if output.ndim > 2 else (0,)
+    places = 1 if output.ndim == _WITH_PLACES else 2
+    flat = output.flatten(places) if places > 1 else output.mT  # (B, C, places)
     if how == "mean":
-        return output.mean(dim=places, keepdim=True).expand_as(output).contiguous()
-    flat = output.flatten(2) if output.ndim > 2 else output.T
-    order = torch.randperm(flat.shape[-1], generator=torch.Generator().manual_seed(0)).to(output.device)
-    shuffled = flat[..., order]
-    return shuffled.reshape(output.shape) if output.ndim > 2 else shuffled.T.contiguous()
+        flat = flat.mean(dim=-1, keepdim=True).expand_as(flat)
+    else:
+        flat = flat[..., torch.randperm(flat.shape[-1], generator=torch.Generator().manual_seed(0)).to(output.device)]
+    return (flat if places > 1 else flat.mT).reshape(output.shape).contiguous()

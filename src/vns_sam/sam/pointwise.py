@@ -22,6 +22,17 @@ def pointwise(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) 
     return F.linear(x.permute(0, 2, 3, 1), weight.flatten(1), bias).permute(0, 3, 1, 2)
 
 
+class PointwiseConv(nn.Conv2d):
+    """A convolution of 1 x 1 that runs as :func:`pointwise`."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Maps (B, in, H, W) to (B, out, H, W)."""
+        return pointwise(x, self.weight, self.bias)
+
+
 class ThinConv(nn.Conv2d):
     """A convolution of 3 x 3 on a few channels: one product with each pixel's surroundings written out, where a general
     convolution is busy with channels that are not there.

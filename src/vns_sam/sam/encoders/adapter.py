@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vns_sam.sam.pointwise import pointwise
+from vns_sam.sam.pointwise import PointwiseConv
 from vns_sam.sam.recording import being_recorded
 
 RATE = 0.25
@@ -116,10 +116,10 @@ class TinyAdapter(nn.Module):
         super().__init__()
         self.first = first
         self.patches = nn.Conv2d(3, width, 4, 4)
-        self.embed = nn.Conv2d(stem, width, 1)
-        self.down = nn.ModuleList(nn.Conv2d(wide, width, 1) for wide in channels[first:])
+        self.embed = PointwiseConv(stem, width)
+        self.down = nn.ModuleList(PointwiseConv(wide, width) for wide in channels[first:])
         self.mix = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1, groups=width) for _ in channels[first:])
-        ups = [nn.Conv2d(width, wide, 1) for wide in channels[first:]]
+        ups = [PointwiseConv(width, wide) for wide in channels[first:]]
         _silence(*ups)
         self.up = nn.ModuleList(ups)
 
@@ -127,7 +127,7 @@ class TinyAdapter(nn.Module):
         """What all prompts share, (I, r, S / 4, S' / 4), from pixels (I, 3, S, S') and the stem's output."""
         seen = self.patches(high_frequencies(pixels).contiguous(memory_format=torch.channels_last))
         factor = stem.shape[-1] // seen.shape[-1]
-        return seen + _pointwise(self.embed, F.avg_pool2d(stem, factor) if factor > 1 else stem)
+        return seen + self.embed(F.avg_pool2d(stem, factor) if factor > 1 else stem)
 
     def add(self, output: torch.Tensor, cue: torch.Tensor, stage: int) -> tuple[torch.Tensor, torch.Tensor]:
         """A stage's output (I, C, h, w) and its prompt; and the cue (I, r, h, w) for the stages from here on."""
@@ -136,17 +136,12 @@ class TinyAdapter(nn.Module):
         place, factor = stage - self.first, cue.shape[-1] // output.shape[-1]
         if factor > 1:
             cue = F.avg_pool2d(cue, factor)
-        mixed = self.mix[place](cue + _pointwise(self.down[place], output))
-        return output + _pointwise(self.up[place], F.gelu(mixed)), cue
+        mixed = self.mix[place](cue + self.down[place](output))
+        return output + self.up[place](F.gelu(mixed)), cue
 
 
 EncoderAdapter = VitAdapter | TinyAdapter
 """One of them, to be given to the encoder it was made for."""
-
-
-def _pointwise(layer: nn.Module, x: torch.Tensor) -> torch.Tensor:
-    assert isinstance(layer, nn.Conv2d)
-    return pointwise(x, layer.weight, layer.bias)
 
 
 def _silence(*layers: nn.Linear | nn.Conv2d) -> None:

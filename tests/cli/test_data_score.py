@@ -10,8 +10,10 @@ from workshop import write_disks
 
 from vns_sam.cli import data_score
 from vns_sam.cli.main import Parser
-from vns_sam.data.pairs import find_pairs
+from vns_sam.data.importing import write_objects
+from vns_sam.data.pairs import find_pairs, read_mask
 from vns_sam.errors import DataError, UsageError
+from vns_sam.formats.objects import Object
 
 
 def score(*arguments: str | Path) -> int:
@@ -96,6 +98,29 @@ def test_several_sets_have_folders_of_their_own(disks: Path, tmp_path: Path) -> 
     assert [line.split(",")[:2] for line in lines[1:]] == [["disks", "003"], ["disks", "002"], ["more", "001"]]
     assert (out / "more" / "ns.txt").is_file()
     assert not (out / "ns.txt").exists()
+
+
+def test_objects_are_scored_one_by_one(disks: Path, tmp_path: Path) -> None:
+    import numpy as np
+
+    mask = read_mask(disks / "masks" / "001.png")
+    other = np.zeros_like(mask)
+    other[:6, :6] = True
+    write_objects(disks, "001", [Object(mask), Object(mask | other), Object(np.ones_like(mask))])
+    out = tmp_path / "scores"
+    assert score(disks, "--instances", "--out", out, "--threshold", "0") == 0
+    lines = [line.split(",")[:3] for line in (out / "scores.csv").read_text().splitlines()]
+    assert lines[0] == ["set", "stem", "object"]
+    assert lines[1:] == [["disks", f"00{i}", n] for i, n in ((0, ""), (1, "1"), (1, "2"), (2, ""), (3, ""))]
+    assert (out / "ns.txt").read_text() == "000\n001#1\n001#2\n002\n003\n"
+    (disks / "ns.txt").write_text((out / "ns.txt").read_text())
+    assert [pair.listed for pair in find_pairs(disks, "ns", objects=True)] == [(), ("1", "2"), (), ()]
+    alone = tmp_path / "alone"
+    write_disks(alone, 4)
+    assert score(alone, "--out", tmp_path / "whole") == 0
+    whole = [line.split(",")[2:] for line in (tmp_path / "whole" / "scores.csv").read_text().splitlines()]
+    one = [line.split(",")[3:] for line in (out / "scores.csv").read_text().splitlines()]
+    assert one[2] == whole[2]  # the first object of 001 is the mask that 001 has alone
 
 
 def test_a_scored_set_is_not_scored_again(

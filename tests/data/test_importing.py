@@ -14,8 +14,9 @@ from PIL import Image
 from vns_sam.data.annotated import find_annotated, find_coco, find_yolo
 from vns_sam.data.doctor.check import check
 from vns_sam.data.importing import Import, convert
-from vns_sam.data.pairs import find_pairs, read_instances, read_mask
+from vns_sam.data.pairs import find_pairs, pair_objects, read_instances, read_mask
 from vns_sam.errors import DataError
+from vns_sam.formats.objects import read_objects
 from vns_sam.formats.rle import encode_rle
 
 SQUARE = [10, 20, 40, 20, 40, 50, 10, 50]
@@ -73,6 +74,39 @@ def test_coco_polygons_and_run_lengths(tmp_path: Path) -> None:
     assert np.argwhere(read_mask(second.mask)).tolist() == [[5, 0], [6, 0], [7, 0]]
     assert first.image.samefile(tmp_path / "images" / "a.png")
     assert not [f for f in check([tmp_path / "out"]).findings if f.severity == "error"]
+
+
+def test_objects_that_overlap_are_also_kept_whole(tmp_path: Path) -> None:
+    _, mask = picture(0)
+    rows = [
+        {"image_id": 0, "segmentation": encode_rle(mask), "category_id": 1},
+        {"image_id": 0, "segmentation": [SQUARE], "category_id": 2},
+        {"image_id": 1, "segmentation": [SQUARE]},
+    ]
+    file = coco(tmp_path, rows)
+    imported(file, tmp_path / "plain")
+    first, second = find_pairs(tmp_path / "plain")
+    assert second.objects is None
+    both = pair_objects(first)
+    np.testing.assert_array_equal(both["1"].mask, mask)
+    assert np.argwhere(both["2"].mask).min(axis=0).tolist() == [20, 10]
+    assert [each.label for each in both.values()] == ["", ""]
+
+    raw = json.loads(file.read_text())
+    file.write_text(json.dumps({**raw, "categories": [{"id": 1, "name": "frog"}, {"id": 2, "name": "leaf"}]}))
+    imported(file, tmp_path / "named")
+    first, second = find_pairs(tmp_path / "named")
+    assert [each.label for each in pair_objects(first).values()] == ["frog", "leaf"]
+    assert [each.label for each in pair_objects(second).values()] == ["frog"]
+    assert not [f for f in check([tmp_path / "named"]).findings if f.severity == "error"]
+
+
+@pytest.mark.parametrize("text", ["[]", '{"size": [2, 2]}', '{"size": [2, 2], "objects": [{"counts": "9"}]}', "no"])
+def test_a_broken_file_of_objects_is_told(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(text)
+    with pytest.raises(DataError, match=r"a\.json"):
+        read_objects(path)
 
 
 def test_many_objects_are_16_bit(tmp_path: Path) -> None:

@@ -13,16 +13,19 @@ import torch
 from fakes import SIDE, FakeModel
 from workshop import narrow_sam, write_disks
 
-from vns_sam.data.pairs import Pair, find_pairs
+from vns_sam.data.importing import write_objects
+from vns_sam.data.pairs import Pair, find_pairs, read_instances
 from vns_sam.errors import DataError, UsageError
 from vns_sam.evaluation.ablate import Ablation, ablated
 from vns_sam.evaluation.frames import Resize
 from vns_sam.evaluation.measure import Measure
+from vns_sam.evaluation.picture import true_objects
 from vns_sam.evaluation.protocol import Protocol, parse_protocols
 from vns_sam.evaluation.rows import Key, Row, RowStore
 from vns_sam.evaluation.runner import evaluate, scored_pairs
 from vns_sam.evaluation.settings import Clock, Settings
 from vns_sam.evaluation.suite import make_suite
+from vns_sam.formats.objects import Object
 from vns_sam.runs.job import Mapper
 from vns_sam.runs.processes import Processes
 from vns_sam.runs.threads import in_line
@@ -178,7 +181,7 @@ def test_an_object_that_cannot_be_asked_for_leaves_the_others(tmp_path: Path, mo
     (folder / "masks_instance").mkdir()
     (folder / "masks_instance" / "000.png").write_bytes((folder / "masks" / "000.png").read_bytes())
     empty, whole = np.zeros((48, 64), bool), np.ones((48, 64), bool)
-    monkeypatch.setattr("vns_sam.evaluation.picture.read_instances", lambda path: [empty, whole])
+    monkeypatch.setattr("vns_sam.data.pairs.read_instances", lambda path: [empty, whole])
     store = RowStore(None, "fake", {})
     settings = Settings(instances=True)
     (outcome,) = evaluate(FakeModel(), find_pairs(folder), parse_protocols(["box"]), settings, store)
@@ -205,6 +208,70 @@ def test_average_precision_of_objects(tmp_path: Path) -> None:
         replace(row, detection=replace(row.detection, found=row.detection.truth)) for row in again.rows if row.detection
     ]
     assert replace(again, rows=perfect).means()["box"]["disks"]["ap"] == pytest.approx(1)
+
+
+def overlapping(folder: Path) -> Path:
+    """A set of one picture whose large cat hides behind a small dog."""
+    write_disks(folder, 1)
+    cat, dog = np.zeros((48, 64), bool), np.zeros((48, 64), bool)
+    cat[4:40, 4:40], dog[10:20, 10:20] = True, True
+    write_objects(folder, "000", [Object(cat, "cat"), Object(dog, "dog")])
+    return folder
+
+
+def test_objects_that_overlap_are_asked_for_whole(tmp_path: Path) -> None:
+    (pair,) = find_pairs(overlapping(tmp_path / "pets"))
+    assert pair.instances is not None
+    areas = [int(mask.sum()) for mask in read_instances(pair.instances)]
+    assert areas == [36 * 36 - 100, 100]  # ids cannot tell that the cat goes on below the dog
+    objects, ignored = true_objects(pair, Settings(instances=True))
+    assert [(number, each.label, int(each.mask.sum())) for number, each in objects.items()] == [
+        ("1", "cat", 36 * 36),
+        ("2", "dog", 100),
+    ]
+    assert ignored is None
+    assert list(true_objects(pair, Settings(instances=("others",)))[0]) == [""]
+    assert list(true_objects(pair, Settings(instances=("pets",)))[0]) == ["1", "2"]
+
+
+def test_precision_is_the_mean_over_classes(tmp_path: Path) -> None:
+    pytest.importorskip("faster_coco_eval")
+    folder = overlapping(tmp_path / "pets")
+    measure = Measure(metrics=("iou", "ap"), instances=("pets",))
+    suite = make_suite([folder, write_disks(tmp_path / "disks", 2)], measure)
+    run = suite.run(narrow_sam(), "narrow")
+    list(run)
+    result = run.result()
+    assert [row.detection.label for row in result.rows if row.detection] == ["cat", "dog"]  # no masks of disks are kept
+    exact = [
+        replace(row, detection=replace(row.detection, found=row.detection.truth))
+        if row.detection and row.detection.label == "dog"
+        else row
+        for row in result.rows
+    ]
+    classes = replace(result, rows=exact).classes()["box", "pets"]
+    assert classes["dog"] == {"ap": 1.0, "ap50": 1.0, "ap75": 1.0}
+    assert replace(result, rows=exact).means()["box"]["pets"]["ap"] == pytest.approx((classes["cat"]["ap"] + 1) / 2)
+    text = suite.report([run]).to_markdown()
+    assert "**box**: ap / ap50 / ap75\n\n| model | pets (2) |\n" in text
+    assert "**box**: iou\n\n| model | pets (2) | disks (2) | mean |\n" in text
+    assert "| class | narrow ap | narrow ap50 | narrow ap75 |" in text
+    assert set(suite.report([run]).to_json()["models"]["narrow"]["classes"]["box"]["pets"]) == {"cat", "dog"}
+
+
+def test_a_list_may_name_objects(tmp_path: Path) -> None:
+    folder = overlapping(tmp_path / "pets")
+    (folder / "ns.txt").write_text("000#2\n")
+    suite = make_suite([f"{folder}@ns"], Measure(instances=True))
+    run = suite.run(FakeModel(), "fake")
+    list(run)
+    assert [row.key.target for row in run.result().rows] == ["2"]
+    with pytest.raises(DataError, match=r"lists objects \('000#2'\), expected pictures") as caught:
+        make_suite([f"{folder}@ns"])
+    assert caught.value.hint == "--instances asks for objects"
+    (folder / "ns.txt").write_text("000#7\n")
+    run = make_suite([f"{folder}@ns"], Measure(instances=True)).run(FakeModel(), "fake")
+    assert ["expected object 7 of the list" in outcome.error for outcome in run] == [True]
 
 
 def test_rows_of_another_configuration_are_refused(disks: Path, tmp_path: Path) -> None:

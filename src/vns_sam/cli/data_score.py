@@ -2,10 +2,12 @@
 
 vns-sam data score data/camo
 vns-sam data score data/camo data/berkeley --split test --out scores
+vns-sam data score data/coco_val2017 --instances --out scores      each object by itself, as COCO-NS is split
 
 In the folder: scores.csv (one line for each picture), summary.json, histogram.png, and the lists ns.txt and s.txt of
 non-salient and salient pictures, which can be copied into the set and followed like any other list; with several sets,
-each has a folder of its own for the lists.
+each has a folder of its own for the lists. With --instances scores, lines and lists are of objects (stem#2), and
+vns-sam evaluate --instances --data SET@ns asks for these alone.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the action."""
     parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="sets: folders of images/ and masks/")
     parser.add_argument("--split", metavar="NAME", help="follow DIR/NAME.txt; without it every picture is scored")
+    parser.add_argument("--instances", action="store_true", help="score each object of objects/ or masks_instance/")
     parser.add_argument(
         "--threshold", type=float, default=0.7, help="from this score on non-salient (0.7, the paper's)"
     )
@@ -44,8 +47,8 @@ def run(args: argparse.Namespace) -> int:
     from vns_sam.data.score_set import ScoreJob, scored_rows, summarise_set
 
     names = _names(args.folders)
-    pairs, broken = _find(args.folders, args.split)
-    job = ScoreJob(args.out, names, pairs, broken, args.threshold)
+    pairs, broken = _find(args.folders, args.split, objects=args.instances)
+    job = ScoreJob(args.out, names, pairs, broken, args.threshold, args.instances)
     tally = drive(job, args, "scoring") if args.out else drive_unwritten(job, args, "scoring")
     if tally is None:
         return 0
@@ -55,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(*map(asdict, summaries))
     else:
-        _print(summaries, args.threshold)
+        _print(summaries, args.threshold, "objects" if args.instances else "pictures")
     if args.out:
         print(end="" if args.json else "\n")
         finish(tally, args, args.out)
@@ -70,7 +73,7 @@ def _names(folders: Sequence[Path]) -> list[str]:
     return names
 
 
-def _find(folders: Sequence[Path], split: str | None) -> tuple[list[Pair], dict[str, str]]:
+def _find(folders: Sequence[Path], split: str | None, *, objects: bool) -> tuple[list[Pair], dict[str, str]]:
     """The pairs of all sets, and the names of those that lack a picture or a mask, with the reason."""
     from vns_sam.data.pairs import find_pairs
 
@@ -78,13 +81,13 @@ def _find(folders: Sequence[Path], split: str | None) -> tuple[list[Pair], dict[
     broken: dict[str, str] = {}
     for folder in folders:
         missing: dict[str, str] = {}
-        pairs += find_pairs(folder, split, broken=missing)
+        pairs += find_pairs(folder, split, broken=missing, objects=objects)
         broken |= {f"{folder.resolve().name}/{stem}": reason for stem, reason in missing.items()}
     return pairs, broken
 
 
-def _print(summaries: Sequence[SetSummary], threshold: float) -> None:
-    print(f"| set | pictures | broken | mean VNS-score | sd | share >= {threshold:g} |")
+def _print(summaries: Sequence[SetSummary], threshold: float, what: str) -> None:
+    print(f"| set | {what} | broken | mean VNS-score | sd | share >= {threshold:g} |")
     print("|---|--:|--:|--:|--:|--:|")
     for row in summaries:
         scores = ("-" if value is None else f"{value:.3f}" for value in (row.mean, row.sd, row.share))

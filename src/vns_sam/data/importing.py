@@ -7,19 +7,20 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
-
 from vns_sam.data.annotated import Annotated, find_annotated
+from vns_sam.data.pairs import OBJECTS
 from vns_sam.errors import DataError
 from vns_sam.formats.drawing import BROKEN, draw_shape
+from vns_sam.formats.objects import ENDING, Object, encode_objects
+from vns_sam.formats.png import encode_image
 from vns_sam.formats.rle import number_objects
 from vns_sam.images.read import read_image, stored_size, turn_upright
-from vns_sam.images.write import atomic_path, link_or_copy, write_json, write_mask, write_text
+from vns_sam.images.write import link_or_copy, write_bytes, write_json, write_mask, write_text
 
 MARKER = "imported.json"
 """File in an imported set that names where it came from."""
@@ -51,7 +52,8 @@ def convert(
 ) -> Iterator[tuple[Import, int]]:
     """Writes a set in the house layout: masks, object ids, and the pictures as hard links where possible.
 
-    Ids are 1, 2, ... in the order of the source; where objects overlap, the smaller one stays on top.
+    Ids are 1, 2, ... in the order of the source; where objects overlap, the smaller one stays on top. Where they do, or
+    have classes, ``objects/`` holds them whole, too.
 
     Args:
         source: As for :func:`vns_sam.data.annotated.find_annotated`.
@@ -124,7 +126,7 @@ def _write(annotated: Annotated, out: Path, problems: list[str]) -> int:
         stated = f"{annotated.size[1]} x {annotated.size[0]}" if annotated.size else ""
         raise DataError(f"{annotated.image}: annotated as {stated}, the picture is {width} x {height}")
     drawn_at = annotated.size or (height, width)
-    masks = []
+    objects = []
     for number, shape in enumerate(annotated.shapes, 1):
         try:
             mask = draw_shape(shape, *drawn_at, fractions=annotated.size is None)
@@ -132,14 +134,39 @@ def _write(annotated: Annotated, out: Path, problems: list[str]) -> int:
             problems.append(f"{annotated.image}: object {number}: {error}")
             continue
         if mask.any():
-            masks.append(turn_upright(mask, annotated.image) if turned else mask)
+            objects.append(Object(turn_upright(mask, annotated.image) if turned else mask, shape.label))
         else:
             problems.append(f"{annotated.image}: object {number}: it covers no pixel")
-    if not masks:
+    if not objects:
         raise DataError(f"{annotated.image}: none of its objects can be drawn")
-    ids = number_objects(masks, height, width)
     link_or_copy(annotated.image, out / "images" / f"{annotated.stem}{annotated.image.suffix}")
-    write_mask(out / "masks" / f"{annotated.stem}.png", ids > 0)
-    with atomic_path(out / "masks_instance" / f"{annotated.stem}.png") as part:
-        Image.fromarray(ids if len(masks) > np.iinfo(np.uint8).max else ids.astype(np.uint8)).save(part, "PNG")
-    return len(masks)
+    write_objects(out, annotated.stem, objects)
+    return len(objects)
+
+
+def write_objects(out: Path, stem: str, objects: Sequence[Object]) -> None:
+    """Writes the masks of a picture's objects to a set: all together, their ids, and where ids do not tell all of them,
+    since they overlap or have classes, each by itself.
+
+    Args:
+        out: The set.
+        stem: The picture's name.
+        objects: At least one, all of one size.
+
+    Raises:
+        DataError: A file cannot be written.
+    """
+    ids = number_objects([each.mask for each in objects], *objects[0].mask.shape)
+    write_mask(out / "masks" / f"{stem}.png", ids > 0)
+    small = len(objects) <= np.iinfo(np.uint8).max
+    write_bytes(out / "masks_instance" / f"{stem}.png", encode_image(ids.astype(np.uint8) if small else ids))
+    write_whole(out / OBJECTS / f"{stem}{ENDING}", objects, ids)
+
+
+def write_whole(path: Path, objects: Sequence[Object], ids: np.ndarray) -> None:
+    """Writes the file of objects, where their picture of ids (H, W) does not tell all of them; else removes it."""
+    overlap = sum(int(each.mask.sum()) for each in objects) > int((ids > 0).sum())
+    if overlap or any(each.label for each in objects):
+        write_bytes(path, encode_objects(objects))
+    else:
+        path.unlink(missing_ok=True)

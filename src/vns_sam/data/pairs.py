@@ -5,8 +5,9 @@
     <root>/images/<stem>.jpg          any picture format of ``images.read.EXTENSIONS``
     <root>/masks/<stem>.png           the object, gray > 127
     <root>/masks_instance/<stem>.png  optional: an id for each object, 0 is background
+    <root>/objects/<stem>.json        optional: the same objects where they overlap or have classes, see formats.objects
     <root>/masks_ignore/<stem>.png    optional: gray > 127 where pixels are neither object nor background
-    <root>/train.txt, test.txt, ...   optional: one stem on each line
+    <root>/train.txt, test.txt, ...   optional: one stem on each line, or one object: stem#2
 
 Sets that come with other names of the two folders are read as they are, see :data:`FOLDERS`.
 """
@@ -15,13 +16,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from vns_sam.errors import DataError
+from vns_sam.formats.objects import ENDING as OBJECTS_ENDING
+from vns_sam.formats.objects import Object, read_objects
 from vns_sam.formats.png import MASK_THRESHOLD as MASK_THRESHOLD
 from vns_sam.formats.png import read_instances as read_instances
 from vns_sam.formats.png import read_mask as read_mask
@@ -39,6 +42,11 @@ FOLDERS = (
 """Folders of pictures and masks: the house's names, DIS5K's, those of HRSOD in HQSeg-44K, of the camouflage sets (CAMO,
 CHAMELEON, COD10K and NC4K as they are tested on), of COD10K itself, and of the glass sets (GDD, GSD)."""
 
+OBJECTS = "objects"
+"""Folder of a set's files of objects."""
+OBJECT_MARK = "#"
+"""In a list, between a stem and the number of one of its objects."""
+
 LAYOUT_HINT = "a data set is a folder with images/<stem>.jpg and masks/<stem>.png; see docs/data.md"
 
 
@@ -53,6 +61,8 @@ class Pair:
         instances: The objects one by one, see :func:`read_instances`, or None.
         ignore: Pixels that are neither object nor background, read with :func:`read_mask`, or None.
         dataset: Name of the folder that holds the set.
+        objects: The objects one by one, where they overlap or have classes, see :func:`pair_objects`, or None.
+        listed: Numbers of the objects that the list names, "1" for the first; empty where it names the picture.
     """
 
     stem: str
@@ -61,10 +71,16 @@ class Pair:
     instances: Path | None
     ignore: Path | None
     dataset: str
+    objects: Path | None = None
+    listed: tuple[str, ...] = ()
 
 
 def find_pairs(
-    root: str | os.PathLike[str], split: str | None = None, *, broken: dict[str, str] | None = None
+    root: str | os.PathLike[str],
+    split: str | None = None,
+    *,
+    broken: dict[str, str] | None = None,
+    objects: bool = False,
 ) -> list[Pair]:
     """Lists the pairs of a data set.
 
@@ -74,6 +90,7 @@ def find_pairs(
             takes all of ``<root>/images_train``; None takes every picture.
         broken: Takes the stems that lack a picture or a mask, each with one line that says so; they are left out
             of the result. None makes them errors.
+        objects: Whether a list of objects is wanted, whose lines are ``stem#2``; without it, it is refused.
 
     Returns:
         The pairs in the order of the list, each once, or by stem without one; at least one unless all went to
@@ -81,7 +98,7 @@ def find_pairs(
 
     Raises:
         DataError: A folder or the list is missing, the list is no text, there is no picture, a listed stem has no
-            picture, a picture has no mask, or two files share a stem.
+            picture, a picture has no mask, two files share a stem, or the list names objects that are not wanted.
     """
     root = Path(root)
     if not root.is_dir():
@@ -92,7 +109,8 @@ def find_pairs(
     else:
         folders = set_folders(root)
     images, masks = map(_files_by_stem, folders)
-    stems = sorted(images) if split is None else _read_split(root, split)
+    listed = dict.fromkeys(sorted(images), ()) if split is None else _read_split(root, split, images, objects=objects)
+    stems = list(listed)
     if not stems:
         where = folders[0] if split is None else root / f"{split}.txt"
         raise DataError(f"expected at least one picture, found none in {where}", hint=LAYOUT_HINT)
@@ -100,8 +118,11 @@ def find_pairs(
         stems = _present(stems, files, f"{kind} in {folder}", broken)
     instances = _files_by_stem(root / "masks_instance", optional=True)
     ignored = _files_by_stem(root / "masks_ignore", optional=True)
+    single = _files_by_stem(root / OBJECTS, frozenset({OBJECTS_ENDING}), optional=True)
     name = root.resolve().name
-    return [Pair(s, images[s], masks[s], instances.get(s), ignored.get(s), name) for s in stems]
+    return [
+        Pair(s, images[s], masks[s], instances.get(s), ignored.get(s), name, single.get(s), listed[s]) for s in stems
+    ]
 
 
 def is_set(folder: Path, names: Sequence[tuple[str, str]] = FOLDERS) -> bool:
@@ -121,9 +142,30 @@ def pair_digest(pair: Pair) -> str:
     Raises:
         DataError: A file cannot be read.
     """
-    files = (pair.image, pair.mask, pair.instances, pair.ignore)
+    files = (pair.image, pair.mask, pair.instances, pair.ignore, *([pair.objects] if pair.objects else []))
     digests = " ".join("none" if path is None else file_digest(path) for path in files)
     return hashlib.sha256(digests.encode()).hexdigest()[:16]
+
+
+def pair_objects(pair: Pair) -> dict[str, Object]:
+    """The objects of a picture by their numbers, "1", "2", ...; of a list of objects, those that it names.
+
+    They are those of ``objects/``, which may overlap and have classes, else the ids of ``masks_instance/``; none where
+    the set has neither.
+
+    Raises:
+        DataError: A file cannot be read, or the list names an object that is not there.
+    """
+    if pair.objects is not None:
+        found = read_objects(pair.objects)
+    else:
+        found = [Object(mask) for mask in (read_instances(pair.instances) if pair.instances else [])]
+    numbered = {str(number): each for number, each in enumerate(found, start=1)}
+    missing = next((number for number in pair.listed if number not in numbered), None)
+    if missing is not None:
+        where = pair.objects or pair.instances or pair.mask
+        raise DataError(f"expected object {missing} of the list in {where}, found {len(numbered)} objects")
+    return {number: numbered[number] for number in pair.listed} if pair.listed else numbered
 
 
 def check_same_size(pair: Pair, image: np.ndarray, mask: np.ndarray) -> None:
@@ -151,14 +193,16 @@ def picture_folder(root: Path) -> Path:
     return images if images.is_dir() else root
 
 
-def _files_by_stem(folder: Path, *, optional: bool = False) -> dict[str, Path]:
+def _files_by_stem(
+    folder: Path, endings: frozenset[str] = EXTENSIONS, *, optional: bool = False
+) -> dict[str, Path]:
     if not folder.is_dir():
         if optional:
             return {}
         raise DataError(f"expected a folder {folder.name}/ in {folder.parent}, found none", hint=LAYOUT_HINT)
     files: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in EXTENSIONS or path.name.startswith("."):
+        if path.suffix.lower() not in endings or path.name.startswith("."):
             continue
         if path.stem in files:
             raise DataError(
@@ -169,7 +213,10 @@ def _files_by_stem(folder: Path, *, optional: bool = False) -> dict[str, Path]:
     return files
 
 
-def _read_split(root: Path, split: str) -> list[str]:
+def _read_split(
+    root: Path, split: str, images: Mapping[str, Path], *, objects: bool
+) -> dict[str, tuple[str, ...]]:
+    """The stems of a list, each with the numbers of the objects that it names."""
     path = find_list(root, split)
     if path is None:
         known = ", ".join(sorted(p.stem for p in root.glob("*.txt"))) or "none"
@@ -177,7 +224,16 @@ def _read_split(root: Path, split: str) -> list[str]:
             f"expected the list {root / f'{split}.txt'}, found none",
             hint=f"lists in that folder: {known}; without a split every picture is taken",
         )
-    return list(dict.fromkeys(list_stems(path)))
+    found: dict[str, tuple[str, ...]] = {}
+    for line in list_stems(path):
+        stem, mark, number = line.rpartition(OBJECT_MARK)
+        if line in images or not (mark and number.isdecimal()):
+            found.setdefault(line, ())
+        elif objects:
+            found[stem] = tuple(dict.fromkeys((*found.get(stem, ()), number)))
+        else:
+            raise DataError(f"{path} lists objects ('{line}'), expected pictures", hint="--instances asks for objects")
+    return found
 
 
 def find_list(root: Path, split: str) -> Path | None:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from typing_extensions import override
 
-from vns_sam.data.pairs import Pair, check_same_size, read_mask
+from vns_sam.data.pairs import OBJECT_MARK, Pair, check_same_size, pair_objects, read_mask
 from vns_sam.data.vns_score import VnsScore, vns_score
 from vns_sam.errors import DataError
 from vns_sam.images.charts import histogram
@@ -22,21 +22,37 @@ from vns_sam.runs.job import Job, Result, told
 from vns_sam.runs.manifest import digest
 
 COLUMNS = ("set", "stem", "color", "texture", "c_fb", "b_blur", "score")
+OBJECT_COLUMN = "object"
+"""Comes behind the stem where objects are scored one by one."""
 CSV, SUMMARY, HISTOGRAM = "scores.csv", "summary.json", "histogram.png"
 SPLITS = ("ns.txt", "s.txt")
-"""Lists of the stems that are non-salient (from the threshold on) and salient."""
+"""Lists of what is non-salient (from the threshold on) and salient: stems, or objects as ``stem#2``."""
 
 _BINS = np.linspace(0, 1, 41)
 
 
 @dataclass(frozen=True)
 class ScoredPair:
-    """What became of one pair: its score, or None and one line that says why."""
+    """What became of one pair, or of one object of it: its score, or None and one line that says why.
+
+    Attributes:
+        dataset: Name of the set.
+        stem: Of the picture.
+        score: The score.
+        error: Why there is none.
+        target: Number of the object, "" where a score is of all objects together.
+    """
 
     dataset: str
     stem: str
     score: VnsScore | None
     error: str = ""
+    target: str = ""
+
+    @property
+    def entry(self) -> str:
+        """What a list calls it."""
+        return f"{self.stem}{OBJECT_MARK}{self.target}" if self.target else self.stem
 
 
 @dataclass(frozen=True)
@@ -45,7 +61,7 @@ class SetSummary:
 
     Attributes:
         dataset: Its name.
-        pictures: How many have a score.
+        pictures: How many have a score; objects, where they are scored one by one.
         broken: How many have none.
         mean: Mean score, None where no picture has one, as the two below.
         sd: Standard deviation of the scores, divided by their number.
@@ -70,6 +86,7 @@ class ScoreJob(Job[Pair]):
         pairs: The pairs of all sets.
         broken: Names of those that lack a picture or mask, with the reason.
         threshold: From this score on a picture is non-salient.
+        instances: Whether each object is scored by itself, where a set tells them apart.
     """
 
     folder: Path | None
@@ -77,6 +94,7 @@ class ScoreJob(Job[Pair]):
     pairs: Sequence[Pair]
     broken: Mapping[str, str]
     threshold: float
+    instances: bool = False
 
     verb: ClassVar[str] = "data score"
     item_field: ClassVar[str] = "pair"
@@ -111,45 +129,67 @@ class ScoreJob(Job[Pair]):
         return [CSV, SUMMARY]
 
     @override
+    def asked(self) -> Mapping[str, Any]:
+        return {"instances": True} if self.instances else {}
+
+    @override
     def key(self, item: Pair) -> str:
-        return digest([file_digest(item.image), file_digest(item.mask)])
+        more = [*(path for path in (item.instances, item.objects) if path), *item.listed] if self.instances else []
+        files = [file_digest(part) if isinstance(part, Path) else part for part in (item.image, item.mask, *more)]
+        return digest(files)
 
     @override
-    def read(self, item: Pair) -> tuple[np.ndarray, np.ndarray]:
-        image, mask = read_image(item.image), read_mask(item.mask)
-        check_same_size(item, image, mask)
-        if not mask.any() or mask.all():
+    def read(self, item: Pair) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        image = read_image(item.image)
+        objects = {number: each.mask for number, each in pair_objects(item).items()} if self.instances else {}
+        masks = objects or {"": read_mask(item.mask)}
+        check_same_size(item, image, next(iter(masks.values())))
+        usable = {number: mask for number, mask in masks.items() if mask.any() and not mask.all()}
+        if not usable:
             raise DataError(f"{item.mask}: expected an object and its surroundings, found one of them only")
-        return image, mask
+        return image, usable
 
     @override
-    def work(self, item: Pair, content: tuple[np.ndarray, np.ndarray]) -> VnsScore:
-        return vns_score(*content)
+    def work(self, item: Pair, content: tuple[np.ndarray, dict[str, np.ndarray]]) -> dict[str, VnsScore]:
+        image, masks = content
+        return {number: vns_score(image, mask) for number, mask in masks.items()}
 
     @override
-    def encode(self, item: Pair, answer: VnsScore) -> Result:
-        return Result({}, {"score": asdict(answer)})
+    def encode(self, item: Pair, answer: dict[str, VnsScore]) -> Result:
+        if "" in answer:
+            return Result({}, {"score": asdict(answer[""])})
+        return Result({}, {"scores": {number: asdict(score) for number, score in answer.items()}})
 
     @override
     def finish(self, done: Sequence[Mapping[str, Any]], failed: Mapping[str, str]) -> None:
         rows = scored_rows(done, failed)
-        write_scores(self.out, rows, [summarise_set(name, rows, self.threshold) for name in self.sets], self.threshold)
+        summaries = [summarise_set(name, rows, self.threshold) for name in self.sets]
+        write_scores(self.out, rows, summaries, self.threshold)
 
     @override
     def portable(self, device: str = "") -> Self:
-        pairs = [replace(pair, image=pair.image.resolve(), mask=pair.mask.resolve()) for pair in self.pairs]
-        return replace(self, pairs=pairs)
+        return replace(self, pairs=[_settled(pair) for pair in self.pairs])
 
 
 def scored_rows(done: Sequence[Mapping[str, Any]], failed: Mapping[str, str]) -> list[ScoredPair]:
     """What lines of the manifest and failures say of the pairs, those without a score first."""
     broken = [_row(name, None, why.removeprefix(f"{name}: ")) for name, why in failed.items()]
-    return broken + [_row(line["pair"], VnsScore(**line["score"])) for line in done]
+    scored = []
+    for line in done:
+        scores = line["scores"] if "scores" in line else {"": line["score"]}
+        scored += [replace(_row(line["pair"], VnsScore(**score)), target=number) for number, score in scores.items()]
+    return broken + scored
 
 
 def _row(name: str, score: VnsScore | None, error: str = "") -> ScoredPair:
     dataset, stem = name.split("/", 1)
     return ScoredPair(dataset, stem, score, error)
+
+
+def _settled(pair: Pair) -> Pair:
+    """The same with absolute paths."""
+    paths = {name: path.resolve() for name, path in vars(pair).items() if isinstance(path, Path)}
+    return replace(pair, **paths)
 
 
 def summarise_set(dataset: str, rows: Sequence[ScoredPair], threshold: float) -> SetSummary:
@@ -164,7 +204,7 @@ def summarise_set(dataset: str, rows: Sequence[ScoredPair], threshold: float) ->
 
 
 def write_scores(out: Path, rows: Sequence[ScoredPair], summaries: Sequence[SetSummary], threshold: float) -> None:
-    """Writes the table, the summary, and for each set a histogram and the two lists of stems.
+    """Writes the table, the summary, and for each set a histogram and the two lists.
 
     One set's histogram and lists stand in ``out`` itself, those of several in ``out/<set>``, and ``out`` then has
     the histogram of all.
@@ -188,19 +228,21 @@ def write_scores(out: Path, rows: Sequence[ScoredPair], summaries: Sequence[SetS
         folder = out / summary.dataset if len(summaries) > 1 else out
         _write_histogram(folder, own, threshold)
         for name, wanted in zip(SPLITS, (True, False), strict=True):
-            stems = [row.stem for row in own if row.score and (row.score.score >= threshold) is wanted]
-            write_text(folder / name, "".join(f"{stem}\n" for stem in stems))
+            entries = [row.entry for row in own if row.score and (row.score.score >= threshold) is wanted]
+            write_text(folder / name, "".join(f"{entry}\n" for entry in entries))
 
 
 def _table(rows: Sequence[ScoredPair]) -> str:
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(COLUMNS)
+    single = any(row.target for row in rows)
+    table.writerow([*COLUMNS[:2], OBJECT_COLUMN, *COLUMNS[2:]] if single else COLUMNS)
     for row in rows:
         if row.score:
             s = row.score
             values = (s.color, s.texture, s.contrast, s.blur, s.score)
-            table.writerow([row.dataset, row.stem, *(f"{value:.6f}" for value in values)])
+            named = [row.dataset, row.stem, *([row.target] if single else [])]
+            table.writerow([*named, *(f"{value:.6f}" for value in values)])
     return text.getvalue()
 
 

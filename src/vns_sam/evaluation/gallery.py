@@ -13,7 +13,7 @@ from vns_sam.data.pairs import Pair
 from vns_sam.errors import UsageError
 from vns_sam.evaluation.figures import Case, side_by_side, worst_cases
 from vns_sam.evaluation.frames import frame
-from vns_sam.evaluation.picture import true_masks
+from vns_sam.evaluation.picture import true_objects
 from vns_sam.evaluation.protocol import Protocol, draw_prompt
 from vns_sam.evaluation.report import group_mean
 from vns_sam.evaluation.rows import Key
@@ -105,7 +105,8 @@ def _case(
 ) -> Case:
     """Predicts one object once more, in the frame that the models see."""
     framed = frame(read_image(pair.image), suite.settings.resize)
-    truths, _ = true_masks(pair, suite.settings)
+    objects, _ = true_objects(pair, suite.settings)
+    truths = {target: each.mask for target, each in objects.items()}
     truth = framed.truth(truths[key.target])
     prompt = draw_prompt(truth, protocol, key.name)
     found: dict[str, np.ndarray] = {}

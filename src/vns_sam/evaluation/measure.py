@@ -34,7 +34,7 @@ class Measure:
         prompts: See :func:`vns_sam.evaluation.protocol.parse_protocols`.
         metrics: See ``vns_sam.metrics.scoring.METRICS``; "ap" adds average precision.
         resize: "fit" keeps the aspect, "square" squashes to 1024 x 1024 as the authors do.
-        instances: Whether each object of ``masks_instance/`` is asked for by itself.
+        instances: Whether each object is asked for by itself, of all sets or of those of these names.
         second_look: Whether small and thin objects are asked about once more in cut-outs; decided for each model.
         seed: Of the prompts.
         limit: Pictures of each set at most.
@@ -45,7 +45,7 @@ class Measure:
     prompts: tuple[str, ...] = ("box",)
     metrics: tuple[str, ...] = ("iou", "biou")
     resize: Resize = "fit"
-    instances: bool = False
+    instances: bool | tuple[str, ...] = False
     second_look: Look = SECOND_LOOK
     seed: Annotated[int, Field(ge=0)] = 0
     limit: Annotated[int, Field(gt=0)] | None = None
@@ -74,7 +74,7 @@ class Measure:
             "metrics": list(settings.metrics),
             "resize": self.resize,
             "seed": self.seed,
-            "instances": self.instances,
+            "instances": self.instances if isinstance(self.instances, bool) else list(self.instances),
             "second_look": looks_again,
             "precision": settings.precision,
         }

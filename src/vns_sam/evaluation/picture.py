@@ -15,13 +15,14 @@ from typing import Any, Self
 import numpy as np
 from typing_extensions import override
 
-from vns_sam.data.pairs import Pair, check_same_size, pair_digest, read_instances, read_mask
+from vns_sam.data.pairs import Pair, check_same_size, pair_digest, pair_objects, read_mask
 from vns_sam.errors import DataError, PromptError
 from vns_sam.evaluation.frames import Frame, frame
 from vns_sam.evaluation.protocol import Protocol, draw_prompt
 from vns_sam.evaluation.rows import Detection, Key, Row
 from vns_sam.evaluation.saved_maps import SavedMaps
 from vns_sam.evaluation.settings import MASK_METRICS, Clock, Settings
+from vns_sam.formats.objects import Object
 from vns_sam.formats.rle import encode_rle
 from vns_sam.images.read import read_image
 from vns_sam.inference.answers import Asker
@@ -70,13 +71,14 @@ class Scored:
 
 @dataclass(frozen=True)
 class _Question:
-    """One prompt for one object: its true mask (H, W) bool as it is and in the frame."""
+    """One prompt for one object: its true mask (H, W) bool in the frame and as it is, and its class."""
 
     key: Key
     protocol: Protocol
     prompts: Prompts
     inside: np.ndarray
     truth: np.ndarray
+    label: str
 
 
 @dataclass(frozen=True)
@@ -170,7 +172,8 @@ class PictureWork(Work[Picture, Scored]):
 
     def _open(self, item: Picture, scored: Scored) -> _Todo | None:
         pair = item.pair
-        truths, ignored = true_masks(pair, self.settings)
+        objects, ignored = true_objects(pair, self.settings)
+        truths = {target: each.mask for target, each in objects.items()}
         data = pair_digest(pair)
         asked = {
             Key(pair.dataset, pair.stem, target, str(protocol)): (protocol, truth)
@@ -193,7 +196,8 @@ class PictureWork(Work[Picture, Scored]):
                 except DataError as error:
                     scored.errors.append(error.message)
                 else:
-                    questions.append(_Question(key, protocol, prompts, inside[key.target], truth))
+                    label = objects[key.target].label
+                    questions.append(_Question(key, protocol, prompts, inside[key.target], truth, label))
         return _Todo(framed, ignored, data, questions) if questions else None
 
     def _answers(self, todo: _Todo, clock: Clock) -> Iterator[_Answer]:
@@ -233,30 +237,32 @@ class PictureWork(Work[Picture, Scored]):
         scores = score_image(found, shades, truth, self.settings.metrics, self.skeletons)
         spent = perf_counter() - start
         scored.clock.metrics += spent
-        detection = Detection(answer.score, encode_rle(found), encode_rle(truth)) if self.settings.precision else None
+        detection = None
+        if self.settings.keeps_masks(key.dataset):
+            detection = Detection(answer.score, encode_rle(found), encode_rle(truth), answer.question.label)
         kept = ImageScores({**scores.values, **answer.clicks}, scores.curves)
         scored.rows.append(Row(key, kept, answer.seconds, spent, detection, todo.data))
 
 
-def true_masks(pair: Pair, settings: Settings) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
-    """The true masks (H, W) bool of a picture by target: "" for the whole, or "1", "2" ... for its objects.
+def true_objects(pair: Pair, settings: Settings) -> tuple[dict[str, Object], np.ndarray | None]:
+    """What is asked for in a picture by target: "" for the whole mask, or "1", "2" ... for its objects.
 
     Returns:
-        The masks, and the pixels (H, W) bool that are neither object nor background where the set names them; they
+        The objects, and the pixels (H, W) bool that are neither object nor background where the set names them; they
         belong to no mask.
 
     Raises:
         DataError: A file cannot be read, or the ignored pixels have another size than the masks.
     """
-    objects = read_instances(pair.instances) if settings.instances and pair.instances else []
-    masks = {str(i): mask for i, mask in enumerate(objects, start=1)} or {"": read_mask(pair.mask)}
+    objects = pair_objects(pair) if settings.by_object(pair.dataset) else {}
+    objects = objects or {"": Object(read_mask(pair.mask))}
     if pair.ignore is None:
-        return masks, None
+        return objects, None
     ignored = read_mask(pair.ignore)
-    shape = next(iter(masks.values())).shape
+    shape = next(iter(objects.values())).mask.shape
     if ignored.shape != shape:
         raise DataError(f"{pair.ignore}: expected the size of its mask, {shape[1]} x {shape[0]}, found another")
-    return {target: mask & ~ignored for target, mask in masks.items()}, ignored
+    return {target: replace(each, mask=each.mask & ~ignored) for target, each in objects.items()}, ignored
 
 
 def _decode(asker: Asker, features: ImageFeatures, questions: Sequence[_Question]) -> Answers:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, stdev
 from typing import Any
 
-from vns_sam.evaluation.rows import Detection, Row
-from vns_sam.metrics.detection import average_precision
+from vns_sam.evaluation.precision import Precision, class_table, precision_of, precision_of_classes
+from vns_sam.evaluation.rows import Row
 from vns_sam.metrics.scoring import summarise
 
 PAIRED = (("iou", "biou"), ("mean_e", "weighted_f"), ("noc85", "noc90"), ("ap", "ap50", "ap75"))
@@ -47,13 +47,26 @@ class ModelResult:
 
     def means(self) -> dict[str, dict[str, Means]]:
         """Means by prompt and set, with the number of objects as ``count``."""
+        return {
+            prompt: {name: {**_means(rows), "count": float(len(rows))} for name, rows in sets.items()}
+            for prompt, sets in self._groups().items()
+        }
+
+    def classes(self) -> dict[tuple[str, str], dict[str, Precision]]:
+        """Average precision of each class by prompt and set, of those sets whose objects have classes."""
+        found = {
+            (prompt, name): precision_of_classes(rows)
+            for prompt, sets in self._groups().items()
+            for name, rows in sets.items()
+        }
+        return {place: dict(classes) for place, classes in found.items() if classes}
+
+    def _groups(self) -> dict[str, dict[str, list[Row]]]:
+        """Rows by prompt and set."""
         groups: dict[str, dict[str, list[Row]]] = {}
         for row in self.rows:
             groups.setdefault(row.key.prompt, {}).setdefault(row.key.dataset, []).append(row)
-        return {
-            prompt: {name: {**_means(rows), "count": float(len(rows))} for name, rows in sets.items()}
-            for prompt, sets in groups.items()
-        }
+        return groups
 
 
 @dataclass(frozen=True)
@@ -93,8 +106,17 @@ class Report:
                 continue
             for metrics in _columns(_unique(metric for row in sets for values in row.values() for metric in values)):
                 tables.append(self._table(f"**{prompt}**: {' / '.join(metrics)}", metrics, names, rows, lines))
-        tables.append(self._looks())
+        tables += [*self._class_tables(), self._looks()]
         return "\n".join(tables)
+
+    def _class_tables(self) -> Iterator[str]:
+        """Average precision by class; of several seeds, that of the first."""
+        lines: dict[str, ModelResult] = {}
+        for result in self.models:
+            lines.setdefault(result.line or result.label, result)
+        found = {line: result.classes() for line, result in lines.items()}
+        for place in _unique(place for classes in found.values() for place in classes):
+            yield class_table(*place, {line: classes[place] for line, classes in found.items() if place in classes})
 
     def _looks(self) -> str:
         """Which models looked a second time."""
@@ -109,7 +131,9 @@ class Report:
         rows: Mapping[str, Sequence[Mapping[str, Means]]],
         lines: Mapping[str, Sequence[ModelResult]],
     ) -> str:
+        sets = [name for name in sets if any(metrics[0] in row.get(name, {}) for each in rows.values() for row in each)]
         groups = self.groups or ({"mean": sets} if len(sets) > 1 else {})
+        groups = {name: members for name, members in groups.items() if set(members) <= set(sets)}
         counts = _counts(rows, sets)
         sizes = any(result.trained is not None for result in self.models)
         heads = ["model", *(["trained"] if sizes else []), *(f"{name} ({counts[name]:.0f})" for name in sets), *groups]
@@ -162,6 +186,7 @@ class Report:
                     "weights": result.weights,
                     "second_look": result.second_look,
                     "means": result.means(),
+                    **_by_class(result),
                     "skipped": dict(result.skipped),
                     "seconds": dict(result.seconds),
                     "rows": [{**row.key._asdict(), **row.scores.values} for row in result.rows],
@@ -188,15 +213,15 @@ def _counts(rows: Mapping[str, Sequence[Mapping[str, Means]]], sets: Sequence[st
 def _means(rows: Sequence[Row]) -> Means:
     """Means of a set, those of the numbers of clicks too, and its average precision."""
     clicks = {name: fmean(row.scores.values[name] for row in rows) for name in rows[0].scores.values if "noc" in name}
-    pictures: dict[str, list[Detection]] = {}
-    for row in rows:
-        if row.detection is not None:
-            pictures.setdefault(row.key.stem, []).append(row.detection)
-    precision = {}
-    if pictures:
-        found = [[(d.found, d.score) for d in objects] for objects in pictures.values()]
-        precision = average_precision(found, [[d.truth for d in objects] for objects in pictures.values()])
-    return {**clicks, **summarise(row.scores for row in rows), **precision}
+    return {**clicks, **summarise(row.scores for row in rows), **precision_of(rows)}
+
+
+def _by_class(result: ModelResult) -> dict[str, Any]:
+    """Average precision by prompt, set and class for JSON, where there are classes."""
+    found: dict[str, dict[str, Any]] = {}
+    for (prompt, name), classes in result.classes().items():
+        found.setdefault(prompt, {})[name] = classes
+    return {"classes": found} if found else {}
 
 
 def _columns(found: Sequence[str]) -> list[tuple[str, ...]]:
@@ -212,7 +237,7 @@ def _columns(found: Sequence[str]) -> list[tuple[str, ...]]:
 
 def _cell(values: Sequence[Means | None], metrics: Sequence[str]) -> str:
     """Means over the seeds, with the standard deviation of several."""
-    known = [value for value in values if value is not None]
+    known = [value for value in values if value is not None and all(metric in value for metric in metrics)]
     if not known or len(known) < len(values):
         return "-"
     cells = []

@@ -38,11 +38,13 @@ class Detection:
     Attributes:
         score: Predicted IoU.
         found, truth: Masks as COCO's run-length codes.
+        label: The object's class, "" where the set names none; objects of one class compete.
     """
 
     score: float
     found: Mapping[str, Any]
     truth: Mapping[str, Any]
+    label: str = ""
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from vns_sam.evaluation.rows import RowStore
 from vns_sam.evaluation.saved_maps import SavedMaps
 from vns_sam.evaluation.settings import Clock, Settings
 from vns_sam.images.write import write_bytes
+from vns_sam.metrics.detection import check_precision
 from vns_sam.metrics.scoring import check_installed
 from vns_sam.runs.job import Done, Mapper
 from vns_sam.runs.threads import overlapped
@@ -29,7 +30,13 @@ class Outcome:
     error: str = ""
 
 
-def scored_pairs(folder: str | Path, split: str | None = None, broken: dict[str, str] | None = None) -> list[Pair]:
+def scored_pairs(
+    folder: str | Path,
+    split: str | None = None,
+    broken: dict[str, str] | None = None,
+    *,
+    objects: bool = False,
+) -> list[Pair]:
     """The pairs of a set that are scored.
 
     Args:
@@ -37,13 +44,14 @@ def scored_pairs(folder: str | Path, split: str | None = None, broken: dict[str,
         split: The list to follow, "ns" reads ``ns.txt``; by default ``test.txt``, or all pictures where it has none.
         broken: Receives pictures without mask and listed names without picture, by name with the reason; without it
             they are errors.
+        objects: Whether each object is asked for by itself, so that a list may name single ones.
 
     Raises:
         DataError: The set or list is missing or empty, or ``broken`` is not given and something is missing.
     """
     if split is None and (Path(folder) / "test.txt").is_file():
         split = "test"
-    return find_pairs(folder, split, broken=broken)
+    return find_pairs(folder, split, broken=broken, objects=objects)
 
 
 def evaluate(
@@ -82,6 +90,8 @@ def evaluate(
         DataError: ``strict``, and a picture or mask cannot be read, they differ in size, or a mask is empty.
     """
     check_installed(settings.metrics)
+    if any(settings.keeps_masks(pair.dataset) for pair in pairs):
+        check_precision()
     clock = clock or Clock()
     work = PictureWork(model, tuple(protocols), settings, skeletons, maps)
     known = store.known()

@@ -21,7 +21,8 @@ class Settings:
     Attributes:
         metrics: See ``vns_sam.metrics.scoring.METRICS``.
         resize: "fit" keeps the aspect, "square" is the authors' way.
-        instances: Whether each object of ``masks_instance/`` is asked for by itself, where a set has that folder.
+        instances: Whether each object is asked for by itself, where a set tells them apart: of all sets, or of those of
+            these names.
         second_look: Whether small and thin objects are asked about once more in cut-outs; not for clicks. A DIS-SAM
             looks again along uncertain boundaries instead. "auto" is decided for each model.
         precision: Whether masks are kept for average precision, in which objects compete by predicted IoU.
@@ -29,9 +30,17 @@ class Settings:
 
     metrics: tuple[str, ...] = MASK_METRICS
     resize: Resize = "fit"
-    instances: bool = False
+    instances: bool | tuple[str, ...] = False
     second_look: SecondLook = SECOND_LOOK
     precision: bool = False
+
+    def by_object(self, dataset: str) -> bool:
+        """Whether each object of a set is asked for by itself."""
+        return self.instances if isinstance(self.instances, bool) else dataset in self.instances
+
+    def keeps_masks(self, dataset: str) -> bool:
+        """Whether masks of a set are kept for average precision; where single sets are asked by objects, of those."""
+        return self.precision and (isinstance(self.instances, bool) or self.by_object(dataset))
 
 
 @dataclass

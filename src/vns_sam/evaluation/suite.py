@@ -186,11 +186,14 @@ def make_suite(
         for member in members:
             if member not in names:
                 raise UsageError(f"group '{group}' names the set '{member}', which is not measured", hint="--data")
+    settings = measure.settings()
     pairs: list[Pair] = []
     broken: dict[str, str] = {}
     for chosen in sets:
         missing: dict[str, str] = {}
-        found = scored_pairs(chosen.folder, chosen.split, None if strict else missing)[: measure.limit]
+        by_object = settings.by_object(chosen.name)
+        found = scored_pairs(chosen.folder, chosen.split, None if strict else missing, objects=by_object)
+        found = found[: measure.limit]
         pairs += [replace(pair, dataset=chosen.name) for pair in found]
         broken |= {f"{chosen.name}/{stem}": reason for stem, reason in missing.items()}
     return Suite(pairs, parse_protocols(measure.prompts, measure.seed), measure, broken)

@@ -8,7 +8,8 @@ import numpy as np
 
 from vns_sam.errors import DataError
 from vns_sam.formats.annotation import Described, Shape
-from vns_sam.formats.rle import decode_rle, fill_polygon, number_objects
+from vns_sam.formats.objects import Object
+from vns_sam.formats.rle import decode_rle, fill_polygon
 
 BROKEN = (ValueError, TypeError, KeyError, IndexError, OverflowError, MemoryError)
 """What :func:`draw_shape` raises for outlines that make no sense."""
@@ -33,11 +34,8 @@ def draw_shape(shape: Shape, height: int, width: int, *, fractions: bool = False
     return mask
 
 
-def draw_objects(described: Described) -> np.ndarray:
-    """Draws the objects of a picture, the largest first, so that small ones stay visible.
-
-    Returns:
-        (H, W) uint16: 1, 2, ... in the order of the file, 0 is background.
+def draw_objects(described: Described) -> list[Object]:
+    """Draws the objects of a picture, each by itself, in the order of the file.
 
     Raises:
         DataError: An object has no outline of the picture's size, or the size is not known.
@@ -46,10 +44,9 @@ def draw_objects(described: Described) -> np.ndarray:
         raise DataError(f"expected the size of {described.name} in its annotations, found none")
     height, width = described.size
     try:
-        masks = [draw_shape(shape, height, width) for shape in described.shapes]
+        return [Object(draw_shape(shape, height, width), shape.label) for shape in described.shapes]
     except BROKEN as error:
         raise DataError(
             f"expected polygons or a run-length code of {width} x {height} pixels, found {error}",
             hint="download the annotations again",
         ) from None
-    return number_objects(masks, height, width)

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from typing_extensions import override
 
-from vns_sam.data.pairs import picture_folder, set_folders
+from vns_sam.data.pairs import OBJECT_MARK, OBJECTS, picture_folder, set_folders
 from vns_sam.errors import DataError
 from vns_sam.images.find import list_images
 from vns_sam.images.read import file_digest, one_line, read_image
@@ -24,7 +24,7 @@ from vns_sam.runs.job import Job, Mapper, Result
 from vns_sam.runs.plan import check_outside, prepare
 from vns_sam.runs.threads import overlapped
 
-MORE_MASKS = ("masks_instance", "masks_ignore")
+MORE_MASKS = ("masks_instance", "masks_ignore", OBJECTS)
 """Folders of a set, beside the one of its masks, whose files go with the pictures."""
 
 _MASKS = re.compile(r"gts?|masks?([_-].*)?", re.IGNORECASE)
@@ -201,5 +201,10 @@ def _copy_rest(darken_run: DarkenRun, names: Sequence[str], failures: Sequence[s
                 link_or_copy(path, out / folder / path.name)
     for path in sorted([*source.glob("*.txt"), *source.glob("list/*.txt")]):
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-        kept = [line for line in lines if not {line.strip(), Path(line.strip()).stem} & failed]
+        kept = [line for line in lines if not _named(line.strip()) & failed]
         write_text(out / path.relative_to(source), "".join(f"{line}\n" for line in kept))
+
+
+def _named(line: str) -> set[str]:
+    """What a line of a list may name: a stem, a file, or an object of a picture."""
+    return {line, Path(line).stem, line.rpartition(OBJECT_MARK)[0]}

@@ -9,12 +9,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from vns_sam.data.pairs import read_mask
+from vns_sam.data.importing import write_whole
+from vns_sam.data.pairs import OBJECTS, read_mask
 from vns_sam.data.sets.archives import Member
 from vns_sam.data.sets.layouts import Found
 from vns_sam.errors import DataError
 from vns_sam.formats.annotation import Described
 from vns_sam.formats.drawing import draw_objects
+from vns_sam.formats.objects import ENDING
+from vns_sam.formats.rle import number_objects
 from vns_sam.images.find import EXTENSIONS
 from vns_sam.images.read import file_digest, read_image
 from vns_sam.images.write import atomic_path
@@ -67,7 +70,8 @@ def assemble(folder: Path, found: Found, split: str) -> Assembled:
     """Puts a pair into ``folder``, unless it is there.
 
     A PNG mask keeps its bytes; any other is written as a PNG of 0 and 255. Objects of an annotation file are
-    drawn: their union to ``masks/``, their ids to ``masks_instance/``.
+    drawn: their union to ``masks/``, their ids to ``masks_instance/``, and whole to ``objects/`` where they overlap or
+    have classes.
 
     Raises:
         DataError: A file cannot be read as a picture, or the two differ in size; nothing is left behind.
@@ -80,8 +84,7 @@ def assemble(folder: Path, found: Found, split: str) -> Assembled:
             if isinstance(found.mask, Member):
                 _put_mask(found.mask, mask_part, shape, found.image.label)
             else:
-                instances = folder / "masks_instance" / mask.name
-                _put_objects(found.mask, mask_part, instances, shape, found.image.label)
+                _put_objects(found.mask, mask_part, folder, found.stem, shape, found.image.label)
         for suffix in EXTENSIONS - {image.suffix}:  # an earlier build may have taken it from another source
             image.with_name(f"{found.stem}{suffix}").unlink(missing_ok=True)
     return Assembled(
@@ -104,12 +107,17 @@ def _put_mask(mask: Member, part: Path, shape: tuple[int, ...], image_label: str
         _write_png(part, values.astype(np.uint8) * 255)
 
 
-def _put_objects(objects: Described, part: Path, instances: Path, shape: tuple[int, ...], image_label: str) -> None:
-    ids = draw_objects(objects)
-    if ids.shape != shape:
-        raise _sizes_differ("its annotation", ids.shape, image_label, shape)
-    with atomic_path(instances) as instances_part:
+def _put_objects(
+    described: Described, part: Path, folder: Path, stem: str, shape: tuple[int, ...], image_label: str
+) -> None:
+    objects = draw_objects(described)
+    size = described.size or (0, 0)
+    ids = number_objects([each.mask for each in objects], *size)
+    if size != shape:
+        raise _sizes_differ("its annotation", size, image_label, shape)
+    with atomic_path(folder / "masks_instance" / f"{stem}{LOSSLESS}") as instances_part:
         _write_png(instances_part, ids if ids.max() > 255 else ids.astype(np.uint8))
+    write_whole(folder / OBJECTS / f"{stem}{ENDING}", objects, ids)
     _write_png(part, (ids > 0).astype(np.uint8) * 255)
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vns_sam.data.importing import convert
-from vns_sam.data.pairs import LAYOUT_HINT, find_list, find_pairs, is_set, list_stems
+from vns_sam.data.pairs import LAYOUT_HINT, OBJECTS, find_list, find_pairs, is_set, list_stems
 from vns_sam.data.sets.archives import open_raw
 from vns_sam.data.sets.assemble import assemble
 from vns_sam.data.sets.layouts import Candidate, Found, find_candidates, split_word
@@ -122,7 +122,7 @@ def _link(source: Path, out: Path, tell: Progress) -> Gathered:
     gathered = Gathered(out, left_out=list(missing.values()))
     for done, pair in enumerate(pairs, start=1):
         places = {"images": pair.image, "masks": pair.mask, "masks_instance": pair.instances}
-        for folder, path in {**places, "masks_ignore": pair.ignore}.items():
+        for folder, path in {**places, "masks_ignore": pair.ignore, OBJECTS: pair.objects}.items():
             if path is not None:
                 link_or_copy(path.resolve(), out / folder / path.name)
         gathered.stems.append(pair.stem)

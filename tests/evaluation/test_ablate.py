@@ -76,7 +76,7 @@ def test_tokens_are_places_and_parts_go_together() -> None:
 def test_parts_that_say_nothing_are_refused() -> None:
     model = narrow_sam()
     check_runs(model, [Ablation("prompt_encoder", "zero"), Ablation("mask_decoder.transformer", "mean")])
-    with pytest.raises(UsageError, match="does not run 'prompt_encoder.point_embed'"):
+    with pytest.raises(UsageError, match=r"does not run 'prompt_encoder\.point_embed'"):
         check_runs(model, [Ablation("prompt_encoder.point_embed", "zero")])
     head = Ablation("mask_decoder.iou_prediction_head", "mean")
     with pytest.raises(UsageError, match="gives one vector, which has no places to take the mean of"):
@@ -129,7 +129,8 @@ def test_sets_are_also_taken_together() -> None:
     ]
     together = rows[-1].scores["worth_iou"]
     assert together.mean == pytest.approx(0.15)
-    assert together.low is not None and together.high is not None
+    assert together.low is not None
+    assert together.high is not None
     assert 0.0 < together.low < 0.15 < together.high <= 0.2
 
 

@@ -69,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("fit", "square"),
         help="keep the aspect (default), or squash to 1024 x 1024 as the authors do",
     )
-    parser.add_argument("--instances", action="store_true", help="ask for each object of objects/ or masks_instance/ by itself")
+    parser.add_argument("--instances", action="store_true", help="ask for each object by itself, see docs/data.md")
     add_second_look(parser)
     parser.add_argument("--seed", type=at_least(0), default=0, help="of the drawn prompts (0)")
     parser.add_argument("--limit", type=at_least(1), help="pictures of each set at most")

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+
 from vns_sam.data.annotated import Annotated, find_annotated
 from vns_sam.data.pairs import OBJECTS
 from vns_sam.errors import DataError

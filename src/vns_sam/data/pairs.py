@@ -193,9 +193,7 @@ def picture_folder(root: Path) -> Path:
     return images if images.is_dir() else root
 
 
-def _files_by_stem(
-    folder: Path, endings: frozenset[str] = EXTENSIONS, *, optional: bool = False
-) -> dict[str, Path]:
+def _files_by_stem(folder: Path, endings: frozenset[str] = EXTENSIONS, *, optional: bool = False) -> dict[str, Path]:
     if not folder.is_dir():
         if optional:
             return {}
@@ -213,9 +211,7 @@ def _files_by_stem(
     return files
 
 
-def _read_split(
-    root: Path, split: str, images: Mapping[str, Path], *, objects: bool
-) -> dict[str, tuple[str, ...]]:
+def _read_split(root: Path, split: str, images: Mapping[str, Path], *, objects: bool) -> dict[str, tuple[str, ...]]:
     """The stems of a list, each with the numbers of the objects that it names."""
     path = find_list(root, split)
     if path is None:

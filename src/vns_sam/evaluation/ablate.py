@@ -116,7 +116,8 @@ def check_runs(model: PromptableModel, ablations: Sequence[Ablation]) -> None:
             model.decode(features, asked, [0]).logits(0)
         if not found:
             raise UsageError(
-                f"the model does not run '{ablation.module}' when it answers", hint="name the part that takes its numbers"
+                f"the model does not run '{ablation.module}' when it answers",
+                hint="name the part that takes its numbers",
             )
         if ablation.how != "zero" and min(found) < _WITH_PLACES:
             raise UsageError(
@@ -147,7 +148,8 @@ def _note_dimensions(found: list[int], module: nn.Module, given: Any, output: An
 
 def worth(whole: ModelResult, without: ModelResult, metrics: Sequence[str] | None = None) -> list[Difference]:
     """What a part adds: the scores with it less those without it, with 95 % intervals; of several sets, also that of
-    all their objects together."""
+    all their objects together.
+    """
     first, second = _by_place(without), _by_place(whole)
     return compare({**first, **_together(first)}, {**second, **_together(second)}, metrics)
 

@@ -188,7 +188,7 @@ def _row(name: str, score: VnsScore | None, error: str = "") -> ScoredPair:
 
 def _settled(pair: Pair) -> Pair:
     """The same with absolute paths."""
-    paths = {name: path.resolve() for name, path in vars(pair).items() if isinstance(path, Path)}
+    paths: dict[str, Any] = {name: path.resolve() for name, path in vars(pair).items() if isinstance(path, Path)}
     return replace(pair, **paths)
 
 

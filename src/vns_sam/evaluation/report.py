@@ -115,7 +115,7 @@ class Report:
         for result in self.models:
             lines.setdefault(result.line or result.label, result)
         found = {line: result.classes() for line, result in lines.items()}
-        for place in _unique(place for classes in found.values() for place in classes):
+        for place in dict.fromkeys(place for classes in found.values() for place in classes):
             yield class_table(*place, {line: classes[place] for line, classes in found.items() if place in classes})
 
     def _looks(self) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from vns_sam.hq.decoder import HqMaskDecoder
 from vns_sam.sam.architectures import HieraConfig, RopeVitConfig, TinyVitConfig
 from vns_sam.sam.foundations import mobile, sam2, sam3
 from vns_sam.sam.model import SamModel
@@ -164,8 +165,32 @@ def meta_sam3_state(theirs: nn.Module) -> dict[str, torch.Tensor]:
             parts = [out.pop(f"{vision}.trunk.blocks.{block}.attention.{part}_proj.{leaf}") for part in "qkv"]
             out[f"{vision}.trunk.blocks.{block}.attn.qkv.{leaf}"] = torch.cat(parts)
     rest = {key: value for key, value in meta_sam2_state(theirs).items() if not key.startswith("image_encoder.")}
-    out |= {f"tracker.{key}": value for key, value in rest.items()}
+    out |= {f"tracker.{_of_sam3(key)}": value for key, value in rest.items()}
     return out | {"detector.transformer.encoder.layers.0.norm1.weight": torch.ones(3)}
+
+
+def _of_sam3(name: str) -> str:
+    """SAM 3's two-way blocks have SAM's names for their MLPs, and its memory stands elsewhere than SAM 2's."""
+    name = re.sub(r"mlp\.layers\.([01])", lambda found: f"mlp.lin{int(found[1]) + 1}", name)
+    return name.replace("memory_attention.", "transformer.encoder.").replace("memory_encoder.", "maskmem_backbone.")
+
+
+def meta_sam31_state(theirs: nn.Module) -> dict[str, torch.Tensor]:
+    """The weights of transformers' ``Sam3TrackerModel`` as that part of Meta's SAM 3.1 which is asked by clicks, beside
+    one that is not: a tracker of 16 objects with a pyramid of its own.
+    """
+    vision, out = "detector.backbone.vision_backbone", dict[str, torch.Tensor]()
+    for key, value in meta_sam3_state(theirs).items():
+        if key.startswith(f"{vision}.sam2_convs."):
+            out[key.replace("sam2_convs", "interactive_convs")] = value
+            out[key] = value - 1
+        elif key.startswith(("tracker.sam_", "tracker.no_mem_embed", "tracker.obj_ptr_proj")):
+            name = key.removeprefix("tracker.").replace("no_mem_embed", "interactivity_no_mem_embed")
+            out[f"tracker.model.{name if 'interactivity' in name else f'interactive_{name}'}"] = value
+            out[f"tracker.model.{key.removeprefix('tracker.')}"] = value + 2
+        else:
+            out[key.replace("tracker.", "tracker.model.")] = value
+    return out
 
 
 def mobile_state(model: nn.Module) -> dict[str, torch.Tensor]:
@@ -182,3 +207,23 @@ def mobile_state(model: nn.Module) -> dict[str, torch.Tensor]:
         state[name] = value.clone()
     head = {"head.weight": torch.ones(10, 320), "head.bias": torch.ones(10), "norm_head.weight": torch.ones(320)}
     return state | {f"image_encoder.{key}": value for key, value in head.items()}
+
+
+def hq_parts(decoder: HqMaskDecoder, prefix: str = "mask_decoder.") -> dict[str, torch.Tensor]:
+    """What HQ-SAM adds to a SAM as its authors name it, below their ``prefix`` of the mask decoder."""
+    parts = {
+        "token": "hf_token",
+        "mask_mlp": "hf_mlp",
+        "early_embedding": "compress_vit_feat",
+        "image_embedding": "embedding_encoder",
+        "mask_embedding": "embedding_maskfeature",
+    }
+    layers = {"proj_in": "layers.0", "layers.0": "layers.1", "proj_out": "layers.2"}
+    out = {}
+    for key, value in decoder.trainable_state_dict().items():
+        part, rest = key.split(".", 1)
+        if part == "mask_mlp":
+            place, leaf = rest.rsplit(".", 1)
+            rest = f"{layers[place]}.{leaf}"
+        out[f"{prefix}{parts[part]}.{rest}"] = value.clone()
+    return out

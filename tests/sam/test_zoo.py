@@ -151,6 +151,8 @@ def test_catalog_names_sizes_and_sources(tmp_path, monkeypatch):
         ("hq_vit_b", 362, False),
         ("hq_vit_l", 1197, False),
         ("hq_vit_h", 2452, False),
+        ("hq_mobile-sam", 40, False),
+        ("hq_sam2.1-l", 857, False),
     ]
     model = SamModel(toy_sam(64))
     model.save_pretrained(tmp_path / "sam-tiny", dtype=torch.float16)

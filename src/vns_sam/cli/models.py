@@ -3,6 +3,7 @@
 vns-sam models list
 vns-sam models convert sam_vit_b_01ec64.pth --out sam-vit-b           a file of SAM's, SAM 2's, SAM 3's or MobileSAM's
                                                                       authors as a folder
+vns-sam models convert lite_medsam.pth --image-size 256 --out lite     a MobileSAM tuned on pictures of 256 pixels
 vns-sam models convert epoch_11.pth --base vit_l --out vns-vit-l      the authors' VNS-SAM: plain, "module."-prefixed,
                                                                       or merged into a SAM file
 vns-sam models convert vit_b --to transformers --out sam-vit-b-hf      a folder for transformers' SamModel
@@ -41,6 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("vns-sam", "transformers"),
         default="vns-sam",
         help="whose folder (%(default)s)",
+    )
+    convert.add_argument(
+        "--image-size",
+        type=int,
+        metavar="S",
+        help="of the input that a MobileSAM or a SAM 2 was tuned on, which its file does not tell (1024)",
     )
     convert.add_argument("--out", type=Path, required=True, metavar="DIR")
     average = verbs.add_parser("average", help="the mean of several trainings of one model", allow_abbrev=False)
@@ -148,6 +155,7 @@ def _convert(args: argparse.Namespace) -> int:
     if args.to == "transformers":
         from vns_sam.sam.transformers_folder import write_transformers
 
+        _refuse_size(args, "a folder of transformers")
         return _tell_converted(write_transformers(load_sam(args.checkpoint), args.out), args.out, args.json)
     tensors = read_tensors(args.checkpoint)
     if holds_hq(tensors) and not holds_decoder(tensors):
@@ -155,10 +163,16 @@ def _convert(args: argparse.Namespace) -> int:
             f"{args.checkpoint} is an HQ-SAM file, which is used as it is", hint=f"--model {args.checkpoint}"
         )
     if holds_decoder(tensors):
+        _refuse_size(args, "a VNS-SAM")
         report = convert_decoder(tensors, args.checkpoint, args.out, args.base)
     else:
-        report = convert_sam(args.checkpoint, args.out)
+        report = convert_sam(args.checkpoint, args.out, image_size=args.image_size)
     return _tell_converted(report, args.out, args.json)
+
+
+def _refuse_size(args: argparse.Namespace, what: str) -> None:
+    if args.image_size is not None:
+        raise UsageError(f"--image-size is of a SAM's own file, not of {what}", hint="leave it out")
 
 
 def _tell_converted(report: KeyReport, out: Path, as_json: bool) -> int:

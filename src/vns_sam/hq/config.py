@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Self
 
+from vns_sam.errors import UsageError
+from vns_sam.sam.architectures import TinyVitConfig
 from vns_sam.sam.config import MaskDecoderConfig, SamConfig
 from vns_sam.sam.model_config import ModelConfig, Width
+
+Early = Literal["level", "entry", "none"]
 
 
 @dataclass(frozen=True)
@@ -16,7 +20,10 @@ class HqSamConfig(ModelConfig):
     Attributes:
         base: The SAM below, as ``vns_sam.sam.zoo.load_sam`` takes it: a name, a folder or a hub id.
         name: What users call the model.
-        early_channels: Channels of SAM's first exported map.
+        early: What is fused with the attended image: "level" the encoder's first exported map and its embedding, as in
+            the paper; "entry" what enters the third stage of a TinyViT instead of the first map, as in HQ-SAM light;
+            "none" nothing, as in HQ-SAM 2.
+        early_channels: Channels of the early map.
         hq_token_only: Whether the mask is that of the HQ token alone, instead of its sum with SAM's own logits.
         mask_prompt: How coarse masks enter SAM's prompt encoder, see ``SamConfig``; None keeps what the SAM has.
         mask_decoder: SAM's decoder.
@@ -27,6 +34,7 @@ class HqSamConfig(ModelConfig):
 
     base: str
     name: str = "hq-sam"
+    early: Early = "level"
     early_channels: Width = 1024
     hq_token_only: bool = False
     mask_prompt: Literal["logits", "grey"] | None = None
@@ -39,5 +47,18 @@ class HqSamConfig(ModelConfig):
         Raises:
             UsageError: A field does not exist, the nearest one is named; or a value is not allowed.
         """
-        fitting = {"early_channels": sam.level_channels[0], "mask_decoder": sam.mask_decoder}
-        return cls.make(**{"base": sam.name, "name": f"hq-{sam.name}", **fitting, **changes})
+        given = {"base": sam.name, "name": f"hq-{sam.name}", "mask_decoder": sam.mask_decoder, **changes}
+        return cls.make(**{"early_channels": early_channels(sam, given.get("early", "level")), **given})
+
+
+def early_channels(sam: SamConfig, early: Early) -> int:
+    """Channels of the early map that a SAM's encoder gives.
+
+    Raises:
+        UsageError: Only a TinyViT has an "entry".
+    """
+    if early != "entry":
+        return sam.level_channels[0]
+    if not isinstance(sam.backbone, TinyVitConfig):
+        raise UsageError(f"early 'entry' is a TinyViT's, {sam.name} has another encoder", hint="early: level")
+    return sam.backbone.widths[2]

@@ -38,7 +38,8 @@ class HqMaskDecoder(AroundSamDecoder):
         sam: SAM's decoder; no gradients, always in eval mode.
         token: The HQ output token.
         mask_mlp: From the token to the vector that is multiplied with the fused feature.
-        early_embedding: Brings the encoder's first exported map to the mask channels, four times as large.
+        early_embedding: Brings the encoder's early map to the mask channels, four times as large; None where the
+            configuration fuses nothing.
         image_embedding: The same for the final image embedding.
         mask_embedding: Convolves SAM's upscaled mask feature.
     """
@@ -51,8 +52,9 @@ class HqMaskDecoder(AroundSamDecoder):
         self.sam = SamMaskDecoder(config.mask_decoder).requires_grad_(False)
         self.token = nn.Embedding(1, hidden)
         self.mask_mlp = FeedForward(hidden, hidden, masks)
-        self.early_embedding = _upscale(config.early_channels, hidden, masks)
-        self.image_embedding = _upscale(hidden, hidden // 4, masks)
+        fused = config.early != "none"
+        self.early_embedding = _upscale(config.early_channels, hidden, masks) if fused else None
+        self.image_embedding = _upscale(hidden, hidden // 4, masks) if fused else None
         self.mask_embedding = nn.Sequential(
             nn.Conv2d(masks, 2 * masks, 3, padding=1),
             LayerNorm2d(2 * masks),
@@ -60,17 +62,19 @@ class HqMaskDecoder(AroundSamDecoder):
             nn.Conv2d(2 * masks, masks, 3, padding=1),
         )
 
-    def fuse(self, image_embeddings: torch.Tensor, early: torch.Tensor) -> torch.Tensor:
+    def fuse(self, image_embeddings: torch.Tensor, early: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """The prompt-independent part of the global-local feature, once for each image.
 
         Args:
             image_embeddings: (I, d, g, g') of the encoder's end, the global context.
-            early: (I, g, g', C) of its first exported map, the local detail.
+            early: (I, g, g', C) of its early map, the local detail.
 
         Returns:
-            (I, d / 8, 4g, 4g').
+            One map (I, d / 8, 4g, 4g'), or none where nothing is fused.
         """
-        return self.image_embedding(image_embeddings) + self.early_embedding(early.permute(0, 3, 1, 2))
+        if self.image_embedding is None or self.early_embedding is None:
+            return ()
+        return (self.image_embedding(image_embeddings) + self.early_embedding(early.permute(0, 3, 1, 2)),)
 
     def forward(
         self,
@@ -79,7 +83,7 @@ class HqMaskDecoder(AroundSamDecoder):
         sparse: torch.Tensor,
         dense: torch.Tensor,
         image_index: torch.Tensor,
-        fused: torch.Tensor,
+        fused: Sequence[torch.Tensor],
         finer: Sequence[torch.Tensor] = (),
     ) -> HqDecoderOutput:
         """Decodes P prompts on I images.
@@ -90,7 +94,7 @@ class HqMaskDecoder(AroundSamDecoder):
             sparse: (P, N, d) embedded points and boxes; N may be 0.
             dense: (P, d, g, g') embedded mask prompts.
             image_index: (P,) long, the image of each prompt.
-            fused: What :meth:`fuse` made of the image.
+            fused: What :meth:`fuse` made of the images.
             finer: The encoder's finer maps of a SAM 2, each with I rows.
         """
         own = torch.cat([self.sam.own_tokens(), self.token.weight])
@@ -99,7 +103,9 @@ class HqMaskDecoder(AroundSamDecoder):
         tokens, keys = self.sam.transformer(tokens, keys, as_rows(image_pe))
         rows = [rows_of(level, image_index) for level in finer]
         upscaled = self.sam.upscale(keys, (dense.shape[2], dense.shape[3]), rows)
-        feature = self.mask_embedding(upscaled.as_maps()) + rows_of(fused, image_index)
+        feature = self.mask_embedding(upscaled.as_maps())
+        for level in fused:
+            feature = feature + rows_of(level, image_index)
         vector = self.mask_mlp(tokens[:, own.shape[0] - 1])
         return HqDecoderOutput(
             torch.einsum("pc,pchw->phw", vector, feature)[:, None],

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 
 from vns_sam.errors import CheckpointError
-from vns_sam.hq.config import HqSamConfig
+from vns_sam.hq.config import HqSamConfig, early_channels
 from vns_sam.hq.decoder import HqDecoderOutput, HqMaskDecoder
+from vns_sam.sam.encoders.tiny_vit import TinyVitEncoder
 from vns_sam.sam.frozen import FrozenSamNetwork
 from vns_sam.sam.model import SamModel
 from vns_sam.types import DecoderOutput, ImageFeatures, ModelInfo, PromptBatch
@@ -38,7 +39,7 @@ class HqSamModel(FrozenSamNetwork):
     def __init__(self, sam: SamModel, decoder: HqMaskDecoder) -> None:
         super().__init__()
         self.config = decoder.config
-        made_for, found = self.config.early_channels, sam.config.level_channels[0]
+        made_for, found = self.config.early_channels, early_channels(sam.config, self.config.early)
         if made_for != found:
             raise CheckpointError(
                 f"{self.config.name} was made for an encoder with {made_for} channels, {sam.name} has {found}",
@@ -49,10 +50,13 @@ class HqSamModel(FrozenSamNetwork):
         self.decoder = decoder
 
     def encode_pixels(self, pixels: torch.Tensor) -> ImageFeatures:
-        """Encodes normalised pixels (I, 3, S, S) and fuses first and last map; SAM's encoder gets no gradient."""
+        """Encodes normalised pixels (I, 3, S, S) and fuses early and last map; SAM's encoder gets no gradient."""
         with torch.no_grad():
             features = self.sam.encode_pixels(pixels)
-        return replace(features, mined=(self.decoder.fuse(features.embedding, features.levels[0]),))
+            early = features.levels[0]
+            if self.config.early == "entry":
+                early = cast(TinyVitEncoder, self.sam.image_encoder).third_entry(features.levels)
+        return replace(features, mined=self.decoder.fuse(features.embedding, early))
 
     def decode_maps(self, features: ImageFeatures, batch: PromptBatch) -> HqDecoderOutput:
         """The HQ token's mask and SAM's own for P prompts; differentiable in the decoder."""
@@ -64,8 +68,7 @@ class HqSamModel(FrozenSamNetwork):
         self, features: ImageFeatures, sparse: torch.Tensor, dense: torch.Tensor, image_index: torch.Tensor
     ) -> HqDecoderOutput:
         pe = self.sam.image_pe((dense.shape[-2], dense.shape[-1]))
-        fused, finer = features.mined[0], features.finer
-        return self.decoder(features.embedding, pe, sparse, dense, image_index, fused, finer)
+        return self.decoder(features.embedding, pe, sparse, dense, image_index, features.mined, features.finer)
 
     def decode_embedded(
         self,
@@ -80,13 +83,12 @@ class HqSamModel(FrozenSamNetwork):
         choose from there are SAM's three masks besides.
         """
         maps = self._decode(features, sparse, dense, image_index)
-        mask = maps.hq_mask_logits
-        if not self.config.hq_token_only:
-            mask = mask + maps.sam_masks[:, :1]
+        single, score = self.sam.mask_decoder.choose(maps.sam_masks, maps.iou_scores)
+        mask = maps.hq_mask_logits if self.config.hq_token_only else maps.hq_mask_logits + single
         if not candidates:
-            return DecoderOutput(mask, maps.iou_scores[:, 0])
+            return DecoderOutput(mask, score)
         masks = torch.cat([mask, maps.sam_masks[:, 1:]], 1)
-        return DecoderOutput(mask, maps.iou_scores[:, 0], None, masks, maps.iou_scores)
+        return DecoderOutput(mask, score, None, masks, torch.cat([score[:, None], maps.iou_scores[:, 1:]], 1))
 
     def describe(self, digest: Callable[[], str], **more: Any) -> ModelInfo:
         """Its own mask and SAM's three to choose from."""

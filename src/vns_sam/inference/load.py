@@ -36,10 +36,11 @@ def load_model(
 
     Args:
         name: "vns-sam-tiny", "sam-tiny", "dis-sam-tiny" or "ws-sam-tiny" (bundled), "vit_b", "vit_l" or "vit_h"
-            (SAM), "mobile-sam", "sam2.1-t", "sam2.1-s", "sam2.1-b+" or "sam2.1-l", "sam3", "hq_vit_b", "hq_vit_l" or
-            "hq_vit_h" (HQ-SAM), a folder written by ``save_pretrained`` or by transformers, a file of the authors of
-            one of these or of DIS-SAM, or a hub id such as "facebook/sam-vit-base". With a "+" between two names the
-            second, a DIS-SAM, refines the masks of the first, see :func:`refine_with`. An address such as
+            (SAM), "mobile-sam", "sam2.1-t", "sam2.1-s", "sam2.1-b+" or "sam2.1-l", "sam3", "hq_vit_b", "hq_vit_l",
+            "hq_vit_h", "hq_mobile-sam" or "hq_sam2.1-l" (HQ-SAM), a folder written by ``save_pretrained`` or by
+            transformers, a file of the authors of one of these or of DIS-SAM, or a hub id such as
+            "facebook/sam-vit-base". With a "+" between two names the second, a DIS-SAM, refines the masks of the
+            first, see :func:`refine_with`. An address such as
             "http://127.0.0.1:8000" is a model that a server offers, see :func:`vns_sam.inference.remote.connect`; it
             follows the protocol alone.
         device: Where to put it: "cpu", "cuda", "cuda:1", "mps".
@@ -154,7 +155,7 @@ def check_model_name(name: str | os.PathLike[str]) -> None:
     named = registry.names()
     if is_address(text) or text in named or Path(text).exists() or registry.is_hub_id(text):
         return
-    if "/" in text or text.endswith((".pth", ".safetensors")):
+    if "/" in text or text.endswith((".pth", ".pt", ".safetensors")):
         raise CheckpointError(f"no model at {text}", hint="give an existing folder or file")
     known = ", ".join(get_close_matches(text, named, 2, 0.4) or named)
     raise UsageError(f"unknown model '{text}'", hint=f"{known}, a folder or a hub id; see: vns-sam models list")

@@ -5,6 +5,8 @@ No code in a file is ever run, and a file cannot ask for more memory than its ow
 
 from __future__ import annotations
 
+import argparse
+import pathlib
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -12,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -30,6 +33,17 @@ _NUMBERS = frozenset(
         *(torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.bool),
     )
 )
+_PATHS = {"PosixPath": pathlib.PurePosixPath, "WindowsPath": pathlib.PureWindowsPath}
+_HARMLESS: list[Any] = [
+    argparse.Namespace,
+    np.dtype,
+    *(type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i4", "i8", "?")),
+    *((np.float64().__reduce__()[0], f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
+    *((kind, f"{home}.{name}") for name, kind in _PATHS.items() for home in ("pathlib", "pathlib._local")),
+]
+"""What training code stores beside the tensors, its command line and its best score, and PyTorch does not know; making
+one of these runs nothing.
+"""
 _SPARE = 2**20
 _AGAIN = "download or copy it again"
 
@@ -102,7 +116,8 @@ def _read(path: Path) -> Any:
             raise CheckpointError(f"{path} is damaged ({error})", hint=_AGAIN) from None
     _check_zip(path)
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(_HARMLESS):
+            return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle can raise anything
         asked = _asks_for(error)
         if asked:

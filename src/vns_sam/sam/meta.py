@@ -1,4 +1,6 @@
-"""Meta's own SAM files (``sam_vit_b_01ec64.pth`` and so on) as our :class:`SamModel`."""
+"""Meta's own SAM files (``sam_vit_b_01ec64.pth`` ...) as our :class:`SamModel`, and others of their layout: MedSAM,
+SlimSAM, whose authors hold query, key and value apart, and what people tuned.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +15,7 @@ from vns_sam.sam import registry
 from vns_sam.sam.checkpoints import KeyReport, load_weights
 from vns_sam.sam.config import SamConfig, VitConfig, vit_config
 from vns_sam.sam.files import read_tensors
+from vns_sam.sam.foundations.translate import join_projections
 from vns_sam.sam.keys import meta_key_to_own
 from vns_sam.sam.model import SamModel
 
@@ -99,7 +102,7 @@ def build_meta(state: Mapping[str, torch.Tensor], path: str | Path) -> tuple[Sam
     if not holds_sam(state):
         found = registry.describe(state, Path(path))
         raise CheckpointError(f"{path} is {found}; expected a SAM ViT", hint="load_model takes it as it is")
-    return build_vit_sam({meta_key_to_own(key): value for key, value in state.items()}, path)
+    return build_vit_sam({meta_key_to_own(key): value for key, value in join_projections(state).items()}, path)
 
 
 LAYOUT = registry.Layout("SAM's own sam_vit_*.pth", holds_sam, lambda state, path: build_meta(state, path)[0])

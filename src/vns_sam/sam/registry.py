@@ -58,6 +58,7 @@ LAYOUTS = (
     "vns_sam.sam.foundations.mobile:LAYOUT",
     "vns_sam.sam.foundations.sam2:LAYOUT",
     "vns_sam.sam.foundations.sam2:HF_LAYOUT",
+    "vns_sam.sam.foundations.sam3:MULTIPLEX_LAYOUT",
     "vns_sam.sam.foundations.sam3:LAYOUT",
     "vns_sam.sam.foundations.sam3:HF_LAYOUT",
     "vns_sam.sam.meta:LAYOUT",
@@ -78,6 +79,8 @@ PUBLISHED = {
     "hq_vit_b": HubWeights("syscv-community/sam-hq-vit-base", 94_806_832, "sam_hq_vit_b.pth"),
     "hq_vit_l": HubWeights("syscv-community/sam-hq-vit-large", 313_676_336, "sam_hq_vit_l.pth"),
     "hq_vit_h": HubWeights("syscv-community/sam-hq-vit-huge", 642_686_256, "sam_hq_vit_h.pth"),
+    "hq_mobile-sam": HubWeights("lkeab/hq-sam", 10_578_604, "sam_hq_vit_tiny.pth", whole=False),
+    "hq_sam2.1-l": HubWeights("lkeab/hq-sam", 224_624_306, "sam2.1_hq_hiera_large.pt", whole=False),
 }
 """Weights on the Hugging Face hub that have a name here."""
 

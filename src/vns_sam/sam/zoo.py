@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from vns_sam.errors import CheckpointError
+from vns_sam.errors import CheckpointError, UsageError
 from vns_sam.sam import registry
-from vns_sam.sam.checkpoints import KeyReport, read_state
+from vns_sam.sam.checkpoints import KeyReport, load_weights, read_state
+from vns_sam.sam.config import VitConfig
 from vns_sam.sam.folder import read_config
 from vns_sam.sam.foundations.names import named_config
 from vns_sam.sam.frozen import FrozenSamNetwork
@@ -38,7 +40,7 @@ def load_sam(name: str | os.PathLike[str], *, beside: str | Path | None = None) 
         model.sam.prompt_encoder.mask_prompt = model.sam.config.mask_prompt
         return model.sam
     if not isinstance(model, SamModel):
-        raise CheckpointError(f"'{name}' is a {type(model).__name__}, expected a SAM", hint="name the SAM below it")
+        raise CheckpointError(f"'{name}' is a {_title(model)}, expected a SAM", hint="name the SAM below it")
     return model
 
 
@@ -62,18 +64,52 @@ def load_folder(folder: str | Path, origin: str = "") -> SamModel:
     return _load_hf(read_state(folder), Path(folder))
 
 
-def convert_sam(path: str | Path, out: str | Path) -> KeyReport:
+def convert_sam(path: str | Path, out: str | Path, *, image_size: int | None = None) -> KeyReport:
     """Writes a file of SAM's, SAM 2's, SAM 3's or MobileSAM's authors as a folder that :func:`load_sam` reads, ``out``.
+
+    Args:
+        path: The file.
+        out: The folder.
+        image_size: Side of the input that the weights were tuned on, where a file does not tell it, see
+            :func:`with_image_size`.
 
     Returns:
         The tensors in the folder.
 
     Raises:
         CheckpointError: The file is missing, damaged or of another model.
+        UsageError: The encoder cannot have another input.
     """
     model = load_sam(path)
+    if image_size is not None:
+        model = with_image_size(model, image_size)
     model.save_pretrained(out)
     return KeyReport(tuple(model.state_dict()), (), ())
+
+
+def with_image_size(model: SamModel, side: int) -> SamModel:
+    """The same weights on another input, which no tensor of a TinyViT, a Hiera or a SAM 3 tells.
+
+    Args:
+        model: The SAM; its tensors are shared.
+        side: Of the square input in pixels, a multiple of twice the stride.
+
+    Raises:
+        UsageError: A ViT's positions are bound to its own input, or ``side`` is no such multiple.
+    """
+    if isinstance(model.config.backbone, VitConfig) and side != model.config.image_size:
+        raise UsageError(
+            f"the positions of {model.name} are for {model.config.image_size} pixels, {side} are not possible",
+            hint="MobileSAM, SAM 2 and SAM 3 can have another input",
+        )
+    with torch.device("meta"):
+        other = SamModel(replace(model.config, image_size=side))
+    load_weights(other, model.state_dict(), model.name)
+    return other.eval()
+
+
+def _title(model: object) -> str:
+    return str(getattr(getattr(model, "config", None), "title", type(model).__name__))
 
 
 def _holds_hf(state: Mapping[str, torch.Tensor]) -> bool:

@@ -7,6 +7,7 @@ of a window.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import cast
 
 import torch
@@ -216,3 +217,10 @@ class TinyVitEncoder(WithStoredNorms):
             x = stage.leave(x)
         levels = (F.pixel_unshuffle(maps[0], 4), F.pixel_unshuffle(maps[1], 2), maps[2], maps[3])
         return self.neck(x), tuple(level.permute(0, 2, 3, 1) for level in levels)
+
+    def third_entry(self, levels: Sequence[torch.Tensor]) -> torch.Tensor:
+        """What entered the third stage, (I, S / 16, S' / 16, C), from the levels that :meth:`forward` gave without an
+        adapter: HQ-SAM light reads it.
+        """
+        second = F.pixel_shuffle(levels[1].permute(0, 3, 1, 2), 2)
+        return cast(Stage, self.layers[1]).leave(second).permute(0, 2, 3, 1)

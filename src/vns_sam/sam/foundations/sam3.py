@@ -1,6 +1,7 @@
-"""The promptable part of SAM 3, its tracker: Meta's ``sam3.pt`` and transformers' folders.
+"""The promptable part of SAM 3, its tracker: Meta's ``sam3.pt``, ``sam3.1_multiplex.pt`` and transformers' folders.
 
-Its prompt encoder and decoder are SAM 2's. What finds objects by words is left where it is.
+Its prompt encoder and decoder are SAM 2's. What finds objects by words is left where it is. SAM 3.1 follows many
+objects of a video at once and keeps beside that, under names of its own, a tracker of SAM 3's build for clicks.
 
 Transformers' ``Sam3TrackerModel``, up to 5.24 at least, adds the mark of a picture without a past to the coarsest map
 of the published pyramid, which its decoder never reads. Meta adds it to the embedding, and so does this one.
@@ -21,14 +22,15 @@ from vns_sam.sam.checkpoints import KeyReport, read_state
 from vns_sam.sam.config import MaskDecoderConfig, SamConfig
 from vns_sam.sam.folder import read_config
 from vns_sam.sam.foundations import sam2
-from vns_sam.sam.foundations.translate import Translate, build, rename, split_points, translator
+from vns_sam.sam.foundations.translate import Translate, build, join_projections, rename, split_points, translator
 from vns_sam.sam.keys import PROMPT_ENCODER
 from vns_sam.sam.model import SamModel
 from vns_sam.sam.registry import Layout
 
-NAME = "sam3"
+NAME, NAME_3_1 = "sam3", "sam3.1"
 
 _MEMORY = tuple(f"tracker.{part}" for part in (*sam2.MEMORY, "transformer.", "maskmem_backbone."))
+_ASKED = "tracker.model.interactive_"
 _META_VISION = "detector.backbone.vision_backbone."
 _META_PYRAMID = (
     ("*.dconv_2x2", "*.up.0"),
@@ -50,18 +52,25 @@ _HF_TRUNK = (
 )
 _HF_PYRAMID = (("*.scale_layers.0", "*.up.0"), ("*.scale_layers.2", "*.up.1"))
 
-meta_to_own = translator(
-    (
-        (f"{_META_VISION}trunk.", "image_encoder.", (("patch_embed.proj", "patch_embed"), ("ln_pre", "norm"))),
-        (f"{_META_VISION}sam2_convs.", "image_encoder.pyramid.", _META_PYRAMID),
-        ("tracker.no_mem_embed", "image_encoder.no_memory", ()),
-        ("tracker.sam_prompt_encoder.", "prompt_encoder.", PROMPT_ENCODER),
-        *((f"tracker.sam_mask_decoder.{theirs}", ours, ()) for theirs, ours in sam2.FINER),
-        ("tracker.sam_mask_decoder.", "mask_decoder.", sam2.DECODER_ROWS),
-    ),
-    ("detector.", *_MEMORY),
-)
+
+def _of_meta(pyramid: str, no_memory: str, tracker: str, skipped: tuple[str, ...]) -> Translate:
+    return translator(
+        (
+            (f"{_META_VISION}trunk.", "image_encoder.", (("patch_embed.proj", "patch_embed"), ("ln_pre", "norm"))),
+            (f"{_META_VISION}{pyramid}.", "image_encoder.pyramid.", _META_PYRAMID),
+            (no_memory, "image_encoder.no_memory", ()),
+            (f"{tracker}sam_prompt_encoder.", "prompt_encoder.", PROMPT_ENCODER),
+            *((f"{tracker}sam_mask_decoder.{theirs}", ours, ()) for theirs, ours in sam2.FINER),
+            (f"{tracker}sam_mask_decoder.", "mask_decoder.", sam2.DECODER_ROWS),
+        ),
+        ("detector.", *skipped),
+    )
+
+
+meta_to_own = _of_meta("sam2_convs", "tracker.no_mem_embed", "tracker.", _MEMORY)
 """Renames a tensor of Meta's file; None for what is not the tracker's."""
+multiplex_to_own = _of_meta("interactive_convs", "tracker.model.interactivity_no_mem_embed", _ASKED, ("tracker.",))
+"""The same for SAM 3.1."""
 
 _tracker_to_own = translator(
     (
@@ -89,11 +98,12 @@ def sam3_config(
     backbone: RopeVitConfig | None = None,
     image_size: int = 1008,
     mask_decoder: MaskDecoderConfig = sam2.DECODER_CONFIG,
+    name: str = NAME,
 ) -> SamConfig:
     """The configuration of SAM 3's tracker; its pixels are scaled to -1 .. 1."""
     backbone = backbone or RopeVitConfig()
     return SamConfig(
-        name=NAME,
+        name=name,
         backbone=backbone,
         image_size=image_size,
         level_channels=backbone.level_channels,
@@ -114,12 +124,13 @@ def build_sam3(
     Args:
         state: Its tensors.
         origin: What an error calls it.
-        translate: :func:`meta_to_own` or :func:`hf_to_own`.
+        translate: :func:`meta_to_own`, :func:`multiplex_to_own` or :func:`hf_to_own`.
 
     Raises:
         CheckpointError: Tensors are missing, as in a file without the tracker, left over or of another shape.
     """
-    return build(sam3_config, _tidy(rename(state, translate)), origin)
+    config = partial(sam3_config, name=NAME_3_1) if translate is multiplex_to_own else sam3_config
+    return build(config, _tidy(rename(state, translate)), origin)
 
 
 def build_hf_sam3(values: Mapping[str, Any], state: Mapping[str, torch.Tensor], origin: str | Path) -> SamModel:
@@ -159,10 +170,7 @@ def _tidy(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Puts transformers' three projections of each block together, and leaves out what is never read: the pyramid's
     coarsest map, and the position of a class token.
     """
-    tidy = {key: value for key, value in state.items() if not key.startswith("image_encoder.pyramid.3.")}
-    for key in [key for key in tidy if ".attn.q." in key]:
-        parts = [tidy.pop(key.replace(".attn.q.", f".attn.{part}."), None) for part in "qkv"]
-        tidy[key.replace(".attn.q.", ".attn.qkv.")] = torch.cat([part for part in parts if part is not None])
+    tidy = join_projections({key: state[key] for key in state if not key.startswith("image_encoder.pyramid.3.")})
     places = tidy.get("image_encoder.pos_embed")
     if places is not None and math.isqrt(places.shape[1]) ** 2 != places.shape[1]:
         tidy["image_encoder.pos_embed"] = places[:, 1:]
@@ -188,6 +196,17 @@ def holds_hf_sam3(state: Mapping[str, torch.Tensor]) -> bool:
     return any(key.endswith("vision_encoder.backbone.embeddings.patch_embeddings.projection.weight") for key in state)
 
 
+def holds_multiplex(state: Mapping[str, torch.Tensor]) -> bool:
+    """Whether a file's tensors are those of Meta's SAM 3.1."""
+    return holds_sam3(state) and any(key.startswith(_ASKED) for key in state)
+
+
+MULTIPLEX_LAYOUT = Layout(
+    "SAM 3.1's sam3.1_multiplex.pt",
+    holds_multiplex,
+    lambda state, path: build_sam3(state, path, multiplex_to_own)[0],
+    lambda _: "a SAM 3.1",
+)
 LAYOUT = Layout(
     "SAM 3's sam3.pt", holds_sam3, lambda state, path: build_sam3(state, path, meta_to_own)[0], lambda _: "a SAM 3"
 )

@@ -54,6 +54,16 @@ def split_points(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {**state, **{f"prompt_encoder.point_embed.{i}.weight": row[None].clone() for i, row in enumerate(table)}}
 
 
+def join_projections(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Puts query, key and value of an attention, ``attn.q``, ``attn.k`` and ``attn.v``, into one ``attn.qkv``."""
+    joined = dict(state)
+    for key in [key for key in joined if ".attn.q." in key]:
+        names = [key.replace(".attn.q.", f".attn.{part}.") for part in "qkv"]
+        if all(name in joined for name in names):
+            joined[key.replace(".attn.q.", ".attn.qkv.")] = torch.cat([joined.pop(name) for name in names])
+    return joined
+
+
 def build(
     config: Callable[[], SamConfig], state: Mapping[str, torch.Tensor], origin: str | Path
 ) -> tuple[SamModel, KeyReport]:

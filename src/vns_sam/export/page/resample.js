@@ -16,10 +16,12 @@ export function fit(height, width, side, stretched) {
   return { height, width, fittedHeight: fitted(height), fittedWidth: fitted(width), side };
 }
 
+const BITS = 22; // of a weight; halves between two values are rounded as Pillow rounds them only with its whole numbers
+
 /**
- * Weights of a triangle filter that widens where a line shrinks, as Pillow's BILINEAR has them.
+ * Weights of a triangle filter that widens where a line shrinks, as Pillow's BILINEAR has them: in parts of 2 ** BITS.
  * @param {number} from @param {number} to
- * @returns {{first: number, weights: Float64Array}[]} For each new pixel where it begins to read, and its weights.
+ * @returns {{first: number, weights: Int32Array}[]} For each new pixel where it begins to read, and its weights.
  */
 function triangle(from, to) {
   const scale = from / to, support = Math.max(1, scale);
@@ -30,11 +32,21 @@ function triangle(from, to) {
     const weights = new Float64Array(last - first);
     let sum = 0;
     for (let k = 0; k < weights.length; k++) {
-      weights[k] = Math.max(0, 1 - Math.abs((k + first - centre + 0.5) / support));
+      weights[k] = Math.max(0, 1 - Math.abs((k + first - centre + 0.5) * (1 / support)));
       sum += weights[k];
     }
-    return { first, weights: weights.map((weight) => weight / sum) };
+    return { first, weights: Int32Array.from(weights, (weight) => Math.floor((weight / sum) * 2 ** BITS + 0.5)) };
   });
+}
+
+/**
+ * One new pixel's value, rounded.
+ * @param {ArrayLike<number>} values @param {number} start @param {number} step @param {Int32Array} weights
+ */
+function mixed(values, start, step, weights) {
+  let sum = 2 ** (BITS - 1);
+  for (let k = 0; k < weights.length; k++) sum += weights[k] * values[start + k * step];
+  return sum >> BITS;
 }
 
 /**
@@ -51,19 +63,13 @@ export function toSquare(picture, geometry, mean) {
     for (let y = 0; y < height; y++) {
       for (let x = 0; x < fittedWidth; x++) {
         const { first, weights } = across[x];
-        let sum = 0;
-        for (let k = 0; k < weights.length; k++) sum += weights[k] * picture.data[4 * (y * width + first + k) + channel];
-        narrow[y * fittedWidth + x] = Math.floor(sum + 0.5);
+        narrow[y * fittedWidth + x] = mixed(picture.data, 4 * (y * width + first) + channel, 4, weights);
       }
     }
     const plane = square.subarray(channel * side * side, (channel + 1) * side * side).fill(mean[channel]);
     for (let y = 0; y < fittedHeight; y++) {
       const { first, weights } = down[y];
-      for (let x = 0; x < fittedWidth; x++) {
-        let sum = 0;
-        for (let k = 0; k < weights.length; k++) sum += weights[k] * narrow[(first + k) * fittedWidth + x];
-        plane[y * side + x] = Math.min(255, Math.max(0, Math.floor(sum + 0.5)));
-      }
+      for (let x = 0; x < fittedWidth; x++) plane[y * side + x] = mixed(narrow, first * fittedWidth + x, fittedWidth, weights);
     }
   }
   return square;

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vns_sam.inference.auto import register_auto_classes
     from vns_sam.inference.automatic import AutomaticOptions, AutomaticSegmenter
     from vns_sam.inference.load import load_model
     from vns_sam.inference.predictor import Predictor
@@ -33,6 +34,7 @@ __all__ = [
     "__version__",
     "connect",
     "load_model",
+    "register_auto_classes",
 ]
 
 _HOME = {
@@ -46,6 +48,7 @@ _HOME = {
     "VnsSamModel": "vns_sam.vns.model",
     "connect": "vns_sam.inference.remote",
     "load_model": "vns_sam.inference.load",
+    "register_auto_classes": "vns_sam.inference.auto",
 }
 
 

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
-import huggingface_hub
 import pytest
 import torch
 from workshop import IMAGES, PROMPTS, narrow_sam
 
 from vns_sam.hq.model import HqSamModel
-from vns_sam.inference.load import load_network
 from vns_sam.sam.frozen import FrozenSamNetwork
 from vns_sam.types import Prompts
 from vns_sam.vns.config import VnsSamConfig
@@ -46,24 +41,3 @@ def test_only_the_added_modules_are_trained(model: FrozenSamNetwork) -> None:
     assert trained
     assert len(trained) == len(model.trainable_parameters())
     assert all(name.startswith("decoder.") and ".sam." not in name for name in trained)
-
-
-def test_upload(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[Any] = []
-
-    class Hub:
-        def create_repo(self, repo: str, *, private: bool, exist_ok: bool) -> None:
-            seen.append((repo, private, exist_ok))
-
-        def upload_folder(self, *, repo_id: str, folder_path: str, commit_message: str) -> str:
-            seen.append((repo_id, sorted(path.name for path in Path(folder_path).iterdir()), commit_message))
-            return "address"
-
-    monkeypatch.setattr(huggingface_hub, "HfApi", Hub)
-    model = load_network("vns-sam-tiny")
-    assert isinstance(model, FrozenSamNetwork)
-    assert model.push_to_hub("me/mine", private=True) == "address"
-    assert seen == [
-        ("me/mine", True, True),
-        ("me/mine", ["config.json", "model.safetensors"], "Upload vns-sam-tiny"),
-    ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,8 +41,20 @@ def run_adapt(args: argparse.Namespace) -> int:
 
     with progress_bars(quiet=args.quiet) as show:
         done = adapt(order, show, say)
+    _add_graphs(done.model)
     _show(done, start, json=args.json)
     return 0
+
+
+def _add_graphs(model: Path) -> None:
+    """Puts graphs beside the weights, so that the model runs without torch, where what makes them is installed."""
+    if find_spec("onnxscript") is None:
+        return
+    from vns_sam.export.onnx import sources_of, write_named
+    from vns_sam.inference.load import load_network
+
+    network = load_network(model)
+    write_named(network, model, sources_of(network))
 
 
 def _show(done: Adapted, start: str, *, json: bool) -> None:

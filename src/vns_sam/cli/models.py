@@ -8,6 +8,7 @@ vns-sam models convert epoch_11.pth --base vit_l --out vns-vit-l      the author
                                                                       or merged into a SAM file
 vns-sam models convert vit_b --to transformers --out sam-vit-b-hf      a folder for transformers' SamModel
 vns-sam models average runs/a/model runs/b/model --out ab             the mean of two trainings' weights
+vns-sam models push runs/mine/model me/mine                           to the Hugging Face hub, with card and graphs
 vns-sam models cost vns-sam-tiny                                      parameters, work and time on this machine
 vns-sam models cost sam2.1-l --no-weights                             a SAM, HQ-SAM and VNS-SAM on it, counted only
 """
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
-    verbs = parser.add_subparsers(dest="action", required=True, metavar="list|convert|average|cost")
+    verbs = parser.add_subparsers(dest="action", required=True, metavar="list|convert|average|push|cost")
     verbs.add_parser("list", help="name, parameters, size and origin of each model", allow_abbrev=False)
     convert = verbs.add_parser("convert", help="a checkpoint of the authors as a folder", allow_abbrev=False)
     convert.add_argument("checkpoint", type=Path, metavar="FILE.pth")
@@ -55,6 +56,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     average.add_argument("folders", type=Path, nargs="+", metavar="DIR", help=folders)
     average.add_argument("--shares", type=float, nargs="+", metavar="X", help="how much each counts (alike)")
     average.add_argument("--out", type=Path, required=True, metavar="DIR")
+    push = verbs.add_parser("push", help="a model's folder to the Hugging Face hub", allow_abbrev=False)
+    push.add_argument("folder", metavar="DIR", help="as training writes it, or a bundled model")
+    push.add_argument("repo", metavar="OWNER/NAME", help="made if it is not there")
+    push.add_argument("--private", action="store_true", help="a new one is seen by its owner alone")
     cost = verbs.add_parser("cost", help="parameters, operations and time of one model", allow_abbrev=False)
     cost.add_argument("model", metavar="MODEL", help="a name, a folder or a hub id; see: vns-sam models list")
     cost.add_argument("--no-weights", action="store_true", help="of a SAM by its name: load nothing, time nothing")
@@ -68,6 +73,8 @@ def run(args: argparse.Namespace) -> int:
         return _list(json=args.json)
     if args.action == "average":
         return _average(args)
+    if args.action == "push":
+        return _push(args)
     return _convert(args) if args.action == "convert" else _cost(args)
 
 
@@ -137,6 +144,19 @@ def _average(args: argparse.Namespace) -> int:
         return 0
     print(f"{len(mean)} tensors, the mean of {len(args.folders)} models")
     print(args.out)
+    return 0
+
+
+def _push(args: argparse.Namespace) -> int:
+    from vns_sam.sam.hub import shared_files, upload
+    from vns_sam.sam.registry import place
+
+    folder = place(args.folder)
+    address = upload(folder, args.repo, private=args.private)
+    if args.json:
+        print_json({"repo": args.repo, "address": address, "files": [path.name for path in shared_files(folder)]})
+    else:
+        print(address)
     return 0
 
 

@@ -103,7 +103,7 @@ class DisSamModel(Refining, PromptableNetwork):
         """Reads a folder of :meth:`save_pretrained`; weights become float32.
 
         Args:
-            folder: The folder.
+            folder: The folder, or a hub id.
             first: The first stage; found by the name in the config when omitted.
 
         Raises:

@@ -16,7 +16,7 @@ from vns_sam.inference.onnx.load import open_graphs, refine_with_graph
 from vns_sam.inference.remote import connect, is_address
 from vns_sam.sam import registry
 from vns_sam.sam.folder import read_config
-from vns_sam.sam.hub import download
+from vns_sam.sam.hub import is_hub_id
 from vns_sam.types import Backend, PromptableModel
 from vns_sam.ws.config import WsSamConfig
 
@@ -60,7 +60,7 @@ def load_model(
     if is_address(first):
         model = connect(first)
     elif runs_graphs(first, device, backend):
-        model = open_graphs(registry.place(first))
+        model = open_graphs(registry.local(first))
     else:
         model = _network(first, device)
     return refine_with(model, second, device, backend=backend) if second else model
@@ -96,7 +96,7 @@ def runs_graphs(name: str | os.PathLike[str], device: str | torch.device, backen
     Raises:
         UsageError: It was asked for, and the model has none, or the device is not the CPU.
     """
-    there = has_graphs(registry.place(name))
+    there = backend != "torch" and has_graphs(registry.local(name))
     if backend == "onnx" and not there:
         raise UsageError(f"'{name}' has no graphs", hint=f"vns-sam export {name} --out FOLDER, and name the folder")
     if backend == "onnx" and str(device) not in ("cpu", "auto"):
@@ -153,7 +153,7 @@ def check_model_name(name: str | os.PathLike[str]) -> None:
     if second:
         check_model_name(second)
     named = registry.names()
-    if is_address(text) or text in named or Path(text).exists() or registry.is_hub_id(text):
+    if is_address(text) or text in named or Path(text).exists() or is_hub_id(text):
         return
     if "/" in text or text.endswith((".pth", ".pt", ".safetensors")):
         raise CheckpointError(f"no model at {text}", hint="give an existing folder or file")
@@ -171,12 +171,12 @@ def _stages(name: str | os.PathLike[str]) -> tuple[str, str]:
 
 
 def model_type(name: str | os.PathLike[str]) -> str | None:
-    """The ``model_type`` of a bundled model or a folder; None for everything else, which is not opened.
+    """The ``model_type`` of a bundled model, a folder or a hub id; None for everything else, which is not opened.
 
     Raises:
         CheckpointError: The folder holds no readable ``config.json``.
     """
-    folder = registry.place(name)
+    folder = registry.local(name)
     return str(read_config(folder)["model_type"]) if folder.is_dir() else None
 
 
@@ -235,7 +235,7 @@ def refine_with(
         raise UsageError(f"expected a DIS-SAM to refine with, '{name}' is none", hint="a folder or file of one")
     place = device if device is not None else getattr(first, "device", "cpu")
     if runs_graphs(name, place, backend):
-        return refine_with_graph(registry.place(name), first)
+        return refine_with_graph(registry.local(name), first)
     return _refining_network(first, name, place)
 
 
@@ -247,13 +247,12 @@ def _refining_network(
     from vns_sam.sam.files import read_tensors
 
     dis: Any = registry.resolve(registry.MODELS[DisSamConfig.model_type])
-    path = registry.place(name)
+    path = registry.local(name)
     if path.is_file():
         network = official.load_isnet(read_tensors(path), path, inflate=True)
         refiner = dis(DisSamConfig(first.info.name, path.stem), first, network)
     else:
-        folder = path if path.is_dir() else download(os.fspath(name))
-        refiner = dis.from_pretrained(folder, first)
+        refiner = dis.from_pretrained(path, first)
     refined = refiner.with_first(first)
     refined.network.to(check_device(device))
     return cast("PromptableNetwork", refined.eval())

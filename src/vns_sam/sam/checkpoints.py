@@ -20,6 +20,7 @@ from vns_sam.errors import CheckpointError
 from vns_sam.images.write import atomic_path, write_text
 from vns_sam.sam.files import check_finite, judge_tensors
 from vns_sam.sam.folder import CONFIG, WEIGHTS, read_config
+from vns_sam.sam.hub import local_folder
 from vns_sam.sam.model_config import ModelConfig
 
 Config = TypeVar("Config", bound=ModelConfig)
@@ -134,7 +135,7 @@ def read_checkpoint(folder: str | Path, kind: type[Config]) -> tuple[Config, dic
     """Reads a model's folder.
 
     Args:
-        folder: The folder.
+        folder: The folder, or a hub id.
         kind: The class of its configuration.
 
     Returns:
@@ -144,6 +145,7 @@ def read_checkpoint(folder: str | Path, kind: type[Config]) -> tuple[Config, dic
         CheckpointError: A file is missing or damaged, a field of the configuration is wrong, or the folder holds
             another kind of model.
     """
+    folder = local_folder(folder)
     values = read_config(folder)
     if values["model_type"] != kind.model_type:
         raise CheckpointError(f"{folder} holds a '{values['model_type']:.60}' model, expected '{kind.model_type}'")

@@ -9,7 +9,9 @@ from typing import Any
 from vns_sam.errors import CheckpointError
 from vns_sam.images.bounded import read_bounded
 
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
+CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+GRAPHS = "onnx.json"
+"""Says which graphs a folder holds and where their weights are, see :mod:`vns_sam.inference.onnx.folder`."""
 
 
 def read_config(folder: str | Path) -> dict[str, Any]:

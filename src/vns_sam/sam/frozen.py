@@ -109,7 +109,7 @@ class FrozenSamNetwork(SamBasedNetwork):
         """Reads a folder of :meth:`save_pretrained`; weights become float32.
 
         Args:
-            folder: The folder.
+            folder: The folder, or a hub id.
             sam: The SAM it was trained on; found by the name in the config when omitted.
 
         Raises:
@@ -138,15 +138,3 @@ class FrozenSamNetwork(SamBasedNetwork):
         if model.adapter is not None:
             load_weights(model.adapter, adapter, origin)
         return model.eval()
-
-    def push_to_hub(self, repo: str, *, private: bool = False) -> str:
-        """Uploads :meth:`save_pretrained`'s folder to the Hugging Face hub; returns the address of the commit."""
-        from tempfile import TemporaryDirectory
-
-        from huggingface_hub import HfApi
-
-        api = HfApi()
-        api.create_repo(repo, private=private, exist_ok=True)
-        with TemporaryDirectory() as folder:
-            self.save_pretrained(folder)
-            return str(api.upload_folder(repo_id=repo, folder_path=folder, commit_message=f"Upload {self.name}"))

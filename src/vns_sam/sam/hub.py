@@ -1,18 +1,29 @@
-"""Weights on the Hugging Face hub: found in the local cache, or fetched."""
+"""Models on the Hugging Face hub: found in the local cache, fetched, or put there."""
 
 from __future__ import annotations
 
 import logging
 import math
+import os
+import re
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from safetensors import safe_open
 
-from vns_sam.errors import CheckpointError
-from vns_sam.sam.folder import CONFIG, WEIGHTS
+from vns_sam.errors import CheckpointError, MissingExtraError, UsageError
+from vns_sam.sam.cards import card
+from vns_sam.sam.folder import CARD, CONFIG, GRAPHS, WEIGHTS, read_config
 
 logger = logging.getLogger(__name__)
+
+GRAPH_FILES = "*.onnx*"
+SHARED = (CONFIG, WEIGHTS, CARD, GRAPHS, GRAPH_FILES)
+"""What of a model's folder others need."""
+
+_HUB_ID = re.compile(r"\w[\w.-]*/[\w.-]+")
 
 
 @dataclass(frozen=True)
@@ -39,6 +50,21 @@ class HubWeights:
         return (CONFIG, WEIGHTS) if self.whole else (self.file,)
 
 
+def is_hub_id(name: str) -> bool:
+    """Whether a name has the form of a hub id, ``owner/model``."""
+    return _HUB_ID.fullmatch(name) is not None
+
+
+def local_folder(name: str | os.PathLike[str]) -> Path:
+    """A path as it is, or the folder of a hub id that is no path here, fetched if it is not in the cache.
+
+    Raises:
+        CheckpointError, MissingExtraError: See :func:`download`.
+    """
+    text, path = os.fspath(name), Path(name).expanduser()
+    return download(text) if is_hub_id(text) and not path.exists() else path
+
+
 def count_parameters(path: Path) -> int:
     """Numbers in a safetensors file, read from its header alone."""
     with safe_open(path, framework="np") as tensors:
@@ -47,6 +73,8 @@ def count_parameters(path: Path) -> int:
 
 def is_cached(repo: str, weights: str = WEIGHTS) -> bool:
     """Whether the weights of a hub model are in the local cache."""
+    if find_spec("huggingface_hub") is None:
+        return False
     from huggingface_hub import try_to_load_from_cache
 
     return isinstance(try_to_load_from_cache(repo, weights), str)
@@ -61,30 +89,98 @@ def download(name: str, weights: HubWeights | None = None) -> Path:
 
     Raises:
         CheckpointError: The hub does not have it or cannot be reached.
+        MissingExtraError: The hub's client is not installed.
     """
+    files = weights.files if weights else (CONFIG, WEIGHTS)
+    repo = weights.repo if weights else name
+    _need_client(f"there is no folder '{repo}', and fetching it from the hub")
     from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-    files = weights.files if weights else (CONFIG, WEIGHTS)
-    repo = weights.repo if weights else name
+    def fetch(*, local: bool) -> Path:
+        paths = [hf_hub_download(repo, file, local_files_only=local) for file in files]
+        if weights is None:
+            _fetch_graphs(repo, local=local)
+        return Path(paths[-1]).parent if len(paths) > 1 else Path(paths[0])
+
     try:
-        return _place_of([hf_hub_download(repo, file, local_files_only=True) for file in files])
+        return fetch(local=True)
     except LocalEntryNotFoundError:
         logger.info("fetching %s from the hub", repo)
     try:
         # Asking once first: without a network the download itself would retry, and log, for half a minute.
         get_hf_file_metadata(hf_hub_url(repo, files[0]))
-        return _place_of([hf_hub_download(repo, file) for file in files])
+        return fetch(local=False)
     except HfHubHTTPError as error:
-        line = str(error).strip().splitlines()[0]
-        raise CheckpointError(f"the hub gives no model '{repo}' ({line})", hint="check the hub id") from None
+        raise CheckpointError(f"the hub gives no model '{repo}' ({_line(error)})", hint="check the hub id") from None
     except Exception as error:  # the client has used several HTTP libraries, each with errors of its own
         logger.info("the hub cannot be reached: %s", error)
         raise _unreachable(name, weights) from None
 
 
-def _place_of(paths: list[str]) -> Path:
-    return Path(paths[-1]).parent if len(paths) > 1 else Path(paths[0])
+def _line(error: Exception) -> str:
+    """The first line of what the hub's client says."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def _fetch_graphs(repo: str, *, local: bool) -> None:
+    """Graphs, where the hub has them, so that no torch is needed; what names them comes last, when they are whole."""
+    from huggingface_hub import hf_hub_download, snapshot_download
+    from huggingface_hub.errors import EntryNotFoundError
+
+    snapshot_download(repo, allow_patterns=[GRAPH_FILES], local_files_only=local)
+    with suppress(EntryNotFoundError):
+        hf_hub_download(repo, GRAPHS, local_files_only=local)
+
+
+def upload(folder: Path, repo: str, *, private: bool = False) -> str:
+    """Puts a model's folder on the hub: its weights, card and graphs, and nothing else that is there.
+
+    Args:
+        folder: As ``save_pretrained`` or ``vns-sam train`` writes it.
+        repo: Its hub id, which is made if it is not there.
+        private: Whether a new one is seen by its owner alone.
+
+    Returns:
+        The address of the commit.
+
+    Raises:
+        UsageError: ``repo`` has not the form of a hub id.
+        CheckpointError: The folder holds no model, or the hub does not take it or cannot be reached.
+        MissingExtraError: The hub's client is not installed.
+    """
+    if not is_hub_id(repo):
+        raise UsageError(f"expected a hub id such as 'owner/model', found '{repo}'")
+    name = read_config(folder).get("name", folder.name)
+    if not (folder / WEIGHTS).is_file():
+        raise CheckpointError(f"no {WEIGHTS} in {folder}", hint="give a folder written by save_pretrained")
+    _need_client("the hub")
+    from huggingface_hub import CommitOperationAdd, HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    files = [CommitOperationAdd(path.name, path) for path in shared_files(folder) if path.name != CARD]
+    files.append(CommitOperationAdd(CARD, card(folder, repo).encode()))
+    api = HfApi()
+    try:
+        api.create_repo(repo, private=private, exist_ok=True)
+        done = api.create_commit(repo, files, commit_message=f"Upload {name}")
+    except HfHubHTTPError as error:
+        hint = "hf auth login, and an owner that is yours"
+        raise CheckpointError(f"the hub does not take '{repo}' ({_line(error)})", hint=hint) from None
+    except Exception as error:  # as in download
+        hint = "try again where there is a network"
+        raise CheckpointError(f"the hub cannot be reached ({_line(error)})", hint=hint) from None
+    return done.commit_url
+
+
+def shared_files(folder: Path) -> list[Path]:
+    """The files of a model's folder that others need, and nothing else that is there."""
+    return [path for pattern in SHARED for path in sorted(folder.glob(pattern)) if path.is_file()]
+
+
+def _need_client(purpose: str) -> None:
+    if find_spec("huggingface_hub") is None:
+        raise MissingExtraError("huggingface_hub", extra="hub", purpose=purpose)
 
 
 def _unreachable(name: str, weights: HubWeights | None) -> CheckpointError:

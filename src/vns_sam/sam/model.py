@@ -110,7 +110,7 @@ class SamModel(SamBasedNetwork):
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> Self:
-        """Reads a folder of :meth:`save_pretrained`; weights become float32.
+        """Reads a folder of :meth:`save_pretrained`, or what a hub id names; weights become float32.
 
         Raises:
             CheckpointError: The folder or its files are missing, damaged or of another architecture.

@@ -12,6 +12,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,7 @@ from torch import nn
 from vns_sam.images.geometry import masks_to_model
 from vns_sam.sam.answers import MapAnswers
 from vns_sam.sam.checkpoints import model_digest
+from vns_sam.sam.hub import upload
 from vns_sam.sam.preprocessing import Preprocessing
 from vns_sam.sam.prompt_rows import CELLS_AT_ONCE, PromptRow, prompt_rows, row_geometry
 from vns_sam.types import (
@@ -57,6 +60,30 @@ class PromptableNetwork(nn.Module, ABC):
     @abstractmethod
     def decode_batch(self, features: ImageFeatures, batch: PromptBatch, *, candidates: bool = False) -> DecoderOutput:
         """Decodes one batch of prompts of one kind, with all masks to choose from if asked; differentiable."""
+
+    @abstractmethod
+    def save_pretrained(self, folder: str | Path, *, dtype: torch.dtype = torch.float32) -> None:
+        """Writes ``config.json`` and ``model.safetensors``."""
+
+    def push_to_hub(self, repo: str, *, private: bool = False) -> str:
+        """Uploads what :meth:`save_pretrained` writes, with a card, to the Hugging Face hub.
+
+        A folder with a measured card and with graphs is uploaded whole by :func:`vns_sam.sam.hub.upload`.
+
+        Args:
+            repo: Its hub id, ``owner/model``, which is made if it is not there.
+            private: Whether a new one is seen by its owner alone.
+
+        Returns:
+            The address of the commit.
+
+        Raises:
+            UsageError: ``repo`` has not the form of a hub id.
+            CheckpointError: The hub does not take it or cannot be reached.
+        """
+        with TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            return upload(Path(folder), repo, private=private)
 
     @property
     def device(self) -> torch.device:

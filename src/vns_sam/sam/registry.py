@@ -8,7 +8,6 @@ not used costs nothing, and the foundation does not know what stands on it.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from vns_sam.errors import CheckpointError
 from vns_sam.sam.folder import CONFIG, WEIGHTS, read_config
-from vns_sam.sam.hub import HubWeights, count_parameters, download, is_cached
+from vns_sam.sam.hub import HubWeights, count_parameters, download, is_cached, is_hub_id, local_folder
 
 if TYPE_CHECKING:
     import torch
@@ -89,7 +88,6 @@ BUNDLED = Path(__file__).parents[1] / "weights"
 DEFAULT = "vns-sam-tiny"
 """The one that is used where none is named."""
 
-_HUB_ID = re.compile(r"\w[\w.-]*/[\w.-]+")
 _MIB = 2**20
 
 
@@ -142,11 +140,6 @@ def names() -> tuple[str, ...]:
     return (*bundled(), *PUBLISHED)
 
 
-def is_hub_id(name: str) -> bool:
-    """Whether a name has the form of a hub id, ``owner/model``."""
-    return _HUB_ID.fullmatch(name) is not None
-
-
 def is_at_hand(name: str) -> bool:
     """Whether a model is on this machine, so that loading it fetches nothing."""
     if name in PUBLISHED:
@@ -157,6 +150,15 @@ def is_at_hand(name: str) -> bool:
 def place(name: str | os.PathLike[str]) -> Path:
     """The folder of a bundled model by its name, else the path itself."""
     return BUNDLED / name if os.fspath(name) in bundled() else Path(name).expanduser()
+
+
+def local(name: str | os.PathLike[str]) -> Path:
+    """The same; a model that has its hub id for a name is fetched if it is not in the cache.
+
+    Raises:
+        CheckpointError: The hub does not have it or cannot be reached.
+    """
+    return local_folder(place(name))
 
 
 def catalog() -> Iterator[CatalogRow]:
@@ -199,7 +201,7 @@ def load(name: str | os.PathLike[str], *, beside: str | Path | None = None) -> P
     if path.exists() or path.suffix in (".pth", ".pt", ".safetensors"):
         return load_file(path)
     if is_hub_id(text):
-        return load_folder(download(text), text)
+        return load_folder(local(text), text)
     raise CheckpointError(
         f"no model '{text}': it is no known name, folder, file or hub id",
         hint=f"one of {', '.join(names())}, a folder with {CONFIG}, or a file of weights",

@@ -27,6 +27,7 @@ from vns_sam.evaluation.suite import Suite, make_suite, write_report
 from vns_sam.images.write import write_json, write_text
 from vns_sam.inference.load import load_model, load_network
 from vns_sam.runs.lock import locked
+from vns_sam.sam.folder import CARD
 from vns_sam.studies.adapt_report import adapted_page, put_model
 from vns_sam.studies.adapt_set import OwnSet, own_set, set_name
 from vns_sam.training.adapting import VALIDATIONS, adapting_values, plan_steps, views_for
@@ -137,7 +138,8 @@ def adapt(order: Order, progress: Progress | None = None, say: Callable[[str], N
         taken, why = judge(plan.score, _best_score(recipe), differences)
         put_model(order.out / MODEL, trained if taken else None, order.start)
         page = adapted_page(order.source, order.start, own, recipe, plan.pace, why, differences)
-        write_text(order.out / PAGE, page)
+        for place in (order.out / PAGE, order.out / MODEL / CARD):
+            write_text(place, page)
     return Adapted(order.out / MODEL, order.out / PAGE, taken, why, differences)
 
 

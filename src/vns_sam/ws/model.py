@@ -159,7 +159,7 @@ class WsSamModel(PromptableNetwork):
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> Self:
-        """Reads a folder of :meth:`save_pretrained` in eval mode; weights become float32.
+        """Reads a folder of :meth:`save_pretrained`, or what a hub id names, in eval mode; weights become float32.
 
         Raises:
             CheckpointError: The folder is missing, damaged or holds another kind of model.

@@ -19,6 +19,7 @@ import numpy as np
 
 from vns_sam.errors import CheckpointError, UsageError
 from vns_sam.images.bounded import read_bounded
+from vns_sam.sam.folder import GRAPHS as MANIFEST
 from vns_sam.sam.folder import WEIGHTS
 from vns_sam.sam.model_config import Checked, fit
 from vns_sam.sam.preprocessing import Preprocessing
@@ -27,7 +28,6 @@ from vns_sam.sam.registry import place
 if TYPE_CHECKING:
     import onnxruntime
 
-MANIFEST = "onnx.json"
 VERSION = 1
 """Of the manifest's layout."""
 

@@ -18,9 +18,9 @@ from vns_sam.export.graphs import DecoderGraph, EncoderGraph, RefinerGraph, Segm
 from vns_sam.export.record import INLINE, OPSET, OWN, Recorder, ir
 from vns_sam.export.store import Precision, store
 from vns_sam.images.write import write_bytes, write_text
-from vns_sam.inference.onnx.folder import MANIFEST, Manifest, read_arrays
+from vns_sam.inference.onnx.folder import Manifest, read_arrays
 from vns_sam.sam.based import SamBasedNetwork
-from vns_sam.sam.folder import CONFIG, WEIGHTS
+from vns_sam.sam.folder import CONFIG, GRAPHS, WEIGHTS
 from vns_sam.sam.promptable import PromptableNetwork
 from vns_sam.sam.registry import bundled, place, portable
 
@@ -112,7 +112,7 @@ def write(model: PromptableNetwork, folder: Path, precision: Precision = "fp32",
     for name, graph in graphs.items():
         store(graph, folder / f"{name}.onnx", precision if name == "decoder" or precision != "int8" else "fp32")
     write_text(folder / CONFIG, json.dumps(config_of(model), indent=2) + "\n")
-    write_text(folder / MANIFEST, json.dumps(asdict(manifest), indent=1) + "\n")
+    write_text(folder / GRAPHS, json.dumps(asdict(manifest), indent=1) + "\n")
     return manifest
 
 
@@ -145,7 +145,7 @@ def write_named(model: PromptableNetwork, folder: Path, sources: Sequence[str] =
         named[name] = _name_weights(graph, known)
         write_bytes(folder / f"{name}.onnx", ir().to_proto(graph).SerializeToString())
     manifest = replace(manifest, sources=tuple(sources), weights=named)
-    write_text(folder / MANIFEST, json.dumps(asdict(manifest), indent=1) + "\n")
+    write_text(folder / GRAPHS, json.dumps(asdict(manifest), indent=1) + "\n")
     return manifest
 
 

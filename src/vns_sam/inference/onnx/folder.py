@@ -19,8 +19,7 @@ import numpy as np
 
 from vns_sam.errors import CheckpointError, UsageError
 from vns_sam.images.bounded import read_bounded
-from vns_sam.sam.folder import GRAPHS as MANIFEST
-from vns_sam.sam.folder import WEIGHTS
+from vns_sam.sam.folder import GRAPHS, WEIGHTS
 from vns_sam.sam.model_config import Checked, fit
 from vns_sam.sam.preprocessing import Preprocessing
 from vns_sam.sam.registry import place
@@ -135,7 +134,7 @@ class OnnxFolder:
     def digest(self) -> str:
         """Identifies manifest, graphs and weights."""
         digest = hashlib.sha256()
-        for file in (self.path / MANIFEST, *sorted(self.path.glob("*.onnx*")), *self._files):
+        for file in (self.path / GRAPHS, *sorted(self.path.glob("*.onnx*")), *self._files):
             digest.update(hashlib.sha256(file.read_bytes()).digest())
         return digest.hexdigest()[:16]
 
@@ -146,7 +145,7 @@ class OnnxFolder:
 
 def has_graphs(path: Path) -> bool:
     """Whether a folder holds an exported model."""
-    return (path / MANIFEST).is_file()
+    return (path / GRAPHS).is_file()
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -155,7 +154,7 @@ def read_manifest(path: Path) -> Manifest:
     Raises:
         CheckpointError: It is missing, damaged, or of a later version.
     """
-    file = path / MANIFEST
+    file = path / GRAPHS
     try:
         values = json.loads(read_bounded(file))
         if not isinstance(values, dict) or values.get("version") != VERSION:

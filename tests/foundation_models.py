@@ -54,7 +54,9 @@ def hf_sam2(
     return _one_embedding(shaken(Sam2Model(config)))
 
 
-def hf_sam3(side: int = 112, levels: tuple[float, ...] = (4.0, 2.0, 1.0), **backbone: Any) -> nn.Module:
+def hf_sam3(
+    side: int = 112, levels: tuple[float, ...] = (4.0, 2.0, 1.0), decoder: dict[str, Any] = DECODER, **backbone: Any
+) -> nn.Module:
     """Transformers' ``Sam3TrackerModel`` with a narrow ViT; three maps in the pyramid instead of the published four."""
     from transformers.models.sam3_tracker.configuration_sam3_tracker import Sam3TrackerConfig
     from transformers.models.sam3_tracker.modeling_sam3_tracker import Sam3TrackerModel
@@ -75,10 +77,11 @@ def hf_sam3(side: int = 112, levels: tuple[float, ...] = (4.0, 2.0, 1.0), **back
     grid = side // 14
     sizes = {"backbone_feature_sizes": [[4 * grid, 4 * grid], [2 * grid, 2 * grid], [grid, grid]]}
     vision = {"model_type": "sam3_vision_model", "backbone_config": vit, "scale_factors": [*levels]}
+    hidden = decoder["hidden_size"]
     config = Sam3TrackerConfig(
-        vision_config={**vision, "fpn_hidden_size": 64, **sizes},
-        prompt_encoder_config={"image_size": side, "hidden_size": 64},
-        mask_decoder_config=DECODER,
+        vision_config={**vision, "fpn_hidden_size": hidden, **sizes},
+        prompt_encoder_config={"image_size": side, "hidden_size": hidden},
+        mask_decoder_config=decoder,
     )
     return _one_embedding(shaken(Sam3TrackerModel(config)))
 

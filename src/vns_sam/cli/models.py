@@ -3,7 +3,7 @@
 vns-sam models list
 vns-sam models convert sam_vit_b_01ec64.pth --out sam-vit-b           a file of SAM's, SAM 2's, SAM 3's or MobileSAM's
                                                                       authors as a folder
-vns-sam models convert lite_medsam.pth --image-size 256 --out lite     a MobileSAM tuned on pictures of 256 pixels
+vns-sam models convert medsam_vit_b.pth --fit stretch --unit-pixels --out medsam   as pictures entered when it was tuned
 vns-sam models convert epoch_11.pth --base vit_l --out vns-vit-l      the authors' VNS-SAM: plain, "module."-prefixed,
                                                                       or merged into a SAM file
 vns-sam models convert vit_b --to transformers --out sam-vit-b-hf      a folder for transformers' SamModel
@@ -49,6 +49,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         metavar="S",
         help="of the input that a MobileSAM or a SAM 2 was tuned on, which its file does not tell (1024)",
+    )
+    convert.add_argument("--fit", choices=("pad", "stretch"), help="how pictures become square (the model's own)")
+    convert.add_argument(
+        "--unit-pixels", action="store_true", help="pixels enter as 0 .. 1, as in MedSAM, not by SAM's mean"
     )
     convert.add_argument("--out", type=Path, required=True, metavar="DIR")
     average = verbs.add_parser("average", help="the mean of several trainings of one model", allow_abbrev=False)
@@ -175,7 +179,7 @@ def _convert(args: argparse.Namespace) -> int:
     if args.to == "transformers":
         from vns_sam.sam.transformers_folder import write_transformers
 
-        _refuse_size(args, "a folder of transformers")
+        _refuse_input(args, "a folder of transformers")
         return _tell_converted(write_transformers(load_sam(args.checkpoint), args.out), args.out, args.json)
     tensors = read_tensors(args.checkpoint)
     if holds_hq(tensors) and not holds_decoder(tensors):
@@ -183,16 +187,19 @@ def _convert(args: argparse.Namespace) -> int:
             f"{args.checkpoint} is an HQ-SAM file, which is used as it is", hint=f"--model {args.checkpoint}"
         )
     if holds_decoder(tensors):
-        _refuse_size(args, "a VNS-SAM")
+        _refuse_input(args, "a VNS-SAM")
         report = convert_decoder(tensors, args.checkpoint, args.out, args.base)
     else:
-        report = convert_sam(args.checkpoint, args.out, image_size=args.image_size)
+        given = {"image_size": args.image_size, "fit": args.fit, "unit_pixels": args.unit_pixels}
+        report = convert_sam(args.checkpoint, args.out, **given)
     return _tell_converted(report, args.out, args.json)
 
 
-def _refuse_size(args: argparse.Namespace, what: str) -> None:
-    if args.image_size is not None:
-        raise UsageError(f"--image-size is of a SAM's own file, not of {what}", hint="leave it out")
+def _refuse_input(args: argparse.Namespace, what: str) -> None:
+    given = [name for name in ("image_size", "fit", "unit_pixels") if getattr(args, name)]
+    if given:
+        option = f"--{given[0].replace('_', '-')}"
+        raise UsageError(f"{option} is of a SAM's own file, not of {what}", hint="leave it out")
 
 
 def _tell_converted(report: KeyReport, out: Path, as_json: bool) -> int:

@@ -18,8 +18,8 @@ from torch import nn
 
 from vns_sam.errors import CheckpointError
 from vns_sam.images.write import atomic_path, write_text
-from vns_sam.sam.files import check_finite, judge_tensors
-from vns_sam.sam.folder import CONFIG, WEIGHTS, read_config
+from vns_sam.sam.files import check_finite, judge_tensors, read_tensors
+from vns_sam.sam.folder import CONFIG, OLDER_WEIGHTS, WEIGHTS, read_config
 from vns_sam.sam.hub import local_folder
 from vns_sam.sam.model_config import ModelConfig
 
@@ -115,12 +115,16 @@ def write_checkpoint(
 
 
 def read_state(folder: str | Path) -> dict[str, torch.Tensor]:
-    """Reads a folder's ``model.safetensors``; floating tensors become float32.
+    """Reads a folder's ``model.safetensors``, or where older tools wrote it ``pytorch_model.bin``; floating tensors
+    become float32.
 
     Raises:
         CheckpointError: It is missing, damaged or holds something else.
     """
     path = Path(folder) / WEIGHTS
+    older = path.with_name(OLDER_WEIGHTS)
+    if not path.exists() and older.exists():
+        return _widened(read_tensors(older, ()))
     if not path.exists():
         raise CheckpointError(f"no {WEIGHTS} in {folder}", hint="copy or download the whole folder")
     try:
@@ -128,6 +132,10 @@ def read_state(folder: str | Path) -> dict[str, torch.Tensor]:
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"{path} is damaged ({error})", hint="download or copy it again") from None
     judge_tensors(state, path, path.stat().st_size)
+    return _widened(state)
+
+
+def _widened(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
 
 

@@ -10,6 +10,8 @@ from vns_sam.errors import CheckpointError
 from vns_sam.images.bounded import read_bounded
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+OLDER_WEIGHTS = "pytorch_model.bin"
+"""What transformers wrote before it had SafeTensors."""
 GRAPHS = "onnx.json"
 """Says which graphs a folder holds and where their weights are, see :mod:`vns_sam.inference.onnx.folder`."""
 

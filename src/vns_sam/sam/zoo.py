@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, Literal
 
 import torch
 
@@ -64,46 +65,58 @@ def load_folder(folder: str | Path, origin: str = "") -> SamModel:
     return _load_hf(read_state(folder), Path(folder))
 
 
-def convert_sam(path: str | Path, out: str | Path, *, image_size: int | None = None) -> KeyReport:
-    """Writes a file of SAM's, SAM 2's, SAM 3's or MobileSAM's authors as a folder that :func:`load_sam` reads, ``out``.
+def convert_sam(path: str | Path, out: str | Path, **given: Any) -> KeyReport:
+    """Writes a file of SAM's, SAM 2's, SAM 3's or MobileSAM's authors as a folder that :func:`load_sam` reads.
 
     Args:
         path: The file.
         out: The folder.
-        image_size: Side of the input that the weights were tuned on, where a file does not tell it, see
-            :func:`with_image_size`.
+        given: How pictures entered where the weights were tuned, which a file does not tell, see :func:`with_input`.
 
     Returns:
         The tensors in the folder.
 
     Raises:
         CheckpointError: The file is missing, damaged or of another model.
-        UsageError: The encoder cannot have another input.
+        UsageError: The encoder cannot have such an input.
     """
-    model = load_sam(path)
-    if image_size is not None:
-        model = with_image_size(model, image_size)
+    model = with_input(load_sam(path), **given)
     model.save_pretrained(out)
     return KeyReport(tuple(model.state_dict()), (), ())
 
 
-def with_image_size(model: SamModel, side: int) -> SamModel:
-    """The same weights on another input, which no tensor of a TinyViT, a Hiera or a SAM 3 tells.
+def with_input(
+    model: SamModel,
+    *,
+    image_size: int | None = None,
+    fit: Literal["pad", "stretch"] | None = None,
+    unit_pixels: bool = False,
+) -> SamModel:
+    """The same weights on another input.
 
     Args:
         model: The SAM; its tensors are shared.
-        side: Of the square input in pixels, a multiple of twice the stride.
+        image_size: Side of the square input in pixels, a multiple of twice the stride. No tensor of a TinyViT, a Hiera
+            or a SAM 3 tells it.
+        fit: Whether a picture is padded to the square or stretched over it; None as it is.
+        unit_pixels: Whether pixels enter as 0 .. 1, as in MedSAM, instead of by SAM's mean and deviation.
 
     Raises:
-        UsageError: A ViT's positions are bound to its own input, or ``side`` is no such multiple.
+        UsageError: A ViT's positions are bound to its own input, or ``image_size`` is no such multiple.
     """
-    if isinstance(model.config.backbone, VitConfig) and side != model.config.image_size:
+    config = model.config
+    if isinstance(config.backbone, VitConfig) and image_size not in (None, config.image_size):
         raise UsageError(
-            f"the positions of {model.name} are for {model.config.image_size} pixels, {side} are not possible",
+            f"the positions of {model.name} are for {config.image_size} pixels, {image_size} are not possible",
             hint="MobileSAM, SAM 2 and SAM 3 can have another input",
         )
+    changed = replace(config, image_size=image_size or config.image_size, fit=fit or config.fit)
+    if unit_pixels:
+        changed = replace(changed, mean=(0.0, 0.0, 0.0), std=(255.0, 255.0, 255.0))
+    if changed == config:
+        return model
     with torch.device("meta"):
-        other = SamModel(replace(model.config, image_size=side))
+        other = SamModel(changed)
     load_weights(other, model.state_dict(), model.name)
     return other.eval()
 

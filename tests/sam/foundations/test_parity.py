@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from foundation_models import DECODER, hf_sam2, hf_sam3
+from foundation_models import hf_sam2, hf_sam3
 from torch import nn
 
-from vns_sam.sam.foundations.sam2 import build_hf_sam2
+from vns_sam.sam.architectures import RopeVitConfig
+from vns_sam.sam.foundations.sam2 import HIERA, build_hf_sam2
 from vns_sam.sam.foundations.sam3 import build_hf_sam3
 from vns_sam.sam.model import SamModel
 from vns_sam.types import PromptBatch, Prompts
@@ -68,11 +70,17 @@ def batches(side: int, grid: int) -> dict[str, PromptBatch]:
 
 
 def ask(
-    theirs: nn.Module, images: torch.Tensor, batch: PromptBatch, *, many: bool
+    theirs: nn.Module,
+    images: torch.Tensor | None,
+    batch: PromptBatch,
+    *,
+    many: bool,
+    embeddings: list[torch.Tensor] | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Transformers' masks (P, M, 4g, 4g) and scores (P, M)."""
+    """Transformers' masks (P, M, 4g, 4g) and scores (P, M), of pictures or of their embeddings."""
     out = theirs(
         pixel_values=images,
+        image_embeddings=embeddings,
         input_points=None if batch.points is None else batch.points[:, None],
         input_labels=None if batch.labels is None else batch.labels[:, None],
         input_boxes=None if batch.boxes is None else batch.boxes[:, None],
@@ -98,17 +106,74 @@ def test_every_size_of_sam2_encodes_and_decodes_as_transformers_does(size: str) 
     torch.testing.assert_close(scores[:, 1:], iou, atol=ATOL, rtol=0)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("size", ["tiny", "small", "base+"])
-@torch.no_grad()
-def test_published_decoder_and_input_of_sam2(size: str) -> None:
-    """256 channels and 1024 pixels: the numbers of the published files, but for the depth of the larger ones."""
-    theirs = hf_sam2(1024, decoder={**DECODER, "hidden_size": 256, "mlp_dim": 2048}, fpn={}, **SIZES[size])
-    model = ours(theirs)
+PUBLISHED = {"hidden_size": 256, "mlp_dim": 2048, "num_attention_heads": 8, "iou_head_hidden_dim": 256}
+
+
+def check_all_kinds(theirs: nn.Module, model: SamModel) -> None:
+    """One picture at the model's own size, encoded once: every kind of prompt, three masks and one, and one by one."""
     images = pixels(model, 1)
-    features = model.encode_pixels(images)
-    for mine, other in zip((*features.finer, features.embedding), theirs.get_image_embeddings(images), strict=True):
+    features, embedding = model.encode_pixels(images), theirs.get_image_embeddings(images)  # type: ignore[operator]
+    for mine, other in zip((*features.finer, features.embedding), embedding, strict=True):
         torch.testing.assert_close(mine, other, atol=ATOL, rtol=0)
+    for batch in batches(model.config.image_size, model.grid).values():
+        batch = replace(batch, image_index=torch.zeros_like(batch.image_index))
+        masks, scores = model.decode_all(features, batch)
+        single = model.decode_batch(features, batch)
+        for row in range(2):
+            one = PromptBatch(
+                **{key: None if value is None else value[row : row + 1] for key, value in vars(batch).items()}
+            )
+            expected, iou = ask(theirs, None, one, many=True, embeddings=embedding)
+            torch.testing.assert_close(masks[row, 1:], expected[0], atol=ATOL, rtol=0)
+            torch.testing.assert_close(scores[row, 1:], iou[0], atol=ATOL, rtol=0)
+            expected, iou = ask(theirs, None, one, many=False, embeddings=embedding)
+            torch.testing.assert_close(single.mask_logits[row], expected[0], atol=ATOL, rtol=0)
+            torch.testing.assert_close(single.scores[row], iou[0, 0], atol=ATOL, rtol=0)
+            alone = model.decode_batch(features, one)
+            torch.testing.assert_close(single.mask_logits[row], alone.mask_logits[0], atol=ATOL, rtol=0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", HIERA)
+@torch.no_grad()
+def test_sam2_of_the_published_size_on_1024_pixels(name: str) -> None:
+    """All numbers are those of the published file, depth included."""
+    hiera = HIERA[name]
+    theirs = hf_sam2(
+        1024,
+        PUBLISHED,
+        {},
+        embed_dim_per_stage=[*hiera.widths],
+        blocks_per_stage=[*hiera.depths],
+        num_attention_heads_per_stage=[*hiera.heads],
+        global_attention_blocks=[*hiera.global_blocks],
+        window_size_per_stage=[*hiera.windows],
+        window_positional_embedding_background_size=[hiera.background, hiera.background],
+    )
+    model = ours(theirs)
+    assert (model.config.backbone, model.name) == (hiera, name)
+    check_all_kinds(theirs, model)
+
+
+@pytest.mark.slow
+@torch.no_grad()
+def test_sam3_of_the_published_width_on_1008_pixels() -> None:
+    """A quarter of the published 32 blocks, the rest as published."""
+    published = RopeVitConfig(depth=8, global_blocks=(1, 3, 5, 7))
+    theirs = hf_sam3(
+        1008,
+        decoder=PUBLISHED,
+        hidden_size=published.width,
+        num_hidden_layers=published.depth,
+        num_attention_heads=published.heads,
+        intermediate_size=published.mlp,
+        window_size=published.window,
+        pretrain_image_size=336,
+        global_attn_indexes=[*published.global_blocks],
+    )
+    model = ours(theirs)
+    assert model.config.backbone == published
+    check_all_kinds(theirs, model)
 
 
 @pytest.mark.parametrize("kind", ["box", "points", "mask", "box and points", "all"])

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from fake_lesson import ROWS, faked
 from serving_stub import JSON, StubEngine, picture_file, send_picture, serve
 from starlette.testclient import TestClient
 
@@ -24,46 +21,11 @@ from vns_sam.serving import learning as module
 from vns_sam.serving.learning import Learning
 from vns_sam.serving.lesson import ORDER, RESULT, RUN, SET, TOLD
 
-ROWS = [
-    {"prompt": "box", "dataset": "set", "metric": "iou", "count": 9, "first": 0.6, "second": 0.7}
-    | {"low": 0.02, "high": 0.2, "certain": True}
-]
-FAKE = """
-import json, signal, sys, time
-from pathlib import Path
-from vns_sam.runs.lock import locked
-folder = Path(sys.argv[1])
-signal.signal(signal.SIGTERM, signal.default_int_handler)
-with locked(folder.parent, "learn"):
-    (folder / "told.json").write_text(json.dumps({"what": "training", "done": 3, "total": 9, "said": ["x"]}))
-    while not (folder / "finish").exists():
-        time.sleep(0.02)
-    (folder / "run" / "model").mkdir(parents=True)
-    (folder / "run" / "model" / "config.json").write_text("{}")
-    result = json.loads((folder / "finish").read_text())
-    (folder / "result.json.part").write_text(json.dumps(result))
-    (folder / "result.json.part").rename(folder / "result.json")
-"""
-
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """A lesson that ends when it is told to, in a process as the true one is."""
-    script = tmp_path / "fake_lesson.py"
-    script.write_text(FAKE)
-    started: list[int] = []
-    popen = module.subprocess.Popen
-
-    def start(command: list[str], **options: Any) -> Any:
-        process = popen([sys.executable, str(script), command[-1]], **options)
-        started.append(process.pid)
-        return process
-
-    monkeypatch.setattr(module.subprocess, "Popen", start)
-    yield
-    for pid in started:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+    with faked(monkeypatch, tmp_path):
+        yield
 
 
 def give(client: TestClient, count: int) -> None:

@@ -110,3 +110,17 @@ def test_preview_is_reduced() -> None:
         key = send_picture(client, picture_file(400, 100))
         shown = client.get(f"/api/pictures/{key}/preview?side=200")
     assert Image.open(io.BytesIO(shown.content)).size == (200, 50)
+
+
+def test_a_part_of_the_picture_is_cut_out() -> None:
+    values = np.zeros((100, 400, 3), np.uint8)
+    values[40:60, 300:340] = 255
+    out = io.BytesIO()
+    Image.fromarray(values).save(out, "PNG")
+    with serve() as client:
+        path = f"/api/pictures/{send_picture(client, out.getvalue())}/preview"
+        part = Image.open(io.BytesIO(client.get(f"{path}?side=2048&box=300&box=40&box=340&box=60").content))
+        assert client.get(f"{path}?box=9&box=9&box=9&box=20").status_code == 422
+        assert client.get(f"{path}?box=9&box=9").status_code == 422
+    assert part.size == (40, 20)
+    assert np.asarray(part).min() > 250

@@ -7,10 +7,11 @@ from http import HTTPStatus
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
+from pydantic import Field
 
 from vns_sam.errors import VnsSamError
 from vns_sam.serving.folder import Project
-from vns_sam.serving.pictures import preview
+from vns_sam.serving.pictures import cut, preview
 from vns_sam.serving.problems import DOCUMENTED, Problem, problem_of, unknown_picture
 from vns_sam.serving.schemas import (
     Annotations,
@@ -40,6 +41,7 @@ ARCHIVE = {
     }
 }
 ARCHIVED: dict[int | str, dict[str, Any]] = {200: {"content": {"application/octet-stream": {}}}}
+Part = Annotated[list[Annotated[int, Field(ge=0, le=1_000_000)]] | None, Query(min_length=4, max_length=4)]
 ModelName = Annotated[str | None, Query(max_length=200)]
 Name = Annotated[str, Query(max_length=300)]
 
@@ -80,10 +82,12 @@ def _pictures(router: APIRouter, service: Service) -> None:
         service.shelf.remove(owner_of(request), key)
 
     @router.get("/pictures/{key}/preview", response_class=Response, responses={200: {"content": {"image/jpeg": {}}}})
-    async def show(request: Request, key: Key, side: Annotated[int, Query(ge=16, le=4096)] = 2048) -> Response:
-        """The picture for a screen, a JPEG."""
+    async def show(
+        request: Request, key: Key, side: Annotated[int, Query(ge=16, le=4096)] = 2048, box: Part = None
+    ) -> Response:
+        """The picture for a screen, or the part X0 Y0 X1 Y1 of it, a JPEG; never enlarged."""
         picture = service.picture(request, key)
-        data, kind = await asyncio.to_thread(preview, picture.pixels, side)
+        data, kind = await asyncio.to_thread(preview, cut(picture.pixels, box), side)
         return Response(data, media_type=kind)
 
     @router.post("/pictures/{key}/encode", status_code=HTTPStatus.NO_CONTENT)

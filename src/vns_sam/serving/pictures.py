@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Sequence
 from http import HTTPStatus
 
 import numpy as np
@@ -48,6 +49,21 @@ def decode_picture(data: bytes, limits: Limits) -> np.ndarray:
         except (*DECODER_ERRORS, MemoryError) as error:
             message = f"the picture is truncated or damaged ({one_line(error)})"
             raise unusable(message, hint="copy or download it again") from None
+
+
+def cut(pixels: np.ndarray, box: Sequence[int] | None) -> np.ndarray:
+    """The part X0 Y0 X1 Y1, right and bottom exclusive, of a picture (H, W, 3); all of it where ``box`` is None.
+
+    Raises:
+        Problem: There is nothing in it.
+    """
+    if box is None:
+        return pixels
+    x0, y0, x1, y1 = box
+    part = pixels[y0:y1, x0:x1]
+    if not part.size:
+        raise unusable(f"the part {list(box)} holds nothing of the picture", hint="X0 Y0 X1 Y1 inside of it")
+    return part
 
 
 def preview(pixels: np.ndarray, side: int) -> tuple[bytes, str]:

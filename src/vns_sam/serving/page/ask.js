@@ -1,15 +1,17 @@
 /** Asking the model: the newest question of an object replaces the one before, which is hung up on. */
 
 import { json } from "./api.js";
-import { fromMask } from "./rle.js";
+import { paintInside } from "./paint.js";
 import { isPrompted } from "./editor.js";
 
 /** @typedef {import("./types.js").Picture} Picture @typedef {import("./types.js").Item} Item @typedef {import("./types.js").XY} XY */
 
 const PER_STROKE = 6; // clicks that stand for a scribble
+const MOST_FOUND = 40; // objects that a grid of clicks adds at most
+const FIND = "find"; // stands for an object's id while all are looked for
 
 export class Asker {
-  /** @param {import("./editor.js").Editor} editor @param {{model: () => string, wantsEdges: () => boolean, busy: (text: string) => void, done: (text: string) => void, failed: (error: unknown) => void}} page */
+  /** @param {import("./editor.js").Editor} editor @param {{model: () => string, row: () => import("./types.js").ModelRow | undefined, wantsEdges: () => boolean, busy: (text: string) => void, done: (text: string) => void, failed: (error: unknown) => void}} page */
   constructor(editor, page) {
     this.editor = editor;
     this.page = page;
@@ -53,20 +55,30 @@ export class Asker {
     this.page.done("");
   }
 
-  /** All that a model finds without a prompt. */
+  /** All that there is: what a model without prompts finds, or what a grid of clicks does. */
   async find() {
-    const picture = this.editor.picture;
-    if (!picture) return;
+    const picture = this.editor.picture, model = this.page.row();
+    if (!picture || !model) return;
+    this.running.get(FIND)?.abort();
+    const controller = new AbortController();
+    this.running.set(FIND, controller);
     this.page.busy("Finding objects");
     const start = performance.now();
     try {
-      const answer = await this.#post(picture, { model: this.page.model(), edges: this.page.wantsEdges() });
+      const [way, body] = model.prompts.length
+        ? ["automatic", { model: model.name, most: MOST_FOUND }]
+        : ["masks", { model: model.name, edges: this.page.wantsEdges() }];
+      const answer = await this.#post(picture, body, controller.signal, way);
       const count = picture.doc.items.length;
       const items = answer.objects.filter((/** @type {any} */ found) => found.area > 0).map(
         (/** @type {any} */ found, /** @type {number} */ k) => this.editor.fresh(count + k, { mask: found.rle, score: found.score, edges: found.edges }));
       if (items.length) this.editor.commit({ items: [...picture.doc.items, ...items], active: items[0].id }, picture);
-      this.page.done(items.length ? timing(answer, performance.now() - start) : "Nothing stands out here");
-    } catch (error) { this.page.failed(error); }
+      this.page.done(items.length ? `${items.length} found · ${timing(answer, performance.now() - start)}` : "Nothing stands out here");
+    } catch (error) {
+      if (!controller.signal.aborted) this.page.failed(error);
+    } finally {
+      if (this.running.get(FIND) === controller) this.running.delete(FIND);
+    }
   }
 
   /** Encodes a picture before it is asked about; failures wait until it is. @param {Picture} picture @param {boolean} [tell] */
@@ -100,12 +112,12 @@ export class Asker {
     return { model: this.page.model(), candidates: true, edges: this.page.wantsEdges(), refine: item.refine, second_look: item.look };
   }
 
-  /** Asks once more where the server has forgotten the picture. @param {Picture} picture @param {object} body @param {AbortSignal} [signal] */
-  async #post(picture, body, signal) {
+  /** Asks once more where the server has forgotten the picture. @param {Picture} picture @param {object} body @param {AbortSignal} [signal] @param {string} [way] */
+  async #post(picture, body, signal, way = "masks") {
     for (let attempt = 0; ; attempt++) {
       const id = await this.upload(picture);
       try {
-        return await json("POST", `/api/pictures/${id}/masks`, { json: body, signal });
+        return await json("POST", `/api/pictures/${id}/${way}`, { json: body, signal });
       } catch (error) {
         if (/** @type {any} */ (error).status !== 404 || attempt) throw error;
         picture.server = null;
@@ -129,7 +141,7 @@ export function promptsOf(item, picture) {
   if (item.lasso) {
     const xs = item.lasso.map(([x]) => x), ys = item.lasso.map(([, y]) => y);
     prompts.box = item.box ?? [inside(Math.min(...xs), width), inside(Math.min(...ys), height), inside(Math.max(...xs), width), inside(Math.max(...ys), height)];
-    prompts.mask = fill(item.lasso, width, height);
+    prompts.mask = paintInside(item.lasso, width, height);
   }
   return prompts;
 }
@@ -147,18 +159,6 @@ function along(line) {
   const chosen = [];
   for (let at = 0; at < line.length - 0.5; at += step) chosen.push(line[Math.round(at)]);
   return chosen;
-}
-
-/** The inside of a closed line as a mask. @param {XY[]} line @param {number} width @param {number} height */
-function fill(line, width, height) {
-  const canvas = new OffscreenCanvas(width, height);
-  const context = /** @type {OffscreenCanvasRenderingContext2D} */ (canvas.getContext("2d", { willReadFrequently: true }));
-  context.beginPath();
-  line.forEach(([x, y]) => context.lineTo(x, y));
-  context.fill();
-  const { data } = context.getImageData(0, 0, width, height), mask = new Uint8Array(width * height);
-  for (let k = 0; k < mask.length; k++) mask[k] = data[4 * k + 3] > 127 ? 1 : 0;
-  return fromMask(mask, height, width);
 }
 
 /** @param {any} answer @param {number} total */

@@ -1,6 +1,6 @@
-/** Every key, what it does, and the list that shows them. */
+/** How keys are heard and shown; dialogs' first lines. */
 
-/** @typedef {{keys: string, title: string, when?: (event: KeyboardEvent) => boolean, act: (event: KeyboardEvent) => void}} Binding */
+/** @typedef {{keys: string, when?: (event: KeyboardEvent) => boolean, act: (event: KeyboardEvent) => void}} Binding */
 
 /** Whether keys belong to a field at present. @param {EventTarget | null} target */
 const isTyping = (target) => target instanceof HTMLInputElement && /text|search|number/.test(target.type);
@@ -24,18 +24,26 @@ function nameOf(event) {
   return `${event.ctrlKey || event.metaKey ? "ctrl+" : ""}${event.altKey ? "alt+" : ""}${event.shiftKey && !letter ? "shift+" : ""}${key}`;
 }
 
-/** Fills the dialog. @param {HTMLDialogElement} dialog @param {[string, string][]} rows  Keys and what they do. */
-export function fillList(dialog, rows) {
+/** Fills the dialog. @param {HTMLDialogElement} dialog @param {[string, [string, string][]][]} groups  A title, and keys with what they do. */
+export function fillList(dialog, groups) {
   const list = document.createElement("div");
   list.className = "keys";
-  for (const [keys, title] of rows) {
-    const row = document.createElement("div"), text = document.createElement("span"), names = document.createElement("b");
-    text.textContent = title;
-    for (const key of keys.split(" ")) names.append(Object.assign(document.createElement("kbd"), { textContent: key }), " ");
-    row.append(text, names);
-    list.append(row);
+  for (const [title, rows] of groups) {
+    const group = document.createElement("section"), name = document.createElement("h3");
+    name.textContent = title;
+    group.append(name, ...rows.map(([keys, what]) => row(keys, what)));
+    list.append(group);
   }
   dialog.replaceChildren(heading(dialog, "Keys"), body(list));
+}
+
+/** @param {string} keys @param {string} what */
+function row(keys, what) {
+  const line = document.createElement("div"), text = document.createElement("span"), names = document.createElement("b");
+  text.textContent = what;
+  for (const key of keys.split(" ")) names.append(Object.assign(document.createElement("kbd"), { textContent: key }), " ");
+  line.append(text, names);
+  return line;
 }
 
 /** A dialog's first line with its closing button. @param {HTMLDialogElement} dialog @param {string} title */
@@ -58,12 +66,3 @@ export function body(...parts) {
   box.append(...parts);
   return box;
 }
-
-/** The list of keys, in the order of their use. @type {[string, string][]} */
-export const LIST = [
-  ["C", "Click"], ["B", "Box"], ["S", "Scribble"], ["L", "Lasso"], ["P", "Brush"], ["E", "Eraser"], ["H", "Hand"], ["X", "Object or background"],
-  ["Arrows", "Move the cross hair"], ["Enter", "Object here"], ["Shift Enter", "Background here"], ["Backspace", "Take the last prompt away"],
-  ["Ctrl Z", "Undo"], ["Ctrl Shift Z", "Redo"], ["N", "New object"], [",", "Next object"], ["Delete", "Delete the object"], ["K", "Next candidate"], ["1 … 4", "Candidate 1 to 4"], ["R", "Refine"],
-  ["F", "Find objects"], ["M", "Next model"], ["D", "Name the class"], ["V", "Hide or show"], ["O", "Only the selected"], ["G", "Edge map"],
-  ["[ ]", "Brush smaller, larger"], ["+ -", "Zoom"], ["0", "Fit"], ["Space", "Hold: move the picture"], ["PgUp PgDn", "Previous, next picture"], ["Ctrl S", "Export"], ["?", "This list"],
-];

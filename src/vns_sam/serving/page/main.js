@@ -1,14 +1,17 @@
 /** The page: makes the parts and lets them know each other. */
 
-import { json, Refusal, setKey } from "./api.js";
+import { json, Refusal } from "./api.js";
 import { Asker } from "./ask.js";
 import { Editor, isPrompted } from "./editor.js";
 import { Exports } from "./exports.js";
-import { body, fillList, heading, LIST, listen } from "./keys.js";
+import { bindings, LIST } from "./bindings.js";
+import { fillList, listen } from "./keys.js";
+import { Lessons } from "./learn.js";
 import { icon, Panel } from "./panel.js";
-import { firstPictures, fromFiles, load, toAnnotations } from "./pictures.js";
+import { firstPictures, fromFiles, keepFew, load, toAnnotations } from "./pictures.js";
 import { keep } from "./store.js";
 import { Strip } from "./strip.js";
+import { failed, settle, status } from "./told.js";
 import { Tools, TOOLS } from "./tools.js";
 import { View } from "./view.js";
 
@@ -23,6 +26,7 @@ const view = new View(element("canvas"), editor);
 let models = [];
 const asker = new Asker(editor, {
   model: () => element("model").value,
+  row: () => page.model(),
   wantsEdges: () => view.edges,
   busy: (text) => status(text, true),
   done: (text) => { status(text); settle(); },
@@ -33,45 +37,25 @@ const panel = new Panel(editor, page);
 const tools = new Tools(view, editor, page);
 const strip = new Strip(element("strip"), editor, (picture) => void go(picture));
 const exports = new Exports(element("exports"), editor, asker, failed);
-
-// ---- what is told: status, errors, what was saved ----
-
-/** @param {string} text @param {boolean} [busy] */
-function status(text, busy = false) {
-  const line = element("status");
-  line.replaceChildren(...(busy ? [Object.assign(document.createElement("i"), { className: "spin" })] : []), text);
-  line.dataset.busy = String(busy);
-}
-
-/** @param {unknown} error */
-function failed(error) {
-  status("");
-  if (error instanceof Refusal && error.status === 401) return askKey();
-  const { message, hint } = /** @type {Refusal} */ (error);
-  const text = document.createElement("div");
-  text.append(Object.assign(document.createElement("b"), { textContent: message }), Object.assign(document.createElement("span"), { textContent: hint ?? "" }));
-  const close = Object.assign(document.createElement("button"), { className: "icon", title: "Close" });
-  close.setAttribute("aria-label", "Close");
-  close.append(icon("close"));
-  close.addEventListener("click", settle);
-  element("notice").replaceChildren(text, close);
-  element("notice").hidden = false;
-}
-
-function settle() { element("notice").hidden = true; }
+const lessons = new Lessons(element("lessons"), element("learn"), editor, asker, {
+  failed,
+  model: () => page.model(),
+  saved: () => Promise.all([...unsaved.keys()].map(save)),
+  use: async (name) => { await listModels(); useModel(name); },
+});
+/** What keys can do, see bindings.js. */
+const act = {
+  editor, view, tools, panel, asker, element, use, showContext, travel, nextObject, nextModel, toggle, opacity, theme, step,
+  leave: () => { tools.leave(); asker.cancel(); },
+  open: () => element("files").click(),
+  save: () => { if (!element("export").disabled) void exports.open().catch(failed); },
+  learn: () => { if (!element("learn").disabled) void lessons.open().catch(failed); },
+  find: () => { if (!element("find-section").hidden) void asker.find(); },
+  keys: () => element("keys").showModal(),
+};
 
 /** @param {import("./types.js").XY | null} at */
 function moved(at) { element("canvas").dataset.at = at ? `${Math.floor(at[0])},${Math.floor(at[1])}` : ""; }
-
-function askKey() {
-  const dialog = element("ask-key"), input = Object.assign(document.createElement("input"), { type: "password", autocomplete: "current-password" });
-  input.setAttribute("aria-label", "API key");
-  const form = Object.assign(document.createElement("form"), { method: "dialog", className: "row" });
-  form.append(input, Object.assign(document.createElement("button"), { className: "primary", textContent: "Go on" }));
-  form.addEventListener("submit", () => { setKey(input.value); location.reload(); });
-  dialog.replaceChildren(heading(dialog, "This server wants a key"), body(form));
-  if (!dialog.open) dialog.showModal();
-}
 
 // ---- pictures ----
 
@@ -94,6 +78,7 @@ async function go(picture) {
   if (editor.picture !== picture) return;
   view.fit();
   editor.emit();
+  keepFew(editor.pictures, picture);
   await asker.prepare(picture);
   const next = editor.pictures[editor.pictures.indexOf(picture) + 1];
   if (next && editor.picture === picture) void load(next, asker).then(() => { strip.show(); return asker.prepare(next, false); }).catch(() => {});
@@ -176,7 +161,10 @@ function show() {
   element("redo").disabled = !picture?.future.length;
   element("export").disabled = !editor.pictures.some((other) => other.count);
   element("edges").disabled = !page.model()?.edges;
-  element("find-section").hidden = !picture || page.model()?.prompts.length !== 0;
+  const model = page.model(), finds = Boolean(picture && model && (!model.prompts.length || model.prompts.includes("point")));
+  element("find-section").hidden = !finds;
+  element("find-hint").textContent = model?.prompts.length ? "A grid of clicks; takes some seconds." : `${model?.name} marks what stands out.`;
+  element("learn").disabled = !editor.pictures.length;
   const at = picture ? editor.pictures.indexOf(picture) : -1;
   element("place").hidden = editor.pictures.length < 2;
   element("where").replaceChildren(picture?.name ?? "", Object.assign(document.createElement("small"), { textContent: `${at + 1} / ${editor.pictures.length}` }));
@@ -257,6 +245,15 @@ function toggle(name) {
   view.draw();
 }
 
+/** Makes masks more or less opaque. @param {number} by  In percent. */
+function opacity(by) {
+  const slider = element("opacity");
+  slider.value = String(Number(slider.value) + by);
+  view.opacity = Number(slider.value) / 100;
+  element("opacity-value").textContent = `${slider.value}%`;
+  view.draw();
+}
+
 function theme() {
   const now = document.documentElement.dataset.theme === "light" ? "dark" : "light";
   document.documentElement.dataset.theme = now;
@@ -291,13 +288,10 @@ function connect() {
   on("fit", () => view.fit());
   on("percent", () => view.zoom(1 / view.scale));
   on("find", () => void asker.find());
+  on("learn", act.learn);
   element("files").addEventListener("change", () => { void open(element("files").files); element("files").value = ""; });
   element("model").addEventListener("change", () => useModel(element("model").value));
-  element("opacity").addEventListener("input", () => {
-    view.opacity = Number(element("opacity").value) / 100;
-    element("opacity-value").textContent = `${element("opacity").value}%`;
-    view.draw();
-  });
+  element("opacity").addEventListener("input", () => opacity(0));
   for (const name of /** @type {const} */ (["outline", "edges", "solo"])) element(name).addEventListener("change", () => { view[name] = !element(name).checked; toggle(name); });
   element("canvas").addEventListener("viewchange", showZoom);
   connectFiles();
@@ -317,51 +311,13 @@ function connectFiles() {
   });
 }
 
-function connectKeys() {
-  const steer = (/** @type {number} */ dx, /** @type {number} */ dy) => (/** @type {KeyboardEvent} */ event) => {
-    const by = event.shiftKey ? 1 : 10;
-    tools.steer(dx * by, dy * by);
-  };
-  const onCanvas = (/** @type {KeyboardEvent} */ event) => event.target === element("canvas") || event.target === document.body;
-  const size = (/** @type {number} */ factor) => () => { tools.radius = Math.min(80, Math.max(1, tools.radius * factor)); showContext(); view.draw(); };
-  listen([
-    ...TOOLS.map(({ name, key }) => ({ keys: key.toLowerCase(), title: name, act: () => use(name) })),
-    { keys: "x", title: "", act: () => { tools.sign = tools.sign ? 0 : 1; showContext(); } },
-    { keys: "arrowleft shift+arrowleft", title: "", when: onCanvas, act: steer(-1, 0) },
-    { keys: "arrowright shift+arrowright", title: "", when: onCanvas, act: steer(1, 0) },
-    { keys: "arrowup shift+arrowup", title: "", when: onCanvas, act: steer(0, -1) },
-    { keys: "arrowdown shift+arrowdown", title: "", when: onCanvas, act: steer(0, 1) },
-    { keys: "enter", title: "", when: onCanvas, act: () => tools.strike(tools.sign) },
-    { keys: "shift+enter", title: "", when: onCanvas, act: () => tools.strike(0) },
-    { keys: "escape", title: "", act: () => { tools.leave(); settle(); } },
-    { keys: "backspace", title: "", act: () => tools.back() },
-    { keys: "delete", title: "", act: () => { if (editor.active) editor.remove(editor.active.id); } },
-    { keys: "ctrl+z", title: "", act: () => travel("undo") },
-    { keys: "ctrl+shift+z ctrl+y", title: "", act: () => travel("redo") },
-    { keys: "n", title: "", act: () => panel.startNew() },
-    { keys: ",", title: "", act: () => nextObject(1) },
-    { keys: "k", title: "", act: () => panel.choose() },
-    ...[1, 2, 3, 4].map((k) => ({ keys: String(k), title: "", act: () => panel.choose(k - 1) })),
-    { keys: "r", title: "", act: () => panel.toggleRefine() },
-    { keys: "f", title: "", act: () => { if (!element("find-section").hidden) void asker.find(); } },
-    { keys: "m", title: "", act: nextModel },
-    { keys: "d", title: "", act: () => element("objects").querySelector('[aria-current="true"] input[type="text"]')?.select() },
-    { keys: "v", title: "", act: () => { if (editor.active) editor.change(editor.active.id, { hidden: !editor.active.hidden }); } },
-    { keys: "o", title: "", act: () => toggle("solo") },
-    { keys: "g", title: "", act: () => toggle("edges") },
-    { keys: "[", title: "", act: size(0.8) },
-    { keys: "]", title: "", act: size(1.25) },
-    { keys: "+ =", title: "", act: () => view.zoom(1.25) },
-    { keys: "-", title: "", act: () => view.zoom(0.8) },
-    { keys: "0", title: "", act: () => view.fit() },
-    { keys: "space", title: "", when: onCanvas, act: () => { tools.space = true; } },
-    { keys: "pageup", title: "", act: () => step(-1) },
-    { keys: "pagedown", title: "", act: () => step(1) },
-    { keys: "ctrl+s", title: "", act: () => { if (!element("export").disabled) void exports.open().catch(failed); } },
-    { keys: "ctrl+o", title: "", act: () => element("files").click() },
-    { keys: "?", title: "", act: () => element("keys").showModal() },
-  ]);
-  addEventListener("keyup", (event) => { if (event.key === " ") tools.space = false; });
+/** Fills the picker; what was chosen stays. */
+async function listModels() {
+  models = await json("GET", "/api/models");
+  element("model").replaceChildren(...models.map(({ name, adapted_from: start }) =>
+    Object.assign(document.createElement("option"), { value: name, textContent: start ? `${name} (${start})` : name })));
+  const model = localStorage.getItem("model");
+  if (models.some(({ name }) => name === model)) element("model").value = model;
 }
 
 async function start() {
@@ -369,21 +325,20 @@ async function start() {
   document.documentElement.dataset.theme = wished ?? (matchMedia("(prefers-color-scheme: light)").matches ? "light" : "dark");
   makeTools();
   connect();
-  connectKeys();
+  listen(bindings(act));
+  addEventListener("keyup", (event) => { if (event.key === " ") tools.space = false; });
   fillList(element("keys"), LIST);
   use("click");
   show();
   try {
-    models = await json("GET", "/api/models");
-    element("model").replaceChildren(...models.map(({ name }) => Object.assign(document.createElement("option"), { value: name, textContent: name })));
-    const model = localStorage.getItem("model");
-    if (models.some(({ name }) => name === model)) element("model").value = model;
+    await listModels();
     editor.pictures = await firstPictures();
     const last = localStorage.getItem("last");
     const picture = editor.pictures.find(({ key }) => key === last) ?? editor.pictures[0];
     if (picture) await go(picture);
     else show();
   } catch (error) { failed(error); }
+  void lessons.look().catch(() => {});
   document.documentElement.dataset.ready = "true";
 }
 

@@ -33,16 +33,8 @@ export function covers(rle, x, y) {
 
 /** @param {Rle} rle */
 function shrink(rle) {
-  const mask = toMask(rle), [height, width] = rle.size;
-  const scale = Math.min(1, LARGEST / Math.max(height, width));
-  if (scale === 1) return { mask, width, height, scale };
-  const w = Math.max(1, Math.round(width * scale)), h = Math.max(1, Math.round(height * scale));
-  const small = new Uint8Array(w * h);
-  for (let y = 0; y < h; y++) {
-    const row = Math.min(height - 1, Math.floor((y + 0.5) / scale)) * width;
-    for (let x = 0; x < w; x++) small[y * w + x] = mask[row + Math.min(width - 1, Math.floor((x + 0.5) / scale))];
-  }
-  return { mask: small, width: w, height: h, scale };
+  const scale = Math.min(1, LARGEST / Math.max(...rle.size));
+  return { ...toMask(rle, scale), scale };
 }
 
 /** @param {Uint8Array} mask @param {number} width @param {number} height @param {string} colour */

@@ -63,6 +63,12 @@ export class Panel {
     if (item && this.page.model()?.refinable) this.#again({ refine: !item.refine });
   }
 
+  /** The next way of looking a second time. */
+  nextLook() {
+    const item = this.editor.active, ways = /** @type {const} */ (["auto", "on", "off"]);
+    if (item && !element("look").disabled) this.#again({ look: ways[(ways.indexOf(item.look) + 1) % ways.length] });
+  }
+
   clear() {
     const item = this.editor.active;
     if (item) this.editor.change(item.id, { clicks: [], strokes: [], box: null, lasso: null, mask: null, score: null, candidates: [], edges: null, edited: false });

@@ -7,6 +7,8 @@ import { keep, recall, recallAll } from "./store.js";
 /** @typedef {import("./types.js").Picture} Picture */
 
 const LARGEST = 4096; // side of a picture on the screen
+const LARGEST_HERE = 40e6; // pixels up to which this browser decodes a picture itself
+const OPEN = 6; // pictures whose pixels are kept
 const THUMBNAIL = 168;
 
 /** What was open in this browser, and the server's folder. @returns {Promise<Picture[]>} */
@@ -34,16 +36,35 @@ export async function load(picture, asker) {
   if (!picture.thumbnail && picture.bitmap) picture.thumbnail = thumbnail(picture.bitmap);
 }
 
+/** The pixels shown at last. @type {Picture[]} */
+let latest = [];
+
+/** Lets go of pixels but for the last few pictures and the present one's neighbours. @param {Picture[]} pictures @param {Picture} current */
+export function keepFew(pictures, current) {
+  latest = [current, ...latest.filter((picture) => picture !== current)].slice(0, OPEN);
+  const at = pictures.indexOf(current);
+  for (const [k, picture] of pictures.entries()) {
+    if (!picture.bitmap || latest.includes(picture) || Math.abs(k - at) < 2) continue;
+    picture.bitmap.close();
+    picture.bitmap = null;
+  }
+}
+
 /** @param {Picture} picture */
 async function loadFromFolder(picture) {
-  const opened = await json("POST", `/api/folder/${picture.index}`);
+  const known = picture.width > 0, opened = await json("POST", `/api/folder/${picture.index}`);
   Object.assign(picture, { server: opened.id, width: opened.width, height: opened.height });
+  if (!known) await recallWork(picture, opened);
+  picture.bitmap = await fromServer(opened.id);
+}
+
+/** What was done on a picture of the folder: of the server's copy and this browser's, the newer one. @param {Picture} picture @param {any} opened */
+async function recallWork(picture, opened) {
   const mine = await recall(picture.key);
   if (mine && mine.savedAt >= opened.annotations.saved_at) {
     Object.assign(picture, { doc: mine.doc, past: mine.past, future: mine.future, savedAt: mine.savedAt });
   } else if (!picture.doc.items.length) picture.doc = fromAnnotations(opened.annotations);
   picture.count = picture.doc.items.length;
-  picture.bitmap = await fromServer(opened.id);
 }
 
 /** @param {Picture} picture @param {import("./ask.js").Asker} asker */
@@ -57,6 +78,7 @@ async function loadFromFile(picture, asker) {
 
 /** The pixels for the screen: of the file where the browser reads it, else as the server sees it. @param {Picture} picture @param {import("./ask.js").Asker} asker */
 async function show(picture, asker) {
+  if (picture.width * picture.height > LARGEST_HERE) return fromServer(await asker.upload(picture));
   const scale = Math.min(1, LARGEST / Math.max(picture.width, picture.height));
   const size = scale < 1 ? { resizeWidth: Math.round(picture.width * scale), resizeHeight: Math.round(picture.height * scale), resizeQuality: /** @type {const} */ ("medium") } : {};
   try {

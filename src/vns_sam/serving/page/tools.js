@@ -1,7 +1,7 @@
 /** What mouse, pen, finger and keyboard do on the picture. */
 
-import { covers, layerOf } from "./masks.js";
-import { fromMask } from "./rle.js";
+import { covers } from "./masks.js";
+import { blank, paintLine } from "./paint.js";
 import { drawBox, drawLine } from "./view.js";
 
 /** @typedef {import("./types.js").XY} XY @typedef {import("./types.js").Item} Item */
@@ -186,48 +186,26 @@ export class Tools {
 
   /** Draws into the mask itself. @param {XY} from @returns {any} */
   #brush(from) {
-    const picture = /** @type {import("./types.js").Picture} */ (this.editor.picture);
     const erase = this.tool === "eraser", before = this.editor.active, colour = before?.colour ?? "#00c8ff";
     if (erase && !before?.mask) return { move: () => {}, up: () => {}, cancel: () => {} };
-    const canvas = document.createElement("canvas");
-    canvas.width = picture.width;
-    canvas.height = picture.height;
-    const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d", { willReadFrequently: true }));
-    context.imageSmoothingEnabled = false;
-    if (before?.mask) context.drawImage(layerOf(before.mask, colour).canvas, 0, 0, picture.width, picture.height);
-    context.globalCompositeOperation = erase ? "destination-out" : "source-over";
-    context.strokeStyle = colour;
-    context.lineWidth = (2 * this.radius) / this.view.scale;
-    context.lineCap = context.lineJoin = "round";
-    let last = from;
-    const stroke = (/** @type {XY} */ at) => {
-      context.beginPath();
-      context.moveTo(...last);
-      context.lineTo(at[0] + 0.001, at[1]);
-      context.stroke();
-      last = at;
-      this.view.draw();
-    };
+    const line = [from], breadth = (2 * this.radius) / this.view.scale;
     this.view.without = before?.id ?? null;
     this.view.overlay = (screen, unit) => {
-      screen.globalAlpha = Math.max(0.3, this.view.opacity);
-      screen.imageSmoothingEnabled = false;
-      screen.drawImage(canvas, 0, 0);
-      screen.globalAlpha = 1;
-      this.#ring(screen, last, unit);
+      this.view.drawStroke(before?.mask ?? null, colour, line, breadth, erase);
+      this.#ring(screen, /** @type {XY} */ (line.at(-1)), unit);
     };
-    stroke(from);
-    return { move: stroke, up: () => this.#painted(canvas, context), cancel: () => this.#clear() };
+    const move = (/** @type {XY} */ at) => { line.push(at); this.view.draw(); };
+    this.view.draw();
+    return { move, up: () => this.#painted(line, breadth, erase ? 0 : 1), cancel: () => this.#clear() };
   }
 
-  /** @param {HTMLCanvasElement} canvas @param {CanvasRenderingContext2D} context */
-  #painted(canvas, context) {
-    const { data } = context.getImageData(0, 0, canvas.width, canvas.height), mask = new Uint8Array(canvas.width * canvas.height);
-    for (let k = 0; k < mask.length; k++) mask[k] = data[4 * k + 3] > 127 ? 1 : 0;
+  /** @param {XY[]} line @param {number} breadth @param {0 | 1} value */
+  #painted(line, breadth, value) {
+    const { width, height } = /** @type {import("./types.js").Picture} */ (this.editor.picture), active = this.editor.active;
     this.#clear();
-    const rle = fromMask(mask, canvas.height, canvas.width), active = this.editor.active;
-    if (active) this.editor.change(active.id, { mask: rle, edited: true, candidates: [], edges: null });
-    else this.editor.add({ mask: rle, edited: true });
+    const mask = paintLine(active?.mask ?? blank(width, height), line, breadth, value);
+    if (active) this.editor.change(active.id, { mask, edited: true, candidates: [], edges: null });
+    else this.editor.add({ mask, edited: true });
   }
 
   /** What is asked next, of the selected object or of a new one. @param {Partial<Item>} change */

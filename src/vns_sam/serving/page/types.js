@@ -43,6 +43,24 @@
  * @property {ImageBitmap | null} bitmap  For the screen, reduced where it is large.
  * @property {string | null} thumbnail  An address of a small picture.
  *
- * @typedef {{name: string, prompts: string[], candidates: number, edges: boolean, refinable: boolean, looks_again: boolean}} ModelRow
+ * @typedef {{prompt: string, metric: string, count: number, before: number, after: number, low: number, high: number, certain: boolean}} LearnedRow
+ * @typedef {object} Lesson  The server's LearnState.
+ * @property {boolean} possible
+ * @property {string} missing
+ * @property {number} least  Pictures that it takes.
+ * @property {boolean} busy  Whether one runs, of anybody.
+ * @property {"none" | "running" | "stopped" | "failed" | "done"} state
+ * @property {string} name
+ * @property {string} start
+ * @property {string} what
+ * @property {number} done
+ * @property {number} total
+ * @property {string[]} said
+ * @property {string} why
+ * @property {string} hint
+ * @property {boolean} taken
+ * @property {LearnedRow[]} rows
+ *
+ * @typedef {{name: string, prompts: string[], candidates: number, edges: boolean, refinable: boolean, looks_again: boolean, adapted_from: string}} ModelRow
  */
 export {};

@@ -1,5 +1,6 @@
 /** The canvas: where the picture lies on the screen, and how picture, masks and prompts are drawn. */
 
+import { Detail } from "./detail.js";
 import { layerOf } from "./masks.js";
 
 /** @typedef {import("./types.js").Picture} Picture @typedef {import("./types.js").Item} Item @typedef {import("./types.js").XY} XY */
@@ -25,6 +26,8 @@ export class View {
     this.without = null;
     /** @type {WeakMap<object, HTMLImageElement>} */
     this.edgeMaps = new WeakMap();
+    this.detail = new Detail(this);
+    this.sheet = document.createElement("canvas");
     this.pending = false;
     this.fitted = true;
     new ResizeObserver(() => this.resize()).observe(canvas);
@@ -77,6 +80,7 @@ export class View {
 
   changed() {
     this.canvas.dispatchEvent(new Event("viewchange"));
+    this.detail.want();
     this.draw();
   }
 
@@ -100,6 +104,7 @@ export class View {
     context.imageSmoothingEnabled = this.scale < 3;
     context.imageSmoothingQuality = "high";
     context.drawImage(picture.bitmap, 0, 0, picture.width, picture.height);
+    this.detail.draw(context);
     const active = this.editor.active;
     const shown = picture.doc.items.filter((item) => item.mask && item.id !== this.without && (this.solo ? item === active : !item.hidden));
     for (const item of shown) this.#mask(item, picture, item === active);
@@ -124,6 +129,30 @@ export class View {
     context.strokeStyle = item.colour;
     context.lineWidth = (selected ? 2.2 : 1.3) * unit;
     context.stroke(layer.outline);
+  }
+
+  /** A mask while a brush changes it. @param {import("./types.js").Rle | null} mask @param {string} colour @param {XY[]} line @param {number} breadth @param {boolean} erase */
+  drawStroke(mask, colour, line, breadth, erase) {
+    const picture = /** @type {Picture} */ (this.editor.picture), sheet = this.sheet;
+    sheet.width = this.canvas.width;
+    sheet.height = this.canvas.height;
+    const context = /** @type {CanvasRenderingContext2D} */ (sheet.getContext("2d"));
+    context.setTransform(this.context.getTransform());
+    context.imageSmoothingEnabled = false;
+    if (mask) context.drawImage(layerOf(mask, colour).canvas, 0, 0, picture.width, picture.height);
+    context.globalCompositeOperation = erase ? "destination-out" : "source-over";
+    context.strokeStyle = colour;
+    context.lineWidth = breadth;
+    context.lineCap = context.lineJoin = "round";
+    context.beginPath();
+    for (const [x, y] of line) context.lineTo(x, y);
+    context.lineTo(line[line.length - 1][0] + 0.001, line[line.length - 1][1]);
+    context.stroke();
+    this.context.save();
+    this.context.setTransform(1, 0, 0, 1, 0, 0);
+    this.context.globalAlpha = Math.max(0.3, this.opacity);
+    this.context.drawImage(sheet, 0, 0);
+    this.context.restore();
   }
 
   /** @param {string} png @param {Picture} picture */

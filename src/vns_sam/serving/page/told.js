@@ -1,0 +1,43 @@
+/** What the page says: what happens, what went wrong and what to try, and that it wants a key. */
+
+import { Refusal, setKey } from "./api.js";
+import { body, heading } from "./keys.js";
+import { icon } from "./panel.js";
+
+/** @param {string} id @returns {any} */
+const element = (id) => document.getElementById(id);
+
+/** What happens at present, at the foot of the picture. @param {string} text @param {boolean} [busy] */
+export function status(text, busy = false) {
+  const line = element("status");
+  line.replaceChildren(...(busy ? [Object.assign(document.createElement("i"), { className: "spin" })] : []), text);
+  line.dataset.busy = String(busy);
+}
+
+/** What went wrong, and what to try, over the picture. @param {unknown} error */
+export function failed(error) {
+  status("");
+  if (error instanceof Refusal && error.status === 401) return askKey();
+  const { message, hint } = /** @type {Refusal} */ (error);
+  const text = document.createElement("div");
+  text.append(Object.assign(document.createElement("b"), { textContent: message }), Object.assign(document.createElement("span"), { textContent: hint ?? "" }));
+  const close = Object.assign(document.createElement("button"), { className: "icon", title: "Close" });
+  close.setAttribute("aria-label", "Close");
+  close.append(icon("close"));
+  close.addEventListener("click", settle);
+  element("notice").replaceChildren(text, close);
+  element("notice").hidden = false;
+}
+
+/** Takes what went wrong away. */
+export function settle() { element("notice").hidden = true; }
+
+function askKey() {
+  const dialog = element("ask-key"), input = Object.assign(document.createElement("input"), { type: "password", autocomplete: "current-password" });
+  input.setAttribute("aria-label", "API key");
+  const form = Object.assign(document.createElement("form"), { method: "dialog", className: "row" });
+  form.append(input, Object.assign(document.createElement("button"), { className: "primary", textContent: "Go on" }));
+  form.addEventListener("submit", () => { setKey(input.value); location.reload(); });
+  dialog.replaceChildren(heading(dialog, "This server wants a key"), body(form));
+  if (!dialog.open) dialog.showModal();
+}

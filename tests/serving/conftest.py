@@ -1,0 +1,58 @@
+"""A browser, a server for it, and pictures."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+from PIL import Image
+from serving_page import BINARY
+from serving_site import free_port, start
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=BINARY, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[str]:
+    port = free_port()
+    process = start(port)
+    yield f"http://127.0.0.1:{port}/"
+    process.terminate()
+    assert process.wait(20) in (0, -signal.SIGTERM)
+
+
+@pytest.fixture
+def page(browser: Any) -> Iterator[Any]:
+    context = browser.new_context(viewport={"width": 1280, "height": 800}, color_scheme="dark")
+    page = context.new_page()
+    faults: list[str] = []
+    hosts: set[str | None] = set()
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("console", lambda line: faults.append(line.text) if "Content Security" in line.text else None)
+    page.on("request", lambda request: hosts.add(urlsplit(request.url).hostname))
+    yield page
+    context.close()
+    assert faults == []
+    assert hosts <= {"127.0.0.1", None, ""}  # data: and blob: have no host
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> list[Path]:
+    paths = [tmp_path / "photos" / f"{name}.png" for name in ("ant", "bee", "cat", "dog", "elk")]
+    paths[0].parent.mkdir()
+    for k, path in enumerate(paths):
+        values = np.random.default_rng(k).integers(90, 130, (120, 160), np.uint8)
+        Image.fromarray(values).save(path)
+    return paths

@@ -1,0 +1,69 @@
+"""What tests of the page do in a browser: find places, click, draw, wait."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+try:
+    from playwright.sync_api import expect as expect
+except ModuleNotFoundError:
+    expect: Any = None  # type: ignore[no-redef]
+
+BINARY = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+WAIT = 30_000  # milliseconds
+CHROMIUM = [
+    pytest.mark.skipif(BINARY is None, reason="no Chromium: apt-get install chromium, or name it in CHROMIUM"),
+    pytest.mark.xdist_group("chromium"),
+]
+
+
+def visit(page: Any, address: str) -> None:
+    page.goto(address)
+    page.locator("html[data-ready]").wait_for(timeout=WAIT)
+
+
+def settled(page: Any) -> None:
+    """Waits until nothing is being asked, and all is saved."""
+    expect(page.locator("#status")).to_have_attribute("data-busy", "false", timeout=WAIT)
+    expect(page.locator("#saved")).not_to_have_text("Saving", timeout=WAIT)
+
+
+def spot(page: Any, x: float, y: float, size: tuple[int, int] = (160, 120)) -> tuple[float, float]:
+    """Where a pixel of the picture is on the screen."""
+    canvas = page.locator("#canvas").bounding_box()
+    assert canvas is not None
+    margin = min(64, canvas["width"] / 12)
+    scale = min((canvas["width"] - margin) / size[0], (canvas["height"] - 2 * margin) / size[1], 8)
+    left, top = (canvas["width"] - size[0] * scale) / 2, (canvas["height"] - size[1] * scale) / 2
+    return canvas["x"] + left + x * scale, canvas["y"] + top + y * scale
+
+
+def drag(page: Any, *places: tuple[float, float]) -> None:
+    page.mouse.move(*spot(page, *places[0]))
+    page.mouse.down()
+    for place in places[1:]:
+        page.mouse.move(*spot(page, *place), steps=4)
+    page.mouse.up()
+    settled(page)
+
+
+def objects(page: Any) -> Any:
+    return page.locator("#objects li")
+
+
+def score(page: Any) -> Any:
+    return page.locator("#objects li[aria-current=true] .percent-score")
+
+
+def area(page: Any) -> int:
+    """Pixels of the canvas that show the mask of the first colour, which the grey pictures do not have."""
+    shot = np.asarray(Image.open(io.BytesIO(page.locator("#canvas").screenshot())).convert("RGB")).astype(int)
+    red, _, blue = shot[70:-70, 10:-10].transpose(2, 0, 1)
+    return int((blue - red > 60).sum())

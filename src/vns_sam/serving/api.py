@@ -49,12 +49,14 @@ Name = Annotated[str, Query(max_length=300)]
 def build_router(service: Service, project: Project | None) -> APIRouter:
     """The routes over a service, and over the folder that is being labelled."""
     router = APIRouter(prefix="/api", responses=DOCUMENTED)
+    _models(router, service)
     _pictures(router, service)
+    _questions(router, service)
     _folder(router, service, project)
     return router
 
 
-def _pictures(router: APIRouter, service: Service) -> None:
+def _models(router: APIRouter, service: Service) -> None:
     @router.get("/models")
     async def models() -> list[ModelRow]:
         """The models on offer, the default first."""
@@ -66,6 +68,8 @@ def _pictures(router: APIRouter, service: Service) -> None:
         served_as = service.engine.resolve(name or None)
         return await service.worker.run(None, lambda: _details(service, served_as))
 
+
+def _pictures(router: APIRouter, service: Service) -> None:
     @router.post("/pictures", status_code=HTTPStatus.CREATED, openapi_extra=BINARY)
     async def add(request: Request, name: Name = "picture") -> Opened:
         """Takes a picture in: the body is its file. The id it gets is known to the one who sent it alone."""
@@ -90,6 +94,8 @@ def _pictures(router: APIRouter, service: Service) -> None:
         data, kind = await asyncio.to_thread(preview, cut(picture.pixels, box), side)
         return Response(data, media_type=kind)
 
+
+def _questions(router: APIRouter, service: Service) -> None:
     @router.post("/pictures/{key}/encode", status_code=HTTPStatus.NO_CONTENT)
     async def encode(request: Request, key: Key, model: ModelName = None) -> None:
         """Encodes a picture ahead of the first prompt."""

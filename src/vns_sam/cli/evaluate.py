@@ -35,12 +35,15 @@ if TYPE_CHECKING:
     from vns_sam.evaluation.compare import Difference
     from vns_sam.evaluation.report import ModelResult, Report
     from vns_sam.evaluation.results import ResultRow
+    from vns_sam.evaluation.settings import Choice
     from vns_sam.evaluation.suite import Run, Suite
     from vns_sam.runs.job import Mapper
 
 UNPROMPTED = ("image",)
 UNPROMPTED_METRICS = ("mae", "max_f", "mean_f", "adaptive_f", "weighted_f", "mean_e", "s", "iou")
 """Columns of the tables of camouflaged object detection, and IoU."""
+CHOICES: dict[Choice, str] = {"own": "", "likeliest": ", likeliest of several", "best": ", best of several"}
+"""What lines of a report add to the model's name, by which of its masks is scored."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,6 +73,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="keep the aspect (default), or squash to 1024 x 1024 as the authors do",
     )
     parser.add_argument("--instances", action="store_true", help="ask for each object by itself, see docs/data.md")
+    parser.add_argument(
+        "--multimask",
+        action="store_true",
+        help="also score, of the masks offered to choose from, the likeliest and the best",
+    )
     add_second_look(parser)
     parser.add_argument("--seed", type=at_least(0), default=0, help="of the drawn prompts (0)")
     parser.add_argument("--limit", type=at_least(1), help="pictures of each set at most")
@@ -111,6 +119,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("expected a MODEL and --data DIR", hint="vns-sam evaluate --help")
     if args.figures and not args.out:
         raise UsageError("--figures needs a folder to write to", hint="--out report")
+    if args.multimask and args.ablate:
+        raise UsageError("expected --multimask or --ablate, found both", hint="measure one after the other")
     from vns_sam.cli.processes import Processes
     from vns_sam.evaluation.ablate import parse_ablations
     from vns_sam.images.write import check_writable
@@ -124,6 +134,10 @@ def run(args: argparse.Namespace) -> int:
     suite = _suite(args)
     for name, reason in suite.broken.items():
         print(f"skipped: {name}: {reason}", file=sys.stderr)
+    if args.multimask and any(protocol.kind == "clicks" for protocol in suite.protocols):
+        raise UsageError(
+            "clicks follow a model's own mask, expected none beside --multimask", hint="--prompt points:1-10"
+        )
     processes = Processes.of_this_run()
     if processes.count > 1 and not args.out:
         raise UsageError("several processes need a folder to meet in", hint="--out report")
@@ -133,7 +147,10 @@ def run(args: argparse.Namespace) -> int:
         if processes.count == 1:
             _clear(args)
         results = [
-            _measure(name, suite, args, mapper, processes, part) for name in args.models for part in (None, *ablations)
+            run
+            for name in args.models
+            for part in (None, *ablations)
+            for run in _measure(name, suite, args, mapper, processes, part)
         ]
     if processes.wait_for_all():
         _report(results, suite, args)
@@ -210,8 +227,8 @@ def _measure(
     mapper: Mapper,
     processes: Processes,
     part: Ablation | None = None,
-) -> Run:
-    """Measures one model, whole or less a part, with a bar on stderr."""
+) -> Iterator[Run]:
+    """Measures one model, whole or less a part, and with --multimask its masks to choose from; bars on stderr."""
     from vns_sam.evaluation.ablate import ablated, check_runs
     from vns_sam.inference.load import load_model
 
@@ -220,21 +237,26 @@ def _measure(
     label = name if part is None else f"{name} less {part}"
     if part is not None:
         check_runs(model, [part])
+    several = args.multimask and model.info.candidates > 1
+    if args.multimask and not several:
+        print(f"{name} offers one mask for a prompt", file=sys.stderr)
     with ablated(model, part):
-        run = suite.run(
-            model,
-            label,
-            args.out,
-            mapper=mapper,
-            strict=args.strict,
-            retry_failed=args.retry_failed,
-            shard=processes.shard,
-            maps=args.save_maps,
-        )
-        for outcome in track(run, label, len(run), quiet=args.quiet or not processes.is_first):
-            if outcome.error and not args.quiet:
-                print(f"skipped: {printable(outcome.error)}", file=sys.stderr)
-    return run
+        for choice, called in CHOICES.items() if several else [*CHOICES.items()][:1]:
+            run = suite.run(
+                model,
+                label + called,
+                args.out,
+                mapper=mapper,
+                strict=args.strict,
+                retry_failed=args.retry_failed,
+                shard=processes.shard,
+                maps=args.save_maps,
+                choice=choice,
+            )
+            for outcome in track(run, run.label, len(run), quiet=args.quiet or not processes.is_first):
+                if outcome.error and not args.quiet:
+                    print(f"skipped: {printable(outcome.error)}", file=sys.stderr)
+            yield run
 
 
 def _report(runs: Any, suite: Suite, args: argparse.Namespace) -> None:

@@ -3,32 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from vns_sam.dis.config import Choice
-from vns_sam.types import Answers, ImageFeatures, PromptableModel, Prompts, Size
-
-
-@dataclass(frozen=True)
-class ChosenAnswers(Answers):
-    """One of the candidates of each prompt in place of the model's own answer.
-
-    Attributes:
-        answers: The model's, with candidates.
-        numbers: (P,) which candidate is taken, by its place in the model's order; -1 is the model's own answer.
-        scores: (P,) float32 predicted IoU of what is taken.
-    """
-
-    answers: Answers
-    numbers: tuple[int, ...]
-    scores: np.ndarray
-
-    def logits(self, row: int, size: Size | None = None, *, direct: bool = False) -> np.ndarray:
-        """See :meth:`vns_sam.types.Answers.logits`."""
-        number = self.numbers[row]
-        return self.answers.logits(row, size) if number < 0 else self.answers.candidate(row, number, size)
+from vns_sam.sam.answers import ChosenAnswers
+from vns_sam.types import Answers, ImageFeatures, PromptableModel, Prompts
 
 
 def coarse_answers(

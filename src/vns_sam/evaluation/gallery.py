@@ -54,9 +54,10 @@ def write_figures(out: Path, runs: Sequence[Run], suite: Suite, *, count: int) -
         raise UsageError("figures are sorted by IoU, which was not measured", hint="--metrics iou ...")
     folder = out / FOLDER
     protocol = next((p for p in suite.protocols if p.kind != "clicks"), None)
+    own = [run for run in runs if run.choice == "own"]
     if protocol is not None:
         for name in suite.sets:
-            yield from _draw_set(folder, runs, suite, protocol, name, count)
+            yield from _draw_set(folder, own, suite, protocol, name, count)
     yield from _draw_curves(folder, runs, suite)
 
 

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from vns_sam.evaluation.frames import Resize
-from vns_sam.evaluation.settings import Settings
+from vns_sam.evaluation.settings import Choice, Settings
 from vns_sam.metrics.scoring import parse_metrics
 from vns_sam.types import SECOND_LOOK, SecondLook
 
@@ -59,14 +59,15 @@ class Measure:
             UsageError: A metric is unknown.
         """
         scored = parse_metrics(name for name in self.metrics if name != PRECISION)
-        return Settings(scored, self.resize, self.instances, self.second_look, PRECISION in self.metrics)
+        return Settings(scored, self.resize, self.instances, self.second_look, precision=PRECISION in self.metrics)
 
-    def identity(self, digest: str, *, looks_again: bool) -> dict[str, Any]:
+    def identity(self, digest: str, *, looks_again: bool, choice: Choice = "own") -> dict[str, Any]:
         """What stored rows depend on beside object and prompt.
 
         Args:
             digest: Of the model.
             looks_again: Whether it looks a second time.
+            choice: Which of its masks is scored.
         """
         settings = self.settings()
         return {
@@ -77,4 +78,5 @@ class Measure:
             "instances": self.instances if isinstance(self.instances, bool) else list(self.instances),
             "second_look": looks_again,
             "precision": settings.precision,
+            **({} if choice == "own" else {"choice": choice}),
         }

@@ -21,7 +21,7 @@ from vns_sam.evaluation.frames import Frame, frame
 from vns_sam.evaluation.protocol import Protocol, draw_prompt
 from vns_sam.evaluation.rows import Detection, Key, Row
 from vns_sam.evaluation.saved_maps import SavedMaps
-from vns_sam.evaluation.settings import MASK_METRICS, Clock, Settings
+from vns_sam.evaluation.settings import MASK_METRICS, Choice, Clock, Settings
 from vns_sam.formats.objects import Object
 from vns_sam.formats.rle import encode_rle
 from vns_sam.images.read import read_image
@@ -31,6 +31,7 @@ from vns_sam.metrics.iou import iou
 from vns_sam.metrics.scoring import ImageScores, saliency_map, score_image
 from vns_sam.prompts.clicks import next_click
 from vns_sam.runs.job import Work
+from vns_sam.sam.answers import ChosenAnswers
 from vns_sam.types import Answers, ImageFeatures, PromptableModel, Prompts
 
 NOC = (0.85, 0.90)
@@ -129,7 +130,7 @@ class PictureWork(Work[Picture, Scored]):
     def asker(self) -> Asker:
         """The model and how it is asked."""
         to_device(self.model, self.device)
-        return Asker.of(self.model, self.settings.second_look)
+        return Asker.of(self.model, self.settings.second_look if self.settings.choice == "own" else "off")
 
     @override
     def name(self, item: Picture) -> str:
@@ -207,7 +208,7 @@ class PictureWork(Work[Picture, Scored]):
         at_once = [question for question in todo.questions if question.protocol.kind != "clicks"]
         if at_once:
             start = perf_counter()
-            answers = _decode(self.asker, features, at_once)
+            answers = self._chosen(_decode(self.asker, features, at_once, self.settings.choice), todo, at_once)
             scores = answers.scores.tolist()
             shared = (perf_counter() - start) / len(at_once)
             for row, (question, score) in enumerate(zip(at_once, scores, strict=True)):
@@ -223,6 +224,19 @@ class PictureWork(Work[Picture, Scored]):
                 spent = perf_counter() - start
                 clock.decode += spent
                 yield _Answer(question, found, score, spent, clicks)
+
+    def _chosen(self, answers: Answers, todo: _Todo, questions: Sequence[_Question]) -> Answers:
+        """Those of a model's masks that are scored."""
+        if self.settings.choice == "own":
+            return answers
+        numbers = [
+            int(np.argmax(answers.candidate_scores(row)))
+            if self.settings.choice == "likeliest"
+            else _best(answers, row, question.inside, todo)
+            for row, question in enumerate(questions)
+        ]
+        scores = [answers.candidate_scores(row)[number] for row, number in enumerate(numbers)]
+        return ChosenAnswers(answers, tuple(numbers), np.array(scores, np.float32))
 
     def _score(self, answer: _Answer, todo: _Todo, scored: Scored) -> None:
         """Adds the row of an answer, and its map where that is wanted."""
@@ -265,11 +279,20 @@ def true_objects(pair: Pair, settings: Settings) -> tuple[dict[str, Object], np.
     return {target: replace(each, mask=each.mask & ~ignored) for target, each in objects.items()}, ignored
 
 
-def _decode(asker: Asker, features: ImageFeatures, questions: Sequence[_Question]) -> Answers:
+def _best(answers: Answers, row: int, truth: np.ndarray, todo: _Todo) -> int:
+    """Number of the mask to choose from that has the highest IoU with the truth (H, W) bool in the frame."""
+    counted = True if todo.ignored is None else ~todo.frame.truth(todo.ignored)
+    size = (truth.shape[0], truth.shape[1])
+    offered = range(len(answers.candidate_scores(row)))
+    return int(np.argmax([iou((answers.candidate(row, number, size) > 0) & counted, truth) for number in offered]))
+
+
+def _decode(asker: Asker, features: ImageFeatures, questions: Sequence[_Question], choice: Choice) -> Answers:
     """Answers to prompts about one picture; a model that takes none is asked once for each."""
     info = asker.model.info
     if info.prompts:
-        return asker.decode(features, [question.prompts for question in questions], [0] * len(questions))
+        prompts = [question.prompts for question in questions]
+        return asker.decode(features, prompts, [0] * len(questions), candidates=choice != "own")
     if any(question.protocol.kind != "image" for question in questions):
         raise PromptError(f"'{info.name}' takes no prompt: it finds what there is", hint="--prompt image")
     return asker.decode(features, (), [0] * len(questions))

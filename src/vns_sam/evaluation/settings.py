@@ -6,9 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
+from typing import Literal
 
 from vns_sam.evaluation.frames import Resize
 from vns_sam.types import SECOND_LOOK, SecondLook
+
+Choice = Literal["own", "likeliest", "best"]
+"""Which of a model's masks is scored: its own answer; of those that it offers to choose from the one that it thinks
+best; or the one that is best, which only who knows the truth can tell."""
 
 MASK_METRICS = ("iou", "biou")
 """What the thresholded mask is enough for; the others want a map."""
@@ -25,6 +30,7 @@ class Settings:
             these names.
         second_look: Whether small and thin objects are asked about once more in cut-outs; not for clicks. A DIS-SAM
             looks again along uncertain boundaries instead. "auto" is decided for each model.
+        choice: Which of the model's masks is scored; one of several is not looked at again.
         precision: Whether masks are kept for average precision, in which objects compete by predicted IoU.
     """
 
@@ -32,6 +38,7 @@ class Settings:
     resize: Resize = "fit"
     instances: bool | tuple[str, ...] = False
     second_look: SecondLook = SECOND_LOOK
+    choice: Choice = "own"
     precision: bool = False
 
     def by_object(self, dataset: str) -> bool:

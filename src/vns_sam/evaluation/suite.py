@@ -15,7 +15,7 @@ from vns_sam.evaluation.report import ModelResult, Report
 from vns_sam.evaluation.rows import RowStore, Shard
 from vns_sam.evaluation.runner import Outcome, evaluate, scored_pairs
 from vns_sam.evaluation.saved_maps import SavedMaps
-from vns_sam.evaluation.settings import Clock, Settings
+from vns_sam.evaluation.settings import Choice, Clock, Settings
 from vns_sam.images.write import check_writable, write_json, write_text
 from vns_sam.inference.second_look import wants_second_look
 from vns_sam.runs.job import Mapper
@@ -64,6 +64,7 @@ class Suite:
         retry_failed: bool = False,
         shard: Shard | None = None,
         maps: Path | None = None,
+        choice: Choice = "own",
     ) -> Run:
         """Prepares the evaluation of one model; nothing is measured before the result is iterated.
 
@@ -76,12 +77,13 @@ class Suite:
             retry_failed: Whether only pictures are measured that an earlier run could not.
             shard: This process's part.
             maps: Folder that receives the predictions as pictures, see :class:`SavedMaps`.
+            choice: Which of the model's masks is scored.
 
         Raises:
             UsageError: ``out`` holds rows of another configuration, other weights or settings under this label.
             DataError: ``out`` cannot be written.
         """
-        return Run(self, model, label, out, mapper, strict, retry_failed, shard or Shard(), maps)
+        return Run(self, model, label, out, mapper, strict, retry_failed, shard or Shard(), maps, choice)
 
     def report(self, runs: Sequence[Run]) -> Report:
         """Gathers finished runs; rows that other processes wrote are read in."""
@@ -103,11 +105,14 @@ class Run:
     retry_failed: bool
     shard: Shard
     maps: Path | None = None
+    choice: Choice = "own"
     clock: Clock = field(default_factory=Clock)
 
     def __post_init__(self) -> None:
         self.weights = self.model.info.digest
-        self.looks_again = wants_second_look(self.model.info, self.suite.settings.second_look)
+        self.settings = replace(self.suite.settings, choice=self.choice)
+        looks_again = wants_second_look(self.model.info, self.settings.second_look)
+        self.looks_again = looks_again and self.choice == "own"
         if self.out is not None:
             check_writable(self.out / f"{REPORT}.json")
         self.store = self._store()
@@ -125,7 +130,7 @@ class Run:
             self.model,
             self.pairs,
             self.suite.protocols,
-            self.suite.settings,
+            self.settings,
             self.store,
             mapper=self.mapper,
             strict=self.strict,
@@ -154,7 +159,7 @@ class Run:
         return ModelResult(self.label, self.weights, rows, skipped, seconds, second_look=self.looks_again)
 
     def _store(self) -> RowStore:
-        identity = self.suite.measure.identity(self.weights, looks_again=self.looks_again)
+        identity = self.suite.measure.identity(self.weights, looks_again=self.looks_again, choice=self.choice)
         return RowStore(None if self.out is None else self.out / ROWS, self.label, identity, self.shard)
 
 

@@ -67,6 +67,26 @@ class MapAnswers(Answers):
         return _numpy(maps_to_original(one[None], self.geometry[row], size)[0])
 
 
+@dataclass(frozen=True)
+class ChosenAnswers(Answers):
+    """One of the candidates of each prompt in place of the model's own answer.
+
+    Attributes:
+        answers: The model's, with candidates.
+        numbers: (P,) which candidate is taken, by its place in the model's order; -1 is the model's own answer.
+        scores: (P,) float32 predicted IoU of what is taken.
+    """
+
+    answers: Answers
+    numbers: tuple[int, ...]
+    scores: np.ndarray
+
+    def logits(self, row: int, size: Size | None = None, *, direct: bool = False) -> np.ndarray:
+        """See :meth:`vns_sam.types.Answers.logits`."""
+        number = self.numbers[row]
+        return self.answers.logits(row, size) if number < 0 else self.answers.candidate(row, number, size)
+
+
 def _single(maps: Map, row: int) -> Map:
     """One map as float32 (1, 1, h, h) of maps (P, 1, h, h), or (1, h, h) of maps (P, h, h)."""
     one = maps[row : row + 1]

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from vns_sam.errors import CheckpointError
+from vns_sam.inference.load import load_model
 from vns_sam.sam.meta import load_meta
 from vns_sam.sam.prompt_encoder import MASK_LOGIT
 from vns_sam.types import PromptBatch
@@ -62,6 +63,26 @@ def test_what_was_added_to_sam_is_not_dropped(added, tmp_path, meta_state):
     torch.save(meta_state | {added: torch.zeros(2, 256)}, path)
     with pytest.raises(CheckpointError, match="1 tensors that this model has no place for, the first is"):
         load_meta(path)
+
+
+def test_sam_med2d_is_refused_by_its_name(tmp_path, meta_state):
+    """Names and shapes of its published file: squeeze and excite, then two convolutions, in each block."""
+    width = meta_state["image_encoder.patch_embed.proj.weight"].shape[0]
+    shapes = {
+        "norm.weight": (width,),
+        "norm.bias": (width,),
+        "channel.0.weight": (width // 4, width),
+        "channel.2.weight": (width, width // 4),
+        "spatial.0.weight": (width, width, 3, 3),
+        "spatial.2.weight": (width, width, 4, 4),
+    }
+    added = {f"image_encoder.blocks.{i}.Adapter.{key}": torch.zeros(s) for i in range(4) for key, s in shapes.items()}
+    path = tmp_path / "sam-med2d_b.pth"
+    torch.save({"model": {**meta_state, **added}, "optimizer": {}}, path)
+    with pytest.raises(CheckpointError, match="is a SAM-Med2D: its encoder has an adapter in 4 blocks"):
+        load_model(path)
+    torch.save({"model": meta_state}, path)
+    assert load_model(path).info.input_side == 96
 
 
 def test_half_precision_weights_become_float32(tmp_path, meta_state):

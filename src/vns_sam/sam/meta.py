@@ -23,6 +23,7 @@ PATCH_KEY = "image_encoder.vit.patch_embed.projection.weight"
 POSITION_KEY = "image_encoder.vit.pos_embed"
 _BLOCK = re.compile(r"image_encoder\.vit\.layers\.(\d+)\.")
 _RELATIVE = re.compile(r"image_encoder\.vit\.layers\.(\d+)\.attn\.rel_pos_h$")
+_MED2D = re.compile(r"image_encoder\.blocks\.(\d+)\.Adapter\.(?:channel|spatial|norm)\.")
 _TRUNCATED = "the file is truncated or not one of SAM's"
 
 
@@ -102,6 +103,14 @@ def build_meta(state: Mapping[str, torch.Tensor], path: str | Path) -> tuple[Sam
     if not holds_sam(state):
         found = registry.describe(state, Path(path))
         raise CheckpointError(f"{path} is {found}; expected a SAM ViT", hint="load_model takes it as it is")
+    adapted = {found[1] for key in state if (found := _MED2D.match(key))}
+    if adapted:
+        raise CheckpointError(
+            f"{path} is a SAM-Med2D: its encoder has an adapter in {len(adapted)} blocks, and without them it would be "
+            "another model; it is not run here",
+            hint="one that was trained without adapters loads, and so do MedSAM's files; or train your own: "
+            "vns-sam train FOLDER",
+        )
     return build_vit_sam({meta_key_to_own(key): value for key, value in join_projections(state).items()}, path)
 
 

@@ -14,13 +14,14 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 from workshop import write_disks
 
 from vns_sam.errors import CheckpointError, UsageError
 from vns_sam.runs.lock import locked
 from vns_sam.training.loop import lr_factor, train
-from vns_sam.training.recipe import Optim, Validation, load_recipe
+from vns_sam.training.recipe import Optim, Validation, load_recipe, parse_recipe
 from vns_sam.training.samples.sampler import split_pairs
 from vns_sam.training.state import load_state
 from vns_sam.training.tasks.scratch import SamTask
@@ -92,6 +93,31 @@ def test_two_processes_equal_one_that_accumulates(recipe_file: Path) -> None:
     one, two = weights(recipe.out.parent / "one"), weights(recipe.out)
     worst = max((one[key].float() - two[key].float()).abs().max().item() for key in one)
     assert worst < 2e-3, worst
+
+
+@pytest.mark.parametrize("batch_norm", ["all", "process"])
+def test_two_processes_of_one_picture_equal_one_of_two(workshop: Path, recipe_file: Path, batch_norm: str) -> None:
+    """With a batch norm in the model (VNS-SAM's NSFM), which must see the pictures of both; and the log tells the mean
+    of both.
+    """
+    values = yaml.safe_load(recipe_file.read_text())
+    values |= {"task": "vns-sam", "vns": {"inner_channels": 8, "head_channels": 8}, "steps": 4, "accumulate": 1}
+    values |= {"log_every": 1, "batch_norm": batch_norm, "checkpoint_every": 4, "validation": {"every": 9, "limit": 1}}
+    values["optim"] = {"name": "adamw", "lr": 1e-3}
+    one = {**values, "out": str(recipe_file.parent / "one"), "batch_size": 2}
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    train(parse_recipe(one, "one"))
+    torch.set_num_threads(threads)
+    recipe_file.write_text(yaml.safe_dump({**values, "batch_size": 1}))
+    launcher = ("-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone", "--local-addr=127.0.0.1")
+    assert start(recipe_file, *launcher).wait() == 0
+    first, second = (
+        [line["loss"] for line in read_log(Path(out)) if "loss" in line] for out in (one["out"], values["out"])
+    )
+    assert len(first) == 4
+    worst = max(abs(a - b) for a, b in zip(first, second, strict=True))
+    assert worst < 1e-4 if batch_norm == "all" else worst > 1e-3, worst
 
 
 def test_run_of_another_recipe_is_refused(recipe_file: Path) -> None:

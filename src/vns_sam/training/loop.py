@@ -26,6 +26,7 @@ from vns_sam.training.ema import Ema
 from vns_sam.training.recipe import RESOLVED, Optim, Recipe, continues, dump_recipe, identity
 from vns_sam.training.samples.prompted import collate
 from vns_sam.training.settings import RunRecipe
+from vns_sam.training.spread import mean_over_processes, share_batch_norm
 from vns_sam.training.state import load_state, restore, save_state
 from vns_sam.training.tasks import Task, build_task
 from vns_sam.training.tracking import Tracker
@@ -74,6 +75,8 @@ def _train(recipe: Recipe, accelerator: Any, progress: Progress) -> dict[str, fl
     step = int(state["step"])
     standing = Standing(recipe.validation.patience, float(state["best"]), int(state.get("stale", 0)))
     loader = _loader(recipe, task, step, accelerator.process_index, accelerator.num_processes)
+    if recipe.batch_norm == "all" and accelerator.num_processes > 1:
+        share_batch_norm(task)
     model, optimizer = accelerator.prepare(task.to(accelerator.device), optimizer)
     if "scaler" in state and accelerator.scaler is not None:
         accelerator.scaler.load_state_dict(state["scaler"])
@@ -251,22 +254,24 @@ def _steps(loader: DataLoader[Any], accumulate: int) -> Iterator[list[dict[str, 
 def _optimise(
     accelerator: Any, model: Any, optimizer: Any, batches: list[dict[str, torch.Tensor]], clip: float
 ) -> dict[str, float]:
-    """One optimiser step over its accumulated batches; the mean losses."""
+    """One optimiser step over its accumulated batches; the mean losses, over all processes."""
     totals: dict[str, float] = defaultdict(float)
     for batch in batches:
         with accelerator.accumulate(model):
             terms = model({k: v.to(accelerator.device, non_blocking=True) for k, v in batch.items()})
             loss = sum(terms.values())
-            if not math.isfinite(loss.item()):
-                bad = [name for name, value in terms.items() if not math.isfinite(value.item())]
-                raise Diverged(f"the loss became {loss.item()} ({', '.join(bad) or 'their sum'})")
+            means = {name: value.item() for name, value in {"loss": loss, **terms}.items()}
+            means = mean_over_processes(means, accelerator)
+            if not math.isfinite(means["loss"]):
+                bad = [name for name, value in means.items() if name != "loss" and not math.isfinite(value)]
+                raise Diverged(f"the loss became {means['loss']} ({', '.join(bad) or 'their sum'})")
             accelerator.backward(loss)
             if clip and accelerator.sync_gradients:
                 accelerator.clip_grad_norm_(model.parameters(), clip)
             optimizer.step()
             optimizer.zero_grad()
-        for name, value in {"loss": loss, **terms}.items():
-            totals[name] += value.item() / len(batches)
+        for name, value in means.items():
+            totals[name] += value / len(batches)
     return totals
 
 

@@ -138,5 +138,8 @@ class Recipe(RunRecipe):
     """Batches gathered for one optimiser step."""
     precision: Literal["no", "fp16", "bf16"] = "no"
     """Mixed precision."""
+    batch_norm: Literal["all", "process"] = "all"
+    """Whose pictures batch norm learns its statistics from: those of "all" processes, so that a step is the same
+    however it is spread; or of each "process" alone, as the authors' code has it."""
     optim: Optim = field(default_factory=Optim)
     validation: Validation = field(default_factory=Validation)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -12,13 +14,15 @@ import yaml
 from safetensors.torch import load_file
 from workshop import changed
 
+from vns_sam.data.pairs import find_pairs, read_mask
 from vns_sam.dis.channels import released_sample
-from vns_sam.errors import UsageError
-from vns_sam.training.loop import train
+from vns_sam.errors import DataError, UsageError
+from vns_sam.training.loop import lr_factor, train
 from vns_sam.training.recipe import load_recipe, parse_recipe
-from vns_sam.training.samples.edges import edge_target
+from vns_sam.training.samples.edges import contour, edge_target
 from vns_sam.training.samples.refinement import released
 from vns_sam.training.samples.released import ReleasedSet
+from vns_sam.training.samples.sampler import split_pairs
 from vns_sam.training.samples.settings import TrainingData
 from vns_sam.training.tasks.base import half, mean_terms, prompt_slots
 from vns_sam.training.tasks.frozen import VnsRecipe, VnsTask
@@ -75,6 +79,49 @@ def test_edges_are_as_thick_as_asked(recipe: VnsRecipe) -> None:
     assert thick / thin == pytest.approx(expected, rel=0.3)
 
 
+def test_sets_may_have_edges_of_their_own(recipe: VnsRecipe) -> None:
+    (name,) = recipe.data.sets
+    own = replace(recipe.data, edges={name: "own"})
+    samples = ReleasedSet(own, length=1, seed=0)
+    with pytest.raises(DataError, match="expected the edge map"):
+        samples[0]
+    pair = samples.pairs[int(samples._order(0)[0])]
+    mask = read_mask(pair.mask)
+    folder = recipe.data.root / name / "Edge"
+    folder.mkdir()
+    try:
+        cv2.imwrite(str(folder / f"{pair.stem}.png"), contour(mask, thickness=1).astype(np.uint8) * 255)
+        drawn = ReleasedSet(replace(recipe.data, edges={name: 1}, edge=5), length=1, seed=0)[0]["edge"]
+        assert np.array_equal(samples[0]["edge"], drawn)
+        assert samples[0]["edge"].sum() < ReleasedSet(replace(recipe.data, edge=5), length=1, seed=0)[0]["edge"].sum()
+        cv2.imwrite(str(folder / f"{pair.stem}.png"), np.zeros((3, 4), np.uint8))
+        with pytest.raises(DataError, match="expected the size of the mask"):
+            samples[0]
+    finally:
+        shutil.rmtree(folder)
+
+
+def test_nothing_is_held_out_but_a_list(recipe: VnsRecipe) -> None:
+    (name,) = recipe.data.sets
+    every = find_pairs(recipe.data.root / name)
+    assert [pair.stem for pair in ReleasedSet(recipe.data, length=1, seed=0).pairs] == [pair.stem for pair in every]
+    assert len(split_pairs(recipe.data.root, name)[0]) < len(every)
+
+
+def test_the_authors_recipe_reaches_all_that_they_do() -> None:
+    found = load_recipe("vns_sam_vit_l")
+    assert isinstance(found, VnsRecipe)
+    assert found.batch_norm == "process"
+    edges = {name: found.data.edges.get(name, found.data.edge) for name in found.data.sets}
+    assert {name for name, edge in edges.items() if edge == 1} == {"dis_dark", "thin_dark", "fss_dark"}
+    assert sum(found.data.sets.values()) == 23232
+    assert found.steps == 12 * (23232 // 16)
+    assert found.batch_size * found.accumulate == 16
+    rates = [lr_factor(epoch * 1452, found.steps, found.optim) for epoch in (0, 9, 10, 11)]
+    assert rates == pytest.approx([1, 1, 0.1, 0.1])
+    assert (found.optim.name, found.optim.lr, found.optim.weight_decay, found.optim.clip) == ("adam", 1e-3, 0, 0)
+
+
 def test_prompts_are_drawn_as_the_authors_do(recipe: VnsRecipe) -> None:
     task = VnsTask(recipe)
     labels = torch.zeros(4, 64, 64)
@@ -125,6 +172,7 @@ def test_a_run_learns_from_them_and_goes_on(recipe: VnsRecipe, task: str) -> Non
         ({"sizes": [64, 96]}, "views of one size"),
         ({"samples": "mine"}, r"data\.samples"),
         ({"edge": 2}, r"data\.edge"),
+        ({"edges": {"camo": 1}}, "names 'camo', which is not among the sets"),
     ],
 )
 def test_what_does_not_go_together_is_refused(recipe: VnsRecipe, change: dict[str, object], message: str) -> None:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 
+from vns_sam.data.pairs import Pair, read_mask
+from vns_sam.errors import DataError
+
 DILATION = 5
+EDGE_FOLDERS = ("edges", "Edge")
+"""Folders of a set that may hold edge maps of its own."""
 
 
 def contour(mask: np.ndarray, *, thickness: int = 5) -> np.ndarray:
@@ -32,6 +39,27 @@ def edge_target(mask: np.ndarray, *, thickness: int = 5) -> np.ndarray:
     and 5 for thickness 1. Arguments and result are those of :func:`contour`.
     """
     return widen(contour(mask, thickness=thickness))
+
+
+def own_edge(root: Path, pair: Pair, mask: np.ndarray) -> np.ndarray:
+    """Reads the edge map that comes with a set, widened by :func:`widen`.
+
+    Args:
+        root: Folder of the sets.
+        pair: The picture.
+        mask: (H, W), its mask.
+
+    Raises:
+        DataError: There is none, or it has another size.
+    """
+    places = [root / pair.dataset / folder / f"{pair.stem}.png" for folder in EDGE_FOLDERS]
+    path = next((place for place in places if place.is_file()), None)
+    if path is None:
+        raise DataError(f"expected the edge map {places[0]}, found none", hint="data.edges: 5 draws it from the mask")
+    edge = read_mask(path)
+    if edge.shape != mask.shape:
+        raise DataError(f"{path}: expected the size of the mask, {mask.shape[::-1]}, found {edge.shape[::-1]}")
+    return widen(edge)
 
 
 def widen(edge: np.ndarray) -> np.ndarray:

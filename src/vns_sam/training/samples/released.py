@@ -8,17 +8,18 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from vns_sam.data.pairs import check_same_size, read_mask
+from vns_sam.data.pairs import Pair, check_same_size, read_mask
 from vns_sam.errors import DataError
 from vns_sam.images.read import read_image
 from vns_sam.training.samples.augment import LargeScaleJitter
-from vns_sam.training.samples.edges import edge_target
-from vns_sam.training.samples.sampler import split_pairs
+from vns_sam.training.samples.edges import edge_target, own_edge
+from vns_sam.training.samples.sampler import train_pairs
 from vns_sam.training.samples.settings import TrainingData
 
 
 class ReleasedSet(Dataset[dict[str, np.ndarray]]):
-    """Samples by position, at the pictures' own resolution. Weights of sets and memory for pictures play no part.
+    """Samples by position, at the pictures' own resolution. Weights of sets and memory for pictures play no part. As
+    the authors do, it shows all pictures of the train splits, those that validation scores, too.
 
     Args:
         data: What to train on; its views have one side.
@@ -31,7 +32,7 @@ class ReleasedSet(Dataset[dict[str, np.ndarray]]):
 
     def __init__(self, data: TrainingData, *, length: int, seed: int) -> None:
         self.data, self.length, self.seed = data, length, seed
-        self.pairs = [pair for name in data.sets for pair in split_pairs(data.root, name)[0]]
+        self.pairs = [pair for name in data.sets for pair in train_pairs(data.root, name)]
         if not self.pairs:
             raise DataError("the recipe names no training picture", hint="give data.sets, a weight for each set")
         self.jitter = LargeScaleJitter(data.sizes[0])
@@ -51,12 +52,17 @@ class ReleasedSet(Dataset[dict[str, np.ndarray]]):
         check_same_size(pair, image, mask)
         drawn = np.random.SeedSequence([self.seed, position]).generate_state(2, np.uint64)
         generator = torch.Generator().manual_seed(int(drawn[0] >> 1))
-        edge = edge_target(mask, thickness=self.data.edge)
+        edge = self._edge(pair, mask)
         truth, outline = (torch.from_numpy(one.astype(np.float32))[None] for one in (mask * np.uint8(255), edge))
         pixels = torch.from_numpy(image.transpose(2, 0, 1).copy())
         picture, label, line = self.jitter(pixels, truth, outline, generator)
         seed = np.array(int(drawn[1] >> 1))
         return {"image": picture.numpy(), "label": label[0].numpy() / 255, "edge": line[0].numpy(), "seed": seed}
+
+    def _edge(self, pair: Pair, mask: np.ndarray) -> np.ndarray:
+        """What the edge branch learns of a picture, (H, W) bool."""
+        asked = self.data.edges.get(pair.dataset, self.data.edge)
+        return own_edge(self.data.root, pair, mask) if asked == "own" else edge_target(mask, thickness=asked)
 
     def _draw_order(self, epoch: int) -> np.ndarray:
         return np.random.default_rng([self.seed, epoch]).permutation(len(self.pairs))

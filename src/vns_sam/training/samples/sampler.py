@@ -85,6 +85,12 @@ class SetSampler(Dataset[dict[str, np.ndarray]], Generic[Data]):
         return name, pairs[int(rng.integers(len(pairs)))]
 
 
+def train_pairs(root: Path, name: str) -> list[Pair]:
+    """The whole train split of one set, but what its list ``val`` names."""
+    pairs, held = split_pairs(root, name)
+    return pairs if (root / name / "val.txt").is_file() else sorted([*pairs, *held], key=lambda pair: pair.stem)
+
+
 def split_pairs(root: Path, name: str) -> tuple[list[Pair], list[Pair]]:
     """The train split of one set as (training, held out): its list ``val`` where it has one, else by a hash of the
     stem.

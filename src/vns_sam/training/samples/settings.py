@@ -68,11 +68,19 @@ class TrainingData(SetData):
     edge: Literal[1, 5] = 1
     """Thickness of the contour that the edge branch learns, before it is widened by 5 x 5: the authors draw 5, and 1
     for pictures made dark."""
+    edges: dict[str, Literal[1, 5, "own"]] = field(default_factory=dict)
+    """The same for single sets, where samples are the authors'; "own" takes the set's maps, `edges/NAME.png` or
+    `Edge/NAME.png`, and widens them."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.samples == "house":
+            if self.edges:
+                raise ValueError("edges of single sets belong to samples: released or paper")
             return
+        unknown = next((name for name in self.edges if name not in self.sets), None)
+        if unknown is not None:
+            raise ValueError(f"edges names '{unknown}', which is not among the sets")
         if self.mix != SceneMix() or self.plain or self.prompts != 3 or self.corrections:
             raise ValueError("mix, plain, prompts and corrections belong to samples: house")
         if len(self.sizes) > 1:

@@ -103,7 +103,7 @@ def build_meta(state: Mapping[str, torch.Tensor], path: str | Path) -> tuple[Sam
     if not holds_sam(state):
         found = registry.describe(state, Path(path))
         raise CheckpointError(f"{path} is {found}; expected a SAM ViT", hint="load_model takes it as it is")
-    adapted = {found[1] for key in state if (found := _MED2D.match(key))}
+    adapted = {match[1] for key in state if (match := _MED2D.match(key))}
     if adapted:
         raise CheckpointError(
             f"{path} is a SAM-Med2D: its encoder has an adapter in {len(adapted)} blocks, and without them it would be "

@@ -84,6 +84,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--group", action="append", default=[], metavar="NAME=SET,SET", help="a mean over some sets")
     parser.add_argument("--device", default="cpu")
     add_backend(parser)
+    _add_run_arguments(parser)
+
+
+def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of how it is run and of what is written, and those of comparisons."""
     group = parser.add_argument_group("the run")
     add_worker_arguments(group)
     group.add_argument("--retry-failed", action="store_true", help="measure only pictures that failed before")

@@ -44,6 +44,18 @@ def test_one_picture(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
     np.testing.assert_array_equal(found, WsSamModel.from_pretrained(shop / "ws").segment(image) > 0.5)
 
 
+@pytest.mark.parametrize("source", ["disks/images", "disks/images/000.png"])
+def test_its_probability_is_written(shop: Path, source: str) -> None:
+    command = ["--quiet", "segment", str(shop / source), "--model", str(shop / "ws"), "--out", "soft", "--alpha"]
+    assert main(command) == 0
+    with Image.open("soft/000_alpha.png") as file, Image.open(shop / "disks/images/000.png") as picture:
+        found, image = np.asarray(file), np.asarray(picture.convert("RGB"))
+    expected = (WsSamModel.from_pretrained(shop / "ws").segment(image) * 255).astype(np.uint8)
+    assert np.abs(found.astype(int) - expected).max() <= 1
+    prompted = ["--quiet", "segment", str(shop / source), "--model", str(shop / "sam"), "--box", "1", "1", "9", "9"]
+    assert main([*prompted, "--alpha", "--out", "hard"]) == 2
+
+
 def test_a_folder_goes_on(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["segment", str(shop / "disks" / "images"), "--model", str(shop / "ws"), "--out", "masks", "--quiet"]
     assert main(command) == 0
@@ -79,10 +91,25 @@ def test_a_table_with_a_column_for_each_metric(shop: Path, capsys: pytest.Captur
 
 def test_models_of_both_kinds_share_one_question(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
     both = ["evaluate", str(shop / "ws"), str(shop / "sam"), "--data", str(shop / "disks"), "--limit", "1", "--quiet"]
-    assert main(both) == 2
-    assert "--prompt image" in capsys.readouterr().err
-    assert main([*both, "--prompt", "box"]) == 2
+    assert main([*both[:2], *both[3:], "--prompt", "box"]) == 2
+    assert "leave --prompt out" in capsys.readouterr().err
+    assert main([*both, "--instances"]) == 2
     assert main([*both, "--prompt", "image", "--metrics", "iou"]) == 0
+    capsys.readouterr()
+
+
+def test_a_model_without_a_prompt_stands_beside_those_with_one(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = ["evaluate", str(shop / "ws"), str(shop / "sam"), "--data", str(shop / "disks"), "--metrics", "iou", "mae"]
+    assert main([*line, "--prompt", "box", "points:1"]) == 0
+    captured = capsys.readouterr()
+    assert "ws: takes no prompt; its answer for the picture stands beside each" in captured.err
+    answers = [text for text in captured.out.splitlines() if text.startswith(f"| {shop / 'ws'} |")]
+    assert len(answers) == 4
+    assert answers[0] == answers[2]  # IoU with box and point: the same answer
+
+
+def test_second_looks_are_refused(shop: Path) -> None:
+    both = ["evaluate", str(shop / "ws"), str(shop / "sam"), "--data", str(shop / "disks"), "--limit", "1", "--quiet"]
     assert main([*both[:2], *both[3:], "--second-look"]) == 2
 
 

@@ -18,6 +18,7 @@ from vns_sam.dis.config import DisSamConfig
 from vns_sam.dis.isnet import IsNet
 from vns_sam.dis.model import DisSamModel
 from vns_sam.errors import CheckpointError, PromptError, UsageError
+from vns_sam.images.windows import Window
 from vns_sam.types import ImageFeatures, PromptableModel, Prompts
 
 CONFIG = DisSamConfig("fake", width=0.1, image_size=64, stretch=False)
@@ -134,6 +135,29 @@ def test_a_huge_picture_is_worked_on_reduced(model: DisSamModel) -> None:
     assert alpha[250, 8000] < 0.1
     whole = model.refine(image, np.ones((500, 10_000), bool))
     assert whole.alpha.min() > 0.9
+
+
+def test_a_second_look_at_a_huge_picture_is_at_its_own_resolution(model: DisSamModel) -> None:
+    image = np.zeros((600, 9000, 3), np.uint8)
+    image[300:303, 1000:8000] = 255  # three pixels thin: one and a half where the picture is reduced to 4096
+    seen: list[tuple[int, int]] = []
+
+    def look(picture: np.ndarray, mask: np.ndarray, box: np.ndarray, window: Window) -> np.ndarray:
+        seen.append(window.shape)
+        part = picture[window.index][..., 0].astype(np.float32) / 255
+        return part if max(window.shape) <= 1024 else 0.4 * part
+
+    model.look = look  # type: ignore[method-assign]
+    coarse = np.zeros((600, 9000), bool)
+    coarse[298:305, 900:8100] = True
+    twice = model.refine(image, coarse, look_again=True)
+    assert seen[0] == (600, 9000)
+    assert {max(shape) for shape in seen[1:]} <= {1024}
+    assert 8 < len(seen) <= 1 + 16 * 9
+    assert ((twice.alpha > 0.5) != (image[..., 0] > 0)).sum() == 0
+    features = model.encode([image])
+    answers = model.decode(features, [boxes([900, 298, 8100, 305])], [0], look_again=True)
+    assert answers.alpha(0).shape == (600, 9000)
 
 
 def test_margin_shows_the_object_larger(model: DisSamModel) -> None:

@@ -58,7 +58,7 @@ def _add_graphs(model: Path) -> None:
 
 
 def _show(done: Adapted, start: str, *, json: bool) -> None:
-    from vns_sam.cli.evaluate import print_differences
+    from vns_sam.cli.differences import print_differences
 
     if not json:
         print()

@@ -31,7 +31,7 @@ SHOWN = 5
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the action."""
-    parser.add_argument("benchmark", metavar="NAME", help="what to build: vns-seg")
+    parser.add_argument("benchmark", metavar="NAME", help="what to build: vns-seg or hqseg-44k")
     parser.add_argument("--raw", type=Path, nargs="+", required=True, metavar="DIR", help="what was downloaded")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the sets go")
     parser.add_argument("--strict", action="store_true", help="fail when anything is missing or broken")

@@ -15,9 +15,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,8 +31,7 @@ from vns_sam.errors import UsageError, printable
 if TYPE_CHECKING:
     from vns_sam.cli.processes import Processes
     from vns_sam.evaluation.ablate import Ablation
-    from vns_sam.evaluation.compare import Difference
-    from vns_sam.evaluation.report import ModelResult, Report
+    from vns_sam.evaluation.report import Report
     from vns_sam.evaluation.results import ResultRow
     from vns_sam.evaluation.settings import Choice
     from vns_sam.evaluation.suite import Run, Suite
@@ -119,7 +117,9 @@ def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Runs the verb."""
     if args.compare:
-        return _compare(args)
+        from vns_sam.cli.differences import compare_reports
+
+        return compare_reports(args)
     if not args.models or not args.data:
         raise UsageError("expected a MODEL and --data DIR", hint="vns-sam evaluate --help")
     if args.figures and not args.out:
@@ -208,21 +208,24 @@ def _suite(args: argparse.Namespace) -> Suite:
 
 
 def _unprompted(args: argparse.Namespace) -> bool:
-    """Whether the models take no prompt; then the whole picture is the only question.
+    """Whether no model takes a prompt; then the whole picture is the only question.
 
     Raises:
-        UsageError: Some do and some do not, or something else is asked for.
+        UsageError: None does, and one is asked for; or objects are asked for.
     """
     from vns_sam.inference.load import takes_prompts
 
     without = [name for name in args.models if not takes_prompts(name)]
     if not without:
         return False
-    if args.prompt != [*UNPROMPTED] and (args.prompt or len(without) < len(args.models)):
-        raise UsageError(f"'{without[0]}' takes no prompt", hint="--prompt image asks all models for the whole picture")
     if args.instances or args.second_look == "on":
         raise UsageError(f"'{without[0]}' cannot be asked about one object", hint="leave the option out")
-    return True
+    alone = len(without) == len(args.models)
+    if alone and args.prompt not in (None, [*UNPROMPTED]):
+        raise UsageError(f"'{without[0]}' takes no prompt", hint="leave --prompt out")
+    if not alone and args.prompt != [*UNPROMPTED] and not args.quiet:
+        print(f"{', '.join(without)}: takes no prompt; its answer for the picture stands beside each", file=sys.stderr)
+    return alone or args.prompt == [*UNPROMPTED]
 
 
 def _measure(
@@ -269,10 +272,14 @@ def _report(runs: Any, suite: Suite, args: argparse.Namespace) -> None:
 
     report = suite.report(runs)
     _print_report(report, json=args.json)
+    more: Iterable[ResultRow] = ()
     if args.ablate:
-        _print_worth(report.models, len(args.models), json=args.json)
+        from vns_sam.cli.differences import print_worth, worth_of_parts
+
+        print_worth(report.models, len(args.models), json=args.json)
+        more = worth_of_parts(report.models, len(args.models))
     if args.save:
-        save_results(report, args, _worth_rows(report.models, len(args.models)) if args.ablate else ())
+        save_results(report, args, more)
     paths = write_report(report, args.out) if args.out else []
     if args.out and args.figures:
         from vns_sam.evaluation.gallery import write_figures
@@ -292,54 +299,6 @@ def _print_report(report: Report, *, json: bool) -> None:
     for result in report.models:
         times = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in result.seconds.items())
         print(f"\n{result.label}: {len(result.rows)} scores, {len(result.skipped)} pictures skipped; {times}")
-
-
-def _print_worth(results: Sequence[ModelResult], models: int, *, json: bool) -> None:
-    """What each part adds, as tables."""
-    from vns_sam.evaluation.ablate import worth
-
-    for whole, without in _taken_apart(results, models):
-        if not json:
-            print()
-        print_differences(worth(whole, without), without.label, whole.label, json=json)
-
-
-def _worth_rows(results: Sequence[ModelResult], models: int) -> Iterator[ResultRow]:
-    """What each part adds, for a file of results."""
-    from vns_sam.evaluation.ablate import worth_rows
-
-    for whole, without in _taken_apart(results, models):
-        yield from worth_rows(whole, without, without.label)
-
-
-def _taken_apart(results: Sequence[ModelResult], models: int) -> Iterator[tuple[ModelResult, ModelResult]]:
-    """Each model as it is, with itself less a part; the results of a model come together, the whole one first."""
-    each = len(results) // models
-    for start in range(0, len(results), each):
-        whole, *others = results[start : start + each]
-        yield from ((whole, without) for without in others)
-
-
-def _compare(args: argparse.Namespace) -> int:
-    from vns_sam.evaluation.compare import compare, read_rows
-
-    (first, before), (second, after) = (read_rows(source) for source in args.compare)
-    differences = compare(before, after, args.metrics, args.seed)
-    if first == second:
-        first, second = args.compare
-    print_differences(differences, first, second, json=args.json)
-    return 0
-
-
-def print_differences(differences: Sequence[Difference], first: str, second: str, *, json: bool) -> None:
-    """A table of differences, or an object for each."""
-    from vns_sam.evaluation.compare import to_markdown
-
-    if json:
-        named = {"first_model": first, "second_model": second}
-        print_json(*({**named, **asdict(each), "change": each.change, "certain": each.certain} for each in differences))
-    else:
-        print(to_markdown(differences, first, second), end="")
 
 
 def _group(text: str) -> tuple[str, list[str]]:

@@ -94,7 +94,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--simplify", type=_pixels, default=0.0, metavar="PIXELS", help="how far outlines may leave pixel edges (0)"
     )
-    parser.add_argument("--alpha", action="store_true", help="also write the alpha map of a DIS-SAM")
+    parser.add_argument(
+        "--alpha", action="store_true", help="also write a DIS-SAM's alpha map, or a WS-SAM's probability"
+    )
     parser.add_argument(
         "--candidates", action="store_true", help="also write all masks that the model offers, best first"
     )

@@ -24,6 +24,7 @@ from vns_sam.images.opener import open_image
 from vns_sam.images.overlay import draw_overlay
 from vns_sam.images.read import DECODER_ERRORS, one_line, read_image
 from vns_sam.images.write import check_writable, write_image
+from vns_sam.inference.answers import soften
 from vns_sam.prompts.validate import make_prompts
 from vns_sam.runs.plan import FORCE
 from vns_sam.types import Prediction, Prompts
@@ -62,6 +63,8 @@ def run_single(args: argparse.Namespace, given: dict[str, Any], categories: Mapp
     predictor.set_image(image)
     prediction = predictor.predict_prompts(prompts, multimask=args.candidates)
     seconds = time.perf_counter() - start
+    if args.alpha:
+        soften(predictor.model, prediction)
     result = Result(source.name, prediction, categories, source, Path(), pixels=image, simplify=args.simplify)
     outputs = write_files(Path(), encode(result, plan))
     _remove(path for path in replaced if path not in (*outputs, overlay_path))
@@ -94,7 +97,8 @@ def _predictor(args: argparse.Namespace) -> Predictor:
         UsageError: An alpha map is wanted, and the model has none.
     """
     predictor = build_predictor(args)
-    if args.alpha and not predictor.model.info.alpha:
+    info = predictor.model.info
+    if args.alpha and info.prompts and not info.alpha:
         raise UsageError("this model gives masks without alpha", hint="add --refine dis-sam-tiny")
     return predictor
 

@@ -63,6 +63,30 @@ class DisSamConfig(ModelConfig):
 
 
 @dataclass(frozen=True)
+class IsNetConfig(ModelConfig):
+    """An IS-Net by itself.
+
+    Attributes:
+        name: What users call the model.
+        width: Factor on its channels.
+        image_size: Side of its square input in pixels.
+        antialias: Whether pictures are smoothed when they shrink.
+        stretch: Whether each alpha map is stretched to the range 0 to 1.
+        cut: Where alpha becomes a mask, see :func:`vns_sam.dis.mattes.threshold`.
+    """
+
+    model_type: ClassVar[str] = "is-net"
+    title: ClassVar[str] = "IS-Net"
+
+    name: str = "is-net"
+    width: Factor = 1.0
+    image_size: Annotated[int, Between(32, 16384)] = 1024
+    antialias: bool = False
+    stretch: bool = True
+    cut: Cut = "half"
+
+
+@dataclass(frozen=True)
 class GtEncoderConfig(ModelConfig):
     """The ground-truth encoder that IS-Net's features are compared with in training.
 

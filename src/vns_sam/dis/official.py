@@ -26,6 +26,12 @@ def holds_isnet(state: Mapping[str, torch.Tensor]) -> bool:
     return {_FIRST, "stage1d.rebnconvin.conv_s1.weight", "side1.weight"} <= names
 
 
+def input_channels(state: Mapping[str, torch.Tensor]) -> int:
+    """Channels of the input of the IS-Net that a state dict belongs to."""
+    weight = next(value for key, value in state.items() if key.removeprefix(_PARALLEL) == _FIRST)
+    return int(weight.shape[1]) if weight.ndim == 4 else 0
+
+
 def load_isnet(state: Mapping[str, torch.Tensor], origin: str | Path, *, inflate: bool = False) -> IsNet:
     """Builds the IS-Net that a state dict belongs to, in eval mode.
 
@@ -69,4 +75,4 @@ def load_model(state: Mapping[str, torch.Tensor], path: Path) -> DisSamModel:
     return DisSamModel(DisSamConfig(FIRST_STAGE), registry.load(FIRST_STAGE), network)
 
 
-LAYOUT = registry.Layout("DIS-SAM's or IS-Net's isnet.pth", holds_isnet, load_model)
+LAYOUT = registry.Layout("DIS-SAM's file, an IS-Net with five channels", holds_isnet, load_model)

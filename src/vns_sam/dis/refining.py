@@ -6,6 +6,7 @@ Who runs IS-Net, torch or a graph, is somebody else's business: see :meth:`Refin
 from __future__ import annotations
 
 import hashlib
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -82,7 +83,7 @@ class Refining(ABC):
         features = replace(features, owner=self.first.info)
         coarse = coarse_answers(self.first, features, prompts, image_index, self.config.choice)
         rows = [
-            (features.pictures[image], _working_size(features.geometry[image]), _box_of(given, row))
+            (features.pictures[image], _working_size(features.geometry[image], look_again), _box_of(given, row))
             for given, image in zip(prompts, image_index, strict=True)
             for row in range(len(given))
         ]
@@ -106,10 +107,12 @@ class Refining(ABC):
         """Refines one coarse mask.
 
         Args:
-            image: (H, W, 3) uint8 RGB; above 4096 pixels a side it is worked on reduced, so that memory stays bounded.
+            image: (H, W, 3) uint8 RGB; above 4096 pixels a side it is worked on reduced, so that memory stays bounded,
+                but for a second look.
             mask: (h, w) bool, at the picture's size or at that of its reduced form.
             box: X0 Y0 X1 Y1 in pixels of the picture; the mask's own when omitted.
-            look_again: Whether IS-Net looks again, closer, along uncertain boundaries.
+            look_again: Whether IS-Net looks again, closer, along uncertain boundaries: of a larger picture at its own
+                resolution, in tiles as large as those of a picture of 4096 pixels.
 
         Returns:
             Alpha at the picture's size; all 0 where there is neither mask nor box. With a box and an empty mask,
@@ -119,8 +122,8 @@ class Refining(ABC):
             PromptError: The mask has another size.
         """
         height, width = image.shape[:2]
-        small = reduced(image)
-        if mask.shape == (height, width):
+        small = image if look_again else reduced(image)
+        if mask.shape == (height, width) != small.shape[:2]:
             mask = reduced(mask.astype(np.uint8) * 255) > 127
         if mask.shape != small.shape[:2]:
             raise PromptError(
@@ -158,12 +161,16 @@ class Refining(ABC):
         if not look_again or max(window.shape) <= side:
             return alpha
         found = alpha > threshold(alpha, self.config.cut)
-        doubt = uncertainty(alpha, found, mask, max(8, round(0.03 * max(window.shape))))
-        side = max(side, max(window.shape) // 4)
-        fusion = Fusion(alpha, doubt)
-        for part in boundary_windows(doubt, side, MOST_WINDOWS):
-            fusion.add(part, self.look(image, found, box, part))
-        return fusion.finish()
+        longest = max(window.shape)
+        reach = max(8, round(0.03 * min(longest, LARGEST_SIDE)))
+        side = max(side, min(longest, LARGEST_SIDE) // 4)
+        region = _region(found | mask, reach) if max(height, width) > LARGEST_SIDE else whole(height, width)
+        doubt = uncertainty(alpha[region.index], found[region.index], mask[region.index], reach)
+        fusion = Fusion(alpha[region.index], doubt)
+        for part in boundary_windows(doubt, side, MOST_WINDOWS * math.ceil(longest / LARGEST_SIDE) ** 2):
+            fusion.add(part, self.look(image, found, box, _within(region, part)))
+        alpha[region.index] = fusion.finish()
+        return alpha
 
 
 def isnet_input(
@@ -218,7 +225,23 @@ def _box_of(given: Prompts, row: int) -> np.ndarray | None:
     return None if given.boxes is None else given.boxes[row]
 
 
-def _working_size(geometry: Geometry) -> Size:
+def _region(found: np.ndarray, reach: int) -> Window:
+    """The part of a picture that holds a mask (H, W) bool and what a second look may change around it."""
+    box = extent(found)
+    if box is None:
+        return whole(*found.shape)
+    return surroundings(box, 2 * reach / max(box[2] - box[0], box[3] - box[1], 16.0), *found.shape)
+
+
+def _within(region: Window, part: Window) -> Window:
+    """A window of a region as a window of the picture."""
+    top, left = region.top, region.left
+    return Window(top + part.top, top + part.bottom, left + part.left, left + part.right)
+
+
+def _working_size(geometry: Geometry, look_again: bool) -> Size:
     """The size that a picture is worked on."""
+    if look_again:
+        return geometry.height, geometry.width
     scale = min(1.0, LARGEST_SIDE / max(geometry.height, geometry.width))
     return max(1, round(geometry.height * scale)), max(1, round(geometry.width * scale))

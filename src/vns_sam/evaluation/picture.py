@@ -16,7 +16,7 @@ import numpy as np
 from typing_extensions import override
 
 from vns_sam.data.pairs import Pair, check_same_size, pair_digest, pair_objects, read_mask
-from vns_sam.errors import DataError, PromptError
+from vns_sam.errors import DataError
 from vns_sam.evaluation.frames import Frame, frame
 from vns_sam.evaluation.protocol import Protocol, draw_prompt
 from vns_sam.evaluation.rows import Detection, Key, Row
@@ -288,13 +288,11 @@ def _best(answers: Answers, row: int, truth: np.ndarray, todo: _Todo) -> int:
 
 
 def _decode(asker: Asker, features: ImageFeatures, questions: Sequence[_Question], choice: Choice) -> Answers:
-    """Answers to prompts about one picture; a model that takes none is asked once for each."""
+    """Answers to prompts about one picture; a model that takes none answers for the picture beside each."""
     info = asker.model.info
     if info.prompts:
         prompts = [question.prompts for question in questions]
         return asker.decode(features, prompts, [0] * len(questions), candidates=choice != "own")
-    if any(question.protocol.kind != "image" for question in questions):
-        raise PromptError(f"'{info.name}' takes no prompt: it finds what there is", hint="--prompt image")
     return asker.decode(features, (), [0] * len(questions))
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from vns_sam.images.windows import mask_boxes
 from vns_sam.inference.found import Found
 from vns_sam.inference.second_look import look_again, plan_crops, wants_second_look
-from vns_sam.types import Answers, Candidates, ImageFeatures, PromptableModel, Prompts, SecondLook
+from vns_sam.types import Answers, Candidates, ImageFeatures, Prediction, PromptableModel, Prompts, SecondLook
 
 PIXELS_KEPT = 1 << 26
 """Pixels of all masks of a picture up to which their logits and edges are kept, 256 MiB each."""
@@ -126,6 +126,14 @@ def predict(
     found = whole()
     masks = found.logits > 0
     return Found(masks, found.logits, answers.scores, found.edges, mask_boxes(masks), found.alpha, offered)
+
+
+def soften(model: PromptableModel, found: Prediction) -> None:
+    """Gives what a model that takes no prompt found its probability as alpha: its maps say how sure it is of each
+    pixel. A model with alpha of its own has done so; of others nothing says how much of a pixel is object.
+    """
+    if found.alpha is None and not model.info.prompts:
+        found.alpha = 1 / (1 + np.exp(-found.logits))
 
 
 class LargePrediction(Found):

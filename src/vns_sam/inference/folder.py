@@ -13,12 +13,13 @@ import numpy as np
 from typing_extensions import override
 
 from vns_sam.errors import DataError
-from vns_sam.formats import candidates, registry
+from vns_sam.formats import alpha, candidates, registry
 from vns_sam.formats import result as formats
 from vns_sam.images.find import Listing, list_images
 from vns_sam.images.overlay import draw_overlay
 from vns_sam.images.read import file_digest, read_image
 from vns_sam.images.write import encode_image
+from vns_sam.inference.answers import soften
 from vns_sam.inference.load import on_device, to_device
 from vns_sam.inference.predictor import Predictor
 from vns_sam.prompts.validate import make_prompts
@@ -149,6 +150,8 @@ class SegmentJob(Job[str]):
         image, prompts = content
         self.predictor.set_image(image)
         found = self.predictor.predict_prompts(prompts, multimask=candidates.NAME in self.folder_run.formats)
+        if alpha.NAME in self.folder_run.formats:
+            soften(self.predictor.model, found)
         return Segmented(image, prompts, found)
 
     @override

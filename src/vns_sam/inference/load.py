@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
 
-from vns_sam.dis.config import DisSamConfig
+from vns_sam.dis.config import DisSamConfig, IsNetConfig
 from vns_sam.errors import CheckpointError, MissingExtraError, UsageError
 from vns_sam.inference.onnx.folder import has_graphs
 from vns_sam.inference.onnx.load import open_graphs, refine_with_graph
@@ -19,6 +21,13 @@ from vns_sam.sam.folder import read_config
 from vns_sam.sam.hub import is_hub_id
 from vns_sam.types import Backend, PromptableModel
 from vns_sam.ws.config import WsSamConfig
+
+UNPROMPTED = (WsSamConfig.model_type, IsNetConfig.model_type)
+"""The ``model_type`` of models that take no prompt."""
+FOLLOWED = 0.15
+"""So much is shown around an object, as a share of its longer side, to an IS-Net that knows no box."""
+
+logger = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     import torch
@@ -181,10 +190,17 @@ def model_type(name: str | os.PathLike[str]) -> str | None:
 
 
 def takes_prompts(name: str | os.PathLike[str]) -> bool:
-    """Whether a model is asked about objects, as all are but WS-SAM's segmenter, which is known by its folder."""
+    """Whether a model is asked about objects, as all are but WS-SAM's segmenter and IS-Net by itself, which are known
+    by their folder, or by the tensors of their file.
+    """
     if is_address(os.fspath(name)):
         return bool(connect(os.fspath(name)).info.prompts)
-    return model_type(name) != WsSamConfig.model_type
+    path = registry.local(name)
+    if path.is_file() and _has_torch():
+        from vns_sam.sam.files import read_tensors
+
+        return not registry.is_unprompted(read_tensors(path, in_place=True))
+    return model_type(name) not in UNPROMPTED
 
 
 def check_device(device: str | torch.device) -> torch.device:
@@ -249,8 +265,18 @@ def _refining_network(
     dis: Any = registry.resolve(registry.MODELS[DisSamConfig.model_type])
     path = registry.local(name)
     if path.is_file():
-        network = official.load_isnet(read_tensors(path), path, inflate=True)
-        refiner = dis(DisSamConfig(first.info.name, path.stem), first, network)
+        state = read_tensors(path)
+        network = official.load_isnet(state, path, inflate=True)
+        config = DisSamConfig(first.info.name, path.stem)
+        if official.input_channels(state) < official.CHANNELS:
+            config = replace(config, margin=FOLLOWED)
+            logger.warning(
+                "%s knows neither mask nor box: it is shown the object with %d %% around it instead, and draws what "
+                "stands out there",
+                path.name,
+                round(100 * FOLLOWED),
+            )
+        refiner = dis(config, first, network)
     else:
         refiner = dis.from_pretrained(path, first)
     refined = refiner.with_first(first)

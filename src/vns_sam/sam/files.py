@@ -48,12 +48,15 @@ _SPARE = 2**20
 _AGAIN = "download or copy it again"
 
 
-def read_tensors(path: str | Path, prefixes: Sequence[str] = PREFIXES) -> dict[str, torch.Tensor]:
+def read_tensors(
+    path: str | Path, prefixes: Sequence[str] = PREFIXES, *, in_place: bool = False
+) -> dict[str, torch.Tensor]:
     """Reads the tensors of a file by the names that they have without wrappers and prefixes, on the CPU.
 
     Args:
         path: SafeTensors, or a file of ``torch.save``; which of them is seen from its content.
         prefixes: What may be taken off where every name begins with it.
+        in_place: Whether the numbers stay in the file until they are used: right for who looks at names and shapes.
 
     Raises:
         CheckpointError: The file is missing, no regular file, damaged, holds anything else than named tensors of
@@ -63,7 +66,7 @@ def read_tensors(path: str | Path, prefixes: Sequence[str] = PREFIXES) -> dict[s
     if not path.is_file():
         found = "no regular file" if path.exists() else "no file"
         raise CheckpointError(f"{found} {path}", hint="give the path of a .pth or .safetensors file")
-    state = _unwrap(_read(path), path)
+    state = _unwrap(_read(path, in_place=in_place), path)
     state = {key: value for key, value in state.items() if not key.endswith(COMPUTED)}
     judge_tensors(state, path, path.stat().st_size)
     return _without_prefix(state, prefixes)
@@ -106,7 +109,7 @@ def check_finite(state: Mapping[str, torch.Tensor], origin: str | Path) -> None:
             )
 
 
-def _read(path: Path) -> Any:
+def _read(path: Path, *, in_place: bool = False) -> Any:
     with path.open("rb") as file:
         head = file.read(9)
     if head[8:9] == b"{":
@@ -117,7 +120,8 @@ def _read(path: Path) -> Any:
     _check_zip(path)
     try:
         with torch.serialization.safe_globals(_HARMLESS):
-            return torch.load(path, map_location="cpu", weights_only=True)
+            mapped = in_place and zipfile.is_zipfile(path)
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # a damaged pickle can raise anything
         asked = _asks_for(error)
         if asked:

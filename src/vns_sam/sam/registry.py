@@ -36,6 +36,7 @@ MODELS = {
     "vns-sam": "vns_sam.vns.model:VnsSamModel",
     "hq-sam": "vns_sam.hq.model:HqSamModel",
     "dis-sam": "vns_sam.dis.model:DisSamModel",
+    "is-net": "vns_sam.dis.alone:IsNetModel",
     "ws-sam": "vns_sam.ws.model:WsSamModel",
 }
 """The ``model_type`` of a ``config.json`` to what loads its folder: a class with ``from_pretrained(folder)``, or a
@@ -51,6 +52,7 @@ gives the kind of figure and the figure."""
 
 LAYOUTS = (
     "vns_sam.vns.official:LAYOUT",
+    "vns_sam.dis.alone:LAYOUT",
     "vns_sam.dis.official:LAYOUT",
     "vns_sam.hq.published:LAYOUT",
     "vns_sam.sam.foundations.edgetam:LAYOUT",
@@ -64,6 +66,9 @@ LAYOUTS = (
     "vns_sam.sam.zoo:LAYOUT",
 )
 """Checkpoints that are one file, each a :class:`Layout`; the first that recognises a file loads it."""
+
+UNPROMPTED_LAYOUTS = ("vns_sam.dis.alone:LAYOUT",)
+"""Of these the models that take no prompt."""
 
 PUBLISHED = {
     "vit_b": HubWeights("facebook/sam-vit-base", 93_735_728, "sam_vit_b_*.pth"),
@@ -252,6 +257,11 @@ def recognise(state: Mapping[str, torch.Tensor], path: Path) -> Layout:
             hint=f"expected {', '.join(layout.what for layout in layouts)}",
         )
     return found
+
+
+def is_unprompted(state: Mapping[str, torch.Tensor]) -> bool:
+    """Whether the tensors of a file are of a model that takes no prompt."""
+    return any(resolve(entry).holds(state) for entry in UNPROMPTED_LAYOUTS)
 
 
 def describe(state: Mapping[str, torch.Tensor], path: Path) -> str:

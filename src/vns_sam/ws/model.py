@@ -17,8 +17,8 @@ from vns_sam.sam.answers import MapAnswers
 from vns_sam.sam.checkpoints import load_weights, read_checkpoint, write_checkpoint
 from vns_sam.sam.preprocessing import Preprocessing
 from vns_sam.sam.promptable import PromptableNetwork
+from vns_sam.sam.unprompted import asked_pictures
 from vns_sam.types import DecoderOutput, Geometry, ImageFeatures, ModelInfo, PromptBatch, Prompts
-from vns_sam.ws.answers import asked_pictures
 from vns_sam.ws.backbones import Backbone, build_backbone, load_backbone
 from vns_sam.ws.config import STRIDE, WsSamConfig
 from vns_sam.ws.head import SegmentationHead, WsSamOutput

@@ -8,6 +8,7 @@ import pytest
 
 from vns_sam.data.sets.catalog import benchmarks, catalog, find_benchmark, find_set
 from vns_sam.errors import UsageError
+from vns_sam.training.recipe import load_recipe
 
 
 def test_vns_seg_has_the_sizes_of_the_paper() -> None:
@@ -32,6 +33,11 @@ def test_vns_seg_has_the_sizes_of_the_paper() -> None:
 def test_hqseg_parts_add_up() -> None:
     names = ("dis5k", "thinobject5k", "fss1000", "duts_tr", "duts_te", "ecssd", "msra10k")
     assert sum(catalog()[name].counts["train"] for name in names) == 44320
+    parts = find_benchmark("hqseg-44k").parts
+    assert tuple(parts) == names
+    recipe = load_recipe("dis_sam_hqseg44k")
+    assert {name: int(weight) for name, weight in recipe.data.sets.items()} == {n: s["train"] for n, s in parts.items()}
+    assert recipe.steps == 200_000
 
 
 def test_every_set_says_where_it_is_from() -> None:

@@ -95,6 +95,12 @@ def hq_parts(root: Path) -> None:
         path.write_text(f"{stem}.jpg\n")
 
 
+def test_numbered_pictures_of_two_sets_are_no_classes_of_one(tmp_path: Path) -> None:
+    for name in ("ecssd", "MSRA_10K"):
+        write_pairs(tmp_path / "raw/cascade_psp" / name, tmp_path / "raw/cascade_psp" / name, (1, 2))
+    assert stems(look(tmp_path / "raw")) == {("ecssd", "train"): {"1", "2"}, ("msra10k", "train"): {"1", "2"}}
+
+
 def defects(root: Path) -> None:
     for kind in ("Positive", "Negative"):
         write_pairs(root / f"CDS2K/{kind}/Image", root / f"CDS2K/{kind}/GroundTruth", (kind,))

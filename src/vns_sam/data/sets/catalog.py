@@ -122,6 +122,12 @@ def find_benchmark(name: str) -> Benchmark:
     return benchmarks()[name]
 
 
+def names_set(folder: str) -> bool:
+    """Whether a folder is called as a set is."""
+    wanted = normalise(folder)
+    return any(wanted in (normalise(facts.name), *facts.aliases) for facts in catalog().values())
+
+
 def normalise(name: str) -> str:
     """Lower case letters and digits of a name: ``"CVC-ClinicDB"`` is ``"cvcclinicdb"``."""
     return re.sub(r"[^a-z0-9]", "", name.lower())

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from vns_sam.data.sets.archives import Member
+from vns_sam.data.sets.catalog import names_set
 from vns_sam.formats.annotation import Described
 from vns_sam.images.find import EXTENSIONS
 
@@ -183,11 +184,14 @@ def _mixed(folder: Folder, members: list[Member]) -> Candidate | None:
 
 
 def _merge_classes(mixed: list[Candidate]) -> list[Candidate]:
-    """Joins folders of numbered pairs that lie side by side: each is a class of one set."""
+    """Joins folders of numbered pairs that lie side by side: each is a class of one set, unless it is called as a set
+    is (ECSSD and MSRA-10K in cascade_psp).
+    """
     classes: dict[Folder, list[Candidate]] = defaultdict(list)
     merged = []
     for candidate in mixed:
-        if candidate.folder and all(pair.stem.isdigit() for pair in candidate.pairs):
+        numbered = all(pair.stem.isdigit() for pair in candidate.pairs)
+        if candidate.folder and numbered and not names_set(candidate.folder[-1]):
             classes[candidate.folder[:-1]].append(candidate)
         else:
             merged.append(candidate)

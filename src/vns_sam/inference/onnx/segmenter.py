@@ -9,8 +9,8 @@ import numpy as np
 
 from vns_sam.inference.onnx.folder import OnnxFolder
 from vns_sam.sam.answers import MapAnswers
+from vns_sam.sam.unprompted import asked_pictures, expected_iou
 from vns_sam.types import ImageFeatures, ModelInfo, Prompts
-from vns_sam.ws.answers import asked_pictures, expected_iou
 
 
 class OnnxSegmenter:

@@ -11,7 +11,8 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from vns_sam.data.synthesis.thin import write_thin_set
-from vns_sam.dis.config import DisSamConfig, GtEncoderConfig
+from vns_sam.dis.alone import IsNetModel
+from vns_sam.dis.config import DisSamConfig, GtEncoderConfig, IsNetConfig
 from vns_sam.dis.isnet import FEATURE_CHANNELS, GtEncoder, IsNet
 from vns_sam.dis.losses import dis_loss, ortho_loss
 from vns_sam.dis.model import DisSamModel
@@ -167,6 +168,8 @@ class DisTask(RefinementTask):
 
     def _prepare_coarse(self, recipe: RefinementRecipe, first: PromptableNetwork) -> None:
         """Makes the coarse masks that are not there yet; several processes make the same files."""
+        if not self.model.config.mask_channel:
+            return  # IS-Net does not see them
         choice, side = self.model.config.choice, recipe.data.cache_side
         names = self.dis.stages or (self.model.config.base,)
         stages = [first if name == self.model.config.base else load_network(name) for name in names]
@@ -193,8 +196,15 @@ class DisTask(RefinementTask):
         return {f"network.{name}": value for name, value in self.model.network.state_dict().items()}
 
     def export(self, folder: Path) -> None:
-        """Writes a folder for ``load_model``, in half precision; it names the first stage."""
-        self.model.save_pretrained(folder, dtype=torch.float16)
+        """Writes a folder for ``load_model``, in half precision; it names the first stage, or is an IS-Net by itself
+        where that is told neither mask nor box.
+        """
+        config = self.model.config
+        if config.mask_channel or config.box_channel or config.margin is not None:
+            self.model.save_pretrained(folder, dtype=torch.float16)
+            return
+        alone = IsNetConfig(config.name, config.width, config.image_size, config.antialias, config.stretch, config.cut)
+        IsNetModel.of_five(self.model.network, alone).save_pretrained(folder, dtype=torch.float16)
 
 
 def judge(recipe: DisRecipe) -> None:

@@ -1,0 +1,64 @@
+"""What two evaluations of the same objects differ by, as ``vns-sam evaluate`` shows it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from vns_sam.cli.lines import print_json
+
+if TYPE_CHECKING:
+    from vns_sam.evaluation.compare import Difference
+    from vns_sam.evaluation.report import ModelResult
+    from vns_sam.evaluation.results import ResultRow
+
+
+def print_worth(results: Sequence[ModelResult], models: int, *, json: bool) -> None:
+    """What each part adds, as tables."""
+    from vns_sam.evaluation.ablate import worth
+
+    for whole, without in _taken_apart(results, models):
+        if not json:
+            print()
+        print_differences(worth(whole, without), without.label, whole.label, json=json)
+
+
+def worth_of_parts(results: Sequence[ModelResult], models: int) -> Iterator[ResultRow]:
+    """What each part adds, for a file of results."""
+    from vns_sam.evaluation.ablate import worth_rows
+
+    for whole, without in _taken_apart(results, models):
+        yield from worth_rows(whole, without, without.label)
+
+
+def _taken_apart(results: Sequence[ModelResult], models: int) -> Iterator[tuple[ModelResult, ModelResult]]:
+    """Each model as it is, with itself less a part; the results of a model come together, the whole one first."""
+    each = len(results) // models
+    for start in range(0, len(results), each):
+        whole, *others = results[start : start + each]
+        yield from ((whole, without) for without in others)
+
+
+def compare_reports(args: argparse.Namespace) -> int:
+    """``--compare``: two reports, object by object."""
+    from vns_sam.evaluation.compare import compare, read_rows
+
+    (first, before), (second, after) = (read_rows(source) for source in args.compare)
+    differences = compare(before, after, args.metrics, args.seed)
+    if first == second:
+        first, second = args.compare
+    print_differences(differences, first, second, json=args.json)
+    return 0
+
+
+def print_differences(differences: Sequence[Difference], first: str, second: str, *, json: bool) -> None:
+    """A table of differences, or an object for each."""
+    from vns_sam.evaluation.compare import to_markdown
+
+    if json:
+        named = {"first_model": first, "second_model": second}
+        print_json(*({**named, **asdict(each), "change": each.change, "certain": each.certain} for each in differences))
+    else:
+        print(to_markdown(differences, first, second), end="")

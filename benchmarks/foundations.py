@@ -1,6 +1,6 @@
 """One encode of each foundation at its own size beside transformers' class of the same network, alternating in one run.
 
-python benchmarks/foundations.py [--calls N] [NAME ...]          random weights: the time does not depend on them
+python benchmarks/foundations.py [--calls N] [--threads N] [NAME ...]   random weights: time does not depend on them
 """
 
 from __future__ import annotations
@@ -12,14 +12,41 @@ from collections.abc import Callable
 
 import torch
 
-from vns_sam.sam.architectures import HieraConfig
+from vns_sam.sam.architectures import HieraConfig, RopeVitConfig
+from vns_sam.sam.config import SamConfig, VitConfig, vit_config
 from vns_sam.sam.foundations.names import CONFIGS, named_config
 from vns_sam.sam.model import SamModel
 
-NAMES = [name for name in CONFIGS if name.startswith("sam2")]
+Encode = Callable[[torch.Tensor], object]
+SLIM = {"slimsam-77": (168, 696), "slimsam-50": (384, 1536)}
+"""Width and MLP of the pruned ViTs that people take on a CPU."""
+NAMES = [*SLIM, *(name for name in CONFIGS if name != "mobile-sam")]
 
 
-def transformers_sam2(numbers: HieraConfig) -> Callable[[torch.Tensor], object]:
+def config_of(name: str) -> SamConfig:
+    """The numbers of a foundation."""
+    if name not in SLIM:
+        return named_config(name)
+    width, mlp = SLIM[name]
+    return vit_config(VitConfig(width, 12, 12, (2, 5, 8, 11), mlp_ratio=mlp / width))
+
+
+def transformers_vit(numbers: VitConfig) -> Encode:
+    """Transformers' image embedding of a SAM with these numbers, by its fastest attention."""
+    from transformers import SamConfig as HfConfig
+    from transformers import SamModel as HfModel
+
+    vision = {
+        "hidden_size": numbers.hidden_size,
+        "num_hidden_layers": numbers.num_hidden_layers,
+        "num_attention_heads": numbers.num_attention_heads,
+        "global_attn_indexes": [*numbers.global_attn_indexes],
+        "mlp_dim": round(numbers.hidden_size * numbers.mlp_ratio),
+    }
+    return HfModel._from_config(HfConfig(vision_config=vision), attn_implementation="sdpa").eval().get_image_embeddings
+
+
+def transformers_sam2(numbers: HieraConfig) -> Encode:
     """Transformers' image features of a SAM 2 with these numbers."""
     from transformers.models.sam2.configuration_sam2 import Sam2Config
     from transformers.models.sam2.modeling_sam2 import Sam2Model
@@ -35,32 +62,55 @@ def transformers_sam2(numbers: HieraConfig) -> Callable[[torch.Tensor], object]:
         "window_positional_embedding_background_size": [numbers.background, numbers.background],
     }
     vision = {"model_type": "sam2_vision_model", "backbone_config": backbone}
-    model = Sam2Model(Sam2Config(vision_config={**vision, "backbone_channel_list": [*reversed(numbers.widths)]}))
-    return model.eval().get_image_embeddings
+    config = Sam2Config(vision_config={**vision, "backbone_channel_list": [*reversed(numbers.widths)]})
+    return Sam2Model._from_config(config, attn_implementation="sdpa").eval().get_image_embeddings
+
+
+def transformers_sam3() -> Encode:
+    """Transformers' image features of SAM 3's tracker, whose published numbers are its defaults."""
+    from transformers.models.sam3_tracker.configuration_sam3_tracker import Sam3TrackerConfig
+    from transformers.models.sam3_tracker.modeling_sam3_tracker import Sam3TrackerModel
+
+    return Sam3TrackerModel._from_config(Sam3TrackerConfig(), attn_implementation="sdpa").eval().get_image_embeddings
+
+
+def transformers_of(config: SamConfig) -> Encode:
+    """Transformers' class of the same network."""
+    if isinstance(config.backbone, VitConfig):
+        return transformers_vit(config.backbone)
+    if isinstance(config.backbone, HieraConfig):
+        return transformers_sam2(config.backbone)
+    if isinstance(config.backbone, RopeVitConfig):
+        return transformers_sam3()
+    raise SystemExit(f"transformers has no class to compare {config.name} with")
 
 
 def main() -> None:
-    """Prints medians in milliseconds and how many times as fast the package is."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Prints medians in milliseconds, and how many times as fast the package is: the median and the quartiles of pairs
+    of neighbouring calls.
+    """
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", default=NAMES, metavar="NAME", help=f"of {', '.join(NAMES)}")
-    parser.add_argument("--calls", type=int, default=5, help="of each, after one that is not timed")
+    parser.add_argument("--calls", type=int, default=7, help="of each, after one that is not timed")
+    parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
+    torch.set_num_threads(args.threads)
     for name in args.names:
-        config = named_config(name)
-        if not isinstance(config.backbone, HieraConfig):
-            parser.error(f"transformers has no class to compare {name} with here")
-        ours, theirs = SamModel(config).eval().encode_pixels, transformers_sam2(config.backbone)
+        config = config_of(name)
+        ours, theirs = SamModel(config).eval().encode_pixels, transformers_of(config)
         pixels = torch.randn(1, 3, config.image_size, config.image_size)
-        times: tuple[list[float], list[float]] = ([], [])
+        times: list[list[float]] = [[], []]
         with torch.inference_mode():
             for call in range(args.calls + 1):
-                for place, encode in enumerate((ours, theirs)):
+                for place, encode in ((0, ours), (1, theirs)) if call % 2 else ((1, theirs), (0, ours)):
                     start = time.perf_counter()
                     encode(pixels)
                     if call:
                         times[place].append(time.perf_counter() - start)
         mine, other = (1000 * statistics.median(one) for one in times)
-        print(f"{name:10} {mine:8.0f} ms   transformers {other:8.0f} ms   {other / mine:.2f} x")
+        ratios = sorted(theirs / own for own, theirs in zip(*times, strict=True))
+        low, middle, high = (ratios[round(part * (len(ratios) - 1))] for part in (0.25, 0.5, 0.75))
+        print(f"{name:11} {mine:8.0f} ms   transformers {other:8.0f} ms   {middle:.2f} x ({low:.2f} .. {high:.2f})")
 
 
 if __name__ == "__main__":

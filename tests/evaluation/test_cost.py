@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from foundation_models import narrow_foundation
 from workshop import NARROW, narrow_sam
 
 from vns_sam.cli.main import main
 from vns_sam.errors import UsageError
 from vns_sam.evaluation.cost import Cost, cost, hardware, median_seconds, weightless
+from vns_sam.sam.foundations.names import CONFIGS
 from vns_sam.sam.model import SamModel
 from vns_sam.vns.config import VnsSamConfig
 from vns_sam.vns.model import VnsSamModel
@@ -61,6 +63,31 @@ def test_table_fifteen_on_vit_b() -> None:
     assert rows[0].encode_flops / 2e9 == pytest.approx(468.8, abs=0.1)
     work = [row.multiply_adds for row in rows]
     assert work == sorted(work)
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n == "sam2.1-t" else pytest.mark.slow) for n in CONFIGS])
+def test_every_foundation_is_counted_with_what_stands_on_it(name: str) -> None:
+    rows = [cost(model, IMAGE) for model in weightless(name)]
+    assert [row.name for row in rows] == [name, f"hq-{name}", f"vns-{name}", f"vns-{name} + adapter"]
+    sam, hq, vns, adapted = rows
+    assert sam.parameters + hq.trainable == hq.parameters
+    assert sam.parameters + vns.trainable == vns.parameters < adapted.parameters
+    assert sam.encode_flops < vns.encode_flops < adapted.encode_flops
+    assert 2.3e6 < vns.trainable < 2.8e6
+
+
+@pytest.mark.parametrize("name", ["sam2", "sam3", "mobile-sam"])
+def test_with_random_weights_it_is_timed_too(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(CONFIGS, "toy", lambda: narrow_foundation(name).config)  # type: ignore[arg-type]
+    assert main(["models", "cost", "toy", "--random-weights", "--calls", "1"]) == 0
+    head, *rows, machine = capsys.readouterr().out.splitlines()
+    assert head.endswith("encode ms  decode ms  per s")
+    assert len(rows) == 4
+    assert all(float(cell) > 0 for row in rows for cell in row.split()[-3:])
+    assert "medians of 1 calls" in machine
+    assert main(["models", "cost", "toy", "--random-weights", "--no-weights"]) == 2
 
 
 def test_another_name_has_no_blank_model() -> None:

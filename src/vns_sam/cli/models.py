@@ -11,6 +11,7 @@ vns-sam models average runs/a/model runs/b/model --out ab             the mean o
 vns-sam models push runs/mine/model me/mine                           to the Hugging Face hub, with card and graphs
 vns-sam models cost vns-sam-tiny                                      parameters, work and time on this machine
 vns-sam models cost sam2.1-l --no-weights                             a SAM, HQ-SAM and VNS-SAM on it, counted only
+vns-sam models cost sam2.1-l --random-weights                         the same, timed too
 """
 
 from __future__ import annotations
@@ -66,7 +67,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     push.add_argument("--private", action="store_true", help="a new one is seen by its owner alone")
     cost = verbs.add_parser("cost", help="parameters, operations and time of one model", allow_abbrev=False)
     cost.add_argument("model", metavar="MODEL", help="a name, a folder or a hub id; see: vns-sam models list")
-    cost.add_argument("--no-weights", action="store_true", help="of a SAM by its name: load nothing, time nothing")
+    without = cost.add_mutually_exclusive_group()
+    without.add_argument("--no-weights", action="store_true", help="of a SAM by its name: load nothing, time nothing")
+    without.add_argument("--random-weights", action="store_true", help="load nothing, but time: the work is the same")
     cost.add_argument("--calls", type=int, default=10, metavar="N", help="timed calls (default 10)")
     cost.add_argument("--device", default="cpu", help="cpu, cuda, ... (default cpu)")
 
@@ -113,7 +116,9 @@ def _cost(args: argparse.Namespace) -> int:
     from vns_sam.inference.load import check_device, load_network
 
     device = check_device(args.device)
-    models = weightless(args.model) if args.no_weights else [load_network(args.model, device)]
+    blank = args.no_weights or args.random_weights
+    where = "meta" if args.no_weights else device
+    models = weightless(args.model, where) if blank else [load_network(args.model, device)]
     image = np.random.default_rng(0).integers(0, 256, (480, 640, 3), dtype=np.uint8)
     if args.json:
         print_json(*(asdict(cost(model, image, calls=args.calls)) for model in models))

@@ -99,24 +99,36 @@ def cost(model: PromptableNetwork, image: np.ndarray, *, calls: int = 5) -> Cost
     )
 
 
-def weightless(foundation: str) -> Iterator[PromptableNetwork]:
-    """The rows of Table XV on a SAM, and VNS-SAM with the encoder adapter, on the meta device: nothing is loaded.
+def weightless(foundation: str, device: str | torch.device = "meta") -> Iterator[PromptableNetwork]:
+    """The rows of Table XV on a SAM, and VNS-SAM with the encoder adapter; nothing is loaded.
 
     Args:
         foundation: A name in :data:`vns_sam.sam.foundations.names.CONFIGS`.
+        device: On the meta device they can be counted; elsewhere they have random weights and can be timed, one model
+            after the other.
 
     Raises:
         UsageError: It is another name.
     """
     named_config(foundation)
     hq, vns = (registry.resolve(registry.MODELS[kind]) for kind in ("hq-sam", "vns-sam"))
-    with torch.device("meta"):
-        yield blank_sam(foundation)
-        yield hq.from_sam(blank_sam(foundation)).eval()
-        for adapter in (False, True):
-            sam = blank_sam(foundation)
-            name = f"vns-{foundation}" + (" + adapter" if adapter else "")
-            yield vns.from_sam(sam, vns.config_class.for_sam(sam.config, name=name, adapter=adapter)).eval()
+
+    def on_it(adapter: bool) -> PromptableNetwork:
+        sam = blank_sam(foundation)
+        name = f"vns-{foundation}" + (" + adapter" if adapter else "")
+        network: PromptableNetwork = vns.from_sam(sam, vns.config_class.for_sam(sam.config, name=name, adapter=adapter))
+        return network
+
+    makers: list[Callable[[], PromptableNetwork]] = [
+        lambda: blank_sam(foundation),
+        lambda: hq.from_sam(blank_sam(foundation)),
+        lambda: on_it(False),
+        lambda: on_it(True),
+    ]
+    for make in makers:
+        with torch.device(device):
+            model = make().eval()
+        yield model
 
 
 def median_seconds(call: Callable[[], object], calls: int, device: torch.device | None = None) -> float:

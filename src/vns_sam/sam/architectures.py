@@ -10,6 +10,8 @@ from vns_sam.sam.model_config import Between, Checked, Count, Width
 
 Four = tuple[Width, Width, Width, Width]
 """One number for each of an encoder's four stages, shallow to deep."""
+Block = Annotated[int, Between(0, 1023)]
+"""The place of a block, from 0 on."""
 
 
 def _check_heads(widths: Four, heads: Four) -> None:
@@ -65,7 +67,7 @@ class HieraConfig(Checked):
     widths: Four
     depths: Four
     heads: Four
-    global_blocks: tuple[Annotated[int, Between(0, 1023)], ...]
+    global_blocks: tuple[Block, ...]
     windows: Four = (8, 4, 14, 7)
     background: Count = 7
     kind: Literal["hiera"] = "hiera"
@@ -97,7 +99,7 @@ class RopeVitConfig(Checked):
     depth: Count = 32
     heads: Count = 16
     mlp: Width = 4736
-    global_blocks: Four = (7, 15, 23, 31)
+    global_blocks: tuple[Block, Block, Block, Block] = (7, 15, 23, 31)
     window: Count = 24
     patch: Annotated[int, Between(4, 64)] = 14
     pretrained_grid: Count = 24

@@ -10,18 +10,15 @@ from typing import Any, Self
 import torch
 from torch import nn
 
-from vns_sam.sam.architectures import HieraConfig, RopeVitConfig, TinyVitConfig
 from vns_sam.sam.based import SamBasedNetwork
 from vns_sam.sam.checkpoints import load_weights, read_checkpoint, write_checkpoint
 from vns_sam.sam.config import SamConfig
-from vns_sam.sam.encoders.adapter import EncoderAdapter, TinyAdapter, VitAdapter
-from vns_sam.sam.encoders.hiera import HieraEncoder
-from vns_sam.sam.encoders.lite import STAGES, PromptMixer, TinyEncoder
-from vns_sam.sam.encoders.rope_vit import RopeVitEncoder
-from vns_sam.sam.encoders.tiny_vit import TinyVitEncoder
+from vns_sam.sam.encoders.adapter import EncoderAdapter
+from vns_sam.sam.encoders.lite import PromptMixer
 from vns_sam.sam.mask_decoder import SamMaskDecoder, rows_of
 from vns_sam.sam.preprocessing import Preprocessing
 from vns_sam.sam.prompt_encoder import SamPromptEncoder
+from vns_sam.sam.registry import ENCODERS, resolve
 from vns_sam.types import DecoderOutput, ImageFeatures, ModelInfo, PromptBatch
 
 
@@ -42,7 +39,8 @@ class SamModel(SamBasedNetwork):
         stretched = config.fit == "stretch"
         self.preprocessing = Preprocessing(config.image_size, config.mean, config.std, config.stride, stretched)
         hidden = config.mask_decoder.hidden_size
-        self.image_encoder = _build_encoder(config)
+        encoder: nn.Module = _encoder_class(config).for_sam(config.backbone, hidden, config.image_size)
+        self.image_encoder = encoder
         self.prompt_encoder = SamPromptEncoder(
             hidden, config.mask_prompt, stride=config.stride, closed=config.closed_prompts
         )
@@ -123,28 +121,12 @@ class SamModel(SamBasedNetwork):
         return model.eval()
 
 
-def _build_encoder(config: SamConfig) -> nn.Module:
-    backbone, hidden = config.backbone, config.mask_decoder.hidden_size
-    if isinstance(backbone, TinyVitConfig):
-        return TinyVitEncoder(backbone, hidden)
-    if isinstance(backbone, HieraConfig):
-        return HieraEncoder(backbone, hidden)
-    if isinstance(backbone, RopeVitConfig):
-        return RopeVitEncoder(backbone, hidden)
-    if backbone == "tiny":
-        return TinyEncoder(hidden)
-    from vns_sam.sam.encoders.vit import VitEncoder
-
-    return VitEncoder(backbone, config.image_size, hidden)
+def _encoder_class(config: SamConfig) -> Any:
+    kind = config.backbone if isinstance(config.backbone, str) else config.backbone.kind
+    return resolve(ENCODERS[kind])
 
 
 def build_adapter(config: SamConfig) -> EncoderAdapter:
     """A fresh adapter for the encoder of a SAM."""
-    backbone = config.backbone
-    if isinstance(backbone, TinyVitConfig | HieraConfig):
-        return TinyAdapter(backbone.widths, stem=backbone.widths[0], first=0)
-    if isinstance(backbone, RopeVitConfig):
-        return VitAdapter(backbone.width, backbone.depth, backbone.patch)
-    if backbone == "tiny":
-        return TinyAdapter(tuple(channels for _, _, _, channels, _ in STAGES))
-    return VitAdapter(backbone.hidden_size, backbone.num_hidden_layers)
+    adapter: EncoderAdapter = _encoder_class(config).adapter_for(config.backbone)
+    return adapter

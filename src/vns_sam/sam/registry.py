@@ -1,7 +1,8 @@
 """Every kind of model, every known layout of a file and every published weight: one line each.
 
 A new model is a folder with its modules and a line in :data:`MODELS`; a new layout of somebody's checkpoints a line in
-:data:`LAYOUTS`; weights with a name of their own a line in :data:`PUBLISHED`. Modules are named, not imported: what is
+:data:`LAYOUTS`; weights with a name of their own a line in :data:`PUBLISHED`; a new image encoder a line in
+:data:`ENCODERS`. Modules are named, not imported: what is
 not used costs nothing, and the foundation does not know what stands on it.
 """
 
@@ -41,6 +42,16 @@ MODELS = {
 }
 """The ``model_type`` of a ``config.json`` to what loads its folder: a class with ``from_pretrained(folder)``, or a
 function of the folder and of what names it, a path or a hub id."""
+
+ENCODERS = {
+    "tiny": "vns_sam.sam.encoders.lite:TinyEncoder",
+    "vit": "vns_sam.sam.encoders.vit:VitEncoder",
+    "tiny_vit": "vns_sam.sam.encoders.tiny_vit:TinyVitEncoder",
+    "hiera": "vns_sam.sam.encoders.hiera:HieraEncoder",
+    "rope_vit": "vns_sam.sam.encoders.rope_vit:RopeVitEncoder",
+}
+"""The ``kind`` of a SAM's backbone to its encoder's class. There ``for_sam(backbone, hidden_size, image_size)`` makes
+one, and ``adapter_for(backbone)`` what teaches it."""
 
 FIGURES = {
     "sam": "vns_sam.vns.attention:inside",

@@ -171,6 +171,8 @@ def test_sam3_of_the_published_width_on_1008_pixels() -> None:
         pretrain_image_size=336,
         global_attn_indexes=[*published.global_blocks],
     )
+    for value in theirs.parameters():  # else maps of this width have deviations of 50, and rounding shows
+        value.mul_(0.5 if value.ndim > 1 else 1.0)
     model = ours(theirs)
     assert model.config.backbone == published
     check_all_kinds(theirs, model)

@@ -6,7 +6,7 @@ reads; this one does neither, and imports in no time. Shapes: I images, B maps o
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Self, cast
 
 import torch
 import torch.nn.functional as F
@@ -114,6 +114,16 @@ class HieraEncoder(nn.Module):
         self.laterals = nn.ModuleList(nn.Conv2d(width, hidden_size, 1) for width in reversed(widths))
         self.finer = nn.ModuleList(nn.Conv2d(hidden_size, hidden_size // part, 1) for part in (8, 4))
         self.no_memory = nn.Parameter(torch.zeros(1, 1, hidden_size))
+
+    @classmethod
+    def for_sam(cls, backbone: HieraConfig, hidden_size: int, image_size: int) -> Self:
+        """The encoder of a SAM; its weights do not depend on the input's side ``image_size``."""
+        return cls(backbone, hidden_size)
+
+    @staticmethod
+    def adapter_for(backbone: HieraConfig) -> TinyAdapter:
+        """A fresh adapter for it."""
+        return TinyAdapter(backbone.widths, stem=backbone.widths[0], first=0)
 
     def forward(
         self, pixels: torch.Tensor, adapter: TinyAdapter | None = None

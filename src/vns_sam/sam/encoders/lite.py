@@ -8,7 +8,7 @@ within minutes. Both parts are ours; the decoder behind them is SAM's own.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import cast
+from typing import Self, cast
 
 import torch
 import torch.nn.functional as F
@@ -119,6 +119,16 @@ class TinyEncoder(WithStoredNorms):
             in_ch = out_ch
         self.laterals = nn.ModuleList(nn.Conv2d(c, hidden_size, 1) for c in TINY.level_channels)
         self.neck = nn.Sequential(MixBlock(hidden_size), MixBlock(hidden_size), LayerNorm2d(hidden_size))
+
+    @classmethod
+    def for_sam(cls, backbone: str, hidden_size: int, image_size: int) -> Self:
+        """The encoder of a SAM; its weights do not depend on the input's side ``image_size``."""
+        return cls(hidden_size)
+
+    @staticmethod
+    def adapter_for(backbone: str) -> TinyAdapter:
+        """A fresh adapter for it."""
+        return TinyAdapter(tuple(channels for _, _, _, channels, _ in STAGES))
 
     def forward(
         self, pixels: torch.Tensor, adapter: TinyAdapter | None = None

@@ -5,7 +5,7 @@ Shapes: I images, B maps or windows, H x W cells, C channels, h heads, d channel
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Self, cast
 
 import torch
 import torch.nn.functional as F
@@ -138,6 +138,16 @@ class RopeVitEncoder(nn.Module):
         self.pyramid = nn.ModuleList(PyramidLayer(width, hidden_size, doublings) for doublings in (2, 1, 0))
         self.finer = nn.ModuleList(nn.Conv2d(hidden_size, hidden_size // part, 1) for part in (8, 4))
         self.no_memory = nn.Parameter(torch.zeros(1, 1, hidden_size))
+
+    @classmethod
+    def for_sam(cls, backbone: RopeVitConfig, hidden_size: int, image_size: int) -> Self:
+        """The encoder of a SAM; its weights do not depend on the input's side ``image_size``."""
+        return cls(backbone, hidden_size)
+
+    @staticmethod
+    def adapter_for(backbone: RopeVitConfig) -> VitAdapter:
+        """A fresh adapter for it."""
+        return VitAdapter(backbone.width, backbone.depth, backbone.patch)
 
     def forward(
         self, pixels: torch.Tensor, adapter: VitAdapter | None = None

@@ -8,7 +8,7 @@ of a window.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Self, cast
 
 import torch
 import torch.nn.functional as F
@@ -196,6 +196,16 @@ class TinyVitEncoder(WithStoredNorms):
             nn.Conv2d(hidden_size, hidden_size, 3, padding=1, bias=False),
             LayerNorm2d(hidden_size),
         )
+
+    @classmethod
+    def for_sam(cls, backbone: TinyVitConfig, hidden_size: int, image_size: int) -> Self:
+        """The encoder of a SAM; its weights do not depend on the input's side ``image_size``."""
+        return cls(backbone, hidden_size)
+
+    @staticmethod
+    def adapter_for(backbone: TinyVitConfig) -> TinyAdapter:
+        """A fresh adapter for it."""
+        return TinyAdapter(backbone.widths, stem=backbone.widths[0], first=0)
 
     def forward(
         self, pixels: torch.Tensor, adapter: TinyAdapter | None = None

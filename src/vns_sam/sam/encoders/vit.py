@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 import torch
 from torch import nn
 
@@ -36,6 +38,16 @@ class VitEncoder(nn.Module):
             image_size=image_size,
             out=output_channels,
         )
+
+    @classmethod
+    def for_sam(cls, backbone: VitConfig, hidden_size: int, image_size: int) -> Self:
+        """The encoder of a SAM; its positions are for the input's side ``image_size``."""
+        return cls(backbone, image_size, hidden_size)
+
+    @staticmethod
+    def adapter_for(backbone: VitConfig) -> VitAdapter:
+        """A fresh adapter for it."""
+        return VitAdapter(backbone.hidden_size, backbone.num_hidden_layers)
 
     def forward(
         self, pixels: torch.Tensor, adapter: VitAdapter | None = None

@@ -13,9 +13,9 @@ Side = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 class Strict(BaseModel):
-    """Base: unknown fields are refused."""
+    """Base: unknown fields are refused, and so are values of another type."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class Rle(Strict):
@@ -42,7 +42,7 @@ class ObjectPrompts(Strict):
 
     box: Box | None = None
     points: Annotated[list[Point], Field(min_length=1)] | None = None
-    labels: list[Literal[0, 1]] | None = None
+    labels: list[Annotated[int, Field(ge=0, le=1)]] | None = None
     mask: Rle | None = None
 
 

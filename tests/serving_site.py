@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -20,9 +21,10 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def start(port: int, *arguments: str) -> subprocess.Popen[bytes]:
+def start(port: int, *arguments: str, workers: int = 1) -> subprocess.Popen[bytes]:
     """Starts the server and waits until it answers."""
-    process = subprocess.Popen([sys.executable, __file__, str(port), *arguments])
+    environment = {**os.environ, "WORKERS": str(workers)}
+    process = subprocess.Popen([sys.executable, __file__, str(port), *arguments], env=environment)
     for _ in range(600):
         try:
             with urlopen(f"http://127.0.0.1:{port}/health", timeout=5):
@@ -42,7 +44,14 @@ def main(port: str, *folders: str) -> None:
     from vns_sam.serving.settings import Settings
 
     folder, out = (*map(Path, folders), None, None)[:2]
-    build_server(Settings(port=int(port), folder=folder, out=out), StubEngine()).run()
+    settings = Settings(port=int(port), folder=folder, out=out)
+    workers = int(os.environ.get("WORKERS", "1"))
+    if workers > 1:
+        from vns_sam.serving.workers import run_workers
+
+        run_workers(settings, workers, StubEngine)
+    else:
+        build_server(settings, StubEngine()).run()
 
 
 if __name__ == "__main__":

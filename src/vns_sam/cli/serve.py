@@ -13,6 +13,7 @@ import argparse
 from pathlib import Path
 
 from vns_sam.cli.lines import print_json
+from vns_sam.cli.numbers import at_least
 from vns_sam.cli.predictor import add_backend
 from vns_sam.errors import DataError, MissingExtraError
 
@@ -34,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=int, default=8000, help="default: %(default)s")
     parser.add_argument("--api-key", action="append", default=[], metavar="KEY", help="clients show it; repeatable")
     parser.add_argument("--memory", type=float, default=2000, metavar="MB", help="for pictures (default: %(default)g)")
+    parser.add_argument("--workers", type=at_least(1), default=1, metavar="N", help="processes (default: %(default)s)")
     parser.add_argument("--label-studio", default="", metavar="URL", help="whose pictures may be fetched")
     parser.add_argument("--label-studio-token", default="", metavar="TOKEN", help="what it wants to be shown")
     parser.add_argument("--max-upload", type=float, default=50, metavar="MB", help="default: %(default)g")
@@ -68,9 +70,14 @@ def run(args: argparse.Namespace) -> int:
         label_studio_token=args.label_studio_token,
         limits=Limits(upload_bytes=round(args.max_upload * 1e6), pixels=round(args.max_pixels * 1e6)),
     )
-    server = build_server(settings)
+    server = build_server(settings) if args.workers == 1 else None
     address = f"http://{args.host}:{args.port}"
     print_json({"address": address}) if args.json else print(f"{address}  (Ctrl+C stops it)", flush=True)
+    if server is None:
+        from vns_sam.serving.workers import run_workers
+
+        run_workers(settings, args.workers)
+        return 0
     try:
         server.run()
     except SystemExit:

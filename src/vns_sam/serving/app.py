@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, PlainTextResponse
 from fastapi.staticfiles import StaticFiles
@@ -20,20 +20,23 @@ from vns_sam.serving import anylabeling, exporting, labelstudio, lessons, osam
 from vns_sam.serving.api import build_router
 from vns_sam.serving.engine import Engine
 from vns_sam.serving.folder import Project
-from vns_sam.serving.guard import Guard
+from vns_sam.serving.guard import COUNTS, Guard
+from vns_sam.serving.metrics import Metrics
 from vns_sam.serving.problems import DOCUMENTED, on_http, on_invalid, on_ours
+from vns_sam.serving.relay import Place, Relay, told_by
 from vns_sam.serving.service import Service
 from vns_sam.serving.settings import Settings
 
 PAGE = Path(__file__).parent / "page"
 
 
-def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
+def create_app(settings: Settings, engine: Engine | None = None, place: Place | None = None) -> FastAPI:
     """The application that a server runs.
 
     Args:
         settings: See there.
         engine: The models; those of the settings when left out.
+        place: Which of several workers this is, or None where it is alone.
 
     Raises:
         VnsSamError: A model is unknown, or the folder holds no picture.
@@ -60,18 +63,21 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
     app.include_router(labelstudio.build_router(service, project))
     app.include_router(anylabeling.build_router(service))
     app.include_router(osam.build_router(service))
-    _own_routes(app, service)
+    _own_routes(app, service, place)
 
     @app.get("/page/demo.jpg", include_in_schema=False)
     async def demo() -> FileResponse:
         return FileResponse(PAGE.parents[1] / "assets" / "demo.jpg")
 
     app.mount("/page", StaticFiles(directory=PAGE))
-    app.add_middleware(Guard, settings=settings, metrics=service.metrics)
+    welcome = None if place is None else place.is_home
+    app.add_middleware(Guard, settings=settings, metrics=service.metrics, welcome=welcome)
+    if place is not None:
+        app.add_middleware(Relay, place=place)
     return app
 
 
-def _own_routes(app: FastAPI, service: Service) -> None:
+def _own_routes(app: FastAPI, service: Service, place: Place | None) -> None:
     @app.get("/", include_in_schema=False)
     async def page() -> FileResponse:
         return FileResponse(PAGE / "index.html")
@@ -88,11 +94,11 @@ def _own_routes(app: FastAPI, service: Service) -> None:
     @app.get("/metrics", response_class=PlainTextResponse, responses=DOCUMENTED)
     async def metrics() -> PlainTextResponse:
         """Counts and durations for Prometheus."""
-        gauges = {
-            "pictures": len(service.shelf),
-            "held_bytes": service.shelf.nbytes,
-            "ceiling_bytes": service.shelf.ceiling,
-            "evicted_pictures": service.shelf.evicted,
-            "waiting_requests": service.worker.waiting,
-        }
-        return PlainTextResponse(service.metrics.text(gauges), media_type="text/plain; version=0.0.4")
+        counted = [service.counts(), *(await told_by(place, COUNTS) if place else [])]
+        return PlainTextResponse(Metrics.text(counted), media_type="text/plain; version=0.0.4")
+
+    @app.get(COUNTS, include_in_schema=False)
+    async def counts(request: Request) -> dict[str, Any]:
+        if request.client is not None:  # only other workers come without an address
+            raise HTTPException(404)
+        return service.counts()

@@ -9,6 +9,7 @@ import logging
 import re
 import secrets
 import time
+from collections.abc import Callable
 from http import HTTPStatus
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
@@ -25,6 +26,8 @@ logger = logging.getLogger("vns_sam.serving.access")
 COOKIE = "vns_session"
 OPEN = ("/", "/health", "/favicon.ico")
 """Paths that need no key, besides the files of the page."""
+COUNTS = "/counts"
+"""Where one worker asks another what it has counted; nobody else is answered there."""
 WITH_PICTURE = ("/v1/predict", "/api/generate", "/predict")
 """Paths whose JSON holds a picture in base64."""
 POLICY = (
@@ -49,10 +52,14 @@ class Guard:
         app: What it guards.
         settings: Keys, host and limits.
         metrics: Where each request is counted.
+        welcome: Whether a new session may have this name; of several workers each takes those that are at home with it.
     """
 
-    def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics) -> None:
+    def __init__(
+        self, app: ASGIApp, settings: Settings, metrics: Metrics, welcome: Callable[[str], bool] | None = None
+    ) -> None:
         self._app, self._settings, self._metrics = app, settings, metrics
+        self._welcome = welcome or (lambda session: True)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one connection of the server."""
@@ -61,7 +68,7 @@ class Guard:
             return
         start, status = time.perf_counter(), 500
         headers = Headers(scope=scope)
-        session, is_new = _session(headers)
+        session, is_new = self._session(headers)
 
         async def answer(message: Message) -> None:
             nonlocal status
@@ -88,6 +95,12 @@ class Guard:
             line = {"method": scope["method"], "route": route, "status": status, "ms": round(1000 * seconds, 1)}
             logger.info(json.dumps(line))
 
+    def _session(self, headers: Headers) -> tuple[str, bool]:
+        session, is_new = session_of(headers)
+        while is_new and not self._welcome(session):
+            session, _ = session_of(headers)
+        return session, is_new
+
     def _admit(self, scope: Scope, headers: Headers) -> str:
         """The key that was shown, "" where none is needed.
 
@@ -103,7 +116,8 @@ class Guard:
             raise Problem(HTTPStatus.FORBIDDEN, "requests of other sites' pages are refused")
         keys = self._settings.api_keys
         path = scope["path"]
-        if not keys or path in OPEN or path.startswith("/page/"):
+        from_worker = scope.get("client") is None  # by the file system's socket, which only other workers reach
+        if not keys or path in OPEN or path.startswith("/page/") or (from_worker and path == COUNTS):
             return ""
         shown = _shown_key(headers)
         if not any(secrets.compare_digest(shown.encode(), key.encode()) for key in keys):
@@ -141,7 +155,7 @@ class Guard:
         return bounded
 
 
-def _session(headers: Headers) -> tuple[str, bool]:
+def session_of(headers: Headers) -> tuple[str, bool]:
     """The session's secret, and whether it is new and has to be told."""
     given = headers.get("x-session", "")
     if not given:

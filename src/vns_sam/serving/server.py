@@ -10,6 +10,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from vns_sam.serving.app import create_app
 from vns_sam.serving.engine import Engine
+from vns_sam.serving.relay import Place
 from vns_sam.serving.settings import Settings
 
 SILENCE = 15.0
@@ -29,18 +30,19 @@ class PromptProtocol(H11Protocol):
             self.transport.close()
 
 
-def build_server(settings: Settings, engine: Engine | None = None) -> uvicorn.Server:
+def build_server(settings: Settings, engine: Engine | None = None, place: Place | None = None) -> uvicorn.Server:
     """A server that is ready to run.
 
     Args:
         settings: See there.
         engine: The models; those of the settings when left out.
+        place: Which of several workers this is, or None where it is alone.
 
     Raises:
         VnsSamError: A model is unknown, or the folder holds no picture.
     """
     config = uvicorn.Config(
-        create_app(settings, engine),
+        create_app(settings, engine, place),
         host=settings.host,
         port=settings.port,
         http=PromptProtocol,

@@ -51,6 +51,17 @@ class Service:
         self.metrics = Metrics()
         self._infos: dict[str, ModelInfo] = {}
 
+    def counts(self) -> dict[str, Any]:
+        """What was counted since the start, and what is now, as JSON has it."""
+        gauges = {
+            "pictures": len(self.shelf),
+            "held_bytes": self.shelf.nbytes,
+            "ceiling_bytes": self.shelf.ceiling,
+            "evicted_pictures": self.shelf.evicted,
+            "waiting_requests": self.worker.waiting,
+        }
+        return {**self.metrics.counts(), "gauges": gauges}
+
     async def info(self, name: str) -> ModelInfo:
         """What a model on offer is; it is loaded first if need be."""
         if name not in self._infos:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from toy import toy_sam
 
 from vns_sam.hq.decoder import HqMaskDecoder
 from vns_sam.sam.architectures import HieraConfig, RopeVitConfig, TinyVitConfig
@@ -95,9 +96,12 @@ def _one_embedding(model: Any) -> nn.Module:
 
 
 def narrow_foundation(name: str) -> SamModel:
-    """A narrow model of a foundation of ours, with the same random weights every time: "sam2", "sam3", "mobile-sam"."""
+    """A narrow model of a foundation of ours, with the same random weights every time: "vit", "sam2", "sam3",
+    "mobile-sam".
+    """
     decoder = {"hidden_size": 32, "mlp_dim": 64, "num_attention_heads": 4, "iou_head_hidden_dim": 32}
     config = {
+        "vit": toy_sam(64),
         "sam2": sam2.sam2_config("narrow", HieraConfig((8, 16, 32, 64), (1, 1, 2, 1), (1, 1, 2, 2), (2,)), 64),
         "sam3": sam3.sam3_config(RopeVitConfig(32, 8, 2, 48, (1, 3, 5, 7), 4, pretrained_grid=3), 112),
         "mobile-sam": mobile.mobile_config(

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from foundation_models import narrow_foundation, shaken
+from foundation_models import narrow_foundation
 from PIL import Image
-from toy import toy_sam
 from workshop import write_disks
 
 from vns_sam.cli.main import main
@@ -21,7 +20,6 @@ from vns_sam.dis.model import DisSamModel
 from vns_sam.hq.model import HqSamModel
 from vns_sam.inference.load import load_network
 from vns_sam.labelling.store import LabelStore
-from vns_sam.sam.model import SamModel
 from vns_sam.vns.config import VnsSamConfig
 from vns_sam.vns.model import VnsSamModel
 
@@ -29,27 +27,21 @@ FOUNDATIONS = ["vit", "sam2", "sam3", "mobile-sam"]
 EACH = pytest.mark.parametrize("name", FOUNDATIONS)
 
 
-def fresh(name: str) -> SamModel:
-    model = shaken(SamModel(toy_sam(64))) if name == "vit" else narrow_foundation(name)
-    assert isinstance(model, SamModel)
-    return model
-
-
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Each foundation as a folder, VNS-SAM and HQ-SAM on it, a DIS-SAM, and a set of disks with strokes on them."""
     root = tmp_path_factory.mktemp("shop")
     for name in FOUNDATIONS:
-        sam = fresh(name)
+        sam = narrow_foundation(name)
         sam.save_pretrained(root / name)
         base = str(root / name)
         changes = {"base": base, "inner_channels": 8, "head_channels": 8}
         VnsSamModel.from_sam(sam, VnsSamConfig.for_sam(sam.config, **changes)).save_pretrained(root / f"vns-{name}")
         config = HqSamModel.config_class.for_sam(sam.config, base=base)
-        HqSamModel.from_sam(fresh(name), config).save_pretrained(root / f"hq-{name}")
+        HqSamModel.from_sam(narrow_foundation(name), config).save_pretrained(root / f"hq-{name}")
     torch.manual_seed(0)
     dis = DisSamConfig(str(root / "vit"), "dis", width=0.125, image_size=64)
-    DisSamModel(dis, fresh("vit"), IsNet(5, dis.width)).save_pretrained(root / "dis")
+    DisSamModel(dis, narrow_foundation("vit"), IsNet(5, dis.width)).save_pretrained(root / "dis")
     write_disks(root / "sets" / "disks", 3)
     (root / "strokes").mkdir()
     for mask in (root / "sets" / "disks" / "masks").iterdir():

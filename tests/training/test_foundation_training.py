@@ -19,7 +19,7 @@ from vns_sam.types import PromptBatch, Prompts
 from vns_sam.vns.config import VnsSamConfig
 from vns_sam.vns.model import VnsSamModel
 
-FOUNDATIONS = ["sam2", "sam3", "mobile-sam"]
+FOUNDATIONS = ["vit", "sam2", "sam3", "mobile-sam"]
 PROMPTS = [
     Prompts(boxes=np.array([[4.0, 4, 30, 30], [10, 6, 60, 38]])),
     Prompts(points=np.array([[[20.0, 20], [5, 5]], [[8, 9], [0, 0]]]), labels=np.array([[1, 0], [1, -1]])),
@@ -88,7 +88,7 @@ def test_a_step_reaches_what_is_trained_and_nothing_else(name: str, tmp_path: Pa
 def test_new_tokens_stand_between_sams_own_and_the_prompt(name: str) -> None:
     """IoU and mask tokens are where SAM's are, after the object's in a SAM 2; both read-outs of the VNS tokens fit."""
     sam = narrow_foundation(name)
-    first = 1 if name != "mobile-sam" else 0
+    first = 1 if name.startswith("sam") else 0
     for variant, place in (("official", first + 4), ("paper", first + 5)):
         config = VnsSamConfig.for_sam(sam.config, variant=variant, inner_channels=8, head_channels=8)
         decoder = VnsSamModel.from_sam(narrow_foundation(name), config).decoder

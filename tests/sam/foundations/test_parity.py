@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from foundation_models import hf_sam2, hf_sam3
+from foundation_models import hf_sam2, hf_sam3, narrow_foundation
 from torch import nn
 
 from vns_sam.sam.architectures import RopeVitConfig
@@ -249,9 +249,10 @@ def test_the_mark_of_no_past_is_on_the_map_that_is_read() -> None:
     torch.testing.assert_close(model.encode_pixels(images).embedding, other + mark, atol=ATOL, rtol=0)
 
 
-@pytest.mark.parametrize("which", ["sam2", "sam3"])
+@pytest.mark.parametrize("which", ["sam2", "sam3", "vit", "mobile-sam"])
 def test_ragged_calls_equal_one_at_a_time(which: str, request: pytest.FixtureRequest) -> None:
-    model = ours(request.getfixturevalue(which))
+    ours_alone = which in ("vit", "mobile-sam")
+    model = narrow_foundation(which) if ours_alone else ours(request.getfixturevalue(which))
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in ((96, 130), (140, 60))]
     coarse = np.zeros((1, 96, 130), np.float32)

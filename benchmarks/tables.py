@@ -36,7 +36,7 @@ REPOSITORY = Path(__file__).parents[1]
 FILES = ("README.md", "docs/**/*.md", "src/vns_sam/weights/*/README.md")
 TABLE = re.compile(r"(<!-- table (.*?) -->\n)(.*?)(<!-- end of table -->)", re.DOTALL)
 EVALUATE = "vns-sam evaluate"
-DECIMALS = {"ms": 0, "ratio": 2, "hce": 0, "noc85": 2, "noc90": 2}
+DECIMALS = {"ms": 0, "ratio": 2, "hce": 0, "noc85": 2, "noc90": 2, "worth_iou": 4, "worth_biou": 4}
 LESS_IS_BETTER = {"ms", "ratio", "mae", "hce", "noc85", "noc90"}
 TITLES = {
     "iou": "IoU",
@@ -57,6 +57,11 @@ TITLES = {
     "ms": "milliseconds",
     "ratio": "sam-tiny = 1",
     "count": "pictures",
+    "worth_iou": "IoU",
+    "worth_biou": "boundary IoU",
+    "box: zero": "nothing in its place",
+    "box: mean": "its mean",
+    "box: shuffle": "its places shuffled",
 }
 
 
@@ -186,11 +191,11 @@ def write(scores: Scores, cell: Sequence[str], best: set[int], *, interval: bool
     parts = []
     for place, (metric, score) in enumerate(zip(cell, scores, strict=True)):
         digits = decimals(metric)
-        text = "-" if score is None else f"{score.mean:.{digits}f}"
+        text = "-" if score is None else f"{score.mean + 0.0:.{digits}f}"  # -0.0 is 0
         if score is not None and score.sd is not None:
             text += f" ± {score.sd:.{digits}f}"
         if score is not None and interval and score.low is not None and score.high is not None:
-            text += f" [{score.low:.{digits}f}, {score.high:.{digits}f}]"
+            text += f" [{score.low + 0.0:.{digits}f}, {score.high + 0.0:.{digits}f}]"
         parts.append(f"**{text}**" if place in best else text)
     return " / ".join(parts) if any(scores) else "-"
 

@@ -13,7 +13,7 @@ from PIL import Image
 from vns_sam.cli.main import main
 from vns_sam.data.label_maps import parse_colour, read_label_map
 from vns_sam.data.sparse import SparseLabels
-from vns_sam.errors import UsageError
+from vns_sam.errors import DataError, UsageError
 
 SHAPE = (60, 80)
 RED, BLUE = (255, 0, 0), (0, 0, 255)
@@ -59,6 +59,49 @@ def test_maps_that_are_understood(tmp_path: Path, name: str, picture: Image.Imag
     assert (codes[20:23, 10:40] == 1).all()
     assert (codes == 1).sum() == 90
     assert (codes == 2).sum() == (60 if background else 0)
+
+
+def test_marks_of_a_tool_beside_maps_are_used(tmp_path: Path, photos: Path) -> None:
+    labels_folder = tmp_path / "drawn"
+    labels_folder.mkdir()
+    strokes((0, 1, 2), "L").save(labels_folder / "frog.png")
+    shapes = [{"label": "frog", "points": [[5, 50]], "shape_type": "point"}]
+    content = {"shapes": shapes, "imagePath": "frog.jpg", "imageHeight": SHAPE[0], "imageWidth": SHAPE[1]}
+    (labels_folder / "frog.json").write_text(json.dumps(content))
+    (labels_folder / "notes.txt").write_text("drawn on Monday\n")
+    labels = SparseLabels(labels_folder)
+    labels.follow(photos, ["frog.jpg"])
+    codes = labels.read("frog.jpg", SHAPE).codes
+    assert (codes == 1).sum() == 91
+    assert codes[50, 5] == 1
+    assert ["notes.txt" in problem for problem in labels.problems] == [True]
+
+
+def test_the_first_class_of_yolo_is_no_background(tmp_path: Path, photos: Path) -> None:
+    labels_folder = tmp_path / "yolo"
+    labels_folder.mkdir()
+    (labels_folder / "frog.txt").write_text("0 0.5 0.5 0.5 0.5\n")
+    labels = SparseLabels(labels_folder)
+    labels.follow(photos, ["frog.jpg"])
+    assert labels.read("frog.jpg", SHAPE).boxes.tolist() == [[20, 15, 60, 45]]
+
+
+@pytest.mark.parametrize("head", ["image,X,Y,is_positive", "name;x;y;label", "filename\tx\ty\tforeground"])
+def test_points_beside_the_object_are_told_by_any_heading(tmp_path: Path, head: str) -> None:
+    separator = next(sign for sign in ";\t," if sign in head)
+    rows = [separator.join(("frog.jpg", "20", "30", "1")), separator.join(("frog.jpg", "70", "5", "0"))]
+    (tmp_path / "points.csv").write_text("\n".join([head, *rows]) + "\n")
+    codes = SparseLabels(tmp_path).read("frog.jpg", SHAPE).codes
+    assert (codes[30, 20], codes[5, 70]) == (1, 2)
+
+
+def test_maps_may_be_called_after_what_they_are(tmp_path: Path) -> None:
+    strokes((0, 1, 2), "L").save(tmp_path / "frog_scribble.png")
+    assert (SparseLabels(tmp_path).read("frog.jpg", SHAPE).codes == 1).sum() == 90
+    strokes((0, 255, None), "L").save(tmp_path / "task-1-annotation-2-by-3-tag-frog-0.png")
+    with pytest.raises(DataError, match="which name tasks and no pictures") as caught:
+        SparseLabels(tmp_path).read("toad.jpg", SHAPE)
+    assert caught.value.hint == "export as JSON, which has both"
 
 
 @pytest.mark.parametrize(

@@ -121,12 +121,9 @@ def test_sets_are_also_taken_together() -> None:
         ]
         return ModelResult("m", "digest", rows)
 
-    rows = list(worth_rows(two_sets(0.8, 0.4), two_sets(0.6, 0.4), "m less low (zero)"))
-    assert [(row.model, row.set, row.count) for row in rows] == [
-        ("m less low (zero)", "camo", 9),
-        ("m less low (zero)", "kvasir", 3),
-        ("m less low (zero)", ALL_SETS, 12),
-    ]
+    rows = list(worth_rows(two_sets(0.8, 0.4), two_sets(0.6, 0.4), Ablation("low", "zero")))
+    assert {(row.model, row.prompt) for row in rows} == {("m: low", "box: zero")}
+    assert [(row.set, row.count) for row in rows] == [("camo", 9), ("kvasir", 3), (ALL_SETS, 12)]
     together = rows[-1].scores["worth_iou"]
     assert together.mean == pytest.approx(0.15)
     assert together.low is not None
@@ -146,5 +143,5 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*line, "prompt_encoder", "--ablate-by", "zero", "--save", str(tmp_path / "worth.json")]) == 0
     saved = read_results(tmp_path / "worth.json")
     (part,) = [row for row in saved.rows if "worth_iou" in row.scores]
-    assert part.model == f"{model} less prompt_encoder (zero)"
+    assert (part.model, part.prompt) == (f"{model}: prompt_encoder", "box: zero")
     assert main([*line, "nothing_like_it"]) == 2

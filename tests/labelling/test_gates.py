@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -11,7 +13,7 @@ def test_agreement_with_strokes() -> None:
     codes[2, :5], codes[8, :] = 1, 2
     mask = np.zeros((10, 10), bool)
     mask[2, 1:5], mask[8, 0] = True, True
-    assert agreement(mask, SparseLabel("scribble", codes)) == Agreement(0.8, 0.1, 0.05, 0.0)
+    assert agreement(mask, SparseLabel("scribble", codes)) == Agreement(0.8, 0.1, 0.05, 0.0, 0.05)
 
 
 def test_nothing_marked_is_nothing_against_it() -> None:
@@ -44,6 +46,32 @@ def test_an_answer_should_fill_its_box(rows: tuple[int, int], columns: tuple[int
 def test_each_gate_can_close_and_its_limit_passes(change: dict[str, float], passes: bool) -> None:
     on_the_limits = {"recall": 0.8, "violation": 0.1, "area": 0.5, "gap": 0.1}
     assert Gates().passes(Agreement(**{**on_the_limits, **change})) is passes
+
+
+@pytest.mark.parametrize(
+    ("marks", "largest"),
+    [
+        ({"points": [[5, 5]], "labels": [1]}, 0.5),
+        ({"points": [[0, 0], [99, 79]], "labels": [1, 1]}, 1.0),
+        ({"points": [[10, 10], [89, 59]], "labels": [1, 1]}, 1.5 * 0.8 * 0.5),
+        ({"boxes": [[10, 0, 90, 60]]}, 0.72),
+    ],
+)
+def test_large_objects_are_believed_where_their_marks_reach_far(
+    marks: dict[str, list[list[int]]], largest: float
+) -> None:
+    label = rasterise((100, 100), "t", **marks)
+    found = agreement(np.ones((100, 100), bool), label)
+    assert Gates().largest(found.span) == pytest.approx(largest)
+    assert Gates(area_max=0.3).largest(found.span) == 0.3
+
+
+def test_a_refusal_says_what_and_how_much() -> None:
+    fine = Agreement(0.9, 0.05, 0.4, 0.0)
+    assert Gates().refusal(fine) == ""
+    assert Gates().refusal(replace(fine, area=0.62)) == "covers 62% of the picture, more than 50%"
+    assert Gates().refusal(replace(fine, area=0.62, span=0.42)) == ""
+    assert Gates().refusal(replace(fine, recall=0.5)) == "finds 50% of the marked object, not 80%"
 
 
 def test_a_gate_out_of_range() -> None:

@@ -25,12 +25,13 @@ def print_worth(results: Sequence[ModelResult], models: int, *, json: bool) -> N
         print_differences(worth(whole, without), without.label, whole.label, json=json)
 
 
-def worth_of_parts(results: Sequence[ModelResult], models: int) -> Iterator[ResultRow]:
+def worth_of_parts(results: Sequence[ModelResult], args: argparse.Namespace) -> Iterator[ResultRow]:
     """What each part adds, for a file of results."""
-    from vns_sam.evaluation.ablate import worth_rows
+    from vns_sam.evaluation.ablate import parse_ablations, worth_rows
 
-    for whole, without in _taken_apart(results, models):
-        yield from worth_rows(whole, without, without.label)
+    parts = parse_ablations(args.ablate, args.ablate_by) * len(args.models)
+    for (whole, without), part in zip(_taken_apart(results, len(args.models)), parts, strict=True):
+        yield from worth_rows(whole, without, part)
 
 
 def _taken_apart(results: Sequence[ModelResult], models: int) -> Iterator[tuple[ModelResult, ModelResult]]:

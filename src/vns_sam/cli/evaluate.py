@@ -240,7 +240,7 @@ def _measure(
     from vns_sam.evaluation.ablate import ablated, check_runs
     from vns_sam.inference.load import load_model
 
-    taken_apart = part is not None or args.figures
+    taken_apart = args.ablate or args.figures  # the whole model, too: a graph rounds otherwise
     model = load_model(name, args.device, backend="torch" if taken_apart else args.backend)
     label = name if part is None else f"{name} less {part}"
     if part is not None:
@@ -277,7 +277,7 @@ def _report(runs: Any, suite: Suite, args: argparse.Namespace) -> None:
         from vns_sam.cli.differences import print_worth, worth_of_parts
 
         print_worth(report.models, len(args.models), json=args.json)
-        more = worth_of_parts(report.models, len(args.models))
+        more = worth_of_parts(report.models, args)
     if args.save:
         save_results(report, args, more)
     paths = write_report(report, args.out) if args.out else []

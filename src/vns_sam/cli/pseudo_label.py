@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from vns_sam.cli.lines import print_json
 from vns_sam.cli.predictor import add_backend, add_second_look, second_look
 from vns_sam.cli.work import add_run_arguments, drive, finish
-from vns_sam.errors import UsageError
+from vns_sam.errors import UsageError, printable
 
 if TYPE_CHECKING:
     from vns_sam.labelling.audit import Audit
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from vns_sam.types import Backend
 
 KEPT = "kept.txt"
+LEFT_OUT = "left_out.tsv"
+SHOWN = 20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,6 +53,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     asking.add_argument("--sampler", choices=("fps", "grid", "random"), default="fps", help="points on strokes (fps)")
     add_second_look(asking)
     asking.add_argument("--no-gates", action="store_true", help="believe every view")
+    asking.add_argument(
+        "--area",
+        type=float,
+        metavar="SHARE",
+        help="answers cover at most so much of a picture (by the marks, .5 or more)",
+    )
     asking.add_argument(
         "--all-parts", action="store_true", help="keep parts of an answer that no mark on the object hits"
     )
@@ -83,13 +91,15 @@ def run(args: argparse.Namespace) -> int:
         fuse=args.fuse,
         points=args.points,
         sampler=args.sampler,
-        gates=None if args.no_gates else Gates(),
+        gates=None if args.no_gates else Gates(area_max=args.area),
         marked_only=not args.all_parts,
         clamp=not args.no_clamp,
         seed=args.seed,
         second_look=second_look(args),
     )
     plan = plan_run(args.images, args.labels, args.out, settings, args.split)
+    for problem in plan.labels.problems[:SHOWN] if not args.quiet else ():
+        print(f"note: {problem}", file=sys.stderr)
     choice = ModelsChoice(args.model, args.student, _device(args), args.backend)
     tally = drive(LabelJob(plan, choice), args, "labelling")
     if tally is None:
@@ -97,12 +107,24 @@ def run(args: argparse.Namespace) -> int:
     store = LabelStore(args.out)
     kept = [record.image for record in store.kept(selection)]
     write_text(args.out / KEPT, "".join(f"{name}\n" for name in kept))
+    lost = {record.image: why for record in store.records.values() if (why := record.why_left_out(selection))}
+    write_text(args.out / LEFT_OUT, "".join(f"{name}\t{why}\n" for name, why in lost.items()))
+    if not args.quiet:
+        _tell(lost, args.out / LEFT_OUT)
     finish(tally, args, args.out, kept=len(kept))
     if not args.json:
         print(f"kept {len(kept)} of {len(store.records)} ({len(kept) / len(store.records):.1%}): {args.out / KEPT}")
     if args.audit or args.truth:
         _audit(store, selection, plan, args.truth, json=args.json)
     return 0
+
+
+def _tell(lost: Mapping[str, str], path: Path) -> None:
+    """Says why pictures were left out."""
+    for name, why in [*lost.items()][:SHOWN]:
+        print(f"left out: {printable(name)}: {why}", file=sys.stderr)
+    if len(lost) > SHOWN:
+        print(f"left out: {len(lost) - SHOWN} more, see {path}", file=sys.stderr)
 
 
 @dataclass(frozen=True)

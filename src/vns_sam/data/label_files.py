@@ -42,7 +42,9 @@ def marks_of(contents: Contents) -> dict[str, Marks]:
 
 
 def _add(marks: Marks, shape: Shape) -> None:
-    code = BACKGROUND if shape.label.strip().lower() in BACKGROUND_CLASSES else OBJECT
+    name = shape.label.strip().lower()
+    numbered = shape.category is not None and name.isdecimal()  # the first class of YOLO is 0
+    code = BACKGROUND if name in BACKGROUND_CLASSES and not numbered else OBJECT
     if shape.points:
         given = [label if code == OBJECT else 0 for label in shape.point_labels]
         marks.setdefault("points", [[]])[0].extend([list(point) for point in shape.points])

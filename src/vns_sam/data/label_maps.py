@@ -107,7 +107,8 @@ def _from_values(pixels: np.ndarray, path: Path) -> np.ndarray:
     if found == [0, 1, 255] and (values == 255).mean() > 0.5:
         return np.select([values == 1, values == 0], [OBJECT, BACKGROUND], UNLABELLED).astype(np.uint8)
     shown = ", ".join(str(int(code)) for code in found[:6]) + (", ..." if len(found) > 6 else "")
-    raise _unknown(shown, path, HINT)
+    lossy = path.suffix.lower() in (".jpg", ".jpeg", ".webp")
+    raise _unknown(shown, path, f"JPEG changes values: {IMPORT_HINT.replace('red', '255')}" if lossy else HINT)
 
 
 def _unknown(found: str, path: Path, hint: str) -> DataError:

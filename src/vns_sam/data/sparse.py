@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -20,6 +21,7 @@ from vns_sam.data.label_files import Marks, draw_marks, marks_of
 from vns_sam.data.label_maps import HINT, Colours, read_label_map
 from vns_sam.errors import DataError
 from vns_sam.formats.recognise import read_annotations
+from vns_sam.formats.yolo import CLASS_FILES
 from vns_sam.images.find import EXTENSIONS
 from vns_sam.images.names import NameIndex
 from vns_sam.images.read import file_digest
@@ -29,6 +31,13 @@ from vns_sam.prompts.validate import make_prompts
 
 TABLES = ("points.csv", "points.json", "boxes.csv", "boxes.json")
 """Names under which a folder of labels may hold a table."""
+
+OTHERS = frozenset({".json", ".xml", ".csv", ".txt"})
+"""Endings of files in which other tools keep marks."""
+LABEL_STUDIO = re.compile(r"task-\d+-annotation-\d+-by-")
+"""Label Studio's brush masks are called after tasks, which do not tell the picture."""
+MAP_ENDINGS = ("_scribble", "_scribbles", "_label", "_labels", "_mask", "_trimap")
+"""What a map may be called besides its picture, ``frog_scribble.png``."""
 
 BOX_ROOM = 0.05
 """A box is widened by this part of its size on each side before what is outside counts as background."""
@@ -115,9 +124,9 @@ class SparseLabels:
     """The labels of a folder of pictures: label maps, marks of other tools, tables of points or boxes, or all of them.
 
     Args:
-        path: A folder with a map for each picture, named as the picture, with one of :data:`TABLES`, with both, which
-            are then used together, or with files of another tool; or one file: a table, or an export of another tool
-            (see :func:`vns_sam.formats.recognise.read_annotations`).
+        path: A folder with a map for each picture, named as the picture, with one of :data:`TABLES`, with files of
+            another tool, or with several of these, which are then used together; or one file: a table, or an export of
+            another tool (see :func:`vns_sam.formats.recognise.read_annotations`).
         colours: What the colours of maps mean, where they are not understood by themselves.
 
     Attributes:
@@ -137,10 +146,27 @@ class SparseLabels:
         for table in tables:
             for name, marks in _read_marks(table, self.problems).items():
                 _join(self._marks.setdefault(name, {}), marks, name)
-        if path.is_dir() and not self._maps and not tables:
-            self._marks = _read_marks(path, self.problems)
+        if path.is_dir():
+            self._read_others(tables)
         if len(tables) == 1:
             self.path = tables[0] if not self._maps else path
+
+    def _read_others(self, tables: Sequence[Path]) -> None:
+        """Reads what other tools have written into the folder, beside maps and tables, too."""
+        if not self._maps and not tables:
+            self._marks = _read_marks(self.path, self.problems)
+            return
+        for file in sorted(self.path.rglob("*")):
+            known = file in tables or file.name in CLASS_FILES or file.name.startswith(".")
+            if known or file.suffix.lower() not in OTHERS:
+                continue
+            try:
+                found = _read_marks(file, self.problems)
+            except DataError as error:
+                self.problems.append(f"not used: {error.message}")
+                continue
+            for name, marks in found.items():
+                _join(self._marks.setdefault(name, {}), marks, name)
 
     def __contains__(self, name: str) -> bool:
         """Whether picture ``name`` has a label; whether it can be used shows when it is read."""
@@ -208,12 +234,19 @@ class SparseLabels:
         if path is None and marks is None:
             if self._marks and not self._maps:
                 raise DataError(f"expected a label for {name} in {self.path}, found none", hint="add it to the table")
+            if any(LABEL_STUDIO.match(PurePosixPath(stem).name) for stem in self._maps):
+                raise DataError(
+                    f"expected a label map for {name}, found masks of Label Studio, which name tasks and no pictures",
+                    hint="export as JSON, which has both",
+                )
             expected = (self.path / name).with_suffix(".png")
             raise DataError(f"expected a label map for {name} at {expected}, found none", hint=HINT)
         return path, marks
 
     def _map(self, name: str) -> Path | None:
-        return self._maps.get(PurePosixPath(name.replace("\\", "/")).with_suffix("").as_posix())
+        stem = PurePosixPath(name.replace("\\", "/")).with_suffix("").as_posix()
+        called = (stem, name, *(f"{stem}{ending}" for ending in MAP_ENDINGS))
+        return next((self._maps[each] for each in called if each in self._maps), None)
 
     def _entry(self, name: str) -> Marks | None:
         return self._marks.get(name) or self._marks.get(str(Path(name).with_suffix("")))

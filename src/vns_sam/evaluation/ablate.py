@@ -154,13 +154,14 @@ def worth(whole: ModelResult, without: ModelResult, metrics: Sequence[str] | Non
     return compare({**first, **_together(first)}, {**second, **_together(second)}, metrics)
 
 
-def worth_rows(whole: ModelResult, without: ModelResult, part: str) -> Iterator[ResultRow]:
-    """What :func:`worth` finds as rows of a file of results, each metric called ``worth_`` and its name.
+def worth_rows(whole: ModelResult, without: ModelResult, part: Ablation) -> Iterator[ResultRow]:
+    """What :func:`worth` finds as rows of a file of results: the model is the model's part, the prompt says what stood
+    in its place, and each metric is called ``worth_`` and its name.
 
     Args:
         whole: The model as it is.
         without: The model less the part.
-        part: What the rows' model is called.
+        part: The part.
     """
     found: dict[tuple[str, str], list[Difference]] = {}
     for each in worth(whole, without):
@@ -169,7 +170,7 @@ def worth_rows(whole: ModelResult, without: ModelResult, part: str) -> Iterator[
         scores = {
             f"{WORTH}{d.metric}": Score(round(d.change, 4), round(d.low, 4), round(d.high, 4)) for d in differences
         }
-        yield ResultRow(part, name, prompt, scores, differences[0].count)
+        yield ResultRow(f"{whole.label}: {part.module}", name, f"{prompt}: {part.how}", scores, differences[0].count)
 
 
 def _by_place(result: ModelResult) -> Rows:

@@ -50,6 +50,8 @@ _WAYS: tuple[tuple[Way, tuple[tuple[str, ...], ...]], ...] = (
     ("corners", _CORNERS), ("middle", _MIDDLES), ("size", _SIZES), ("text", _TEXTS), ("point", _POINTS),
 )  # fmt: skip
 _CLASSES = ("class", "classname", "category", "categoryname", "labelname", "species", "label", "type", "name")
+_SIGNS = {"0": 0, "1": 1, "2": 0, "false": 0, "true": 1}
+_POINT_LABELS = ("label", "pointlabel", "ispositive", "positive", "isforeground", "foreground", "isobject")
 _OBJECTS = ("object", "objectid", "instance", "instanceid")
 
 
@@ -89,7 +91,7 @@ def read(text: str, where: str) -> Contents:
             columns = _Columns(0, "corners", (1, 2, 3, 4), label=5 if len(row) > 5 else None)
         try:
             name, shape, group = _row(row, columns)
-        except (ValueError, IndexError):
+        except (ValueError, IndexError, KeyError):
             shown = ",".join(row)[:60]
             raise DataError(f"{where}, line {line}: expected {_expected(columns)}, found '{shown}'") from None
         shapes = pictures.setdefault(name, [])
@@ -134,10 +136,11 @@ def _heading(row: Sequence[str], where: str) -> _Columns | None:
     columns = _Columns(
         name, way, numbers, label, group, size=size, fractions=titles[name] == "imageid" and way == "corners"
     )
-    if way == "point" and label is not None and titles[label] == "label":
-        columns = replace(columns, point_label=label, label=None)
-        other = next((titles.index(t) for t in _CLASSES if t in titles and titles.index(t) not in {*used, label}), None)
-        columns = replace(columns, label=other)
+    sign = next((titles.index(title) for title in _POINT_LABELS if title in titles), None)
+    if way == "point" and sign is not None:
+        taken = {*used, sign}
+        other = next((titles.index(t) for t in _CLASSES if t in titles and titles.index(t) not in taken), None)
+        columns = replace(columns, point_label=sign, label=other)
     return columns
 
 
@@ -160,9 +163,7 @@ def _row(row: Sequence[str], columns: _Columns) -> tuple[str, Shape, str]:
         inside = 1
         if columns.point_label is not None:
             text = row[columns.point_label]
-            if text not in ("0", "1", "2"):
-                raise ValueError(text)
-            inside = int(text) % 2
+            inside = _SIGNS[text.lower()]
         return name, Shape(label, points=((x, y),), point_labels=(inside,)), group
     return name, Shape(label, box=_box(row, columns)), group
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from vns_sam.data.sparse import SparseLabel, inside_boxes
 from vns_sam.errors import UsageError
+from vns_sam.images.windows import extent
 from vns_sam.prompts.codes import BACKGROUND, OBJECT
 
 
@@ -21,12 +22,18 @@ class Agreement:
         violation: Share of marked background pixels that are taken for object; 0 where none is marked.
         area: Share of the picture that is found.
         gap: The largest distance between a side of a box and the answer in it, in parts of the box; 0 without boxes.
+        span: Share of the picture that the marks on the object span: the box around them, or the boxes.
     """
 
     recall: float
     violation: float
     area: float
     gap: float
+    span: float = 0.0
+
+
+HALF, ROOM = 0.5, 1.5
+"""An answer may cover half of the picture, or this much more than what the marks span."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +44,8 @@ class Gates:
         recall: At least this share of the marked object.
         violation: At most this share of the marked background.
         area_min: At least this share of the picture.
-        area_max: At most this share of the picture.
+        area_max: At most this share of the picture. None goes by the marks: half of the picture, or 1.5 times what the
+            marks on the object span, since strokes and boxes of a large object reach far.
         gap: The answer must come this near to all four sides of each box.
 
     Raises:
@@ -47,22 +55,36 @@ class Gates:
     recall: float = 0.8
     violation: float = 0.1
     area_min: float = 0.001
-    area_max: float = 0.5
+    area_max: float | None = None
     gap: float = 0.1
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if not 0 <= value <= 1:
+            if value is not None and not 0 <= value <= 1:
                 raise UsageError(f"expected the gate '{name}' from 0 to 1, found {value:g}")
 
     def passes(self, found: Agreement) -> bool:
         """Whether an answer is believed; a value on a limit passes."""
-        return (
-            found.recall >= self.recall
-            and found.violation <= self.violation
-            and self.area_min <= found.area <= self.area_max
-            and found.gap <= self.gap
-        )
+        return not self.refusal(found)
+
+    def largest(self, span: float) -> float:
+        """The largest share of the picture that is believed where the marks on the object span ``span`` of it."""
+        return max(HALF, min(1.0, ROOM * span)) if self.area_max is None else self.area_max
+
+    def refusal(self, found: Agreement) -> str:
+        """Why an answer is not believed, in a few words; "" if it is."""
+        largest = self.largest(found.span)
+        if found.recall < self.recall:
+            return f"finds {found.recall:.0%} of the marked object, not {self.recall:.0%}"
+        if found.violation > self.violation:
+            return f"takes {found.violation:.0%} of the marked background for object, more than {self.violation:.0%}"
+        if found.area < self.area_min:
+            return f"covers {found.area:.2%} of the picture, less than {self.area_min:.2%}"
+        if found.area > largest:
+            return f"covers {found.area:.0%} of the picture, more than {largest:.0%}"
+        if found.gap > self.gap:
+            return f"stays {found.gap:.0%} away from a side of a box, more than {self.gap:.0%}"
+        return ""
 
 
 def marked_parts(mask: np.ndarray, label: SparseLabel) -> np.ndarray:
@@ -83,7 +105,16 @@ def agreement(mask: np.ndarray, label: SparseLabel) -> Agreement:
         violation=float(mask[outside].mean()) if outside.any() else 0.0,
         area=float(mask.mean()),
         gap=max((_gap(mask, box) for box in label.boxes), default=0.0),
+        span=_span(label),
     )
+
+
+def _span(label: SparseLabel) -> float:
+    """Share of the picture that the marks on the object span."""
+    box = extent(label.codes == OBJECT)
+    marked = 0.0 if box is None else float((box[2] - box[0]) * (box[3] - box[1])) / label.codes.size
+    boxed = float(inside_boxes(label.boxes, label.codes.shape).mean()) if len(label.boxes) else 0.0
+    return max(marked, boxed)
 
 
 def _gap(mask: np.ndarray, box: np.ndarray) -> float:

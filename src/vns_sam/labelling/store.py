@@ -10,6 +10,7 @@ Weights and the choice of pictures are made from these when they are read, so li
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path, PurePosixPath
@@ -21,6 +22,7 @@ from vns_sam.errors import DataError
 from vns_sam.images.opener import open_image
 from vns_sam.images.write import write_image
 from vns_sam.labelling.fusion import HIGH, Selection, Uncertainty, measure, pixel_weights
+from vns_sam.labelling.gates import Agreement, Gates
 from vns_sam.runs.lines import read_lines, write_lines
 
 LINES = "labels.jsonl"
@@ -82,6 +84,26 @@ class Record:
         """Whether a selection keeps the picture."""
         return selection.keeps(self.uncertainty, self.believed / self.views)
 
+    def why_left_out(self, selection: Selection) -> str:
+        """Why a selection leaves the picture out, in a few words; "" if it keeps it."""
+        if self.is_kept(selection):
+            return ""
+        if self.believed / self.views < selection.views:
+            told = f"{self.believed} of {self.views} views believed"
+            return f"{told}; the others: {most[0][0]}" if (most := self._refusals().most_common(1)) else told
+        if self.absolute >= selection.absolute:
+            return f"{self.absolute:.0%} of the picture uncertain, not below {selection.absolute:.0%}"
+        relative = self.uncertainty.relative if selection.denominator == "object" else self.uncertainty.relative_to_all
+        return f"uncertain pixels are {relative:.2f} of the certain ones, not below {selection.relative:g}"
+
+    def _refusals(self) -> Counter[str]:
+        """Why views were not believed, and how many each."""
+        gates = Gates(**self.settings["gates"]) if self.settings.get("gates") else None
+        names = [each.name for each in fields(Agreement)]
+        given = [{name: answer[name] for name in names if name in answer} for answer in self.answers]
+        reasons = [gates.refusal(Agreement(**one)) for one in given] if gates else []
+        return Counter(filter(None, reasons))
+
 
 _FIELDS = frozenset(field.name for field in fields(Record))
 
@@ -91,17 +113,24 @@ class LabelStore:
 
     Args:
         root: Folder of the store.
-        records: Its lines by picture; read from ``labels.jsonl`` when omitted.
+        records: Its lines by picture; read from ``labels.jsonl`` when omitted. A folder without that file is one of
+            somebody else's pseudo-masks, see :func:`vns_sam.labelling.published.published_records`.
 
     Raises:
-        DataError: There is no store at ``root``.
+        DataError: There is no store at ``root``, and no pseudo-mask.
     """
 
     def __init__(self, root: Path, records: dict[str, Record] | None = None) -> None:
-        if records is None and not (root / LINES).is_file():
-            raise DataError(f"expected pseudo-labels at {root}, found no {LINES} there", hint="vns-sam pseudo-label")
         self.root = root
+        if records is None and not (root / LINES).is_file():
+            from vns_sam.labelling.published import published_records
+
+            records = published_records(root)
         self.records = read_records(root / LINES) if records is None else records
+
+    def find(self, image: str) -> Record | None:
+        """The record of a picture by its name, or by its stem where the store names no endings."""
+        return self.records.get(image) or self.records.get(PurePosixPath(image).stem)
 
     def kept(self, selection: Selection) -> list[Record]:
         """The records that a selection keeps, in order."""
@@ -114,11 +143,7 @@ class LabelStore:
             DataError: The map is missing, damaged, or of another size.
         """
         path = self.root / record.map
-        try:
-            with open_image(path) as file:
-                bytes_ = np.asarray(file)
-        except (OSError, SyntaxError, ValueError) as error:
-            raise DataError(f"expected a fused map at {path}: {error}", hint="label that picture again") from None
+        bytes_ = read_bytes(path, published=not record.key)
         if bytes_.shape != (record.height, record.width):
             found = " x ".join(map(str, bytes_.shape[::-1]))
             raise DataError(f"expected a map of {record.width} x {record.height} at {path}, found {found}")
@@ -128,6 +153,20 @@ class LabelStore:
         """Target M and weight W = 1 - E of each pixel, both (H, W) float32 in [0, 1]."""
         fused = self.fused(record)
         return fused, pixel_weights(fused)
+
+
+def read_bytes(path: Path, *, published: bool = False) -> np.ndarray:
+    """A map as it is stored, (H, W) uint8; a published one of 0 and 1 is read as one of 0 and 255.
+
+    Raises:
+        DataError: It is missing or damaged.
+    """
+    try:
+        with open_image(path) as file:
+            bytes_ = np.asarray(file if file.mode == "L" else file.convert("L"))
+    except (OSError, SyntaxError, ValueError) as error:
+        raise DataError(f"expected a fused map at {path}: {error}", hint="label that picture again") from None
+    return bytes_ * np.uint8(255) if published and bytes_.size and bytes_.max() == 1 else bytes_
 
 
 def encode_map(fused: np.ndarray) -> np.ndarray:

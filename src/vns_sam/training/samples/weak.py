@@ -61,7 +61,7 @@ class SetLabels:
         The least uncertain comes first, of two that are as sure the later round's.
         Learning from them in turn is the average of the losses over a pool of best labels (SEE, TPAMI 2025).
         """
-        records = [(store.records.get(pair.image.name), store) for store in reversed(self.stores)]
+        records = [(store.find(pair.image.name), store) for store in reversed(self.stores)]
         kept = [(one.uncertainty.relative, store) for one, store in records if one and one.is_kept(self.ws.selection)]
         return [store for _, store in sorted(kept, key=itemgetter(0))][: self.ws.pool]
 
@@ -87,7 +87,9 @@ class SetLabels:
         pool = self.pool(pair)
         if not pool:
             return WeakPicture(image, codes, target, weight, keep=False)
-        fused, sure = pool[place].training_target(pool[place].records[pair.image.name])
+        record = pool[place].find(pair.image.name)
+        assert record is not None
+        fused, sure = pool[place].training_target(record)
         if fused.shape != shape:
             raise DataError(f"expected a pseudo-label of the size of {pair.image}, found another", hint="make it again")
         weights = _bytes(sure) if self.ws.entropy else np.full_like(weight, 255)

@@ -40,7 +40,8 @@ class Ws:
     labels: str | None = None
     """Sparse labels of each set, a folder or a table; ``{set}`` stands for its name."""
     pseudo: str | tuple[str, ...] | None = None
-    """Store of each set's pseudo-labels, or several of different rounds; ``{set}`` stands for its name."""
+    """Store of each set's pseudo-labels, or several of different rounds; ``{set}`` stands for its name. A folder of
+    pseudo-masks that somebody else made is one, too."""
     pool: Annotated[int, Field(gt=0, le=1024)] = 3
     """Of the kept labels of a picture in several stores, so many of the least uncertain are learnt from in turn."""
     selection: Selection = field(default_factory=Selection)

@@ -18,6 +18,7 @@ from vns_sam.export.graphs import DecoderGraph, EncoderGraph
 from vns_sam.export.onnx import record, sources_of, write
 from vns_sam.export.parity import compare
 from vns_sam.inference.load import load_model, load_network
+from vns_sam.sam import registry
 from vns_sam.sam.based import SamBasedNetwork
 from vns_sam.sam.model import SamModel
 from vns_sam.types import PromptBatch
@@ -102,6 +103,20 @@ def test_a_wrong_call_is_refused_before_any_work(
     monkeypatch.setattr("vns_sam.inference.load.load_network", lambda *_: pytest.fail("a model was loaded"))
     assert main(["export", *arguments]) in (2, 3)
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "graph"), [("vns-sam-tiny", "encoder"), ("vns-sam-tiny", "decoder"), ("sam-tiny", "decoder")]
+)
+def test_every_gelu_is_one_operation_to_the_runtime(name: str, graph: str) -> None:
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load(registry.place(name) / f"{graph}.onnx", load_external_data=False)
+    users = {value: node for node in model.graph.node for value in node.input}
+    halves = {v.name for v in model.graph.initializer if list(v.dims) == [] and onnx.numpy_helper.to_array(v) == 0.5}
+    raised = [users[node.output[0]] for node in model.graph.node if node.op_type == "Erf"]
+    assert raised
+    assert all(halves.isdisjoint(users[node.output[0]].input) for node in raised)  # x * (1 + erf) comes before the half
+    assert all(halves & {*users[users[node.output[0]].output[0]].input} for node in raised)
 
 
 def test_another_opset_is_refused() -> None:

@@ -83,6 +83,7 @@ class Recorder:
             )
             assert program is not None
             (_simplify if self.named else _optimise)(program.model)
+        _halve_last(program.model)
         _strip(program.model)
         return program.model
 
@@ -112,6 +113,25 @@ def _simplify(model: onnx_ir.Model) -> None:
     common.CommonSubexpressionEliminationPass()(model)
     common.RemoveUnusedFunctionsPass()(model)
     common.RemoveUnusedOpsetsPass()(model)
+
+
+def _halve_last(model: onnx_ir.Model) -> None:
+    """Turns GELU's x * (1/2 * (1 + erf)), as torch writes it, into (x * (1 + erf)) * 1/2: the same to the last bit, and
+    what ONNX Runtime knows to be one operation.
+    """
+    for node in model.graph:
+        if node.op_type != "Erf":
+            continue
+        raised = node.outputs[0].consumers()[0]
+        halved = raised.outputs[0].consumers()[0]
+        scaled = halved.outputs[0].consumers()[0]
+        if (raised.op_type, halved.op_type, scaled.op_type) != ("Add", "Mul", "Mul"):
+            continue
+        half = next(at for at, value in enumerate(halved.inputs) if value is not raised.outputs[0])
+        x = next(at for at, value in enumerate(scaled.inputs) if value is not halved.outputs[0])
+        factor, argument = halved.inputs[half], scaled.inputs[x]
+        halved.replace_input_with(half, argument)
+        scaled.replace_input_with(x, factor)
 
 
 def _strip(model: onnx_ir.Model) -> None:

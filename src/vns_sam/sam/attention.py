@@ -32,8 +32,11 @@ class Attention(nn.Module):
 
     def forward(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         """Attends from (P, T, C) to (P, S, C). Either side may be (1, ..., C), which all P share."""
-        if being_recorded():
-            return self._directly(query, key, value)
+        if being_recorded():  # tokens are of any number, positions are not
+            own, other = (isinstance(side.shape[1], int) for side in (query, key))
+            if own == other:
+                return self._directly(query, key, value)
+            return self._to_many(query, key, value) if other else self._from_many(query, key, value)
         few, many = sorted((query.shape[1], key.shape[1]))
         if query.shape[0] == key.shape[0] and self.heads * few > min(self.inner, many):
             return self._directly(query, key, value)

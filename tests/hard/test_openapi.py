@@ -62,7 +62,17 @@ def test_no_fault_of_the_server_and_no_answer_that_is_not_documented(tool: Path,
     with urlopen(sent) as response:
         key = response.read().decode().split('"id":"')[1].split('"')[0]
     (tmp_path / "known.toml").write_text(f'[parameters]\nkey = "{key}"\n')
-    options = ["--checks", CHECKS, "--max-examples", "100", "--continue-on-failure", "--workers", "2", "--seed", "0"]
+    options = [
+        "--checks",
+        CHECKS,
+        "--max-examples",
+        "100",
+        "--continue-on-failure",
+        "--seed",
+        "0",
+        "--request-timeout",
+        "240",
+    ]
     command = [str(tool), "run", f"{address}/openapi.json", "-H", f"X-Session: {SESSION}", *options]
     for more in ([], ["--exclude-method", "DELETE"]):  # with ids that nobody has, then with a picture of its own
         config = ["--config-file", str(tmp_path / "known.toml")] if more else []

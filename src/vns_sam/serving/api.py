@@ -12,7 +12,7 @@ from pydantic import Field
 from vns_sam.errors import VnsSamError
 from vns_sam.serving.folder import Project
 from vns_sam.serving.pictures import cut, preview
-from vns_sam.serving.problems import DOCUMENTED, Problem, problem_of, unknown_picture
+from vns_sam.serving.problems import CLIENT_GONE, DOCUMENTED, Problem, problem_of, unknown_picture
 from vns_sam.serving.schemas import (
     Annotations,
     Answer,
@@ -29,7 +29,6 @@ from vns_sam.serving.schemas import (
 )
 from vns_sam.serving.service import Service, owner_of
 from vns_sam.serving.shelf import Picture
-from vns_sam.serving.worker import CLIENT_GONE
 
 BINARY = {"requestBody": {"required": True, "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}}}
 Key = Annotated[str, Path(max_length=64, pattern=r"^[\w-]+$")]

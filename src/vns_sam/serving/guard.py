@@ -15,10 +15,11 @@ from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vns_sam.serving.metrics import Metrics
-from vns_sam.serving.problems import Problem, too_large
+from vns_sam.serving.problems import CLIENT_GONE, Problem, too_large
 from vns_sam.serving.settings import Settings, is_loopback
 
 logger = logging.getLogger("vns_sam.serving.access")
@@ -88,6 +89,8 @@ class Guard:
             await self._app(scope, self._bounded(scope, headers, receive), answer)
         except Problem as problem:
             await problem.response(scope, receive, answer)
+        except ClientDisconnect:  # in the middle of its body
+            status = CLIENT_GONE
         finally:
             seconds = time.perf_counter() - start
             route = getattr(scope.get("route"), "path", "other")

@@ -13,6 +13,9 @@ from starlette.exceptions import HTTPException
 
 from vns_sam.errors import CheckpointError, VnsSamError
 
+CLIENT_GONE = 499
+"""What the log calls a request whose client hung up before its turn, or in the middle of its body."""
+
 
 class ProblemBody(BaseModel):
     """The body of every answer that is no success."""

@@ -14,15 +14,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from fastapi import Request
 
-from vns_sam.serving.problems import Problem
+from vns_sam.serving.problems import CLIENT_GONE, Problem
 from vns_sam.types import Answers, ImageFeatures, PromptableModel, Prompts
 
 if TYPE_CHECKING:
     import numpy as np
 
 T = TypeVar("T")
-CLIENT_GONE = 499
-"""What the log calls a request whose client hung up before its turn."""
 
 
 class Worker:

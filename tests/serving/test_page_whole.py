@@ -1,0 +1,106 @@
+"""A day's work in the page: dropped and pasted pictures, five of them marked, corrected, and taken away as files."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from serving_page import CHROMIUM, WAIT, drag, expect, objects, score, settled, spot, visit
+from serving_stub import picture_file
+
+from vns_sam.formats.rle import decode_rle
+
+pytest.importorskip("playwright.sync_api", reason="the page's tests need playwright: pip install playwright")
+pytestmark = CHROMIUM
+HAND_OVER = """([kind, data]) => {
+  const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0)), transfer = new DataTransfer();
+  transfer.items.add(new File([bytes], `${kind}.png`, { type: "image/png" }));
+  window.dispatchEvent(kind === "drop" ? new DragEvent("drop", { dataTransfer: transfer, bubbles: true })
+    : new ClipboardEvent("paste", { clipboardData: transfer, bubbles: true })); }"""
+
+
+def export(page: Any, name: str) -> bytes:
+    """What a format's download holds."""
+    page.keyboard.press("Control+s")
+    page.locator(f'#exports input[value="{name}"]').check(force=True)
+    with page.expect_download(timeout=WAIT) as download:
+        page.get_by_role("button", name="Download").click()
+    return Path(download.value.path()).read_bytes()
+
+
+def test_five_pictures_from_the_first_mark_to_the_files(page: Any, site: str, photos: list[Path]) -> None:
+    visit(page, site)
+    page.set_input_files("#files", photos)
+    settled(page)
+    page.keyboard.press("b")
+    for number in range(5):
+        drag(page, (30 + number, 20), (60 + number, 50))
+        expect(score(page)).to_have_text("0.90", timeout=WAIT)
+        page.keyboard.press("n")
+        if number < 4:
+            page.keyboard.press("PageDown")
+            settled(page)
+    page.keyboard.press("c")
+    page.mouse.click(*spot(page, 100, 80))
+    settled(page)
+    page.mouse.click(*spot(page, 103, 80), button="right")
+    settled(page)
+    expect(objects(page)).to_have_count(2)
+    page.get_by_label("Class of object 2").fill("bee")
+    page.get_by_label("Class of object 2").press("Enter")
+    page.keyboard.press("2")
+    settled(page)
+    with zipfile.ZipFile(io.BytesIO(export(page, "coco"))) as archive:
+        name = next(name for name in archive.namelist() if "/" not in name)
+        coco = json.loads(archive.read(name))
+    assert len(coco["images"]) == 5
+    assert {category["name"] for category in coco["categories"]} == {"object", "bee"}
+    masks = [decode_rle(row["segmentation"]) for row in coco["annotations"]]
+    assert sorted(int(mask.sum()) for mask in masks)[:5] == [900] * 5
+    assert masks[-1].sum() > 10_000  # the second candidate is all but the disc
+    with zipfile.ZipFile(io.BytesIO(export(page, "png"))) as archive:
+        names = archive.namelist()
+        first = np.asarray(Image.open(io.BytesIO(archive.read(names[0]))))
+    assert len(names) == 6
+    assert set(np.unique(first)) == {0, 255}
+
+
+def test_pictures_are_dropped_and_pasted(page: Any, site: str) -> None:
+    visit(page, site)
+    for count, kind in enumerate(("drop", "paste"), start=1):
+        page.evaluate(HAND_OVER, [kind, base64.b64encode(picture_file(160, 120)).decode()])
+        expect(page.locator("#where")).to_contain_text(f"{kind}.png", timeout=WAIT)
+        expect(page.locator("#where")).to_contain_text(f"{count} / {count}", timeout=WAIT)
+        settled(page)
+
+
+def test_masks_are_hidden_alone_fainter_and_looked_at_again(page: Any, site: str, photos: list[Path]) -> None:
+    asked: list[Any] = []
+    page.on("request", lambda request: asked.append(request.post_data_json) if "/masks" in request.url else None)
+    visit(page, site)
+    page.set_input_files("#files", photos[0])
+    settled(page)
+    page.mouse.click(*spot(page, 40, 40))
+    expect(score(page)).to_have_text("0.90", timeout=WAIT)
+    for key, name, value in (("r", "refine", True), ("t", "second_look", "on"), ("g", "edges", True)):
+        page.keyboard.press(key)
+        settled(page)
+        assert asked[-1][name] == value
+    page.keyboard.press("o")
+    expect(page.locator("#solo")).to_be_checked()
+    page.keyboard.press("w")
+    expect(page.locator("#outline")).not_to_be_checked()
+    page.keyboard.press("}")
+    expect(page.locator("#opacity-value")).to_have_text("55%")
+    page.keyboard.press("v")
+    expect(page.locator("#objects li")).to_have_class("hidden")
+    theme = page.locator("html").get_attribute("data-theme")
+    page.keyboard.press("j")
+    expect(page.locator("html")).not_to_have_attribute("data-theme", theme)

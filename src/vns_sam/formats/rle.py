@@ -45,15 +45,16 @@ def run_lengths(counts: str | Sequence[int]) -> Sequence[int]:
 
 def _pack(counts: Sequence[int]) -> str:
     """Five bits a character, least first, the sixth tells of more; from the fourth on differences."""
-    characters = []
-    for position, count in enumerate(counts):
-        value, more = count - counts[position - 2] if position > 2 else count, True
-        while more:
-            bits = value & 31
-            value >>= 5
-            more = value != (-1 if bits & 16 else 0)
-            characters.append(chr(48 + (bits | 32 if more else bits)))
-    return "".join(characters)
+    left = np.array(counts, np.int64)
+    left[3:] -= np.array(counts[1:-2], np.int64)
+    characters, written, more = [], [], np.ones(len(left), bool)
+    while more.any():
+        written.append(more)
+        bits = left & 31
+        left = left >> 5
+        more = more & (left != np.where(bits & 16, -1, 0))
+        characters.append((48 + bits + 32 * more).astype(np.uint8))
+    return np.stack(characters, axis=1)[np.stack(written, axis=1)].tobytes().decode() if characters else ""
 
 
 def _unpack(text: str) -> list[int]:

@@ -33,19 +33,26 @@ export class Asker {
     const start = performance.now();
     try {
       const body = { ...this.#settings(item), objects: [promptsOf(item, picture)] };
-      const answer = await this.#post(picture, body, controller.signal);
+      const closer = item.look === "auto" && !item.refine && this.page.row()?.looks_again;
+      const answer = await this.#post(picture, closer ? { ...body, second_look: "off" } : body, controller.signal);
       if (controller.signal.aborted) return;
-      const [found] = answer.objects;
-      this.editor.amend(picture, id, {
-        mask: found.rle, score: found.score, edges: found.edges, chosen: 0, edited: false,
-        candidates: candidatesOf(found),
-      });
-      this.page.done(timing(answer, performance.now() - start));
+      this.editor.amend(picture, id, changeOf(answer.objects[0]));
+      if (closer) await this.#closer(picture, id, body, controller.signal);
+      if (!controller.signal.aborted) this.page.done(timing(answer, performance.now() - start));
     } catch (error) {
       if (!controller.signal.aborted) this.page.failed(error);
     } finally {
       if (this.running.get(id) === controller) this.running.delete(id);
     }
+  }
+
+  /** The mask is there as soon as the decoder has it; what a second look finds replaces it, unless it was changed meanwhile. @param {Picture} picture @param {string} id @param {object} body @param {AbortSignal} signal */
+  async #closer(picture, id, body, signal) {
+    const mask = () => picture.doc.items.find((item) => item.id === id)?.mask, before = mask();
+    this.page.busy("Looking closer");
+    const answer = await this.#post(picture, body, signal);
+    const [found] = answer.objects;
+    if (!signal.aborted && mask() === before && found.rle.counts !== before?.counts) this.editor.amend(picture, id, changeOf(found));
   }
 
   /** Hangs up on all that is asked at present. */
@@ -144,6 +151,11 @@ export function promptsOf(item, picture) {
     prompts.mask = paintInside(item.lasso, width, height);
   }
   return prompts;
+}
+
+/** What an answer changes of its object. @param {any} found @returns {Partial<Item>} */
+function changeOf(found) {
+  return { mask: found.rle, score: found.score, edges: found.edges, chosen: 0, edited: false, candidates: candidatesOf(found) };
 }
 
 /** The mask itself first, then the others that the model has. @param {any} found @returns {import("./types.js").Candidate[]} */

@@ -104,3 +104,27 @@ def test_masks_are_hidden_alone_fainter_and_looked_at_again(page: Any, site: str
     theme = page.locator("html").get_attribute("data-theme")
     page.keyboard.press("j")
     expect(page.locator("html")).not_to_have_attribute("data-theme", theme)
+
+
+def test_a_picture_that_cannot_be_used_leads_back(page: Any, site: str, photos: list[Path]) -> None:
+    visit(page, site)
+    page.set_input_files("#files", photos[0])
+    settled(page)
+    page.set_input_files("#files", {"name": "broken.png", "mimeType": "image/png", "buffer": b"\x89PNG\r\n\x1a\nx"})
+    expect(page.get_by_role("alert")).to_contain_text("This is not a picture", timeout=WAIT)
+    expect(page.get_by_role("alert")).to_contain_text("Give a JPEG")
+    assert page.title() == "ant.png · vns-sam"
+    page.mouse.click(*spot(page, 40, 40))
+    expect(score(page)).to_have_text("0.90", timeout=WAIT)
+
+
+def test_a_tablet_shows_all_of_the_bar(browser: Any, site: str, photos: list[Path]) -> None:
+    context = browser.new_context(viewport={"width": 820, "height": 1180}, has_touch=True)
+    page = context.new_page()
+    visit(page, site)
+    page.set_input_files("#files", photos)
+    settled(page)
+    box = page.locator("#help").bounding_box()
+    context.close()
+    assert box is not None
+    assert box["x"] + box["width"] <= 820

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -94,3 +95,12 @@ def test_the_output_is_no_input(photos: Path) -> None:
     (photos / "out").mkdir()
     (photos / "out" / "a.png").write_bytes(picture_file())
     assert "out/a.png" not in Project(photos, photos / "out").names
+
+
+def test_a_small_picture_of_each(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "frog.png").write_bytes(picture_file(400, 300))
+    with serve(folder=tmp_path / "photos", out=tmp_path / "masks") as client:
+        shown = Image.open(io.BytesIO(client.get("/api/folder/0/thumbnail").content))
+        assert client.get("/api/folder/1/thumbnail").status_code == 404
+    assert shown.size == (168, 126)

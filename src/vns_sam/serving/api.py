@@ -31,6 +31,8 @@ from vns_sam.serving.service import Service, owner_of
 from vns_sam.serving.shelf import Picture
 
 BINARY = {"requestBody": {"required": True, "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}}}
+THUMBNAIL = 168
+"""Longer side in pixels of a picture in the row at the foot of the page."""
 Key = Annotated[str, Path(max_length=64, pattern=r"^[\w-]+$")]
 Index = Annotated[int, Path(ge=0, le=10_000_000)]
 ARCHIVE = {
@@ -155,6 +157,12 @@ def _folder(router: APIRouter, service: Service, project: Project | None) -> Non
         picture = service.shelf.add(owner_of(request), name, pixels)
         saved = await asyncio.to_thread(folder.annotations, index)
         return FolderPicture(**opened(picture).model_dump(), annotations=saved)
+
+    @router.get("/folder/{index}/thumbnail", response_class=Response, responses={200: {"content": {"image/jpeg": {}}}})
+    async def thumbnail(index: Index) -> Response:
+        """A small JPEG of a picture of the folder."""
+        data, kind = await asyncio.to_thread(lambda: preview(named().read(index), THUMBNAIL))
+        return Response(data, media_type=kind)
 
     @router.put("/folder/{index}/annotations", status_code=HTTPStatus.NO_CONTENT)
     async def save(

@@ -66,3 +66,6 @@ export function body(...parts) {
   box.append(...parts);
   return box;
 }
+
+/** A sentence as one begins it. @param {string} words */
+export const capital = (words) => words.charAt(0).toUpperCase() + words.slice(1);

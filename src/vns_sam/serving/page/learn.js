@@ -1,7 +1,7 @@
 /** "Learn from these": gives what was annotated, looks after the training, and offers the model that comes of it. */
 
 import { json } from "./api.js";
-import { body, heading } from "./keys.js";
+import { body, capital, heading } from "./keys.js";
 import { recall } from "./store.js";
 
 /** @typedef {import("./types.js").Picture} Picture @typedef {import("./types.js").Lesson} Lesson @typedef {import("./types.js").LearnedRow} LearnedRow */
@@ -220,6 +220,3 @@ function foot(left, right) {
   made.append(left, right);
   return made;
 }
-
-/** @param {string} words */
-const capital = (words) => words.charAt(0).toUpperCase() + words.slice(1);

@@ -8,7 +8,7 @@ import { bindings, LIST } from "./bindings.js";
 import { fillList, listen } from "./keys.js";
 import { Lessons } from "./learn.js";
 import { icon, Panel } from "./panel.js";
-import { firstPictures, fromFiles, keepFew, load, toAnnotations } from "./pictures.js";
+import { firstPictures, fromFiles, keepFew, load, thumbnailOf, toAnnotations } from "./pictures.js";
 import { keep } from "./store.js";
 import { Strip } from "./strip.js";
 import { failed, settle, status } from "./told.js";
@@ -35,7 +35,7 @@ const asker = new Asker(editor, {
 const page = { ask: (/** @type {string} */ id) => void asker.ask(id), model: () => models.find((model) => model.name === element("model").value), moved };
 const panel = new Panel(editor, page);
 const tools = new Tools(view, editor, page);
-const strip = new Strip(element("strip"), editor, (picture) => void go(picture));
+const strip = new Strip(element("strip"), editor, (picture) => void go(picture), thumbnailOf);
 const exports = new Exports(element("exports"), editor, asker, failed);
 const lessons = new Lessons(element("lessons"), element("learn"), editor, asker, {
   failed,
@@ -61,6 +61,7 @@ function moved(at) { element("canvas").dataset.at = at ? `${Math.floor(at[0])},$
 
 /** @param {Picture} picture */
 async function go(picture) {
+  const before = editor.picture;
   tools.cross = null;
   tools.leave();
   editor.picture = picture;
@@ -71,9 +72,9 @@ async function go(picture) {
   try {
     await load(picture, asker);
   } catch (error) {
-    failed(error);
-    if (picture.index === null && error instanceof Refusal && [413, 415, 422].includes(error.status)) close(picture);
-    return;
+    const useless = picture.index === null && error instanceof Refusal && [413, 415, 422].includes(error.status);
+    if (useless) await leave(picture, before);
+    return failed(error);
   }
   if (editor.picture !== picture) return;
   view.fit();
@@ -84,11 +85,12 @@ async function go(picture) {
   if (next && editor.picture === picture) void load(next, asker).then(() => { strip.show(); return asker.prepare(next, false); }).catch(() => {});
 }
 
-/** @param {Picture} picture */
-function close(picture) {
+/** Forgets a picture that cannot be used, and goes back to the one before. @param {Picture} picture @param {Picture | null} before */
+async function leave(picture, before) {
   editor.pictures = editor.pictures.filter((other) => other !== picture);
   editor.picture = null;
   editor.emit();
+  if (before && before !== picture) await go(before);
 }
 
 /** @param {Iterable<File>} files */

@@ -103,6 +103,13 @@ function thumbnail(bitmap) {
   return canvas.toDataURL("image/jpeg", 0.8);
 }
 
+/** A small picture of one of the folder that was not opened yet. @param {Picture} picture */
+export async function thumbnailOf(picture) {
+  if (picture.thumbnail || picture.index === null) return;
+  const response = await send("GET", `/api/folder/${picture.index}/thumbnail`);
+  picture.thumbnail ??= URL.createObjectURL(await response.blob());
+}
+
 /** What the server keeps of a picture of its folder. @param {Picture} picture */
 export function toAnnotations(picture) {
   const objects = picture.doc.items.map(({ label, colour, score, mask, ...page }) => {

@@ -3,13 +3,23 @@
 /** @typedef {import("./types.js").Picture} Picture */
 
 export class Strip {
-  /** @param {HTMLElement} element @param {import("./editor.js").Editor} editor @param {(picture: Picture) => void} go */
-  constructor(element, editor, go) {
+  /** @param {HTMLElement} element @param {import("./editor.js").Editor} editor @param {(picture: Picture) => void} go @param {(picture: Picture) => Promise<void>} fetch  Gets a small picture. */
+  constructor(element, editor, go, fetch) {
     this.element = element;
     this.editor = editor;
     this.go = go;
     /** @type {Map<string, HTMLButtonElement>} */
     this.buttons = new Map();
+    this.waiting = Promise.resolve();
+    /** Small pictures are fetched one after the other, as they come into sight. */
+    this.seen = new IntersectionObserver((entries) => {
+      for (const { isIntersecting, target } of entries) {
+        const picture = isIntersecting && editor.pictures.find(({ key }) => this.buttons.get(key) === target);
+        if (!picture) continue;
+        this.seen.unobserve(target);
+        this.waiting = this.waiting.then(() => fetch(picture)).then(() => this.show(), () => {});
+      }
+    }, { root: element, rootMargin: "200px" });
   }
 
   /** Shows the present state. */
@@ -28,10 +38,11 @@ export class Strip {
     if (!button) {
       button = document.createElement("button");
       button.title = picture.name;
-      button.append(Object.assign(document.createElement("span"), { className: "label", textContent: picture.name }), Object.assign(document.createElement("span"), { className: "count" }));
+      button.append(Object.assign(document.createElement("span"), { className: "label", textContent: picture.name.replace(/\.[^.]*$/, "") }), Object.assign(document.createElement("span"), { className: "count" }));
       button.addEventListener("click", () => this.go(picture));
       this.buttons.set(picture.key, button);
       this.element.append(button);
+      this.seen.observe(button);
     }
     if (picture.thumbnail && !button.querySelector("img")) {
       button.firstElementChild?.after(Object.assign(document.createElement("img"), { src: picture.thumbnail, alt: "" }));

@@ -1,7 +1,7 @@
 /** What the page says: what happens, what went wrong and what to try, and that it wants a key. */
 
 import { Refusal, setKey } from "./api.js";
-import { body, heading } from "./keys.js";
+import { body, capital, heading } from "./keys.js";
 import { icon } from "./panel.js";
 
 /** @param {string} id @returns {any} */
@@ -20,7 +20,7 @@ export function failed(error) {
   if (error instanceof Refusal && error.status === 401) return askKey();
   const { message, hint } = /** @type {Refusal} */ (error);
   const text = document.createElement("div");
-  text.append(Object.assign(document.createElement("b"), { textContent: message }), Object.assign(document.createElement("span"), { textContent: hint ?? "" }));
+  text.append(Object.assign(document.createElement("b"), { textContent: capital(message) }), Object.assign(document.createElement("span"), { textContent: capital(hint ?? "") }));
   const close = Object.assign(document.createElement("button"), { className: "icon", title: "Close" });
   close.setAttribute("aria-label", "Close");
   close.append(icon("close"));

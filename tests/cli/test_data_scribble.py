@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from vns_sam.cli import data_scribble
+from vns_sam.cli.main import main
 from vns_sam.data.scribble_set import annotate_set, plan_run
 from vns_sam.data.sparse import SparseLabels
 from vns_sam.errors import DataError, UsageError
@@ -31,6 +32,47 @@ def scribble(source: Path, out: Path, *more: str) -> int:
     args = parser.parse_args([str(source), "--out", str(out), *more])
     args.quiet, args.json = True, False
     return data_scribble.run(args)
+
+
+def test_strokes_may_run_over_the_border(pond: Path, tmp_path: Path) -> None:
+    assert scribble(pond, tmp_path / "exact") == 0
+    assert scribble(pond, tmp_path / "human", "--overshoot", "1") == 0
+    over = []
+    for stem in ("eel", "frog", "newt"):
+        mask, exact, human = (
+            np.asarray(Image.open(path / f"{stem}.png"))
+            for path in (pond / "masks", tmp_path / "exact", tmp_path / "human")
+        )
+        assert not (exact[mask == 0] == 1).any()
+        assert (human[(exact == 1)] == 1).all()
+        over.append(int((human[mask == 0] == 1).sum()))
+        assert (human[mask > 0] != 2).all()
+    assert min(over) > 0
+    assert max(over) < 60  # a few widths at one end of each stroke, no more
+    with pytest.raises(UsageError, match=r"--force|human|done otherwise|other"):
+        scribble(pond, tmp_path / "human", "--overshoot", "0.5")
+    with pytest.raises(UsageError, match=r"a share from 0 to 1 that overshoots, found box and 0\.5"):
+        scribble(pond, tmp_path / "boxes", "--kind", "box", "--overshoot", "0.5")
+
+
+def test_its_boxes_are_prompts(pond: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert scribble(pond, tmp_path / "boxes", "--kind", "box") == 0
+    capsys.readouterr()
+    table = str(tmp_path / "boxes" / "boxes.csv")
+    line = [
+        "segment",
+        str(pond / "images"),
+        "--prompts",
+        table,
+        "--model",
+        "sam-tiny",
+        "--out",
+        str(tmp_path / "masks"),
+    ]
+    assert main(["--quiet", *line]) == 0
+    assert sorted(path.name for path in (tmp_path / "masks").glob("*_mask.png")) == [
+        f"{stem}_mask.png" for stem in ("eel", "frog", "newt")
+    ]
 
 
 @pytest.mark.parametrize("kind", ["scribble", "point", "box"])

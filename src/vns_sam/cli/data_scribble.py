@@ -23,6 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder, or one to go on with")
     parser.add_argument("--kind", choices=("scribble", "point", "box"), default="scribble", help="what (scribble)")
     parser.add_argument("--split", metavar="NAME", help="only the pictures in SRC/NAME.txt")
+    parser.add_argument(
+        "--overshoot", type=float, default=0.0, metavar="SHARE", help="strokes that run over the object's border (0)"
+    )
     parser.add_argument("--seed", type=at_least(0), default=0, help="of the draws (0)")
     add_run_arguments(parser)
 
@@ -31,7 +34,8 @@ def run(args: argparse.Namespace) -> int:
     """Runs the action."""
     from vns_sam.data.scribble_set import ScribbleJob, plan_run
 
-    job = ScribbleJob(plan_run(args.source, args.out, args.kind, args.seed, args.split))
+    planned = plan_run(args.source, args.out, args.kind, args.seed, args.split, args.overshoot)
+    job = ScribbleJob(planned)
     tally = drive(job, args, "drawing")
     if tally is not None:
         finish(tally, args, args.out)

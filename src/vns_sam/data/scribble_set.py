@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -35,6 +36,7 @@ class ScribbleRun:
         broken: Stems that lack a picture or mask, with the reason.
         kind: What is drawn.
         seed: Of the draws.
+        overshoot: Share of the strokes that run over the object's border.
     """
 
     out: Path
@@ -42,15 +44,28 @@ class ScribbleRun:
     broken: dict[str, str]
     kind: Kind = "scribble"
     seed: int = 0
+    overshoot: float = 0.0
 
 
-def plan_run(source: Path, out: Path, kind: Kind = "scribble", seed: int = 0, split: str | None = None) -> ScribbleRun:
+def plan_run(
+    source: Path,
+    out: Path,
+    kind: Kind = "scribble",
+    seed: int = 0,
+    split: str | None = None,
+    overshoot: float = 0.0,
+) -> ScribbleRun:
     """Finds the masks and checks that the output may be written.
 
     Raises:
         DataError: The set has no picture, or the output holds labels of another kind or something else.
-        UsageError: The output is the set or one of its folders.
+        UsageError: The output is the set or one of its folders, or what is drawn cannot overshoot.
     """
+    if not 0 <= overshoot <= 1 or (overshoot and kind != "scribble"):
+        raise UsageError(
+            f"expected strokes and a share from 0 to 1 that overshoots, found {kind} and {overshoot:g}",
+            hint="--kind scribble --overshoot 0.3",
+        )
     broken: dict[str, str] = {}
     pairs = find_pairs(source, split, broken=broken)
     if out.resolve() in {source.resolve(), *(folder.resolve() for folder in _folders(pairs))}:
@@ -60,7 +75,7 @@ def plan_run(source: Path, out: Path, kind: Kind = "scribble", seed: int = 0, sp
     wrong = sorted(name for name in held if name in others or Path(name).suffix in others)
     if wrong:
         raise DataError(f"expected labels of the kind '{kind}' in {out}, found {wrong[0]}", hint="one folder each kind")
-    return ScribbleRun(out, tuple(pairs), broken, kind, seed)
+    return ScribbleRun(out, tuple(pairs), broken, kind, seed, overshoot)
 
 
 @dataclass
@@ -101,7 +116,8 @@ class ScribbleJob(Job[Pair]):
 
     @override
     def asked(self) -> Mapping[str, Any]:
-        return {"kind": self.scribble_run.kind, "seed": self.scribble_run.seed}
+        asked = {"kind": self.scribble_run.kind, "seed": self.scribble_run.seed}
+        return {**asked, "overshoot": self.scribble_run.overshoot} if self.scribble_run.overshoot else asked
 
     @override
     def key(self, item: Pair) -> str:
@@ -118,7 +134,8 @@ class ScribbleJob(Job[Pair]):
     def work(self, item: Pair, content: np.ndarray) -> Any:
         """The label map of scribbles, or the points or boxes."""
         kind, rng = self.scribble_run.kind, annotation_rng(item.dataset, item.stem, self.scribble_run.seed)
-        draw: dict[Kind, Callable[..., Any]] = {"scribble": draw_scribbles, "point": draw_points, "box": draw_boxes}
+        strokes = partial(draw_scribbles, overshoot=self.scribble_run.overshoot)
+        draw: dict[Kind, Callable[..., Any]] = {"scribble": strokes, "point": draw_points, "box": draw_boxes}
         try:
             return draw[kind](content, rng)
         except DataError as error:

@@ -65,6 +65,7 @@ LAYOUTS = (
     "vns_sam.vns.official:LAYOUT",
     "vns_sam.dis.alone:LAYOUT",
     "vns_sam.dis.official:LAYOUT",
+    "vns_sam.ws.official:LAYOUT",
     "vns_sam.hq.published:LAYOUT",
     "vns_sam.sam.foundations.edgetam:LAYOUT",
     "vns_sam.sam.foundations.mobile:LAYOUT",
@@ -78,7 +79,7 @@ LAYOUTS = (
 )
 """Checkpoints that are one file, each a :class:`Layout`; the first that recognises a file loads it."""
 
-UNPROMPTED_LAYOUTS = ("vns_sam.dis.alone:LAYOUT",)
+UNPROMPTED_LAYOUTS = ("vns_sam.dis.alone:LAYOUT", "vns_sam.ws.official:LAYOUT")
 """Of these the models that take no prompt."""
 
 PUBLISHED = {

@@ -21,6 +21,8 @@ REDUCTION = 16
 LEVELS = 4
 STRIDE = 32
 """Of the deepest level."""
+FINEST = 4
+"""Of the finest."""
 
 _FourWidths, _Four = tuple[Width, Width, Width, Width], tuple[Count, Count, Count, Count]
 _Rates = tuple[Rate, Rate, Rate, Rate]
@@ -101,6 +103,9 @@ class WsSamConfig(ModelConfig):
         prototypes: N1 and N2 of the feature grouping.
         iterations: T of the feature grouping.
         grouping_levels: Levels that are grouped, 1 (stride 4) to 4 (stride 32).
+        head: "released" is the authors' head to the number, so that their checkpoints load: in texture blocks both sums
+            pass a ReLU before they are added, the attention to places has a bias, and the first stage sees the prior
+            enlarged to the picture and reduced again by other corners.
 
     Raises:
         UsageError: A value is not allowed.
@@ -117,6 +122,7 @@ class WsSamConfig(ModelConfig):
     prototypes: tuple[Count, Count] = (4, 2)
     iterations: Count = 3
     grouping_levels: tuple[Annotated[int, Between(1, LEVELS)], ...] = (LEVELS,)
+    head: Literal["house", "released"] = "house"
 
     def __post_init__(self) -> None:
         super().__post_init__()

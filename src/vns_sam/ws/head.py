@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from vns_sam.sam.recording import being_recorded
-from vns_sam.ws.config import LEVELS, LevelChannels, WsSamConfig
+from vns_sam.ws.config import FINEST, LEVELS, LevelChannels, WsSamConfig
 from vns_sam.ws.grouping import FeatureGrouping
 from vns_sam.ws.layers import ConvNorm, ResidualAttention, SpatialChannelAttention, TextureBlock
 
@@ -36,12 +36,12 @@ class WsSamOutput:
 
 
 class TopDownFusion(nn.Module):
-    """Joins a level with what came down from the coarser ones."""
+    """Joins a level with what came down from the coarser ones; ``released`` is as in the config's ``head``."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, *, released: bool = False) -> None:
         super().__init__()
         self.join = ConvNorm(2 * channels, channels, 3)
-        self.attention = SpatialChannelAttention(channels)
+        self.attention = SpatialChannelAttention(channels, bias=released)
         self.out = ConvNorm(2 * channels, channels)
 
     def forward(self, x: torch.Tensor, coarser: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -128,15 +128,17 @@ class SegmentationHead(nn.Module):
 
     def __init__(self, config: WsSamConfig, level_channels: LevelChannels) -> None:
         super().__init__()
-        width = config.channels
-        self.texture = nn.ModuleList(TextureBlock(channels, width) for channels in level_channels)
+        width, self.released = config.channels, config.head == "released"
+        self.texture = nn.ModuleList(
+            TextureBlock(channels, width, released=self.released) for channels in level_channels
+        )
         self.grouping = nn.ModuleDict(
             {
                 str(level): FeatureGrouping(width, config.prototypes, config.iterations, config.reconstruct)
                 for level in config.grouping_levels
             }
         )
-        self.fusion = nn.ModuleList(TopDownFusion(width) for _ in range(LEVELS - 1))
+        self.fusion = nn.ModuleList(TopDownFusion(width, released=self.released) for _ in range(LEVELS - 1))
         self.prior = GlobalPrior(level_channels[-1], width)
         self.stages = nn.ModuleList(AttentionStage(width) for _ in range(LEVELS))
 
@@ -150,9 +152,17 @@ class SegmentationHead(nn.Module):
         for at in reversed(range(LEVELS - 1)):
             features[at], joined = self.fusion[at](features[at], joined)
         logits = [self.prior(levels[-1])]
+        seen = _enlarged(logits[0], levels[0]) if self.released else logits[0]
         for at in reversed(range(LEVELS)):
-            logits.append(self.stages[at](features[at], logits[-1]))
+            logits.append(self.stages[at](features[at], seen))
+            seen = logits[-1]
         return WsSamOutput(tuple(logits), groups)
+
+
+def _enlarged(x: torch.Tensor, finest: torch.Tensor) -> torch.Tensor:
+    """Maps at the size of the picture, whose finest level has a quarter of its sides."""
+    size = (FINEST * finest.shape[-2], FINEST * finest.shape[-1])
+    return F.interpolate(x, size, mode="bilinear", align_corners=False)
 
 
 def _resize(x: torch.Tensor, like: torch.Tensor) -> torch.Tensor:

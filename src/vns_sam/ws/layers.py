@@ -30,9 +30,15 @@ class ConvNorm(nn.Sequential):
 
 
 class TextureBlock(nn.Module):
-    """Lateral block of four branches whose receptive fields grow (the receptive field block of Liu et al. 2018)."""
+    """Lateral block of four branches whose receptive fields grow (the receptive field block of Liu et al. 2018).
 
-    def __init__(self, in_ch: int, channels: int) -> None:
+    Args:
+        in_ch: Channels of the level.
+        channels: C.
+        released: Whether both sums pass a ReLU before they are added.
+    """
+
+    def __init__(self, in_ch: int, channels: int, *, released: bool = False) -> None:
         super().__init__()
         self.point = ConvNorm(in_ch, channels)
         self.wide = nn.ModuleList(
@@ -44,8 +50,8 @@ class TextureBlock(nn.Module):
             )
             for size in (3, 5, 7)
         )
-        self.gather = ConvNorm(4 * channels, channels, 3, linear=True)
-        self.residual = ConvNorm(in_ch, channels, linear=True)
+        self.gather = ConvNorm(4 * channels, channels, 3, linear=not released)
+        self.residual = ConvNorm(in_ch, channels, linear=not released)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Maps (B, in_ch, h, w) to (B, C, h, w)."""
@@ -54,16 +60,21 @@ class TextureBlock(nn.Module):
 
 
 class SpatialChannelAttention(nn.Module):
-    """Scales channels, then places, by what their means and maxima say (CBAM, Woo et al. 2018)."""
+    """Scales channels, then places, by what their means and maxima say (CBAM, Woo et al. 2018).
 
-    def __init__(self, channels: int) -> None:
+    Args:
+        channels: C.
+        bias: Whether the attention to places has one, as released.
+    """
+
+    def __init__(self, channels: int, *, bias: bool = False) -> None:
         super().__init__()
         self.channel = nn.Sequential(
             nn.Conv2d(channels, channels // REDUCTION, 1, bias=False),
             nn.ReLU(inplace=True),
             nn.Conv2d(channels // REDUCTION, channels, 1, bias=False),
         )
-        self.spatial = nn.Conv2d(2, 1, 7, padding=3, bias=False)
+        self.spatial = nn.Conv2d(2, 1, 7, padding=3, bias=bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Keeps the shape (B, C, h, w)."""

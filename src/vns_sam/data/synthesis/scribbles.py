@@ -22,6 +22,9 @@ _MOST_OBJECTS = 4
 _SMALL = 0.08
 """Parts of a mask smaller than this share of the largest one are not annotated by themselves."""
 
+_HEADING = 8
+"""Steps at the end of a stroke that tell where it was going."""
+
 _THUMB = 160
 """Longer side of the small mask in which the way of a stroke is found."""
 
@@ -31,15 +34,18 @@ def annotation_rng(dataset: str, stem: str, seed: int = 0) -> np.random.Generato
     return np.random.default_rng([crc32(f"{dataset}/{stem}".encode()), seed])
 
 
-def draw_scribbles(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def draw_scribbles(mask: np.ndarray, rng: np.random.Generator, overshoot: float = 0.0) -> np.ndarray:
     """Draws strokes on the object and on the background.
 
     Args:
         mask: (H, W) bool.
         rng: Source of the draws.
+        overshoot: Share of the strokes on the object that run over its border at one end, by one to three times their
+            width, as those of people do; 0 keeps every stroke pixel on its side.
 
     Returns:
-        (H, W) uint8: 0 unlabelled, 1 object, 2 background. Every stroke pixel has the code of its true side.
+        (H, W) uint8: 0 unlabelled, 1 object, 2 background. Every stroke pixel has the code of its true side, but where
+        a stroke overshoots.
 
     Raises:
         DataError: There is no object, or no background.
@@ -52,10 +58,16 @@ def draw_scribbles(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         _draw(ink, way, width)
     codes[(ink > 0) & ~mask] = BACKGROUND
     ink[:] = 0
-    for part in _parts(mask):
-        for way in _along(part, rng):
-            _draw(ink, way, width)
+    ways = [way for part in _parts(mask) for way in _along(part, rng)]
+    for way in ways:
+        _draw(ink, way, width)
     codes[(ink > 0) & mask] = OBJECT
+    if overshoot:
+        ink[:] = 0
+        for way in ways:
+            if rng.random() < overshoot:
+                _draw(ink, _over_the_border(way, mask, width, rng), width)
+        codes[ink > 0] = OBJECT
     for code, side in ((OBJECT, mask), (BACKGROUND, ~mask)):
         if not (codes == code).any():  # too thin for a stroke: one dot at the deepest pixel
             codes[np.unravel_index(int(_depth(side).argmax()), mask.shape)] = code
@@ -149,6 +161,26 @@ def _along(part: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
         room = 0.45 * float(depth[kept[:, 1].astype(int), kept[:, 0].astype(int)].mean())
         ways.append((_by_hand(kept, room, rng) + 0.5) / scale - 0.5)
     return ways
+
+
+def _over_the_border(way: np.ndarray, mask: np.ndarray, width: int, rng: np.random.Generator) -> np.ndarray:
+    """The end of a stroke that goes on as it went, out of the object and a little further: (N, 2) XY."""
+    end = way if rng.random() < 0.5 else way[::-1]
+    last = end[-1]
+    step = last - end[max(0, len(end) - 1 - _HEADING)]
+    length = float(np.hypot(*step))
+    turn = rng.uniform(0, 2 * np.pi)
+    step = step / length if length > 0 else np.array([np.cos(turn), np.sin(turn)])
+    further = last + step * np.arange(max(mask.shape))[:, None]
+    inside = [_is_inside(mask, place) for place in further]
+    out = inside.index(False) if False in inside else len(inside)
+    kept: np.ndarray = further[: out + max(1, round(width * rng.uniform(1, 3)))]
+    return kept
+
+
+def _is_inside(mask: np.ndarray, place: np.ndarray) -> bool:
+    x, y = place.round().astype(int)
+    return bool(0 <= y < mask.shape[0] and 0 <= x < mask.shape[1] and mask[y, x])
 
 
 def _around(mask: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:

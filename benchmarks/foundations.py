@@ -1,14 +1,19 @@
 """One encode of each foundation at its own size beside transformers' class of the same network, alternating in one run.
 
 python benchmarks/foundations.py [--calls N] [--threads N] [NAME ...]   random weights: time does not depend on them
+python benchmarks/foundations.py --memory [NAME ...]                     what an encode takes beside the weights
 """
 
 from __future__ import annotations
 
 import argparse
+import resource
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 
@@ -85,32 +90,68 @@ def transformers_of(config: SamConfig) -> Encode:
     raise SystemExit(f"transformers has no class to compare {config.name} with")
 
 
+def alone(name: str, who: str, threads: int) -> None:
+    """Prints what one encode takes beside the weights, in MiB: what a process of its own has at most, less before."""
+    torch.set_num_threads(threads)
+    config = config_of(name)
+    encode = SamModel(config).eval().encode_pixels if who == "ours" else transformers_of(config)
+    pixels = torch.randn(1, 3, config.image_size, config.image_size)
+    before = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    with torch.inference_mode():
+        encode(pixels)
+    peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    print((int(peak.split()[1]) * 1024 - before) // 2**20)
+
+
+def peaks(name: str, threads: int) -> tuple[int, int]:
+    """:func:`alone` of the package and of transformers."""
+    command = [sys.executable, __file__, name, "--threads", str(threads), "--alone"]
+    ours, theirs = (int(subprocess.check_output([*command, who]).split()[-1]) for who in ("ours", "transformers"))
+    return ours, theirs
+
+
 def main() -> None:
     """Prints medians in milliseconds, and how many times as fast the package is: the median and the quartiles of pairs
-    of neighbouring calls.
+    of neighbouring calls. ``--cpu-time`` counts the process's own time, which other work on the machine hardly moves.
     """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", default=NAMES, metavar="NAME", help=f"of {', '.join(NAMES)}")
     parser.add_argument("--calls", type=int, default=7, help="of each, after one that is not timed")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--cpu-time", action="store_true", help="of the process, with one thread")
+    parser.add_argument("--memory", action="store_true", help="instead of time: MiB of one encode beside the weights")
+    parser.add_argument("--alone", choices=("ours", "transformers"), help=argparse.SUPPRESS)
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
+    clock, threads = (time.process_time, 1) if args.cpu_time else (time.perf_counter, args.threads)
+    torch.set_num_threads(threads)
     for name in args.names:
-        config = config_of(name)
-        ours, theirs = SamModel(config).eval().encode_pixels, transformers_of(config)
-        pixels = torch.randn(1, 3, config.image_size, config.image_size)
-        times: list[list[float]] = [[], []]
-        with torch.inference_mode():
-            for call in range(args.calls + 1):
-                for place, encode in ((0, ours), (1, theirs)) if call % 2 else ((1, theirs), (0, ours)):
-                    start = time.perf_counter()
-                    encode(pixels)
-                    if call:
-                        times[place].append(time.perf_counter() - start)
-        mine, other = (1000 * statistics.median(one) for one in times)
-        ratios = sorted(theirs / own for own, theirs in zip(*times, strict=True))
-        low, middle, high = (ratios[round(part * (len(ratios) - 1))] for part in (0.25, 0.5, 0.75))
-        print(f"{name:11} {mine:8.0f} ms   transformers {other:8.0f} ms   {middle:.2f} x ({low:.2f} .. {high:.2f})")
+        if args.alone:
+            alone(name, args.alone, threads)
+        elif args.memory:
+            ours, theirs = peaks(name, threads)
+            print(f"{name:11} {ours:6} MiB   transformers {theirs:6} MiB   {theirs / ours:.2f} x")
+        else:
+            print(compare(name, args.calls, clock))
+
+
+def compare(name: str, calls: int, clock: Callable[[], float]) -> str:
+    """One line of times."""
+    config = config_of(name)
+    ours, theirs = SamModel(config).eval().encode_pixels, transformers_of(config)
+    pixels = torch.randn(1, 3, config.image_size, config.image_size)
+    times: list[list[float]] = [[], []]
+    with torch.inference_mode():
+        for call in range(calls + 1):
+            for place, encode in ((0, ours), (1, theirs)) if call % 2 else ((1, theirs), (0, ours)):
+                start = clock()
+                encode(pixels)
+                if call:
+                    times[place].append(clock() - start)
+    mine, other = (1000 * statistics.median(one) for one in times)
+    ratios = sorted(theirs / own for own, theirs in zip(*times, strict=True))
+    low, middle, high = (ratios[round(part * (len(ratios) - 1))] for part in (0.25, 0.5, 0.75))
+    return f"{name:11} {mine:8.0f} ms   transformers {other:8.0f} ms   {middle:.2f} x ({low:.2f} .. {high:.2f})"
 
 
 if __name__ == "__main__":

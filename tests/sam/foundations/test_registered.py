@@ -134,6 +134,13 @@ def test_edgetam_is_refused_by_name(key: str, tmp_path: Path) -> None:
     assert "mobile-sam" in caught.value.hint
 
 
+@pytest.mark.parametrize("kind", ["edgetam", "edgetam_video"])
+def test_a_folder_of_edgetam_is_refused_by_name(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": kind}))
+    with pytest.raises(CheckpointError, match=r"is an EdgeTAM: its image encoder comes from timm"):
+        load_network(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [

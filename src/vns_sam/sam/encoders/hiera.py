@@ -14,7 +14,7 @@ from torch import nn
 
 from vns_sam.sam.architectures import HieraConfig
 from vns_sam.sam.encoders.adapter import TinyAdapter
-from vns_sam.sam.encoders.windows import merge, partition
+from vns_sam.sam.encoders.windows import merge, partition, strips
 
 EPS = 1e-6
 """Of the trunk's layer norms."""
@@ -72,15 +72,20 @@ class HieraBlock(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Maps (B, H, W, C) to (B, H, W, C'), or to (B, H / 2, W / 2, C') with pooling."""
+        if self.window:
+            return torch.cat([self._add_mlp(self._attend(strip)) for strip in strips(x, self.window)], dim=1)
+        return torch.cat([self._add_mlp(strip) for strip in strips(self._attend(x))], dim=1)
+
+    def _attend(self, x: torch.Tensor) -> torch.Tensor:
         normed = self.norm1(x)
         if self.proj is not None:
             x = self.proj(normed)
         x = halve(x) if self.pool else x
         if self.window:
-            attended = merge(self.attn(partition(normed, self.window)), x.shape[1], x.shape[2])
-        else:
-            attended = self.attn(normed)
-        x = x + attended
+            return x + merge(self.attn(partition(normed, self.window)), x.shape[1], x.shape[2])
+        return cast(torch.Tensor, x + self.attn(normed))
+
+    def _add_mlp(self, x: torch.Tensor) -> torch.Tensor:
         return cast(torch.Tensor, x + self.mlp(self.norm2(x)))
 
 

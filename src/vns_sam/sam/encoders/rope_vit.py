@@ -13,7 +13,7 @@ from torch import nn
 
 from vns_sam.sam.architectures import RopeVitConfig
 from vns_sam.sam.encoders.adapter import VitAdapter
-from vns_sam.sam.encoders.windows import merge, partition
+from vns_sam.sam.encoders.windows import merge, partition, strips
 
 EPS = 1e-6
 
@@ -80,12 +80,17 @@ class RopeBlock(nn.Module):
 
     def forward(self, x: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
         """Keeps the shape (B, H, W, C)."""
+        if self.window:
+            return torch.cat([self._add_mlp(self._attend(strip, turns)) for strip in strips(x, self.window)], dim=1)
+        return torch.cat([self._add_mlp(strip) for strip in strips(self._attend(x, turns))], dim=1)
+
+    def _attend(self, x: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
         normed = self.norm1(x)
         if self.window:
-            attended = merge(self.attn(partition(normed, self.window), turns), x.shape[1], x.shape[2])
-        else:
-            attended = self.attn(normed, turns)
-        x = x + attended
+            return x + merge(self.attn(partition(normed, self.window), turns), x.shape[1], x.shape[2])
+        return cast(torch.Tensor, x + self.attn(normed, turns))
+
+    def _add_mlp(self, x: torch.Tensor) -> torch.Tensor:
         return cast(torch.Tensor, x + self.mlp(self.norm2(x)))
 
 

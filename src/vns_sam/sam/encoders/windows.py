@@ -8,6 +8,20 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
+from vns_sam.sam.encoders.relative_attention import piecewise
+
+STRIP_CELLS = 2048
+"""Cells of a strip, about: what a block makes of them stays in a CPU's caches."""
+
+
+def strips(x: torch.Tensor, side: int = 1) -> tuple[torch.Tensor, ...]:
+    """Cuts (B, H, W, C) into strips of whole rows of windows where work is done in pieces: what a block makes of a
+    window, and what an MLP makes of a cell, knows nothing of the others.
+    """
+    if not piecewise(x):
+        return (x,)
+    return x.split(side * max(1, STRIP_CELLS // (side * x.shape[2])), dim=1)
+
 
 def partition(x: torch.Tensor, side: int) -> torch.Tensor:
     """Cuts (B, H, W, C) into windows (B * n, side, side, C), row by row; at the right and the bottom it is padded with

@@ -87,7 +87,7 @@ def test_from_too_few_pictures_to_a_model_in_the_picker(page: Any, address: str,
 
     result = {"taken": True, "why": "the trained model is taken", "rows": ROWS}
     write_json(tmp_path / "learned" / "learned-1" / "finish", result)
-    expect(dialog).to_contain_text("The trained model is taken.", timeout=WAIT)
+    expect(dialog).to_contain_text("Learned-1 is better than stub", timeout=WAIT)
     expect(dialog.get_by_role("row").nth(1)).to_have_text("9 with a box, overlap (IoU)0.6000.700+0.100")
     dialog.get_by_role("button", name="Use learned-1").click()
     expect(page.locator("#model")).to_have_value("learned-1")

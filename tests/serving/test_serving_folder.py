@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from starlette.testclient import TestClient
 from vns_sam.errors import DataError, UsageError
 from vns_sam.formats.rle import encode_rle
 from vns_sam.serving.folder import Project
+from vns_sam.serving.schemas import Annotations
 from vns_sam.serving.settings import Settings
 
 
@@ -104,3 +106,17 @@ def test_a_small_picture_of_each(tmp_path: Path) -> None:
         shown = Image.open(io.BytesIO(client.get("/api/folder/0/thumbnail").content))
         assert client.get("/api/folder/1/thumbnail").status_code == 404
     assert shown.size == (168, 126)
+
+
+def test_saves_at_once_leave_whole_files(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "frog.png").write_bytes(picture_file())
+    project = Project(tmp_path / "photos", tmp_path / "masks")
+    mask = np.ones((30, 40), bool)
+    objects = [{"label": "frog", "mask": encode_rle(mask)}] * 40
+    states = [Annotations.model_validate({"saved_at": k, "objects": objects[:k]}) for k in range(1, 41)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda state: project.save(0, state, (30, 40)), states))
+    assert len(project.annotations(0).objects) in range(1, 41)
+    project.save(0, states[3], (30, 40))
+    assert len(project.annotations(0).objects) == 4

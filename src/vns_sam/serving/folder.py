@@ -6,6 +6,7 @@ import hashlib
 import logging
 from contextlib import suppress
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 
@@ -43,6 +44,7 @@ class Project:
         if not self.names:
             raise DataError(f"no picture in {root}")
         self._targets = _targets(self.names)
+        self._writing = Lock()
 
     def listing(self) -> Folder:
         """All pictures, and how many objects each has."""
@@ -85,7 +87,7 @@ class Project:
             return Annotations()
 
     def save(self, index: int, annotations: Annotations, size: tuple[int, int]) -> None:
-        """Writes both files of picture ``index``, whose size is (H, W), each whole or not at all.
+        """Writes both files of picture ``index``, whose size is (H, W), each whole or not at all, one save at a time.
 
         Raises:
             Problem: There is no such number, or a mask is not of this size.
@@ -93,12 +95,13 @@ class Project:
         """
         masks = [read_mask(item.mask.model_dump(), size) for item in annotations.objects if item.mask is not None]
         path = self._json(index)
-        write_text(path, annotations.model_dump_json() + "\n")
-        png = path.with_suffix(".png")
-        if masks:
-            write_mask(png, np.any(masks, axis=0))
-        else:
-            png.unlink(missing_ok=True)
+        with self._writing:
+            write_text(path, annotations.model_dump_json() + "\n")
+            png = path.with_suffix(".png")
+            if masks:
+                write_mask(png, np.any(masks, axis=0))
+            else:
+                png.unlink(missing_ok=True)
 
     def masks(self, index: int) -> list[np.ndarray]:
         """The masks (H, W) bool that were saved for picture ``index``; those that are damaged are left out."""

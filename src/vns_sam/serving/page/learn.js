@@ -129,7 +129,8 @@ export class Lessons {
 
   /** @param {Lesson} lesson @returns {HTMLElement[]} */
   #done(lesson) {
-    const parts = [text(`${capital(lesson.why)}.`), table(lesson.rows)];
+    const better = `${capital(lesson.name)} is better than ${lesson.start} on the pictures that were held out.`;
+    const parts = [text(lesson.taken ? better : `${capital(lesson.why)}.`), table(lesson.rows)];
     if (!lesson.taken) return parts;
     const use = button(`Use ${lesson.name}`, "primary", (self) => this.#do(self, async () => {
       await this.page.use(lesson.name);

@@ -8,8 +8,9 @@ import { bindings, LIST } from "./bindings.js";
 import { fillList, listen } from "./keys.js";
 import { Lessons } from "./learn.js";
 import { icon, Panel } from "./panel.js";
-import { firstPictures, fromFiles, keepFew, load, thumbnailOf, toAnnotations } from "./pictures.js";
+import { firstPictures, fromFiles, keepFew, load, thumbnailOf } from "./pictures.js";
 import { keep } from "./store.js";
+import { Saver } from "./saving.js";
 import { Strip } from "./strip.js";
 import { failed, settle, status } from "./told.js";
 import { Tools, TOOLS } from "./tools.js";
@@ -36,11 +37,12 @@ const page = { ask: (/** @type {string} */ id) => void asker.ask(id), model: () 
 const panel = new Panel(editor, page);
 const tools = new Tools(view, editor, page);
 const strip = new Strip(element("strip"), editor, (picture) => void go(picture), thumbnailOf);
+const saver = new Saver(asker, element("saved"), failed);
 const exports = new Exports(element("exports"), editor, asker, failed);
 const lessons = new Lessons(element("lessons"), element("learn"), editor, asker, {
   failed,
   model: () => page.model(),
-  saved: () => Promise.all([...unsaved.keys()].map(save)),
+  saved: () => saver.all(),
   use: async (name) => { await listModels(); useModel(name); },
 });
 /** What keys can do, see bindings.js. */
@@ -115,43 +117,12 @@ async function example() {
 
 // ---- saving ----
 
-/** @type {Map<Picture, number>} */
-const unsaved = new Map();
-
-/** @param {Picture} picture @param {number} [delay] */
-function saveSoon(picture, delay = 250) {
-  clearTimeout(unsaved.get(picture));
-  unsaved.set(picture, setTimeout(() => void save(picture), delay));
-}
-
-/** @param {Picture} picture */
-async function save(picture) {
-  const savedAt = picture.savedAt;
-  try {
-    await keep(picture);
-    if (picture.index !== null) {
-      const path = `/api/folder/${picture.index}/annotations?picture=`;
-      await json("PUT", path + (await asker.upload(picture)), { json: toAnnotations(picture) }).catch(async (error) => {
-        if (error.status !== 404) throw error;
-        picture.server = null;
-        await json("PUT", path + (await asker.upload(picture)), { json: toAnnotations(picture) });
-      });
-    }
-    if (picture.savedAt === savedAt) unsaved.delete(picture);
-    element("saved").textContent = unsaved.size ? "" : "Saved";
-  } catch (error) {
-    element("saved").textContent = "Not saved yet";
-    if (!(error instanceof Refusal) || error.status) failed(error);
-    saveSoon(picture, 3000);
-  }
-}
-
 editor.addEventListener("change", (event) => {
   const { dirty, picture } = /** @type {CustomEvent} */ (event).detail;
-  if (dirty && picture) { element("saved").textContent = "Saving"; saveSoon(picture); }
+  if (dirty && picture) { saver.soon(picture); }
   show();
 });
-addEventListener("beforeunload", (event) => { if (unsaved.size && editor.picture?.index !== null) event.preventDefault(); });
+addEventListener("beforeunload", (event) => { if (saver.unsaved.size && editor.picture?.index !== null) event.preventDefault(); });
 
 // ---- the frame ----
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import shutil
 import subprocess
 import tarfile
@@ -107,6 +108,28 @@ def test_nothing_jumps(page: Any, site: str, photos: list[Path]) -> None:
     drag(page, (80, 20), (140, 90))
     page.keyboard.press("p")
     assert page.evaluate("window.shifts") < 0.02
+
+
+@pytest.mark.parametrize("size", [(1280, 800), (820, 1180)])
+def test_many_objects_scroll_in_their_place(browser: Any, site: str, photos: list[Path], size: tuple[int, int]) -> None:
+    context = browser.new_context(viewport={"width": size[0], "height": size[1]})
+    page = context.new_page()
+    visit(page, site)
+    page.set_input_files("#files", photos)
+    settled(page)
+    page.select_option("#model", "finder")
+    for count in range(1, 13):
+        page.keyboard.press("f")
+        expect(objects(page)).to_have_count(count, timeout=WAIT)
+    last = objects(page).last
+    last.scroll_into_view_if_needed()
+    covered = last.evaluate("""(row) => { const box = row.getBoundingClientRect();
+      return !row.contains(document.elementFromPoint(box.left + 4, box.top + box.height / 2)); }""")
+    bounds = [page.locator(f".panel .{name}").bounding_box() for name in ("objects", "active", "view")]
+    context.close()
+    assert not covered
+    if size[0] > 900:
+        assert all(one["y"] + one["height"] <= two["y"] + 1 for one, two in itertools.pairwise(bounds))
 
 
 def test_a_keyboard_shows_where_it_is(page: Any, site: str, photos: list[Path]) -> None:

@@ -78,7 +78,7 @@ export class Asker {
       const answer = await this.#post(picture, body, controller.signal, way);
       const count = picture.doc.items.length;
       const items = answer.objects.filter((/** @type {any} */ found) => found.area > 0).map(
-        (/** @type {any} */ found, /** @type {number} */ k) => this.editor.fresh(count + k, { mask: found.rle, score: found.score, edges: found.edges }));
+        (/** @type {any} */ found, /** @type {number} */ k) => this.editor.fresh(count + k, { label: "object", mask: found.rle, score: found.score, edges: found.edges }));
       if (items.length) this.editor.commit({ items: [...picture.doc.items, ...items], active: items[0].id }, picture);
       this.page.done(items.length ? `${items.length} found · ${timing(answer, performance.now() - start)}` : "Nothing stands out here");
     } catch (error) {

@@ -136,7 +136,7 @@ function show() {
   element("edges").disabled = !page.model()?.edges;
   const model = page.model(), finds = Boolean(picture && model && (!model.prompts.length || model.prompts.includes("point")));
   element("find-section").hidden = !finds;
-  element("find-hint").textContent = model?.prompts.length ? "A grid of clicks; takes some seconds." : `${model?.name} marks what stands out.`;
+  element("find-hint").textContent = model?.prompts.length ? "A grid of clicks; takes some seconds to a minute. Esc stops it." : `${model?.name} marks what stands out.`;
   element("learn").disabled = !editor.pictures.length;
   const at = picture ? editor.pictures.indexOf(picture) : -1;
   element("place").hidden = editor.pictures.length < 2;

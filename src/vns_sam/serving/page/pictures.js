@@ -8,6 +8,7 @@ import { keep, recall, recallAll } from "./store.js";
 
 const LARGEST = 4096; // side of a picture on the screen
 const LARGEST_HERE = 40e6; // pixels up to which this browser decodes a picture itself
+const LARGEST_FILE = 20e6; // bytes of a file that is decoded for a small picture alone
 const OPEN = 6; // pictures whose pixels are kept
 const THUMBNAIL = 168;
 
@@ -103,9 +104,15 @@ function thumbnail(bitmap) {
   return canvas.toDataURL("image/jpeg", 0.8);
 }
 
-/** A small picture of one of the folder that was not opened yet. @param {Picture} picture */
+/** A small picture of one that was not opened yet. @param {Picture} picture */
 export async function thumbnailOf(picture) {
-  if (picture.thumbnail || picture.index === null) return;
+  if (picture.thumbnail) return;
+  if (picture.index === null) {
+    if (!picture.blob || picture.blob.size > LARGEST_FILE) return;
+    const bitmap = await createImageBitmap(picture.blob, { resizeWidth: 2 * THUMBNAIL, resizeQuality: "medium" });
+    picture.thumbnail ??= thumbnail(bitmap);
+    return bitmap.close();
+  }
   const response = await send("GET", `/api/folder/${picture.index}/thumbnail`);
   picture.thumbnail ??= URL.createObjectURL(await response.blob());
 }

@@ -17,7 +17,7 @@ export class Strip {
         const picture = isIntersecting && editor.pictures.find(({ key }) => this.buttons.get(key) === target);
         if (!picture) continue;
         this.seen.unobserve(target);
-        this.waiting = this.waiting.then(() => fetch(picture)).then(() => this.show(), () => {});
+        this.waiting = this.waiting.then(() => fetch(picture)).then(() => this.show()).catch(() => {});
       }
     }, { root: element, rootMargin: "200px" });
   }

@@ -44,10 +44,12 @@ def _taken_apart(results: Sequence[ModelResult], models: int) -> Iterator[tuple[
 
 def compare_reports(args: argparse.Namespace) -> int:
     """``--compare``: two reports, object by object."""
-    from vns_sam.evaluation.compare import compare, read_rows
+    from vns_sam.evaluation.compare import compare, compare_means, read_means, read_rows
 
     (first, before), (second, after) = (read_rows(source) for source in args.compare)
     differences = compare(before, after, args.metrics, args.seed)
+    if args.metrics is None:
+        differences += compare_means(*(read_means(source) for source in args.compare), differences)
     if first == second:
         first, second = args.compare
     print_differences(differences, first, second, json=args.json)

@@ -168,7 +168,10 @@ def worth_rows(whole: ModelResult, without: ModelResult, part: Ablation) -> Iter
         found.setdefault((each.prompt, each.dataset), []).append(each)
     for (prompt, name), differences in found.items():
         scores = {
-            f"{WORTH}{d.metric}": Score(round(d.change, 4), round(d.low, 4), round(d.high, 4)) for d in differences
+            f"{WORTH}{d.metric}": Score(
+                round(d.change, 4), *(None if x is None else round(x, 4) for x in (d.low, d.high))
+            )
+            for d in differences
         }
         yield ResultRow(f"{whole.label}: {part.module}", name, f"{prompt}: {part.how}", scores, differences[0].count)
 

@@ -24,6 +24,8 @@ Scores = dict[tuple[str, str], dict[str, float]]
 """By (stem, target), then by metric."""
 Rows = dict[tuple[str, str], Scores]
 """Scores by (prompt, set)."""
+Means = dict[tuple[str, str], dict[str, float]]
+"""Means by (prompt, set), then by metric."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,8 @@ class Difference:
         prompt, dataset, metric: What was compared.
         count: Objects that both have.
         first, second: Means.
-        low, high: 95 % interval of the change, from resampling objects in pairs.
+        low, high: 95 % interval of the change, from resampling objects in pairs; None of metrics that are no mean over
+            objects, such as max F or average precision.
     """
 
     prompt: str
@@ -43,8 +46,8 @@ class Difference:
     count: int
     first: float
     second: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
 
     @property
     def change(self) -> float:
@@ -54,7 +57,8 @@ class Difference:
     @property
     def certain(self) -> bool:
         """Whether the interval leaves out 0, of enough objects for this to mean something."""
-        return self.count >= FEWEST and (self.low > 0 or self.high < 0)
+        known = self.low is not None and self.high is not None
+        return known and self.count >= FEWEST and bool((self.low or 0) > 0 or (self.high or 0) < 0)
 
 
 def read_rows(source: str) -> tuple[str, Rows]:
@@ -70,22 +74,52 @@ def read_rows(source: str) -> tuple[str, Rows]:
         UsageError: The model is not in the report, or has to be named.
         DataError: The file is missing or no report.
     """
+    label, (rows, _) = _read(source)
+    return label, rows
+
+
+def read_means(source: str) -> Means:
+    """Reads one model's means from a report, those that are no means over objects, too; as :func:`read_rows`."""
+    return _read(source)[1][1]
+
+
+def _read(source: str) -> tuple[str, tuple[Rows, Means]]:
     path, label = _split(source)
     try:
         models: dict[str, Any] = json.loads(read_bounded(path, MOST))["models"]
-        rows_of = {name: _group(result["rows"]) for name, result in models.items()}
+        found = {name: (_group(result["rows"]), _means(result.get("means", {}))) for name, result in models.items()}
     except OSError as error:
         raise DataError(f"cannot read {path}: {(error.strerror or '').lower()}") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
         raise DataError(f"expected a report of vns-sam evaluate at {path}, found another file") from None
-    known = ", ".join(rows_of)
-    if label is None and len(rows_of) == 1:
-        label = next(iter(rows_of))
+    known = ", ".join(found)
+    if label is None and len(found) == 1:
+        label = next(iter(found))
     if label is None:
-        raise UsageError(f"{path} holds {len(rows_of)} models: {known}", hint=f"{path}:{next(iter(rows_of), 'MODEL')}")
-    if label not in rows_of:
+        raise UsageError(f"{path} holds {len(found)} models: {known}", hint=f"{path}:{next(iter(found), 'MODEL')}")
+    if label not in found:
         raise UsageError(f"{path} holds no model '{label}'", hint=f"one of {known}")
-    return label, rows_of[label]
+    return label, found[label]
+
+
+def compare_means(first: Means, second: Means, known: Sequence[Difference]) -> list[Difference]:
+    """Differences of the means that both evaluations hold and that are no means over objects, so that nothing can be
+    said about their chance.
+
+    Args:
+        first: Means of one evaluation.
+        second: Those of the other.
+        known: Differences that are known object by object; these are left out.
+    """
+    seen = {(each.prompt, each.dataset, each.metric) for each in known}
+    found = []
+    for place in [place for place in first if place in second]:
+        before, after = first[place], second[place]
+        for metric in [name for name in before if name in after and name != "count"]:
+            if (*place, metric) not in seen:
+                count = int(min(before.get("count", 0), after.get("count", 0)))
+                found.append(Difference(*place, metric, count, before[metric], after[metric], None, None))
+    return found
 
 
 def compare(first: Rows, second: Rows, metrics: Sequence[str] | None = None, seed: int = 0) -> list[Difference]:
@@ -139,9 +173,10 @@ def to_markdown(differences: Sequence[Difference], first: str, second: str) -> s
     ]
     for d in differences:
         star = " *" if d.certain else ""
+        interval = "-" if d.low is None or d.high is None else f"{d.low:+.3f} to {d.high:+.3f}"
         lines.append(
             f"| {d.prompt} | {d.dataset} | {d.count} | {d.metric} | {d.first:.3f} | {d.second:.3f} "
-            f"| {d.change:+.3f}{star} | {d.low:+.3f} to {d.high:+.3f} |"
+            f"| {d.change:+.3f}{star} | {interval} |"
         )
     return "\n".join(lines) + "\n"
 
@@ -158,3 +193,11 @@ def _group(lines: Sequence[Mapping[str, Any]]) -> Rows:
         values = {name: float(value) for name, value in line.items() if isinstance(value, int | float)}
         rows.setdefault((line["prompt"], line["dataset"]), {})[line["stem"], line["target"]] = values
     return rows
+
+
+def _means(given: Mapping[str, Any]) -> Means:
+    return {
+        (prompt, name): {metric: float(value) for metric, value in values.items()}
+        for prompt, sets in given.items()
+        for name, values in sets.items()
+    }

@@ -13,7 +13,7 @@ def test_agreement_with_strokes() -> None:
     codes[2, :5], codes[8, :] = 1, 2
     mask = np.zeros((10, 10), bool)
     mask[2, 1:5], mask[8, 0] = True, True
-    assert agreement(mask, SparseLabel("scribble", codes)) == Agreement(0.8, 0.1, 0.05, 0.0, 0.05)
+    assert agreement(mask, SparseLabel("scribble", codes)) == Agreement(0.8, 0.1, 0.05, 0.0, 0.05, 0.1)
 
 
 def test_nothing_marked_is_nothing_against_it() -> None:
@@ -54,7 +54,8 @@ def test_each_gate_can_close_and_its_limit_passes(change: dict[str, float], pass
         ({"points": [[5, 5]], "labels": [1]}, 0.5),
         ({"points": [[0, 0], [99, 79]], "labels": [1, 1]}, 1.0),
         ({"points": [[10, 10], [89, 59]], "labels": [1, 1]}, 1.5 * 0.8 * 0.5),
-        ({"boxes": [[10, 0, 90, 60]]}, 0.72),
+        ({"boxes": [[10, 0, 90, 60]]}, 1.0),
+        ({"points": [[10, 10], [5, 90]], "labels": [1, 0]}, 0.5),
     ],
 )
 def test_large_objects_are_believed_where_their_marks_reach_far(
@@ -62,8 +63,8 @@ def test_large_objects_are_believed_where_their_marks_reach_far(
 ) -> None:
     label = rasterise((100, 100), "t", **marks)
     found = agreement(np.ones((100, 100), bool), label)
-    assert Gates().largest(found.span) == pytest.approx(largest)
-    assert Gates(area_max=0.3).largest(found.span) == 0.3
+    assert Gates().largest(found) == pytest.approx(largest)
+    assert Gates(area_max=0.3).largest(found) == 0.3
 
 
 def test_a_refusal_says_what_and_how_much() -> None:
@@ -71,6 +72,7 @@ def test_a_refusal_says_what_and_how_much() -> None:
     assert Gates().refusal(fine) == ""
     assert Gates().refusal(replace(fine, area=0.62)) == "covers 62% of the picture, more than 50%"
     assert Gates().refusal(replace(fine, area=0.62, span=0.42)) == ""
+    assert Gates().refusal(replace(fine, area=0.97, beside=0.004)) == ""
     assert Gates().refusal(replace(fine, recall=0.5)) == "finds 50% of the marked object, not 80%"
 
 

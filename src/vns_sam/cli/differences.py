@@ -49,7 +49,8 @@ def compare_reports(args: argparse.Namespace) -> int:
     (first, before), (second, after) = (read_rows(source) for source in args.compare)
     differences = compare(before, after, args.metrics, args.seed)
     if args.metrics is None:
-        differences += compare_means(*(read_means(source) for source in args.compare), differences)
+        first_report, second_report = args.compare
+        differences += compare_means(read_means(first_report), read_means(second_report), differences)
     if first == second:
         first, second = args.compare
     print_differences(differences, first, second, json=args.json)

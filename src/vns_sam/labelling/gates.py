@@ -23,6 +23,7 @@ class Agreement:
         area: Share of the picture that is found.
         gap: The largest distance between a side of a box and the answer in it, in parts of the box; 0 without boxes.
         span: Share of the picture that the marks on the object span: the box around them, or the boxes.
+        beside: Share of the picture that is marked as background.
     """
 
     recall: float
@@ -30,10 +31,14 @@ class Agreement:
     area: float
     gap: float
     span: float = 0.0
+    beside: float = 0.0
 
 
+STROKED = 0.002
+"""Where so much of the picture is marked as background, by a stroke or outside of boxes, an answer that is not the
+object is told by what it takes of that, however large it may be."""
 HALF, ROOM = 0.5, 1.5
-"""An answer may cover half of the picture, or this much more than what the marks span."""
+"""Elsewhere an answer may cover half of the picture, or this much more than what the marks span."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +49,9 @@ class Gates:
         recall: At least this share of the marked object.
         violation: At most this share of the marked background.
         area_min: At least this share of the picture.
-        area_max: At most this share of the picture. None goes by the marks: half of the picture, or 1.5 times what the
-            marks on the object span, since strokes and boxes of a large object reach far.
+        area_max: At most this share of the picture. None goes by the marks: where strokes mark the background, or boxes
+            leave it out, there is no limit; elsewhere half of the picture, or 1.5 times what the marks on the object
+            span.
         gap: The answer must come this near to all four sides of each box.
 
     Raises:
@@ -67,13 +73,15 @@ class Gates:
         """Whether an answer is believed; a value on a limit passes."""
         return not self.refusal(found)
 
-    def largest(self, span: float) -> float:
-        """The largest share of the picture that is believed where the marks on the object span ``span`` of it."""
-        return max(HALF, min(1.0, ROOM * span)) if self.area_max is None else self.area_max
+    def largest(self, found: Agreement) -> float:
+        """The largest share of the picture that an answer may cover, by the marks."""
+        if self.area_max is not None:
+            return self.area_max
+        return 1.0 if found.beside >= STROKED else max(HALF, min(1.0, ROOM * found.span))
 
     def refusal(self, found: Agreement) -> str:
         """Why an answer is not believed, in a few words; "" if it is."""
-        largest = self.largest(found.span)
+        largest = self.largest(found)
         if found.recall < self.recall:
             return f"finds {found.recall:.0%} of the marked object, not {self.recall:.0%}"
         if found.violation > self.violation:
@@ -106,6 +114,7 @@ def agreement(mask: np.ndarray, label: SparseLabel) -> Agreement:
         area=float(mask.mean()),
         gap=max((_gap(mask, box) for box in label.boxes), default=0.0),
         span=_span(label),
+        beside=float(outside.mean()),
     )
 
 

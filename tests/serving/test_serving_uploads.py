@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import http.client
 import io
+import json
 import os
 import socket
 import threading
@@ -28,6 +30,7 @@ MB = 1_000_000
 @pytest.fixture
 def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[int, Any]]:
     monkeypatch.setattr(module, "SILENCE", 1.0)
+    monkeypatch.setattr(module, "STALL", 1.0)
     port = free_port()
     server = build_server(Settings(port=port, limits=Limits(upload_bytes=4 * MB, body_seconds=3.0)), StubEngine())
     thread = threading.Thread(target=server.run)
@@ -78,6 +81,59 @@ def test_bodies_that_lie_or_dawdle(site: tuple[int, Any], caplog: pytest.LogCapt
     assert " 400 " in talk(port, post(5).replace("5", "-5"), b"xxxxx")
     assert talk(port, "", wait=0.0) == ""  # says nothing, is hung up on
     assert "Exception" not in caplog.text
+
+
+def test_answers_that_are_not_read_are_given_up(site: tuple[int, Any]) -> None:
+    port, _ = site
+    picture = picture_file(1000, 800)
+    talk(port, post(len(picture)), picture)
+    shelf = site[1].config.app.state.service.shelf
+    key = next(iter(shelf._pictures))
+    shelf._pictures[key].pixels = np.random.default_rng(0).integers(0, 255, (4000, 4000, 3), np.uint8)
+    with socket.socket() as line:
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        line.settimeout(30)
+        line.connect(("127.0.0.1", port))
+        head = f"GET /api/pictures/{key}/preview?side=4000 HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+        line.sendall(f"{head}X-Session: by-hand-0123456789\r\n\r\n".encode())
+        start = line.recv(1000)
+        length = int(start.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+        time.sleep(4)
+        got = len(start)
+        try:
+            while part := line.recv(1_000_000):
+                got += len(part)
+        except ConnectionResetError:
+            pass
+    assert 0 < got < length
+
+
+def test_what_nobody_waits_for_is_never_begun_and_a_stop_ends_what_runs() -> None:
+    port, engine = free_port(), StubEngine(seconds=0.8)
+    server = build_server(Settings(port=port), engine)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.02)
+    picture, session = picture_file(), {"X-Session": "by-hand-0123456789"}
+    line = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    line.request("POST", "/api/pictures", picture, session)
+    key = json.loads(line.getresponse().read())["id"]
+    line.request("POST", f"/api/pictures/{key}/encode", b"", session)
+    line.getresponse().read()
+    asked = json.dumps({"objects": [{"box": [1, 1, 9, 9]}]}).encode()
+    crowd = [http.client.HTTPConnection("127.0.0.1", port, timeout=30) for _ in range(5)]
+    for one in crowd:
+        one.request("POST", f"/api/pictures/{key}/masks", asked, {**session, "Content-Type": "application/json"})
+        time.sleep(0.05)
+    for one in crowd[1:4]:
+        one.close()  # a newer question replaces them
+    time.sleep(0.2)
+    server.should_exit = True
+    assert [one.getresponse().status for one in (crowd[0], crowd[4])] == [200, 200]
+    thread.join(30)
+    assert not thread.is_alive()
+    assert engine.answered == 2
 
 
 def test_nothing_is_left_on_disk_and_memory_is_bounded(site: tuple[int, Any], tmp_path: Path) -> None:

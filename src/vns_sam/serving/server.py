@@ -1,4 +1,4 @@
-"""Running the application with uvicorn: connections that say nothing are closed, a stop ends what is running."""
+"""Running the application with uvicorn: connections that stall are closed, a stop ends what is running."""
 
 from __future__ import annotations
 
@@ -17,13 +17,30 @@ SILENCE = 15.0
 """Seconds in which a new connection has to send its first request line and headers."""
 
 
+STALL = 30.0
+"""Seconds in which a client that reads too slowly has to take what waits for it."""
+
+
 class PromptProtocol(H11Protocol):
-    """Closes a connection whose first request does not come."""
+    """Closes a connection whose first request does not come, or whose answers are not read."""
+
+    _stalled: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         """Starts the clock."""
         super().connection_made(transport)
         asyncio.get_running_loop().call_later(SILENCE, self._close_if_silent)
+
+    def pause_writing(self) -> None:
+        """Starts the clock: more waits for the client than is kept for it."""
+        super().pause_writing()
+        self._stalled = asyncio.get_running_loop().call_later(STALL, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Stops the clock."""
+        if self._stalled is not None:
+            self._stalled.cancel()
+        super().resume_writing()
 
     def _close_if_silent(self) -> None:
         if self.cycle is None and not self.transport.is_closing():

@@ -2,10 +2,12 @@
 
 python benchmarks/kills.py --kills 50                     every verb; one line each
 python benchmarks/kills.py --verbs segment train --kills 200 --seed 3
+python benchmarks/kills.py --verbs segment "segment workers" --kills 6 --pictures 2000
 
 Every run is a process of its own that dies by a signal it cannot hear: half of them before a chosen step of the one
 writer (:mod:`vns_sam.images.write`: a file goes to the disk, a name is given), half at a random moment. Some are killed
-once more while they go on. Then the same command runs undisturbed, and every byte must be that of a run that never was
+once more while they go on. Of "segment workers" every second run loses one of its two worker processes instead, and
+must end by itself. Then the same command runs undisturbed, and every byte must be that of a run that never was
 (but for seconds; of a training's ``last.pt`` all values, whose order in the file may be another).
 """
 
@@ -41,7 +43,7 @@ from vns_sam.images.write import write_image, write_mask, write_text
 from vns_sam.sam.config import MaskDecoderConfig, SamConfig
 from vns_sam.sam.model import SamModel
 
-PICTURES = 6
+WORKERS = "segment workers"
 TWICE = 0.3
 """Share of the runs that are killed a second time."""
 NARROW = SamConfig(
@@ -56,21 +58,22 @@ NARROW = SamConfig(
 Content = dict[str, Any]
 
 
-def make_inputs(folder: Path) -> None:
+def make_inputs(folder: Path, pictures: int) -> None:
     """A narrow model, a set of bright discs on noise, prompts, a download to build from, and a recipe."""
     torch.manual_seed(0)
     SamModel(NARROW).save_pretrained(folder / "narrow")
     rng = np.random.default_rng(0)
     rows = []
-    for k in range(PICTURES):
+    for k in range(pictures):
         y, x = np.mgrid[:48, :64]
-        disc = (y - 20 - k) ** 2 + (x - 30) ** 2 < 150
+        down = k % 6
+        disc = (y - 20 - down) ** 2 + (x - 30) ** 2 < 150
         image = rng.integers(0, 60, (48, 64, 3)).astype(np.uint8)
         image[disc] += 120
         for place, names in (("set", ("images", "masks")), ("raw/NC4K", ("Imgs", "GT"))):
             write_image(folder / place / names[0] / f"{k}.jpg", image)
             write_mask(folder / place / names[1] / f"{k}.png", disc)
-        rows.append(f"{k}.jpg,17,{7 + k},43,{33 + k}")
+        rows.append(f"{k}.jpg,17,{7 + down},43,{33 + down}")
     write_text(folder / "boxes.csv", "\n".join(rows))
     recipe = {
         **{"task": "sam", "out": "OUT", "init": str(folder / "narrow"), "steps": 4, "batch_size": 1, "workers": 0},
@@ -88,6 +91,7 @@ def verbs(folder: Path) -> dict[str, list[str]]:
     prompts = ["--prompts", str(folder / "boxes.csv")]
     return {
         "segment": ["segment", f"{source}/images", *prompts, "--overlay", "--model", model],
+        WORKERS: ["segment", f"{source}/images", *prompts, "--workers", "2", "--model", model],
         "segment coco": ["segment", f"{source}/images", *prompts, "--format", "coco", "--model", model],
         "pseudo-label": [
             *("pseudo-label", source, "--labels", str(folder / "strokes"), "--views", "none", "--model", model)
@@ -103,15 +107,38 @@ def verbs(folder: Path) -> dict[str, list[str]]:
     }
 
 
-def child(arguments: list[str], prepare: Callable[[], None] = lambda: None) -> int:
-    """Runs a command line in a process of its own; its exit status, negative for a signal."""
+def child(
+    arguments: list[str], prepare: Callable[[], None] = lambda: None, meanwhile: Callable[[int], None] = lambda _: None
+) -> int:
+    """Runs a command line in a process of its own; its exit status, negative for a signal.
+
+    Args:
+        arguments: The command line.
+        prepare: Called in that process first.
+        meanwhile: Called here with the number of that process.
+    """
     pid = os.fork()
     if pid == 0:
         quiet = os.open(os.devnull, os.O_WRONLY)
         os.dup2(quiet, 1), os.dup2(quiet, 2)
         prepare()
         os._exit(command([*arguments, "--quiet"]))
+    meanwhile(pid)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def kill_worker(seconds: float, killed: list[int]) -> Callable[[int], None]:
+    """Kills one process that a process has started, after so long; ``killed`` notes which."""
+
+    def meanwhile(pid: int) -> None:
+        time.sleep(seconds)
+        started = [int(n) for task in Path(f"/proc/{pid}/task").glob("*/children") for n in task.read_text().split()]
+        workers = [n for n in started if b"resource_tracker" not in Path(f"/proc/{n}/cmdline").read_bytes()]
+        for worker in workers[:1]:
+            os.kill(worker, signal.SIGKILL)
+            killed.append(worker)
+
+    return meanwhile
 
 
 def at_step(step: int) -> Callable[[], None]:
@@ -151,7 +178,8 @@ def content(out: Path) -> Content:
         if path.is_file():
             text = path.read_bytes()
             if path.suffix == ".jsonl":
-                found[str(path.relative_to(out))] = [timeless(line) for line in text.splitlines() if whole(line)]
+                lines = [timeless(line) for line in text.splitlines() if whole(line)]
+                found[str(path.relative_to(out))] = sorted(lines) if path.name == "manifest.jsonl" else lines
             elif path.suffix == ".pt":
                 found[str(path.relative_to(out))] = plain(torch.load(path, weights_only=True))
             else:
@@ -195,8 +223,16 @@ def attack(name: str, arguments: list[str], out: Path, kills: int, rng: random.R
     died = again = equal = 0
     for kill in range(kills):
         shutil.rmtree(out, ignore_errors=True)
-        how = at_step(rng.randrange(steps)) if kill % 2 else after(rng.uniform(0.2, 1.0) * seconds)
-        died += child(told, how) < 0
+        moment = rng.uniform(0.2, 1.0) * seconds
+        if name == WORKERS and kill % 2:
+            lost: list[int] = []
+            ended = child(told, meanwhile=kill_worker(moment, lost))
+            died += len(lost)
+            equal += (good := ended == 0 and content(out) == expected)
+            if not good:
+                tell(ended, expected, content(out))
+            continue
+        died += child(told, at_step(rng.randrange(steps)) if kill % 2 else after(moment)) < 0
         if rng.random() < TWICE:
             again += child(told, at_step(rng.randrange(steps))) < 0
         ended, found = child(told), content(out)
@@ -221,11 +257,12 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--verbs", nargs="+")
+    parser.add_argument("--pictures", type=int, default=6)
     args = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        make_inputs(folder)
+        make_inputs(folder, args.pictures)
         print("| verb | runs | killed | killed again | equal | different |")
         print("|---|--:|--:|--:|--:|--:|", flush=True)
         good = True

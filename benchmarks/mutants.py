@@ -1,0 +1,229 @@
+"""Changes one small thing in a core file, runs the tests that are there for it, and tells which changes were not seen.
+
+python benchmarks/mutants.py                              eight mutants of each file; the table, then who survived
+python benchmarks/mutants.py --files second_look --each 40
+python benchmarks/mutants.py --seed 3 --json found.json
+
+A mutant is a comparison, an arithmetic sign, an "and", a "not", a number or a switch that is another. What is imported
+from elsewhere is imported once; each mutant is a fork that sees the changed file and ends at the first test that fails.
+One that survives is either a test that lacks or a change that changes nothing: they are printed as they stand in the
+code, to be read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import json
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import CodeType
+
+import cv2  # noqa: F401 - what every fork would import again
+import numpy  # noqa: F401
+import PIL.Image  # noqa: F401
+import pydantic  # noqa: F401
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[1]
+CORE = {
+    "dis/channels": "dis/test_channels.py",
+    "dis/windows": "dis/test_channels.py dis/test_dis_model.py inference/test_onnx.py",
+    "formats/rle": "formats/test_rle.py formats/test_formats.py",
+    "images/enlarge": "images/test_enlarge.py",
+    "images/geometry": "images/test_geometry.py sam/test_promptable.py",
+    "images/windows": "images/test_windows.py inference/test_second_look.py",
+    "inference/predictor": "inference/test_predictor.py",
+    "inference/regions": "inference/test_regions.py inference/test_automatic.py",
+    "inference/second_look": "inference/test_second_look.py",
+    "labelling/gates": "labelling/test_gates.py",
+    "metrics/iou": "metrics/test_iou.py metrics/test_scoring.py",
+    "prompts/clicks": "prompts/test_clicks.py",
+    "prompts/simulate": "prompts/test_simulate.py",
+    "prompts/validate": "prompts/test_validate.py",
+    "runs/engine": "runs/test_engine.py",
+    "runs/plan": "runs/test_engine.py cli/test_segment_folder.py",
+    "sam/attention": "sam/test_mask_decoder.py",
+    "sam/mask_decoder": "sam/test_mask_decoder.py sam/test_model.py",
+    "sam/prompt_rows": "sam/test_promptable.py",
+    "sam/promptable": "sam/test_promptable.py sam/test_model.py",
+    "vns/nsfm": "vns/test_bands.py vns/test_vns_model.py",
+    "ws/grouping": "ws/test_grouping.py",
+}
+"""The files, and the tests that are there for each."""
+FLIPS: dict[type[ast.AST], type[ast.AST]] = {
+    **{ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq},
+    **{ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In, ast.And: ast.Or, ast.Or: ast.And},
+    **{ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult},
+}
+
+
+@dataclass
+class Mutant:
+    """One change.
+
+    Attributes:
+        file: Below ``src/vns_sam``, without suffix.
+        line: Where.
+        before, after: What stands there, and what stood there instead.
+        killed: Whether a test saw it.
+    """
+
+    file: str
+    line: int
+    before: str
+    after: str
+    killed: bool = False
+
+
+def main() -> int:
+    """Makes the mutants, prints the table; 1 where fewer were seen than ``--least``."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--files", nargs="+", metavar="PART", help="files whose name holds one of these (all)")
+    parser.add_argument("--each", type=int, default=8, help="mutants of a file (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--least", type=float, default=0.95, help="share that must be seen (%(default)s)")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    found: list[Mutant] = []
+    print("| file | mutants | seen |\n|---|--:|--:|", flush=True)
+    for file, tests in CORE.items():
+        if args.files and not any(part in file for part in args.files):
+            continue
+        mutants = attack(file, [str(ROOT / "tests" / test) for test in tests.split()], args.each, args.seed)
+        found += mutants
+        print(f"| {file} | {len(mutants)} | {sum(one.killed for one in mutants)} |", flush=True)
+    seen = sum(one.killed for one in found)
+    print(f"| all | {len(found)} | {seen} ({seen / len(found):.0%}) |")
+    for one in found:
+        if not one.killed:
+            print(f"{one.file}:{one.line}\n  - {one.before}\n  + {one.after}")
+    if args.json:
+        args.json.write_text(json.dumps([asdict(one) for one in found], indent=1))
+    return 0 if seen >= args.least * len(found) else 1
+
+
+def attack(file: str, tests: list[str], each: int, seed: int) -> list[Mutant]:
+    """Tries some mutants of a file, drawn by the seed."""
+    tree = ast.parse((ROOT / "src" / "vns_sam" / f"{file}.py").read_text())
+    start = time.perf_counter()
+    if not passes(file, compile(tree, file, "exec"), tests, 600):
+        raise SystemExit(f"error: the tests of {file} fail without any change")
+    limit = 20 + 5 * (time.perf_counter() - start)
+    places = [*changeable(tree)]
+    mutants = []
+    for place in sorted(random.Random(f"{seed}{file}").sample(range(len(places)), min(each, len(places)))):
+        copy = deepcopy(tree)
+        node = [*changeable(copy)][place]
+        statement = next(s for s in reversed([*statements(copy)]) if s.lineno <= node.lineno <= (s.end_lineno or 0))
+        before = _line(statement, node)
+        change(node)
+        mutant = Mutant(file, node.lineno, before, _line(statement, node))
+        mutant.killed = not passes(file, compile(ast.fix_missing_locations(copy), file, "exec"), tests, limit)
+        mutants.append(mutant)
+    return mutants
+
+
+def changeable(tree: ast.AST) -> Iterator[ast.expr]:
+    """What can be changed, in order: not in annotations, messages of errors, texts and what types alone need."""
+    skipped: set[int] = set()
+    for node in ast.walk(tree):
+        hidden: list[ast.AST | None] = []
+        if isinstance(node, ast.Raise | ast.Assert | ast.JoinedStr | ast.Slice):
+            hidden = [node]
+        elif isinstance(node, ast.AnnAssign | ast.arg):
+            hidden = [node.annotation]
+        elif isinstance(node, ast.FunctionDef):
+            hidden = [node.returns, *node.decorator_list]
+        elif isinstance(node, ast.ClassDef):
+            hidden = [*node.decorator_list]
+        skipped |= {id(below) for part in hidden if part is not None for below in ast.walk(part)}
+    for node in ast.walk(tree):
+        if id(node) not in skipped and isinstance(node, ast.expr) and _can_change(node):
+            yield node
+
+
+def _can_change(node: ast.expr) -> bool:
+    if isinstance(node, ast.Compare):
+        return type(node.ops[0]) in FLIPS
+    if isinstance(node, ast.BinOp | ast.BoolOp):
+        return type(node.op) in FLIPS
+    if isinstance(node, ast.UnaryOp):
+        return isinstance(node.op, ast.Not)
+    return isinstance(node, ast.Constant) and isinstance(node.value, bool | int | float)
+
+
+def change(node: ast.expr) -> None:
+    """Makes it another in place."""
+    if isinstance(node, ast.Compare):
+        node.ops[0] = FLIPS[type(node.ops[0])]()  # type: ignore[call-overload]
+    elif isinstance(node, ast.BinOp | ast.BoolOp):
+        node.op = FLIPS[type(node.op)]()  # type: ignore[assignment]
+    elif isinstance(node, ast.UnaryOp):
+        node.op = ast.UAdd()
+        node.operand = ast.Call(ast.Name("bool", ast.Load()), [node.operand], [])
+    elif isinstance(node, ast.Constant):
+        value = node.value
+        node.value = not value if isinstance(value, bool) else value + 1 if isinstance(value, int) else value * 2 + 1
+
+
+def statements(tree: ast.AST) -> Iterator[ast.stmt]:
+    """All statements, outer ones first."""
+    return (node for node in ast.walk(tree) if isinstance(node, ast.stmt))
+
+
+def _line(statement: ast.stmt, node: ast.expr) -> str:
+    """What is told of a statement: its first line, or where that does not hold the expression, the expression too."""
+    first, part = ast.unparse(statement).splitlines()[0], ast.unparse(node)
+    return first if part in first else f"{first} ... {part}"
+
+
+def passes(file: str, code: CodeType, tests: list[str], limit: float) -> bool:
+    """Whether the tests pass in a fork in which a file is another; one that does not end has not passed."""
+    pid = os.fork()
+    if pid == 0:
+        quiet = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(quiet, 1), os.dup2(quiet, 2)
+        os.chdir(ROOT)
+        signal.setitimer(signal.ITIMER_REAL, limit)
+        sys.meta_path.insert(0, _Finder(f"vns_sam.{file.replace('/', '.')}", code))
+        os._exit(int(pytest.main(["-x", "-q", "-n", "0", "-p", "no:cacheprovider", *tests])))
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+class _Finder(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
+    """Gives one module another code."""
+
+    def __init__(self, name: str, code: CodeType) -> None:
+        self.name, self.code = name, code
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> importlib.machinery.ModuleSpec | None:
+        if name != self.name:
+            return None
+        place = ROOT / "src" / f"{name.replace('.', '/')}.py"
+        spec = importlib.util.spec_from_file_location(name, place)
+        assert spec is not None
+        spec.loader = self
+        return spec
+
+    def get_source(self, fullname: str) -> str | None:
+        return None
+
+    def get_code(self, fullname: str) -> CodeType:
+        return self.code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

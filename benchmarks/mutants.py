@@ -175,8 +175,15 @@ def change(node: ast.expr) -> None:
         node.op = ast.UAdd()
         node.operand = ast.Call(ast.Name("bool", ast.Load()), [node.operand], [])
     elif isinstance(node, ast.Constant):
-        value = node.value
-        node.value = not value if isinstance(value, bool) else value + 1 if isinstance(value, int) else value * 2 + 1
+        node.value = _another(node.value)
+
+
+def _another(value: object) -> bool | int | float:
+    """Another value of the kind."""
+    if isinstance(value, bool):
+        return not value
+    assert isinstance(value, int | float)
+    return value + 1 if isinstance(value, int) else 2 * value + 1
 
 
 def statements(tree: ast.AST) -> Iterator[ast.stmt]:

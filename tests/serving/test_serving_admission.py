@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import struct
 import threading
 import zlib
@@ -15,6 +16,7 @@ from PIL import Image
 from serving_stub import FEATURE_BYTES, StubEngine, ask, picture_file, send_picture, serve
 
 from vns_sam.errors import UsageError
+from vns_sam.serving import server
 from vns_sam.serving.settings import Limits, Settings
 
 
@@ -165,3 +167,21 @@ def test_counts_and_log_lines(caplog: pytest.LogCaptureFixture) -> None:
     assert lines
     assert all(key not in record.getMessage() for record in lines)
     assert '"status": 404' in "".join(record.getMessage() for record in caplog.records)
+
+
+def test_requests_are_told_as_lines_of_json(capsys: pytest.CaptureFixture[str]) -> None:
+    access = server.access
+    kept = access.level, access.propagate
+    try:
+        server.build_server(Settings(log=True), StubEngine())
+        server.build_server(Settings(log=True), StubEngine())
+        with serve() as client:
+            client.get("/health")
+    finally:
+        access.handlers.clear()
+        access.setLevel(kept[0])
+        access.propagate = kept[1]
+    [line] = capsys.readouterr().err.splitlines()
+    told = json.loads(line)
+    assert (told["method"], told["route"], told["status"]) == ("GET", "/health", 200)
+    assert told["ms"] >= 0

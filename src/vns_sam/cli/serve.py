@@ -10,6 +10,7 @@ Label Studio, X-AnyLabeling and labelme connect to the same address, see docs/se
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from vns_sam.cli.lines import print_json
@@ -36,6 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--api-key", action="append", default=[], metavar="KEY", help="clients show it; repeatable")
     parser.add_argument("--memory", type=float, default=2000, metavar="MB", help="for pictures (default: %(default)g)")
     parser.add_argument("--workers", type=at_least(1), default=1, metavar="N", help="processes (default: %(default)s)")
+    parser.add_argument(
+        "--log",
+        action=argparse.BooleanOptionalAction,
+        help="a line of JSON for each request on stderr (default: where that is no terminal)",
+    )
     parser.add_argument("--label-studio", default="", metavar="URL", help="whose pictures may be fetched")
     parser.add_argument("--label-studio-token", default="", metavar="TOKEN", help="what it wants to be shown")
     parser.add_argument("--max-upload", type=float, default=50, metavar="MB", help="default: %(default)g")
@@ -66,6 +72,7 @@ def run(args: argparse.Namespace) -> int:
         folder=args.folder,
         out=args.out,
         learn=_learn(args.learn, args.host),
+        log=not (args.quiet or sys.stderr.isatty()) if args.log is None else args.log,
         label_studio=args.label_studio,
         label_studio_token=args.label_studio_token,
         limits=Limits(upload_bytes=round(args.max_upload * 1e6), pixels=round(args.max_pixels * 1e6)),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import sys
 from typing import Any
 
 import uvicorn
@@ -10,6 +12,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from vns_sam.serving.app import create_app
 from vns_sam.serving.engine import Engine
+from vns_sam.serving.guard import logger as access
 from vns_sam.serving.relay import Place
 from vns_sam.serving.settings import Settings
 
@@ -58,6 +61,8 @@ def build_server(settings: Settings, engine: Engine | None = None, place: Place 
     Raises:
         VnsSamError: A model is unknown, or the folder holds no picture.
     """
+    if settings.log:
+        tell_requests()
     config = uvicorn.Config(
         create_app(settings, engine, place),
         host=settings.host,
@@ -74,3 +79,13 @@ def build_server(settings: Settings, engine: Engine | None = None, place: Place 
         backlog=128,
     )
     return uvicorn.Server(config)
+
+
+def tell_requests() -> None:
+    """Lets the log of requests through to stderr as it is, a line of JSON each, beside all other logs."""
+    if not access.handlers:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        access.addHandler(handler)
+    access.setLevel(logging.INFO)
+    access.propagate = False

@@ -54,6 +54,7 @@ class Settings:
         out: Where masks of ``folder`` go.
         learn: Where lessons and the models that come of them go, or None where nothing is learned.
         limits: See there.
+        log: Whether each request is told on stderr, one line of JSON without ids and names.
         label_studio: Address of the one Label Studio whose pictures are fetched, or "".
         label_studio_token: What it wants to be shown.
 
@@ -73,6 +74,7 @@ class Settings:
     out: Path | None = None
     learn: Path | None = None
     limits: Limits = field(default_factory=Limits)
+    log: bool = False
     label_studio: str = ""
     label_studio_token: str = ""
 

@@ -20,16 +20,21 @@ import torch
 from vns_sam.sam.architectures import HieraConfig, RopeVitConfig
 from vns_sam.sam.config import SamConfig, VitConfig, vit_config
 from vns_sam.sam.foundations.names import CONFIGS, named_config
+from vns_sam.sam.foundations.sam3 import sam3_config
 from vns_sam.sam.model import SamModel
 
 Encode = Callable[[torch.Tensor], object]
 SLIM = {"slimsam-77": (168, 696), "slimsam-50": (384, 1536)}
 """Width and MLP of the pruned ViTs that people take on a CPU."""
+QUARTER = "sam3-quarter"
+"""SAM 3 with a quarter of its blocks, all of them as published, for whoever has less time."""
 NAMES = [*SLIM, *(name for name in CONFIGS if name != "mobile-sam")]
 
 
 def config_of(name: str) -> SamConfig:
     """The numbers of a foundation."""
+    if name == QUARTER:
+        return sam3_config(RopeVitConfig(depth=8, global_blocks=(1, 3, 5, 7)))
     if name not in SLIM:
         return named_config(name)
     width, mlp = SLIM[name]
@@ -71,12 +76,15 @@ def transformers_sam2(numbers: HieraConfig) -> Encode:
     return Sam2Model._from_config(config, attn_implementation="sdpa").eval().get_image_embeddings
 
 
-def transformers_sam3() -> Encode:
-    """Transformers' image features of SAM 3's tracker, whose published numbers are its defaults."""
+def transformers_sam3(numbers: RopeVitConfig) -> Encode:
+    """Transformers' image features of SAM 3's tracker, whose published numbers are its defaults but for the depth."""
     from transformers.models.sam3_tracker.configuration_sam3_tracker import Sam3TrackerConfig
     from transformers.models.sam3_tracker.modeling_sam3_tracker import Sam3TrackerModel
 
-    return Sam3TrackerModel._from_config(Sam3TrackerConfig(), attn_implementation="sdpa").eval().get_image_embeddings
+    config = Sam3TrackerConfig()
+    config.vision_config.backbone_config.num_hidden_layers = numbers.depth
+    config.vision_config.backbone_config.global_attn_indexes = [*numbers.global_blocks]
+    return Sam3TrackerModel._from_config(config, attn_implementation="sdpa").eval().get_image_embeddings
 
 
 def transformers_of(config: SamConfig) -> Encode:
@@ -86,7 +94,7 @@ def transformers_of(config: SamConfig) -> Encode:
     if isinstance(config.backbone, HieraConfig):
         return transformers_sam2(config.backbone)
     if isinstance(config.backbone, RopeVitConfig):
-        return transformers_sam3()
+        return transformers_sam3(config.backbone)
     raise SystemExit(f"transformers has no class to compare {config.name} with")
 
 

@@ -15,6 +15,8 @@ from safetensors.torch import load_file
 from vns_sam.cli.main import main
 from vns_sam.hq.model import HqSamModel
 from vns_sam.inference.load import load_network
+from vns_sam.training.fields import find_recipe
+from vns_sam.training.recipe import load_recipe, recipe_fields
 from vns_sam.types import PromptBatch, Prompts
 from vns_sam.vns.config import VnsSamConfig
 from vns_sam.vns.model import VnsSamModel
@@ -97,3 +99,12 @@ def test_new_tokens_stand_between_sams_own_and_the_prompt(name: str) -> None:
         assert tokens.shape[1] == first + 1 + 4 + 2 + 2
         assert torch.equal(tokens[0, first], sam.mask_decoder.iou_token.weight[0])
         assert torch.equal(tokens[0, first + 5], decoder.tokens.weight[0])
+
+
+@pytest.mark.parametrize(("recipe", "foundation"), [("vns_sam_sam2_b", "sam2.1-b+"), ("vns_sam_sam2_l", "sam2.1-l")])
+def test_recipes_on_sam2_differ_from_the_papers_by_the_foundation_alone(recipe: str, foundation: str) -> None:
+    mine, papers = (recipe_fields(load_recipe(find_recipe(name))) for name in (recipe, "vns_sam_vit_l"))
+    different = {key for key in papers if mine[key] != papers[key]}
+    assert different == {"out", "init", "vns"}
+    assert mine["init"] == foundation
+    assert (mine["steps"], mine["batch_size"] * mine["accumulate"], mine["optim"]["lr"]) == (17424, 16, 1e-3)

@@ -81,9 +81,9 @@ def transformers_sam3(numbers: RopeVitConfig) -> Encode:
     from transformers.models.sam3_tracker.configuration_sam3_tracker import Sam3TrackerConfig
     from transformers.models.sam3_tracker.modeling_sam3_tracker import Sam3TrackerModel
 
-    config = Sam3TrackerConfig()
-    config.vision_config.backbone_config.num_hidden_layers = numbers.depth
-    config.vision_config.backbone_config.global_attn_indexes = [*numbers.global_blocks]
+    vit = {"num_hidden_layers": numbers.depth, "global_attn_indexes": [*numbers.global_blocks]}
+    backbone = {"model_type": "sam3_vit_model", **vit}
+    config = Sam3TrackerConfig(vision_config={"model_type": "sam3_vision_model", "backbone_config": backbone})
     return Sam3TrackerModel._from_config(config, attn_implementation="sdpa").eval().get_image_embeddings
 
 

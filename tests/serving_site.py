@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -21,9 +22,9 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def start(port: int, *arguments: str, workers: int = 1) -> subprocess.Popen[bytes]:
+def start(port: int, *arguments: str, workers: int = 1, seconds: float = 0) -> subprocess.Popen[bytes]:
     """Starts the server and waits until it answers."""
-    environment = {**os.environ, "WORKERS": str(workers)}
+    environment = {**os.environ, "WORKERS": str(workers), "SECONDS": str(seconds)}
     process = subprocess.Popen([sys.executable, __file__, str(port), *arguments], env=environment)
     for _ in range(600):
         try:
@@ -46,12 +47,13 @@ def main(port: str, *folders: str) -> None:
     folder, out = (*map(Path, folders), None, None)[:2]
     settings = Settings(port=int(port), folder=folder, out=out)
     workers = int(os.environ.get("WORKERS", "1"))
+    engine = partial(StubEngine, float(os.environ.get("SECONDS", "0")))
     if workers > 1:
         from vns_sam.serving.workers import run_workers
 
-        run_workers(settings, workers, StubEngine)
+        run_workers(settings, workers, engine)
     else:
-        build_server(settings, StubEngine()).run()
+        build_server(settings, engine()).run()
 
 
 if __name__ == "__main__":

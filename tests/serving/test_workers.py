@@ -130,6 +130,29 @@ def test_a_worker_that_is_killed_is_begun_again(site: tuple[int, int]) -> None:
     assert 0 < kept < len(sessions)
 
 
+def test_a_client_that_hangs_up_is_passed_over_wherever_its_home_is() -> None:
+    port = free_port()
+    process = start(port, workers=2, seconds=0.5)
+    sessions = ["the-first-session-", "the-second-session"]
+    while len({Place(0, 2, Path()).home(session) for session in sessions}) < 2:
+        sessions[1] += "-"
+    for session in sessions:
+        key = call(port, "POST", "/api/pictures", picture_file(), X_Session=session)[2]["id"]
+        lines = [http.client.HTTPConnection("127.0.0.1", port, timeout=60) for _ in range(6)]
+        for line in lines:
+            head = {"X-Session": session, "Content-Type": "application/json"}
+            line.request("POST", f"/api/pictures/{key}/masks", json.dumps(BOX), head)
+            time.sleep(0.02)
+        for line in lines[1:5]:
+            line.close()
+        assert [line.getresponse().status for line in (lines[0], lines[5])] == [200, 200]
+    text = call(port, "GET", "/metrics")[2].decode()
+    process.terminate()
+    assert process.wait(60) == 0
+    asked = re.findall(r'route="/api/pictures/{key}/masks",status="(\d+)"} (\d+)', text)
+    assert dict(asked) == {"200": "4", "499": "8"}
+
+
 def command(pid: int) -> str:
     return Path(f"/proc/{pid}/cmdline").read_text()
 

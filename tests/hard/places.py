@@ -54,7 +54,7 @@ def main() -> None:
     """Tries the verbs that are named."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        make_inputs(folder)
+        make_inputs(folder, 6)
         known = verbs(folder)
         for verb in sys.argv[1:]:
             print(json.dumps({"verb": verb, **try_places(known[verb], folder / "out")}), flush=True)

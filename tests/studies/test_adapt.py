@@ -209,14 +209,24 @@ def test_names(name: str, called: str | None, tmp_path: Path) -> None:
 
 
 def test_the_command_prints_objects(
-    disks: Path, start: str, tmp_path: Path, fast: list[Recipe], capsys: pytest.CaptureFixture[str]
+    disks: Path,
+    start: str,
+    tmp_path: Path,
+    fast: list[Recipe],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    written: list[tuple[Path, object]] = []
+    monkeypatch.setattr("vns_sam.export.onnx.write_named", lambda _, *given: written.append(given))
     changes = [word for name, value in SMALL for word in (f"--{name}", str(value))]
     words = [str(disks), "--from", start, "--minutes", "0.01", "--out", str(tmp_path / "out"), "--json", "--quiet"]
     assert main(["train", *words, *changes]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["metric"] for line in lines[:-1]] == ["iou", "biou"] * 2
     assert lines[-1]["model"] == str(tmp_path / "out" / "model")
+    assert written == [(tmp_path / "out" / "model", ("",))]  # graphs beside the weights
+    page = (tmp_path / "out" / "model" / "README.md").read_text()
+    assert page == (tmp_path / "out" / "report.md").read_text()
 
 
 @pytest.mark.parametrize(

@@ -159,3 +159,12 @@ def test_official_rule_gives_empty_labels_the_authors_box() -> None:
     for batch in batches:
         if batch.boxes is not None:
             assert batch.boxes[0].tolist() == list(NO_BOX)
+
+
+def test_the_box_of_nothing_is_that_of_the_authors() -> None:
+    assert official_box(torch.zeros(1, 4, 4)).tolist() == [[1e8, 1e8, 0, 0]]
+
+
+def test_a_mask_of_numbers_is_object_above_a_half() -> None:
+    mask = torch.tensor([[[0.0, 0.5, 0.6, 1.0]]])
+    assert official_box(mask).tolist() == official_box(mask > 0.5).tolist() == [[2, 0, 3, 0]]

@@ -92,3 +92,11 @@ def test_masks_of_every_kind_mean_the_same(kind: Any, scale: int) -> None:
 
 def test_a_pixel_is_a_valid_picture() -> None:
     assert len(make_prompts(1, 1, boxes=[[0, 0, 1, 1]], points=[[[0, 0]]])) == 1
+
+
+def test_fractions_are_of_width_and_height() -> None:
+    found = make_prompts(100, 200, boxes=[[0.25, 0.5, 0.75, 1]], points=[[[0.1, 0.2]]], labels=[[1]], fractions=True)
+    assert found.boxes is not None
+    assert found.points is not None
+    assert found.boxes.tolist() == [[50, 50, 150, 100]]
+    np.testing.assert_allclose(found.points, [[[20, 20]]], rtol=1e-6)

@@ -116,5 +116,7 @@ def test_a_card_says_what_a_model_is(tmp_path: Path) -> None:
     assert "pipeline_tag: image-segmentation" in page
     assert "A model of kind `ws-sam`, 1.0 MiB of weights." in page
     assert "vns-sam segment PICTURE --model me/cracks" in page
+    (tmp_path / "config.json").write_text('{"model_type": "is-net", "name": "isnet"}')
+    assert "vns-sam segment PICTURE --model me/isnet" in card(tmp_path, "me/isnet")
     (tmp_path / "README.md").write_text("---\nlicense: mit\n---\n# Mine\n")
     assert card(tmp_path, "me/cracks") == "---\nlicense: mit\n---\n# Mine\n"

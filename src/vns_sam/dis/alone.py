@@ -81,7 +81,7 @@ class IsNetModel(PromptableNetwork):
             self._matte(logits[None].sigmoid(), features.geometry[image])
             for logits, image in zip(found, asked, strict=True)
         )
-        return MatteAnswers(mattes, expected_iou(found.cpu().numpy()))
+        return MatteAnswers(mattes, np.asarray(expected_iou(found.cpu().numpy())))
 
     def _matte(self, probability: torch.Tensor, geometry: Geometry) -> Matte:
         alpha = to_picture(probability, geometry.height, geometry.width)
@@ -91,8 +91,7 @@ class IsNetModel(PromptableNetwork):
     def decode_batch(self, features: ImageFeatures, batch: PromptBatch, *, candidates: bool = False) -> DecoderOutput:
         """The answers' logits (P, 1, S, S), and the IoU that each leads one to expect."""
         logits = features.embedding[batch.image_index]
-        scores = torch.from_numpy(expected_iou(logits.detach().cpu().numpy())).to(logits.device)
-        return DecoderOutput(logits, scores)
+        return DecoderOutput(logits, expected_iou(logits))
 
     def describe(self, digest: Callable[[], str], **more: Any) -> ModelInfo:
         """It takes no prompt, says how much of each pixel is object, and cannot be asked about one object again."""

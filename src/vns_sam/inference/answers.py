@@ -12,6 +12,7 @@ import numpy as np
 from vns_sam.images.windows import mask_boxes
 from vns_sam.inference.found import Found
 from vns_sam.inference.second_look import look_again, plan_crops, wants_second_look
+from vns_sam.sam.answers import probability
 from vns_sam.types import Answers, Candidates, ImageFeatures, Prediction, PromptableModel, Prompts, SecondLook
 
 PIXELS_KEPT = 1 << 26
@@ -133,7 +134,7 @@ def soften(model: PromptableModel, found: Prediction) -> None:
     pixel. A model with alpha of its own has done so; of others nothing says how much of a pixel is object.
     """
     if found.alpha is None and not model.info.prompts:
-        found.alpha = 1 / (1 + np.exp(-found.logits))
+        found.alpha = np.asarray(probability(found.logits))
 
 
 class LargePrediction(Found):

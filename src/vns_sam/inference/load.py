@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
 
-from vns_sam.dis.config import DisSamConfig, IsNetConfig
+from vns_sam.dis.config import DisSamConfig
 from vns_sam.errors import CheckpointError, MissingExtraError, UsageError
 from vns_sam.inference.onnx.folder import has_graphs
 from vns_sam.inference.onnx.load import open_graphs, refine_with_graph
@@ -19,11 +19,9 @@ from vns_sam.inference.remote import connect, is_address
 from vns_sam.sam import registry
 from vns_sam.sam.folder import read_config
 from vns_sam.sam.hub import is_hub_id
+from vns_sam.sam.unprompted import UNPROMPTED
 from vns_sam.types import Backend, PromptableModel
-from vns_sam.ws.config import WsSamConfig
 
-UNPROMPTED = (WsSamConfig.model_type, IsNetConfig.model_type)
-"""The ``model_type`` of models that take no prompt."""
 FOLLOWED = 0.15
 """So much is shown around an object, as a share of its longer side, to an IS-Net that knows no box."""
 
@@ -68,8 +66,8 @@ def load_model(
     model: PromptableModel
     if is_address(first):
         model = connect(first)
-    elif runs_graphs(first, device, backend):
-        model = open_graphs(registry.local(first))
+    elif graphs := graphs_of(first, device, backend):
+        model = open_graphs(graphs)
     else:
         model = _network(first, device)
     return refine_with(model, second, device, backend=backend) if second else model
@@ -99,20 +97,22 @@ def load_segmenter(name: str | os.PathLike[str], device: str | torch.device = "c
     return model
 
 
-def runs_graphs(name: str | os.PathLike[str], device: str | torch.device, backend: Backend) -> bool:
-    """Whether a model is run as its graphs.
+def graphs_of(name: str | os.PathLike[str], device: str | torch.device, backend: Backend) -> Path | None:
+    """The folder of the graphs as which a model is run; None where it is run as its network.
 
     Raises:
         UsageError: It was asked for, and the model has none, or the device is not the CPU.
     """
-    there = backend != "torch" and has_graphs(registry.local(name))
+    if backend == "torch":
+        return None
+    folder = registry.local(name)
+    there = has_graphs(folder)
     if backend == "onnx" and not there:
         raise UsageError(f"'{name}' has no graphs", hint=f"vns-sam export {name} --out FOLDER, and name the folder")
     if backend == "onnx" and str(device) not in ("cpu", "auto"):
         raise UsageError(f"graphs run on the CPU, found device '{device}'", hint="--device cpu, or --backend torch")
-    if backend != "auto":
-        return backend == "onnx"
-    return there and (str(device) == "cpu" or (str(device) == "auto" and _fastest_is_cpu()))
+    on_cpu = backend == "onnx" or str(device) == "cpu" or (str(device) == "auto" and there and _fastest_is_cpu())
+    return folder if there and on_cpu else None
 
 
 def _fastest_is_cpu() -> bool:
@@ -200,7 +200,7 @@ def takes_prompts(name: str | os.PathLike[str]) -> bool:
         from vns_sam.sam.files import read_tensors
 
         return not registry.is_unprompted(read_tensors(path, in_place=True))
-    return model_type(name) not in UNPROMPTED
+    return model_type(path) not in UNPROMPTED
 
 
 def check_device(device: str | torch.device) -> torch.device:
@@ -250,8 +250,8 @@ def refine_with(
     if name in registry.PUBLISHED:
         raise UsageError(f"expected a DIS-SAM to refine with, '{name}' is none", hint="a folder or file of one")
     place = device if device is not None else getattr(first, "device", "cpu")
-    if runs_graphs(name, place, backend):
-        return refine_with_graph(registry.local(name), first)
+    if graphs := graphs_of(name, place, backend):
+        return refine_with_graph(graphs, first)
     return _refining_network(first, name, place)
 
 

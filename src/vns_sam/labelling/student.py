@@ -8,6 +8,7 @@ from vns_sam.data.sparse import SparseLabel
 from vns_sam.labelling.gates import marked_parts
 from vns_sam.labelling.points import Sampler, spread_points
 from vns_sam.prompts.codes import BACKGROUND, OBJECT
+from vns_sam.sam import answers
 from vns_sam.types import PromptableModel, Prompts
 
 SURE = 0.9
@@ -22,8 +23,7 @@ def probability(student: PromptableModel, image: np.ndarray) -> np.ndarray:
         image: (H, W, 3) uint8 RGB.
     """
     logits = student.decode(student.encode([image])).logits(0)
-    found: np.ndarray = 1 / (1 + np.exp(-logits))
-    return found
+    return np.asarray(answers.probability(logits))
 
 
 def add_points(

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from vns_sam.types.features import Map
 
 
+def probability(logits: Map) -> Map:
+    """How probable logits of any shape say that something is, in [0, 1]."""
+    return 1 / (1 + np.exp(-logits)) if isinstance(logits, np.ndarray) else logits.sigmoid()
+
+
 @dataclass(frozen=True)
 class MapAnswers(Answers):
     """Answers as maps over the model's padded square, tensors or numpy arrays, until they are asked for.
@@ -53,7 +58,7 @@ class MapAnswers(Answers):
         if self.edge_logits is None:
             return None
         logits = maps_to_original(_single(self.edge_logits, row), self.geometry[row], size)[0]
-        return 1 / (1 + np.exp(-logits)) if isinstance(logits, np.ndarray) else _numpy(logits.sigmoid())
+        return _numpy(probability(logits))
 
     def candidate_scores(self, row: int) -> np.ndarray:
         """See :meth:`vns_sam.types.Answers.candidate_scores`."""

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from vns_sam.sam.folder import CARD, WEIGHTS, read_config
+from vns_sam.sam.unprompted import UNPROMPTED
 
 _HEAD = """---
 library_name: vns-sam
@@ -51,6 +52,7 @@ def card(folder: Path, repo: str) -> str:
     """
     config = read_config(folder)
     kind = config["model_type"]
+    unprompted = kind in UNPROMPTED
     own = folder / CARD
     if own.is_file():
         page = own.read_text(encoding="utf-8")
@@ -62,8 +64,8 @@ def card(folder: Path, repo: str) -> str:
             kind=kind,
             base=f" on `{config['base']}`" if "base" in config else "",
             mib=(folder / WEIGHTS).stat().st_size / 2**20,
-            prompt="" if kind == "ws-sam" else "--box X0 Y0 X1 Y1 ",
+            prompt="" if unprompted else "--box X0 Y0 X1 Y1 ",
             repo=repo,
             config=json.dumps(config, indent=2),
         )
-    return _HEAD.format(task="image-segmentation" if kind == "ws-sam" else "mask-generation", kind=kind) + page
+    return _HEAD.format(task="image-segmentation" if unprompted else "mask-generation", kind=kind) + page

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from vns_sam.errors import PromptError
+from vns_sam.sam.answers import probability
 from vns_sam.sam.prompt_rows import check_index
 from vns_sam.types import ImageFeatures, Prompts
+
+if TYPE_CHECKING:
+    from vns_sam.types.features import Map
+
+UNPROMPTED = ("ws-sam", "is-net")
+"""The ``model_type`` of models that take no prompt."""
 
 
 def asked_pictures(
@@ -26,9 +32,9 @@ def asked_pictures(
     return asked
 
 
-def expected_iou(logits: np.ndarray) -> np.ndarray:
-    """The IoU that answers (I, 1, S, S) lead one to expect of themselves, (I,) float32."""
-    probability, found = 1 / (1 + np.exp(-logits)), logits > 0
-    hit = (probability * found).sum((1, 2, 3))
-    either = (probability * ~found + found).sum((1, 2, 3))
-    return np.asarray(hit / either.clip(1e-6), np.float32)
+def expected_iou(logits: Map) -> Map:
+    """The IoU that answers (I, 1, S, S) float32 lead one to expect of themselves, (I,)."""
+    sure, found = probability(logits), logits > 0
+    hit = (sure * found).sum((1, 2, 3))
+    either = (sure * ~found + found).sum((1, 2, 3))
+    return hit / either.clip(1e-6)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import shutil
@@ -17,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
+from vns_sam.data.importing import write_objects
 from vns_sam.data.sets.divide import FEWEST
-from vns_sam.images.write import encode_image, link_or_copy, write_bytes, write_json, write_mask
+from vns_sam.formats.objects import Object
+from vns_sam.images.write import encode_image, link_or_copy, write_bytes, write_json
 from vns_sam.runs.lock import holder
 from vns_sam.serving.engine import Adapted
 from vns_sam.serving.lesson import ORDER, RESULT, RUN, SET, TOLD
@@ -100,8 +100,7 @@ class Learning:
             link_or_copy(source, folder / "images" / f"{stem}{source.suffix}")
         else:
             write_bytes(folder / "images" / f"{stem}.png", encode_image(source))
-        write_mask(folder / "masks" / f"{stem}.png", np.any(masks, axis=0))
-        write_bytes(folder / "masks_instance" / f"{stem}.png", _ids(masks))
+        write_objects(folder, stem, [Object(mask) for mask in masks])
 
     def given(self, owner: str) -> int:
         """How many pictures were given for the next lesson."""
@@ -249,16 +248,6 @@ def _outcome(result: dict[str, Any]) -> dict[str, Any]:
         for row in result["rows"]
     ]
     return {"state": "done", "why": str(result["why"]), "taken": bool(result["taken"]), "rows": rows}
-
-
-def _ids(masks: Sequence[np.ndarray]) -> bytes:
-    """The PNG of a number for each object; where they overlap the later one is seen."""
-    ids = np.zeros(masks[0].shape, np.uint8 if len(masks) < 256 else np.uint16)
-    for number, mask in enumerate(masks, start=1):
-        ids[mask] = number
-    out = io.BytesIO()
-    Image.fromarray(ids).save(out, "PNG")
-    return out.getvalue()
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from vns_sam.sam.answers import MapAnswers
 from vns_sam.sam.checkpoints import load_weights, read_checkpoint, write_checkpoint
 from vns_sam.sam.preprocessing import Preprocessing
 from vns_sam.sam.promptable import PromptableNetwork
-from vns_sam.sam.unprompted import asked_pictures
+from vns_sam.sam.unprompted import asked_pictures, expected_iou
 from vns_sam.types import DecoderOutput, Geometry, ImageFeatures, ModelInfo, PromptBatch, Prompts
 from vns_sam.ws.backbones import Backbone, build_backbone, load_backbone
 from vns_sam.ws.config import STRIDE, WsSamConfig
@@ -144,10 +144,7 @@ class WsSamModel(PromptableNetwork):
     def decode_batch(self, features: ImageFeatures, batch: PromptBatch, *, candidates: bool = False) -> DecoderOutput:
         """The answers' logits (P, 1, S, S), and the IoU that each answer's own probabilities lead one to expect."""
         logits = features.embedding[batch.image_index]
-        probability, found = logits.sigmoid(), logits > 0
-        hit = (probability * found).sum((1, 2, 3))
-        either = (probability * ~found + found).sum((1, 2, 3))
-        return DecoderOutput(logits, hit / either.clamp(min=1e-6))
+        return DecoderOutput(logits, expected_iou(logits))
 
     def describe(self, digest: Callable[[], str], **more: Any) -> ModelInfo:
         """It takes no prompt, and cannot be asked about one object again."""

@@ -62,4 +62,4 @@ class OnnxSegmenter:
         asked = asked_pictures(self.info.name, features, prompts, image_index)
         logits = np.asarray(features.embedding)[asked]
         geometry = tuple(features.geometry[image] for image in asked)
-        return MapAnswers(logits, expected_iou(logits), geometry)
+        return MapAnswers(logits, np.asarray(expected_iou(logits)), geometry)

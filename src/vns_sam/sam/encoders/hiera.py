@@ -14,7 +14,7 @@ from torch import nn
 
 from vns_sam.sam.architectures import HieraConfig
 from vns_sam.sam.encoders.adapter import TinyAdapter
-from vns_sam.sam.encoders.windows import merge, partition, strips
+from vns_sam.sam.encoders.windows import in_strips, merge, partition
 
 EPS = 1e-6
 """Of the trunk's layer norms."""
@@ -72,9 +72,7 @@ class HieraBlock(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Maps (B, H, W, C) to (B, H, W, C'), or to (B, H / 2, W / 2, C') with pooling."""
-        if self.window:
-            return torch.cat([self._add_mlp(self._attend(strip)) for strip in strips(x, self.window)], dim=1)
-        return torch.cat([self._add_mlp(strip) for strip in strips(self._attend(x))], dim=1)
+        return in_strips(x, self.window, self._attend, self._add_mlp)
 
     def _attend(self, x: torch.Tensor) -> torch.Tensor:
         normed = self.norm1(x)

@@ -13,7 +13,7 @@ from torch import nn
 
 from vns_sam.sam.architectures import RopeVitConfig
 from vns_sam.sam.encoders.adapter import VitAdapter
-from vns_sam.sam.encoders.windows import merge, partition, strips
+from vns_sam.sam.encoders.windows import in_strips, merge, partition
 
 EPS = 1e-6
 
@@ -80,9 +80,7 @@ class RopeBlock(nn.Module):
 
     def forward(self, x: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
         """Keeps the shape (B, H, W, C)."""
-        if self.window:
-            return torch.cat([self._add_mlp(self._attend(strip, turns)) for strip in strips(x, self.window)], dim=1)
-        return torch.cat([self._add_mlp(strip) for strip in strips(self._attend(x, turns))], dim=1)
+        return in_strips(x, self.window, lambda part: self._attend(part, turns), self._add_mlp)
 
     def _attend(self, x: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
         normed = self.norm1(x)

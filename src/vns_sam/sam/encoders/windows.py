@@ -5,6 +5,8 @@ Shapes: B maps, H x W cells, C channels, n windows of a map, w a window's side.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 
@@ -21,6 +23,20 @@ def strips(x: torch.Tensor, side: int = 1) -> tuple[torch.Tensor, ...]:
     if not piecewise(x):
         return (x,)
     return x.split(side * max(1, STRIP_CELLS // (side * x.shape[2])), dim=1)
+
+
+def in_strips(
+    x: torch.Tensor,
+    window: int,
+    attend: Callable[[torch.Tensor], torch.Tensor],
+    add_mlp: Callable[[torch.Tensor], torch.Tensor],
+) -> torch.Tensor:
+    """A block on (B, H, W, C): attention within windows of ``window`` cells, strip by strip, or over the whole where
+    that is 0, then the MLP, which is always done by strips.
+    """
+    if window:
+        return torch.cat([add_mlp(attend(strip)) for strip in strips(x, window)], dim=1)
+    return torch.cat([add_mlp(strip) for strip in strips(attend(x))], dim=1)
 
 
 def partition(x: torch.Tensor, side: int) -> torch.Tensor:

@@ -249,7 +249,7 @@ def test_precision_is_the_mean_over_classes(tmp_path: Path) -> None:
         else row
         for row in result.rows
     ]
-    classes = replace(result, rows=exact).classes()["box", "pets"]
+    classes = replace(result, rows=exact).classes["box", "pets"]
     assert classes["dog"] == {"ap": 1.0, "ap50": 1.0, "ap75": 1.0}
     assert replace(result, rows=exact).means()["box"]["pets"]["ap"] == pytest.approx((classes["cat"]["ap"] + 1) / 2)
     text = suite.report([run]).to_markdown()

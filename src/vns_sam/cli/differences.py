@@ -44,13 +44,12 @@ def _taken_apart(results: Sequence[ModelResult], models: int) -> Iterator[tuple[
 
 def compare_reports(args: argparse.Namespace) -> int:
     """``--compare``: two reports, object by object."""
-    from vns_sam.evaluation.compare import compare, compare_means, read_means, read_rows
+    from vns_sam.evaluation.compare import compare, compare_means, read_report
 
-    (first, before), (second, after) = (read_rows(source) for source in args.compare)
+    (first, before, first_means), (second, after, second_means) = map(read_report, args.compare)
     differences = compare(before, after, args.metrics, args.seed)
     if args.metrics is None:
-        first_report, second_report = args.compare
-        differences += compare_means(read_means(first_report), read_means(second_report), differences)
+        differences += compare_means(first_means, second_means, differences)
     if first == second:
         first, second = args.compare
     print_differences(differences, first, second, json=args.json)

@@ -74,16 +74,14 @@ def read_rows(source: str) -> tuple[str, Rows]:
         UsageError: The model is not in the report, or has to be named.
         DataError: The file is missing or no report.
     """
-    label, (rows, _) = _read(source)
+    label, rows, _ = read_report(source)
     return label, rows
 
 
-def read_means(source: str) -> Means:
-    """Reads one model's means from a report, those that are no means over objects, too; as :func:`read_rows`."""
-    return _read(source)[1][1]
-
-
-def _read(source: str) -> tuple[str, tuple[Rows, Means]]:
+def read_report(source: str) -> tuple[str, Rows, Means]:
+    """Reads one model's rows from a report, and its means, those that are no means over objects, too; as
+    :func:`read_rows`.
+    """
     path, label = _split(source)
     try:
         models: dict[str, Any] = json.loads(read_bounded(path, MOST))["models"]
@@ -99,7 +97,7 @@ def _read(source: str) -> tuple[str, tuple[Rows, Means]]:
         raise UsageError(f"{path} holds {len(found)} models: {known}", hint=f"{path}:{next(iter(found), 'MODEL')}")
     if label not in found:
         raise UsageError(f"{path} holds no model '{label}'", hint=f"one of {known}")
-    return label, found[label]
+    return label, *found[label]
 
 
 def compare_means(first: Means, second: Means, known: Sequence[Difference]) -> list[Difference]:

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from statistics import fmean, stdev
 from typing import Any
 
@@ -52,6 +53,7 @@ class ModelResult:
             for prompt, sets in self._groups().items()
         }
 
+    @cached_property
     def classes(self) -> dict[tuple[str, str], dict[str, Precision]]:
         """Average precision of each class by prompt and set, of those sets whose objects have classes."""
         found = {
@@ -114,7 +116,7 @@ class Report:
         lines: dict[str, ModelResult] = {}
         for result in self.models:
             lines.setdefault(result.line or result.label, result)
-        found = {line: result.classes() for line, result in lines.items()}
+        found = {line: result.classes for line, result in lines.items()}
         for place in dict.fromkeys(place for classes in found.values() for place in classes):
             yield class_table(*place, {line: classes[place] for line, classes in found.items() if place in classes})
 
@@ -219,7 +221,7 @@ def _means(rows: Sequence[Row]) -> Means:
 def _by_class(result: ModelResult) -> dict[str, Any]:
     """Average precision by prompt, set and class for JSON, where there are classes."""
     found: dict[str, dict[str, Any]] = {}
-    for (prompt, name), classes in result.classes().items():
+    for (prompt, name), classes in result.classes.items():
         found.setdefault(prompt, {})[name] = classes
     return {"classes": found} if found else {}
 

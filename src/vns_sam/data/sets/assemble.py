@@ -112,9 +112,9 @@ def _put_objects(
 ) -> None:
     objects = draw_objects(described)
     size = described.size or (0, 0)
-    ids = number_objects([each.mask for each in objects], *size)
     if size != shape:
         raise _sizes_differ("its annotation", size, image_label, shape)
+    ids = number_objects([each.mask for each in objects], *size)
     with atomic_path(folder / "masks_instance" / f"{stem}{LOSSLESS}") as instances_part:
         _write_png(instances_part, ids if ids.max() > 255 else ids.astype(np.uint8))
     write_whole(folder / OBJECTS / f"{stem}{ENDING}", objects, ids)

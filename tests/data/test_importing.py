@@ -256,6 +256,36 @@ def test_yolo_folders_of_splits(tmp_path: Path) -> None:
     assert "a picture 'a' was there before" in state.problems[0]
 
 
+@pytest.mark.parametrize(
+    ("folders", "files"),
+    [
+        (("train", "valid"), ("train/_annotations.coco.json", "valid/_annotations.coco.json")),
+        (
+            ("train2017", "images/val2017"),
+            ("annotations/instances_train2017.json", "annotations/instances_val2017.json"),
+        ),
+    ],
+)
+def test_coco_folders_of_splits(tmp_path: Path, folders: tuple[str, str], files: tuple[str, str]) -> None:
+    for name, folder, file in zip("ab", folders, files, strict=True):
+        written = coco(tmp_path / name, [{"image_id": 0, "segmentation": [SQUARE]}], names=(f"{name}.png",))
+        for source, target in ((tmp_path / name / "images", folder), (written, file)):
+            (tmp_path / "set" / target).parent.mkdir(parents=True, exist_ok=True)
+            source.rename(tmp_path / "set" / target)
+    state = imported(tmp_path / "set", tmp_path / "out")
+    assert (state.pictures, state.problems) == (2, [])
+    assert [p.stem for p in find_pairs(tmp_path / "out", "train")] == ["a"]
+    assert [p.stem for p in find_pairs(tmp_path / "out", "val")] == ["b"]
+
+
+def test_the_problems_of_a_split_name_its_file(tmp_path: Path) -> None:
+    written = coco(tmp_path, [{"image_id": 0, "segmentation": [SQUARE]}, {"image_id": 7, "segmentation": [SQUARE]}])
+    written.rename(tmp_path / "_annotations.coco.json")
+    _, problems = find_annotated(tmp_path)
+    assert len(problems) == 1
+    assert problems[0].startswith("_annotations.coco.json: ")
+
+
 def test_an_import_is_repeated_but_never_mixed(tmp_path: Path) -> None:
     first, second = (yolo(tmp_path / name, {"a": line(*SQUARE)}) for name in ("one", "two"))
     imported(first, tmp_path / "out")

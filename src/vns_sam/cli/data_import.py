@@ -3,6 +3,7 @@
   vns-sam data import annotations/instances_val2017.json --out coco_val/
   vns-sam data import annotations.json --images photos/ --out frogs/
   vns-sam data import yolo_set/ --out frogs/                  a folder with images/ and labels/ (polygons)
+  vns-sam data import roboflow_export/ --out frogs/           a folder with a COCO file for each split
 
 Writes OUT/images (hard links where possible), OUT/masks, OUT/masks_instance and the lists of the splits. What cannot
 be used is told and left out; pictures without objects are left out, too.

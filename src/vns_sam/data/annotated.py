@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -14,6 +13,9 @@ from vns_sam.formats.annotation import Contents, Shape
 from vns_sam.formats.text import read_bytes
 from vns_sam.images.find import find_images
 from vns_sam.images.names import NameIndex
+
+BESIDE = "_annotations.coco.json"
+"""The file that Roboflow's exports have beside the pictures of each split."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,8 @@ def find_yolo(images: str | os.PathLike[str], labels: str | os.PathLike[str]) ->
 def find_annotated(
     source: str | os.PathLike[str], images: str | os.PathLike[str] | None = None
 ) -> tuple[list[Annotated], list[str]]:
-    """Recognises COCO (a JSON file) and YOLO (a folder with ``images/`` and ``labels/``, or with folders
+    """Recognises COCO (a JSON file, or a folder with one for each split: ``train/_annotations.coco.json`` or
+    ``annotations/instances_train2017.json``) and YOLO (a folder with ``images/`` and ``labels/``, or with folders
     ``train``, ``val``, ``test`` that have both) and reads it.
 
     Raises:
@@ -115,20 +118,33 @@ def find_annotated(
         return find_coco(source, images)
     if (source / "labels").is_dir():
         return find_yolo(images or source / "images", source / "labels")
-    parts = [path.parent for path in sorted(source.glob("*/labels")) if yolo.split_of(path.parent.name)]
+    parts = _parts(source, images)
+    if not parts:
+        raise DataError(
+            f"expected a COCO file, or a folder with images/ and labels/, at {source}",
+            hint="a folder with images/ and masks/ needs no import",
+        )
     found: list[Annotated] = []
     problems: list[str] = []
-    for part in parts:
-        split = yolo.split_of(part.name)
-        pictures, told = find_yolo(part / "images", part / "labels")
+    for split, part, (pictures, told) in parts:
         found += [replace(picture, split=split) for picture in pictures]
-        problems += [f"{part.name}/{problem}" for problem in told]
+        problems += [f"{part.relative_to(source)}: {problem}" for problem in told]
+    return found, problems
+
+
+def _parts(
+    source: Path, images: str | os.PathLike[str] | None
+) -> list[tuple[str, Path, tuple[list[Annotated], list[str]]]]:
+    """Split, place and content of each part of a folder that is laid out by splits."""
+    named = [(yolo.split_of(path.parent.name), path) for path in sorted(source.glob("*/labels"))]
+    parts = [(split, path.parent) for split, path in named if split]
     if parts:
-        return found, problems
-    raise DataError(
-        f"expected a COCO file, or a folder with images/ and labels/, at {source}",
-        hint="a folder with images/ and masks/ needs no import",
-    )
+        return [(split, part, find_yolo(part / "images", part / "labels")) for split, part in parts]
+    beside = [(yolo.split_of(path.parent.name), path) for path in sorted(source.glob(f"*/{BESIDE}"))]
+    apart = [(yolo.split_of(_coco_part(path)), path) for path in sorted(source.glob("annotations/instances_*.json"))]
+    files = [(split, path) for split, path in beside if split] or apart
+    files = files or [("", path) for path in source.glob(BESIDE)]
+    return [(split, path, find_coco(path, images)) for split, path in files]
 
 
 def read_by_picture(content: bytes, where: str) -> Contents:
@@ -175,9 +191,14 @@ class _Places:
         return None if found is None else self.folders[0] / found
 
 
+def _coco_part(file: Path) -> str:
+    """What a COCO file calls its part of the set: ``val2017`` for ``instances_val2017.json``."""
+    return file.stem.removeprefix("instances_")
+
+
 def _coco_folders(file: Path) -> list[Path]:
     """Where the pictures of a COCO file may be, such as ``val2017/`` for ``annotations/instances_val2017.json``."""
-    name = re.sub(r"^instances_", "", file.stem)
+    name = _coco_part(file)
     folders = [base / sub for base in (file.parent, file.parent.parent) for sub in ("images", name, f"images/{name}")]
     return [folder for folder in (*folders, file.parent, file.parent.parent) if folder.is_dir()]
 

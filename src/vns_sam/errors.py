@@ -6,6 +6,7 @@ the package prints. Codes: 0 done, 2 usage, 3 bad input or data, 4 bad checkpoin
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 
@@ -64,6 +65,10 @@ class MissingExtraError(VnsSamError):
             f"{purpose} needs the package '{package}', which is not installed",
             hint=f"pip install 'vns-sam[{extra}]'",
         )
+        self.package, self.extra, self.purpose = package, extra, purpose
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(MissingExtraError, extra=self.extra, purpose=self.purpose), (self.package,)
 
 
 LONGEST = 1000

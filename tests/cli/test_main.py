@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 from vns_sam.cli import main as module
 from vns_sam.cli.main import VERBS, main
 from vns_sam.cli.train import apply_overrides
-from vns_sam.errors import UsageError
+from vns_sam.errors import MissingExtraError, UsageError
 
 SOURCE = str(Path(module.__file__).parents[2])
 
@@ -82,6 +83,31 @@ def test_interrupts_and_faults(
     shown = capsys.readouterr().err
     assert says in shown
     assert bool(says) == bool(shown)
+
+
+@pytest.mark.parametrize(
+    ("verb", "lacking", "extra"),
+    [
+        ("train", ModuleNotFoundError("", name="torch"), "train,eval"),
+        ("evaluate", MissingExtraError("torch", extra="torch", purpose="measuring"), "eval"),
+        ("evaluate", MissingExtraError("faster-coco-eval", extra="eval", purpose="measuring"), "eval"),
+        ("segment", MissingExtraError("torch", extra="torch", purpose="this model"), "torch"),
+    ],
+)
+def test_one_installation_brings_all_that_a_verb_needs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], verb: str, lacking: Exception, extra: str
+) -> None:
+    def run(args: object) -> int:
+        raise lacking
+
+    monkeypatch.setattr(f"vns_sam.cli.{verb}.run", run)
+    assert main([verb, "x", "--data", "y"] if verb == "evaluate" else [verb, "x"]) == 5
+    assert f"pip install 'vns-sam[{extra}]'" in capsys.readouterr().err
+
+
+def test_a_lacking_extra_reaches_the_caller_of_a_process_whole() -> None:
+    error = pickle.loads(pickle.dumps(MissingExtraError("torch", extra="torch", purpose="this")))
+    assert (error.package, error.extra, error.hint) == ("torch", "torch", "pip install 'vns-sam[torch]'")
 
 
 def test_a_process_ends_with_the_code() -> None:

@@ -52,6 +52,11 @@ VERBS = {
 }
 EXTRAS = {"torch": "torch", "scipy": "torch", "transformers": "torch", "huggingface_hub": "torch"}
 """Packages that whole verbs stand on, and the extra that brings them."""
+VERB_EXTRAS = {
+    **dict.fromkeys(("train", "make", "study"), "train,eval"),
+    **{"evaluate": "eval", "export": "export"},
+}
+"""The extras that hold all that a verb may ask for, torch included: one installation, not one after the other."""
 GLOBAL_FLAGS = ("--debug", "--quiet")
 
 
@@ -143,7 +148,14 @@ def dispatch(arguments: list[str], *, quiet: bool) -> int:
     args.quiet = quiet
     args.json = getattr(args, "json", False)
     args.command_line = shlex.join(["vns-sam", *arguments])
-    return int(module.run(args))
+    try:
+        return int(module.run(args))
+    except ModuleNotFoundError as error:
+        if error.name not in EXTRAS:
+            raise
+        raise _missing(error.name, EXTRAS[error.name], "this command", verb) from error
+    except MissingExtraError as error:
+        raise _missing(error.package, error.extra, error.purpose, verb) from error
 
 
 def whole_parser() -> argparse.ArgumentParser:
@@ -153,6 +165,13 @@ def whole_parser() -> argparse.ArgumentParser:
     for verb, summary in VERBS.items():
         _module(verb).add_arguments(verbs.add_parser(verb, help=summary, allow_abbrev=False))
     return parser
+
+
+def _missing(package: str, extra: str, purpose: str, verb: str) -> MissingExtraError:
+    """Names the extra of the whole verb where torch is what is missing first."""
+    return MissingExtraError(
+        package, extra=VERB_EXTRAS.get(verb, extra) if extra == "torch" else extra, purpose=purpose
+    )
 
 
 def _module(verb: str) -> ModuleType:
@@ -209,8 +228,6 @@ def _report(error: Exception) -> int:
     if isinstance(error, OSError) and error.filename is None and error.errno in (errno.ENOSPC, errno.EIO):
         drop_output()
         return _report(lost(error))
-    if isinstance(error, ModuleNotFoundError) and error.name in EXTRAS:
-        return _report(MissingExtraError(error.name, extra=EXTRAS[error.name], purpose="this command"))
     line = printable(" ".join(str(error).split()))
     print(f"error: {type(error).__name__}: {line} (a fault of vns-sam, not of yours)", file=sys.stderr)
     print("try: the same command with --debug, and report what it prints", file=sys.stderr)

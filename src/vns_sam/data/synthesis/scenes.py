@@ -120,6 +120,63 @@ def camouflage(scene: Scene, target: int, rng: np.random.Generator) -> Scene:
     return Scene(np.clip(mixed, 0, 255).astype(np.uint8), scene.masks)
 
 
+def patchwork(scene: Scene, target: int, donor: Scene, rng: np.random.Generator) -> Scene:
+    """Refills an object with two to five materials side by side, so that no texture alone tells where it ends.
+
+    A material is what was there, a displaced part of the picture or of the donor, or one colour with grain; each has
+    its own brightness and tint. The mask stays exact.
+
+    Args:
+        scene: The scene.
+        target: Index of the object that is refilled.
+        donor: A view of the scene's size.
+        rng: Source of all choices.
+    """
+    image, mask = scene.image.astype(np.float32), scene.masks[target]
+    pieces = _pieces(mask, int(rng.integers(2, 6)), rng)
+    filled = np.zeros_like(image)
+    for piece in np.unique(pieces):
+        filled[pieces == piece] = _material(image, donor.image.astype(np.float32), rng)[pieces == piece]
+    filled = cv2.GaussianBlur(filled, (0, 0), float(rng.uniform(0.3, 0.8)))
+    alpha = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), float(rng.uniform(0.4, 1.0)))[..., None]
+    return Scene(np.clip(image * (1 - alpha) + filled * alpha, 0, 255).astype(np.uint8), scene.masks)
+
+
+def _pieces(mask: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Which piece each pixel belongs to (H, W) int: nearest of some places on the mask, or bands; borders are wavy."""
+    height, width = mask.shape
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    rows, columns = np.nonzero(mask)
+    extent = float(max(np.ptp(rows), np.ptp(columns)) + 1)
+    for axis in (y, x):
+        noise = cv2.GaussianBlur(rng.standard_normal((height, width), dtype=np.float32), (0, 0), max(2.0, extent / 8))
+        axis += noise / noise.std() * np.float32(extent * rng.choice([0.0, 0.05, 0.12]))
+    if rng.random() < 0.3:
+        angle = rng.uniform(0, np.pi)
+        along = x * np.cos(angle) + y * np.sin(angle)
+        edges = np.sort(rng.choice(along[mask], count - 1))
+        return np.asarray(np.digitize(along, edges))
+    centres = rng.integers(len(rows), size=count)
+    far = [(y - rows[k]) ** 2 + (x - columns[k]) ** 2 for k in centres]
+    return np.argmin(np.stack(far), axis=0)
+
+
+def _material(image: np.ndarray, donor: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """What one piece of an object is made of, (H, W, 3) float32."""
+    height, width = image.shape[:2]
+    kind = rng.random()
+    if kind < 0.25:
+        made = image
+    elif kind < 0.75:
+        made = np.roll(donor if kind < 0.6 else image, rng.integers((height, width)), (0, 1))
+        made = made.mean(axis=(0, 1)) + (made - made.mean(axis=(0, 1))) * np.float32(rng.uniform(0.3, 1.2))
+    else:
+        noise = rng.standard_normal((height, width), dtype=np.float32)
+        grain: np.ndarray = cv2.GaussianBlur(noise, (0, 0), float(rng.uniform(0.4, 2.5)))
+        made = rng.uniform(10, 245, 3).astype(np.float32) + (grain / grain.std() * rng.uniform(0, 20))[..., None]
+    return np.asarray(made * rng.uniform(0.8, 1.2) + rng.normal(0, 8, 3), dtype=np.float32)
+
+
 def _lay_over(scene: Scene, object_image: np.ndarray, alpha: np.ndarray) -> Scene:
     soft = cv2.GaussianBlur(alpha, (0, 0), 0.7)[..., None]
     image = scene.image * (1 - soft) + object_image * soft

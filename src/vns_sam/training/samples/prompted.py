@@ -9,7 +9,7 @@ import numpy as np
 
 from vns_sam.data.pairs import Pair
 from vns_sam.data.synthesis.defects import crack, scar
-from vns_sam.data.synthesis.scenes import Scene, camouflage, paste, recolour, view
+from vns_sam.data.synthesis.scenes import Scene, camouflage, paste, patchwork, recolour, view
 from vns_sam.errors import DataError
 from vns_sam.lowlight.sketch import sketch_night
 from vns_sam.prompts.slots import PROMPT_SLOTS, draw_prompt, plan_slots
@@ -83,6 +83,8 @@ class TrainingSet(SetSampler[TrainingData]):
                     scene = scar(scene.image, rng) or scene
                 elif rng.random() < self.data.mix.camouflage:
                     scene = camouflage(scene, 0, rng)
+                elif self.data.mix.patchwork and rng.random() < self.data.mix.patchwork:
+                    scene = patchwork(scene, 0, self._draw(side, rng)[0], rng)
                 if rng.random() < self.data.mix.dark:
                     return Scene(sketch_night(scene.image, rng), scene.masks)
             return Scene(recolour(scene.image, rng), scene.masks)

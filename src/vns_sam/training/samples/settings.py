@@ -27,6 +27,8 @@ class SceneMix:
     """A part of the picture becomes a surface with a scratch, crack or patch, the object asked for."""
     crack: _Share = 0.0
     """A part of the picture becomes rough ground with fine cracks across it, the object asked for."""
+    patchwork: _Share = 0.0
+    """The object is refilled with several materials side by side, all of them what is asked for."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)

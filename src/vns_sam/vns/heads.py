@@ -119,5 +119,6 @@ def supplement(
 
 def dot(vector: torch.Tensor, feature: torch.Tensor) -> torch.Tensor:
     """Reads a map: dot products of vectors (P, m) with features (P, m, h, w), or (1, m, h, w) for all: (P, 1, h, w)."""
-    rows = vector[:, None] if feature.shape[0] == vector.shape[0] else vector[None]
-    return (rows @ feature.flatten(2)).view(-1, 1, *feature.shape[2:])
+    cells = feature.flatten(2).mT  # maps lie cell by cell, and so will their gradient
+    columns = vector[:, :, None] if feature.shape[0] == vector.shape[0] else vector.mT[None]
+    return (cells @ columns).mT.reshape(-1, 1, *feature.shape[2:])

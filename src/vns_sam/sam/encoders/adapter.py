@@ -144,6 +144,13 @@ EncoderAdapter = VitAdapter | TinyAdapter
 """One of them, to be given to the encoder it was made for."""
 
 
+@torch.no_grad()
+def weaken(adapter: EncoderAdapter, share: float) -> None:
+    """Leaves a share of what an adapter adds to the encoder, from 0, where it is a no-op, to 1, where nothing changes."""
+    for parameter in adapter.up.parameters():
+        parameter.mul_(share)
+
+
 def _silence(*layers: nn.Linear | nn.Conv2d) -> None:
     for layer in layers:
         nn.init.zeros_(layer.weight)

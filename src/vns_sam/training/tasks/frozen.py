@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import torch
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from vns_sam.errors import UsageError
@@ -14,6 +15,7 @@ from vns_sam.hq.config import HqSamConfig
 from vns_sam.hq.model import HqSamModel
 from vns_sam.inference.load import load_network
 from vns_sam.sam.checkpoints import load_weights
+from vns_sam.sam.encoders.adapter import weaken
 from vns_sam.sam.model import SamModel
 from vns_sam.training.samples.settings import TrainingData
 from vns_sam.training.settings import STRICT, Recipe, fields_of
@@ -42,6 +44,11 @@ class VnsRecipe(Recipe):
     from."""
     bce: Bce = "weighted"
     """Cross-entropy: "weighted" is the paper's, "mean" what the authors ran."""
+    adapter_share: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """What a trained adapter that the run starts from keeps of its effect on the encoder, folded into its weights. Less
+    of it keeps more of what SAM knew of kinds that the adapter was not made for, see docs/experiments/022."""
+    adapter_rate: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Learning rate of the adapter, as a share of `optim.lr`; with 0 it stays as it is, and steps are faster."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -86,6 +93,20 @@ class VnsTask(FrozenSamTask):
         super().__init__()
         self.model = _begin(VnsSamModel, VnsSamConfig, recipe.init or "sam-tiny", recipe.vns)
         self.bce = recipe.bce
+        if self.model.adapter is not None:
+            weaken(self.model.adapter, recipe.adapter_share)
+            self.model.adapter.requires_grad_(recipe.adapter_rate > 0)
+
+    def groups(self, recipe: Recipe) -> list[dict[str, Any]]:
+        """The decoder's modules, and the adapter with a rate of its own where there is one."""
+        assert isinstance(recipe, VnsRecipe)
+        adapter = list(self.model.adapter.parameters()) if self.model.adapter is not None else []
+        own = {id(parameter) for parameter in adapter}
+        rest = [parameter for parameter in self.model.trainable_parameters() if id(parameter) not in own]
+        groups = [{"params": rest, "peak": recipe.optim.lr}]
+        if adapter and recipe.adapter_rate:
+            groups.append({"params": adapter, "peak": recipe.optim.lr * recipe.adapter_rate})
+        return groups
 
     def forward(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Means over the prompt slots of the terms of :func:`vns_sam.vns.losses.vns_loss`, at half the view's size."""

@@ -63,6 +63,15 @@ def test_loss_falls_and_the_run_leaves_its_files(recipe_file: Path) -> None:
     }
 
 
+def test_tiny_numbers_are_zero_while_it_trains_and_only_then(recipe_file: Path) -> None:
+    tiny, seen = torch.full((8,), 1e-39), []
+    train(
+        replace(load_recipe(recipe_file), steps=1), lambda done, total, values: seen.append((tiny * 1.0).any().item())
+    )
+    assert seen == [False]
+    assert (tiny * 1.0).all()
+
+
 def test_killed_run_continues_to_the_same_weights(recipe_file: Path) -> None:
     recipe = load_recipe(recipe_file)
     process = start(recipe_file)

@@ -152,6 +152,27 @@ def test_a_continued_model_may_get_an_adapter_that_changes_nothing_yet(vns_recip
     assert torch.equal(begun.embedding, given.embedding)
 
 
+@pytest.mark.parametrize(("rate", "moves"), [(0, False), (0.5, True), (1, True)])
+def test_an_adapter_keeps_a_share_of_its_effect_and_learns_at_its_own_rate(
+    vns_recipe: VnsRecipe, tmp_path: Path, rate: float, moves: bool
+) -> None:
+    first = changed(vns_recipe, vns={**vns_recipe.vns, "adapter": True})
+    train(first)
+    trained = first.out / "model"
+    recipe = changed(first, init=str(trained), vns={}, adapter_share=0.25, adapter_rate=rate, out=tmp_path / "more")
+    given, task = load_network(trained).eval(), build_task(recipe)
+    assert isinstance(given, VnsSamModel)
+    assert {group["peak"] for group in task.groups(recipe)} == {recipe.optim.lr, (rate or 1) * recipe.optim.lr}
+    given_adapter, weakened = given.adapter.state_dict(), task.model.adapter.state_dict()
+    for name, value in given_adapter.items():
+        assert torch.equal(weakened[name], value / 4 if name.startswith("up.") else value)
+    before = {name: value.clone() for name, value in task.model.adapter.state_dict().items()}
+    train(recipe)
+    after = load_file(recipe.out / "model" / "model.safetensors")
+    same = [torch.equal(value.half(), after[f"adapter.{name}"].half()) for name, value in before.items()]
+    assert all(same) is not moves
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [

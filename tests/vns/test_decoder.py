@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 from vns_sam.errors import DataError
 from vns_sam.vns.decoder import VnsDecoderOutput, VnsMaskDecoder
+from vns_sam.vns.heads import dot
 from vns_sam.vns.losses import vns_loss
 from vns_sam.vns.official import key_to_official, load_decoder
 
@@ -186,3 +187,13 @@ def test_sam_is_frozen_and_everything_else_learns(decoder: VnsMaskDecoder) -> No
 def test_levels_of_another_shape_are_refused(decoder: VnsMaskDecoder, channels: int, grid: tuple[int, int]) -> None:
     with pytest.raises(DataError, match=r"even|channels"):
         decoder.mine([torch.zeros(1, *grid, channels)] * 4)
+
+
+def test_the_gradient_of_a_map_lies_as_the_map() -> None:
+    feature = torch.randn(2, 8, 6, 4).contiguous(memory_format=torch.channels_last).requires_grad_()
+    vector = torch.randn(2, 8)
+    read = dot(vector, feature)
+    torch.testing.assert_close(read, torch.einsum("pc,pchw->phw", vector, feature)[:, None])
+    torch.testing.assert_close(dot(vector, feature[:1]), torch.einsum("pc,chw->phw", vector, feature[0])[:, None])
+    (gradient,) = torch.autograd.grad(read.sum(), feature)
+    assert gradient.is_contiguous(memory_format=torch.channels_last)

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from vns_sam.data.synthesis.scenes import MEAN_COLOUR, Scene, camouflage, paste, recolour, view
+from vns_sam.data.synthesis.scenes import MEAN_COLOUR, Scene, camouflage, paste, patchwork, recolour, view
 
 SEEDS = range(12)
 GREEN, RED = (60, 120, 60), (200, 40, 40)
@@ -71,9 +71,10 @@ def test_beyond_the_picture_a_view_has_the_mean_colour() -> None:
         lambda scene, rng: view(scene, 0, 48, rng).image,
         lambda scene, rng: paste(scene, scene, 0, rng).image,
         lambda scene, rng: camouflage(scene, 0, rng).image,
+        lambda scene, rng: patchwork(scene, 0, scene, rng).image,
         lambda scene, rng: recolour(scene.image, rng),
     ],
-    ids=["view", "paste", "camouflage", "recolour"],
+    ids=["view", "paste", "camouflage", "patchwork", "recolour"],
 )
 def test_the_generator_decides_alone_and_the_input_stays(
     change: Callable[[Scene, np.random.Generator], np.ndarray],
@@ -140,3 +141,23 @@ def test_recolouring_stays_near_the_picture() -> None:
     means = np.array([look.mean() for look in looks])
     assert means.std() > 5
     assert np.all(np.abs(means - scene.image.mean()) < 90)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_patchwork_changes_an_object_piece_by_piece_and_nothing_else(seed: int) -> None:
+    scene, mask = textured(disk((50, 40), 30)), disk((50, 40), 30)
+    made = patchwork(scene, 0, textured(mask, seed=1), np.random.default_rng(seed))
+    assert np.array_equal(made.masks, scene.masks)
+    far = cv2.erode((~mask).astype(np.uint8), np.ones((9, 9), np.uint8)).astype(bool)
+    assert np.array_equal(made.image[far], scene.image[far])
+    moved = np.abs(made.image.astype(int) - scene.image).max(axis=2)
+    assert (moved[mask] > 8).mean() > 0.3
+
+
+def test_pieces_of_a_patchwork_have_colours_of_their_own() -> None:
+    flat = Scene(np.full((80, 100, 3), 120, np.uint8), disk((50, 40), 30)[None])
+    spread = []
+    for seed in range(20):
+        made = patchwork(flat, 0, flat, np.random.default_rng(seed))
+        spread.append(made.image[flat.masks[0]].std(axis=0).max())
+    assert np.median(spread) > 10

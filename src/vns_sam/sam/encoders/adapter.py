@@ -146,7 +146,7 @@ EncoderAdapter = VitAdapter | TinyAdapter
 
 @torch.no_grad()
 def weaken(adapter: EncoderAdapter, share: float) -> None:
-    """Leaves a share of what an adapter adds to the encoder, from 0, where it is a no-op, to 1, where nothing changes."""
+    """Leaves an adapter a share of what it adds to the encoder: with 0 it is a no-op, with 1 nothing changes."""
     for parameter in adapter.up.parameters():
         parameter.mul_(share)
 

@@ -98,15 +98,15 @@ class VnsTask(FrozenSamTask):
             self.model.adapter.requires_grad_(recipe.adapter_rate > 0)
 
     def groups(self, recipe: Recipe) -> list[dict[str, Any]]:
-        """The decoder's modules, and the adapter with a rate of its own where there is one."""
+        """One group, or two where the adapter has a rate of its own."""
         assert isinstance(recipe, VnsRecipe)
-        adapter = list(self.model.adapter.parameters()) if self.model.adapter is not None else []
-        own = {id(parameter) for parameter in adapter}
-        rest = [parameter for parameter in self.model.trainable_parameters() if id(parameter) not in own]
-        groups = [{"params": rest, "peak": recipe.optim.lr}]
-        if adapter and recipe.adapter_rate:
-            groups.append({"params": adapter, "peak": recipe.optim.lr * recipe.adapter_rate})
-        return groups
+        rate = recipe.adapter_rate
+        if self.model.adapter is None or rate in (0, 1):
+            return super().groups(recipe)
+        adapter = [*self.model.adapter.parameters()]
+        theirs = {id(parameter) for parameter in adapter}
+        rest = [parameter for parameter in self.model.trainable_parameters() if id(parameter) not in theirs]
+        return [{"params": rest, "peak": recipe.optim.lr}, {"params": adapter, "peak": rate * recipe.optim.lr}]
 
     def forward(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Means over the prompt slots of the terms of :func:`vns_sam.vns.losses.vns_loss`, at half the view's size."""

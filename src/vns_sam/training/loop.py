@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
@@ -71,6 +72,8 @@ def _tiny_numbers_as_zero() -> Iterator[None]:
     """Takes numbers below 1e-38 for zero: gradients of pixels that are sure by far are full of them, and a CPU needs
     up to sixty times as long for each. Threads that are started from here on do so, too.
     """
+    for kind in (np.float32, np.float64):
+        np.finfo(kind)  # asked for once; later it would warn of what follows
     torch.set_flush_denormal(True)
     try:
         yield

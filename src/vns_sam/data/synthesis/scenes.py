@@ -137,9 +137,9 @@ def patchwork(scene: Scene, target: int, donor: Scene, rng: np.random.Generator)
     filled = np.zeros_like(image)
     for piece in np.unique(pieces):
         filled[pieces == piece] = _material(image, donor.image.astype(np.float32), rng)[pieces == piece]
-    filled = cv2.GaussianBlur(filled, (0, 0), float(rng.uniform(0.3, 0.8)))
+    smooth = cv2.GaussianBlur(filled, (0, 0), float(rng.uniform(0.3, 0.8)))
     alpha = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), float(rng.uniform(0.4, 1.0)))[..., None]
-    return Scene(np.clip(image * (1 - alpha) + filled * alpha, 0, 255).astype(np.uint8), scene.masks)
+    return Scene(np.clip(image * (1 - alpha) + smooth * alpha, 0, 255).astype(np.uint8), scene.masks)
 
 
 def _pieces(mask: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
@@ -149,7 +149,8 @@ def _pieces(mask: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarra
     rows, columns = np.nonzero(mask)
     extent = float(max(np.ptp(rows), np.ptp(columns)) + 1)
     for axis in (y, x):
-        noise = cv2.GaussianBlur(rng.standard_normal((height, width), dtype=np.float32), (0, 0), max(2.0, extent / 8))
+        steps = rng.standard_normal((height, width), dtype=np.float32)
+        noise: np.ndarray = cv2.GaussianBlur(steps, (0, 0), max(2.0, extent / 8))
         axis += noise / noise.std() * np.float32(extent * rng.choice([0.0, 0.05, 0.12]))
     if rng.random() < 0.3:
         angle = rng.uniform(0, np.pi)

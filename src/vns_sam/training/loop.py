@@ -61,14 +61,14 @@ def train(recipe: Recipe, progress: Progress = lambda done, total, values: None)
         MissingExtraError: ``accelerate`` is not installed.
     """
     accelerator = _accelerator(recipe)
-    with locked(recipe.out, "train") if accelerator.is_main_process else nullcontext(), _tiny_numbers_as_zero():
+    with locked(recipe.out, "train") if accelerator.is_main_process else nullcontext(), tiny_numbers_as_zero():
         if accelerator.num_processes == 1:  # others may be writing into the cache already
             remove_parts(recipe.out)
         return _train(recipe, accelerator, progress)
 
 
 @contextmanager
-def _tiny_numbers_as_zero() -> Iterator[None]:
+def tiny_numbers_as_zero() -> Iterator[None]:
     """Takes numbers below 1e-38 for zero: gradients of pixels that are sure by far are full of them, and a CPU needs
     up to sixty times as long for each. Threads that are started from here on do so, too.
     """

@@ -39,7 +39,7 @@ import torch
 ROOT = Path(__file__).parents[1]
 CORE = {
     "dis/channels": "dis/test_channels.py",
-    "dis/windows": "dis/test_channels.py dis/test_dis_model.py",
+    "dis/windows": "dis/test_dis_windows.py",
     "formats/rle": "formats/test_rle.py formats/test_formats.py",
     "images/enlarge": "images/test_enlarge.py",
     "images/geometry": "images/test_geometry.py sam/test_promptable.py",

@@ -14,12 +14,12 @@ UNCERTAIN = (0.05, 0.95)
 
 
 def surroundings(box: np.ndarray, margin: float, height: int, width: int) -> Window:
-    """A box X0 Y0 X1 Y1 with ``margin`` times its longer side around it, cut at the rim of the picture."""
+    """A box X0 Y0 X1 Y1 with ``margin`` times its longer side around it, cut at the rim of the picture; it holds a pixel."""
     x0, y0, x1, y1 = (float(v) for v in box)
     room = margin * max(x1 - x0, y1 - y0, 16.0)
-    top, left = max(0, math.floor(y0 - room)), max(0, math.floor(x0 - room))
-    bottom, right = min(height, math.ceil(y1 + room)), min(width, math.ceil(x1 + room))
-    return Window(min(top, height - 1), max(bottom, top + 1), min(left, width - 1), max(right, left + 1))
+    top, left = (min(max(0, math.floor(low - room)), end - 1) for low, end in ((y0, height), (x0, width)))
+    bottom, right = (min(end, math.ceil(high + room)) for high, end in ((y1, height), (x1, width)))
+    return Window(top, max(bottom, top + 1), left, max(right, left + 1))
 
 
 def uncertainty(alpha: np.ndarray, found: np.ndarray, coarse: np.ndarray, reach: int) -> np.ndarray:

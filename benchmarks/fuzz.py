@@ -20,6 +20,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 LONGEST, MEMORY = 20, 4096
+SHARED = Path("/dev/shm")
+"""Files that are only memory, where there are such."""
 
 
 def main() -> int:
@@ -30,21 +32,29 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--keep", type=Path, default=Path("out/fuzz"), help="where faults are kept (%(default)s)")
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one is not None:
-        search(args.one, args.seconds, args.seed, args.keep)
+        search(args.one, args.folder, args)
     sys.path.insert(0, str(ROOT / "tests" / "hard"))
     from ours import kinds
 
     args.keep.mkdir(parents=True, exist_ok=True)
     faults = 0
     print("| file | read | lines and branches reached | faults |\n|---|--:|--:|--:|", flush=True)
-    with tempfile.TemporaryDirectory() as folder:
-        for number, kind in enumerate(kinds(Path(folder))):
+    with tempfile.TemporaryDirectory(dir=SHARED if SHARED.is_dir() else None) as made:
+        for number, kind in enumerate(kinds(_new(Path(made), "kinds"))):
             if args.kinds and not any(part in kind.name for part in args.kinds):
                 continue
             asked = [sys.executable, __file__, "--one", str(number), "--seconds", str(args.seconds)]
-            asked += ["--seed", str(args.seed), "--keep", str(args.keep)]
+            asked += [
+                "--seed",
+                str(args.seed),
+                "--keep",
+                str(args.keep),
+                "--folder",
+                str(_new(Path(made), str(number))),
+            ]
             ended = subprocess.run(asked, capture_output=True, text=True, check=False)
             done = re.findall(r"#(\d+)\s+\w+\s+cov: (\d+)", ended.stderr) or [("0", "0")]
             faults += ended.returncode != 0
@@ -54,24 +64,27 @@ def main() -> int:
     return int(faults > 0)
 
 
-def search(number: int, seconds: int, seed: int, keep: Path) -> None:
+def _new(folder: Path, name: str) -> Path:
+    (folder / name).mkdir()
+    return folder / name
+
+
+def search(number: int, folder: Path, args: argparse.Namespace) -> None:
     """Reads one kind until the time is over or a fault is found; ends the process."""
     import atheris
 
-    folder = Path(tempfile.mkdtemp(dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
-    for part in ("whole", "begin", "read"):
-        (folder / part).mkdir()
     with atheris.instrument_imports(include=["vns_sam"], enable_loader_override=False):
         sys.path.insert(0, str(ROOT / "tests" / "hard"))
         from ours import kinds
 
         from vns_sam.errors import VnsSamError
 
-        kind = [*kinds(folder / "whole")][number]
-        path = folder / "read" / kind.name
+        kind = [*kinds(_new(folder, "whole"))][number]
+        path = _new(folder, "read") / kind.name
         path.write_bytes(kind.content)
         kind.read(path)  # what it imports is watched, too
-    (folder / "begin" / "whole").write_bytes(kind.content)
+    first = _new(folder, "begin")
+    (first / "whole").write_bytes(kind.content)
     logging.disable(logging.CRITICAL)  # what is passed over is told in the log, a line for each
 
     def read(content: bytes) -> None:
@@ -82,9 +95,9 @@ def search(number: int, seconds: int, seed: int, keep: Path) -> None:
             if "\n" in error.message:
                 raise AssertionError(f"a message of several lines: {error.message}") from error
 
-    limits = [f"-max_total_time={seconds}", f"-timeout={LONGEST}", f"-rss_limit_mb={MEMORY}", f"-seed={seed}"]
-    kept = f"-artifact_prefix={keep.resolve()}/{kind.name}-"
-    atheris.Setup([sys.argv[0], *limits, kept, str(folder / "begin")], read)
+    limits = [f"-max_total_time={args.seconds}", f"-timeout={LONGEST}", f"-rss_limit_mb={MEMORY}", f"-seed={args.seed}"]
+    kept = f"-artifact_prefix={args.keep.resolve()}/{kind.name}-"
+    atheris.Setup([sys.argv[0], *limits, kept, str(first)], read)
     atheris.Fuzz()
 
 

@@ -14,7 +14,9 @@ UNCERTAIN = (0.05, 0.95)
 
 
 def surroundings(box: np.ndarray, margin: float, height: int, width: int) -> Window:
-    """A box X0 Y0 X1 Y1 with ``margin`` times its longer side around it, cut at the rim of the picture; it holds a pixel."""
+    """A box X0 Y0 X1 Y1 with ``margin`` times its longer side around it, cut at the rim of the picture; one pixel of it
+    where the box lies beside it.
+    """
     x0, y0, x1, y1 = (float(v) for v in box)
     room = margin * max(x1 - x0, y1 - y0, 16.0)
     top, left = (min(max(0, math.floor(low - room)), end - 1) for low, end in ((y0, height), (x0, width)))

@@ -28,3 +28,4 @@ def test_windows_cover_a_part_and_overlap(within: Window, shared: float) -> None
 def test_boxes_move_into_a_window() -> None:
     window = Window(10, 60, 20, 120)
     assert window.move(np.array([0, 20, 300, 50], np.float32)).tolist() == [0, 10, 100, 40]
+    assert window.move(np.array([30, 0, 40, 300], np.float32)).tolist() == [10, 0, 20, 50]

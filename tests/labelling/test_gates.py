@@ -23,12 +23,15 @@ def test_nothing_marked_is_nothing_against_it() -> None:
 
 @pytest.mark.parametrize(
     ("rows", "columns", "gap"),
-    [((20, 60), (20, 60), 0.0), ((24, 60), (20, 60), 0.1), ((20, 60), (20, 40), 0.5), ((0, 5), (0, 5), 1.0)],
+    [
+        *(((20, 60), (10, 60), 0.0), ((24, 60), (10, 60), 0.1), ((20, 50), (10, 60), 0.25)),  # top, bottom
+        *(((20, 60), (15, 60), 0.1), ((20, 60), (10, 35), 0.5), ((0, 5), (0, 5), 1.0)),  # left, right, not there
+    ],
 )
 def test_an_answer_should_fill_its_box(rows: tuple[int, int], columns: tuple[int, int], gap: float) -> None:
-    mask = np.zeros((80, 80), bool)
+    mask = np.zeros((80, 90), bool)
     mask[slice(*rows), slice(*columns)] = True
-    found = agreement(mask, rasterise((80, 80), "t", boxes=[[20, 20, 60, 60]]))
+    found = agreement(mask, rasterise((80, 90), "t", boxes=[[10, 20, 60, 60]]))
     assert found.gap == pytest.approx(gap)
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ from vns_sam.images.geometry import (
     points_to_model,
     points_to_original,
     resize_image,
+    stretch,
 )
 
 lengths = st.integers(1, 700)
@@ -55,3 +57,30 @@ def test_a_mask_survives_the_way_there_and_back() -> None:
     geometry = fit(90, 160, 256)
     back = maps_to_original(masks_to_model(mask, geometry, 256) - 0.5, geometry) > 0
     assert (back[0] == (mask[0] > 0)).float().mean() > 0.995
+
+
+def test_arrays_and_tensors_are_mapped_alike() -> None:
+    rng = np.random.default_rng(0)
+    geometry = fit(90, 140, 64)
+    maps = rng.normal(size=(3, 1, 16, 16)).astype(np.float32)
+    found = maps_to_original(maps, geometry)
+    assert found.shape == (3, 90, 140)
+    np.testing.assert_allclose(found, maps_to_original(torch.from_numpy(maps), geometry).numpy(), atol=1e-4)
+    small = maps_to_original(maps, geometry, (20, 50))
+    np.testing.assert_allclose(small, maps_to_original(torch.from_numpy(maps), geometry, (20, 50)).numpy(), atol=1e-4)
+    masks = rng.random((2, 90, 140)).astype(np.float32)
+    given = masks_to_model(masks, geometry, 16)
+    assert given.shape == (2, 1, 16, 16)
+    np.testing.assert_allclose(given, masks_to_model(torch.from_numpy(masks), geometry, 16).numpy(), atol=1e-4)
+
+
+@pytest.mark.parametrize(("height", "width"), [(30, 64), (64, 64), (64, 30), (90, 64), (64, 90)])
+def test_a_picture_of_the_right_size_stays_and_another_does_not(height: int, width: int) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    geometry = fit(height, width, 64)
+    fitted = resize_image(image, geometry)
+    assert fitted.shape == (geometry.fitted_height, geometry.fitted_width, 3)
+    assert (fitted is image) == (max(height, width) == 64)
+    tall = stretch(height, width, 64)
+    assert resize_image(image, tall).shape == (64, 64, 3)
+    assert (resize_image(image, tall) is image) == ((height, width) == (64, 64))

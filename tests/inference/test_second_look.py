@@ -18,7 +18,7 @@ from vns_sam.inference.predictor import Predictor
 from vns_sam.inference.second_look import Crop, look_again, move_into, plan_crops, wants_second_look
 from vns_sam.sam.answers import MapAnswers
 from vns_sam.sam.prompt_rows import row_geometry
-from vns_sam.types import ImageFeatures, ModelInfo, Prompts
+from vns_sam.types import PADDING_LABEL, ImageFeatures, ModelInfo, Prompts
 
 HEIGHT, WIDTH = 300, 400
 
@@ -83,6 +83,25 @@ def test_prompts_move_into_their_crop() -> None:
     assert moved.labels.tolist() == [[1, -1]]
     assert moved.masks.shape == (1, 70, 100)
     assert moved.masks[0, 0, 0] == 50 * WIDTH + 100
+
+
+@pytest.mark.parametrize(
+    ("click", "inside"),
+    [((100, 50), True), ((199, 119), True), ((99, 50), False), ((100, 49), False), ((200, 119), False)],
+)
+def test_a_click_on_the_rim_of_a_crop_lies_inside(click: tuple[int, int], inside: bool) -> None:
+    prompts = Prompts(points=np.array([[click]], np.float32), labels=np.array([[1]]))
+    labels = move_into(prompts, Crop(0, Window(50, 120, 100, 200))).labels
+    assert labels is not None
+    assert labels.tolist() == [[1 if inside else PADDING_LABEL]]
+
+
+def test_windows_along_a_line_lie_around_it() -> None:
+    mask = nothing()
+    mask[0, 150:152, 50:300] = True
+    windows = [crop.window for crop in plan_crops(box(50, 150, 300, 152), mask)]
+    assert {(window.top, window.bottom) for window in windows} == {(71, 231)}  # 160 rows, the line in their middle
+    assert (windows[0].left, windows[-1].right) == (30, 320)  # an eighth of 160 beyond its ends
 
 
 class Constant(FakeModel):

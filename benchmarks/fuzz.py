@@ -37,7 +37,7 @@ def main() -> int:
     if args.one is not None:
         search(args.one, args.folder, args)
     sys.path.insert(0, str(ROOT / "tests" / "hard"))
-    from ours import kinds
+    from ours import kinds  # type: ignore[import-not-found]
 
     args.keep.mkdir(parents=True, exist_ok=True)
     faults = 0
@@ -71,7 +71,7 @@ def _new(folder: Path, name: str) -> Path:
 
 def search(number: int, folder: Path, args: argparse.Namespace) -> None:
     """Reads one kind until the time is over or a fault is found; ends the process."""
-    import atheris
+    import atheris  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
     with atheris.instrument_imports(include=["vns_sam"], enable_loader_override=False):
         sys.path.insert(0, str(ROOT / "tests" / "hard"))

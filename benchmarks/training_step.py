@@ -25,9 +25,8 @@ from vns_sam.sam.model import SamModel
 from vns_sam.training.loop import tiny_numbers_as_zero
 from vns_sam.training.recipe import parse_recipe
 from vns_sam.training.samples.prompted import collate
-from vns_sam.training.tasks import build_task
 from vns_sam.training.tasks.base import half, prompt_slots
-from vns_sam.training.tasks.frozen import VnsTask
+from vns_sam.training.tasks.frozen import VnsRecipe, VnsTask
 from vns_sam.vns.losses import vns_loss
 
 Batch = dict[str, torch.Tensor]
@@ -72,8 +71,8 @@ def prepare(args: argparse.Namespace, folder: Path) -> tuple[VnsTask, Batch]:
         start = str(folder / start)
     data = {"root": str(args.data), "sets": {args.set: 1}, "sizes": [args.side], "prompts": 2}
     recipe = parse_recipe({"task": "vns-sam", "init": start, "out": str(folder / "run"), "data": data}, "benchmark")
-    task = build_task(recipe)
-    assert isinstance(task, VnsTask)
+    assert isinstance(recipe, VnsRecipe)
+    task = VnsTask(recipe)
     samples = task.samples(recipe, length=args.pictures, step_size=args.pictures)
     return task, collate([samples[k] for k in range(args.pictures)])
 
@@ -81,7 +80,7 @@ def prepare(args: argparse.Namespace, folder: Path) -> tuple[VnsTask, Batch]:
 def ours(task: VnsTask, batch: Batch) -> None:
     """As ``vns-sam train`` does it."""
     with tiny_numbers_as_zero():
-        loss: torch.Tensor = sum(task(batch).values())  # type: ignore[assignment]
+        loss: torch.Tensor = sum(task(batch).values())
         loss.backward()
 
 

@@ -36,6 +36,17 @@ def test_parameters_as_released() -> None:
     assert [size_of(part) for part in parts] == [283_136, 250_112, 32_896, 566_144]
 
 
+def test_positions_are_distances_from_the_sides() -> None:
+    positions = Positions(4)
+    positions.linear.weight.data = torch.eye(4)
+    positions.linear.bias.data.zero_()
+    down, right, up, left = positions(3, 5)[0]
+    assert torch.equal(down, torch.tensor([[0.0], [0.5], [1.0]]).expand(3, 5))
+    assert torch.equal(right, torch.tensor([0, 0.25, 0.5, 0.75, 1]).expand(3, 5))
+    assert torch.equal(up, 1 - down)
+    assert torch.equal(left, 1 - right)
+
+
 def test_positions_at_two_sizes_agree_at_the_corners() -> None:
     positions = Positions(5)
     small, large = positions(2, 3), positions(7, 9)

@@ -93,6 +93,23 @@ def test_a_coco_file_is_drawn(disks: Path, tmp_path: Path) -> None:
         gather(disks, tmp_path / "other")
 
 
+def test_coco_files_of_splits_bring_their_lists(disks: Path, tmp_path: Path) -> None:
+    square = [10, 10, 30, 10, 30, 20, 10, 20]
+    for number, split in enumerate(("train", "valid"), start=1):
+        name = f"00{number}.png"
+        (tmp_path / "raw" / split).mkdir(parents=True)
+        (disks / "images" / name).rename(tmp_path / "raw" / split / name)
+        content = {
+            "images": [{"id": 1, "file_name": name, "width": 64, "height": 48}],
+            "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "segmentation": [square]}],
+            "categories": [{"id": 1, "name": "disk"}],
+        }
+        (tmp_path / "raw" / split / "_annotations.coco.json").write_text(json.dumps(content))
+    found = gather(tmp_path / "raw", tmp_path / "out")
+    assert found.lists == {"train": ["001"], "val": ["002"]}
+    assert truths(tmp_path / "out") == {"001": 200, "002": 200}
+
+
 def test_a_yolo_folder_brings_its_splits(tmp_path: Path) -> None:
     raw = tmp_path / "raw"
     for split in ("train", "val"):

@@ -140,11 +140,15 @@ def _parts(
     parts = [(split, path.parent) for split, path in named if split]
     if parts:
         return [(split, part, find_yolo(part / "images", part / "labels")) for split, part in parts]
+    return [(split, path, find_coco(path, images)) for split, path in coco_by_split(source)]
+
+
+def coco_by_split(source: Path) -> list[tuple[str, Path]]:
+    """The COCO files of a folder that names them by their splits, each with its split; none in other folders."""
     beside = [(yolo.split_of(path.parent.name), path) for path in sorted(source.glob(f"*/{BESIDE}"))]
     apart = [(yolo.split_of(_coco_part(path)), path) for path in sorted(source.glob("annotations/instances_*.json"))]
     files = [(split, path) for split, path in beside if split] or apart
-    files = files or [("", path) for path in source.glob(BESIDE)]
-    return [(split, path, find_coco(path, images)) for split, path in files]
+    return files or [("", path) for path in source.glob(BESIDE)]
 
 
 def read_by_picture(content: bytes, where: str) -> Contents:

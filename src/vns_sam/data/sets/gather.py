@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from vns_sam.data.annotated import coco_by_split
 from vns_sam.data.importing import convert
 from vns_sam.data.pairs import LAYOUT_HINT, OBJECTS, find_list, find_pairs, is_set, list_stems
 from vns_sam.data.sets.archives import open_raw
@@ -85,12 +86,12 @@ def is_flat(folder: Path) -> bool:
 
 
 def find_annotations(source: Path) -> Path | None:
-    """A YOLO folder, or the one COCO file of a folder; None where there is neither.
+    """A folder with YOLO's labels or with a COCO file for each split, or the one COCO file of a folder; else None.
 
     Raises:
         DataError: There are several JSON files that could be it.
     """
-    if (source / "labels").is_dir() or any(source.glob("*/labels")):
+    if (source / "labels").is_dir() or any(source.glob("*/labels")) or coco_by_split(source):
         return source
     files = [*sorted(source.glob("*.json")), *sorted((source / "annotations").glob("*.json"))]
     if len(files) > 1:

@@ -57,7 +57,7 @@ CORE = {
     "runs/engine": "runs/test_engine.py",
     "runs/plan": "runs/test_engine.py cli/test_segment_folder.py",
     "sam/attention": "sam/test_mask_decoder.py",
-    "sam/mask_decoder": "sam/test_mask_decoder.py sam/test_model.py",
+    "sam/mask_decoder": "sam/test_mask_decoder.py",
     "sam/prompt_rows": "sam/test_promptable.py",
     "sam/promptable": "sam/test_promptable.py sam/test_model.py",
     "vns/nsfm": "vns/test_bands.py vns/test_vns_model.py",

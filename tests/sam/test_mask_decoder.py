@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
+from transformers.models.sam.configuration_sam import SamMaskDecoderConfig as TheirConfig
+from transformers.models.sam.modeling_sam import SamMaskDecoder as TheirDecoder
 
 from vns_sam.sam.attention import Attention
 from vns_sam.sam.config import MaskDecoderConfig
+from vns_sam.sam.keys import hf_key_to_own
 from vns_sam.sam.mask_decoder import SamMaskDecoder, Upscaled
 
 CONFIG = MaskDecoderConfig(hidden_size=32, mlp_dim=64, num_attention_heads=4, iou_head_hidden_dim=32)
@@ -60,6 +65,38 @@ def test_upscaling_is_two_transposed_convolutions(grid: tuple[int, int]) -> None
     assert isinstance(found, Upscaled)
     torch.testing.assert_close(found.as_maps(), maps, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(found.read(vectors), torch.einsum("pmc,pchw->pmhw", vectors, maps), atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_masks_and_scores_are_those_of_transformers() -> None:
+    numbers = {"hidden_size": 32, "mlp_dim": 64, "num_attention_heads": 4, "iou_head_hidden_dim": 32}
+    theirs = TheirDecoder(TheirConfig(**numbers, layer_norm_eps=CONFIG.layer_norm_eps)).eval()
+    for weight in theirs.parameters():
+        weight.add_(0.1 * random(*weight.shape))
+    state = {hf_key_to_own(f"mask_decoder.{key}"): value for key, value in theirs.state_dict().items()}
+    ours = SamMaskDecoder(CONFIG).eval()
+    ours.load_state_dict({str(key).removeprefix("mask_decoder."): value for key, value in state.items()})
+    embedding, pe, sparse, dense = random(1, 32, 5, 5), random(1, 32, 5, 5), random(3, 2, 32), random(1, 32, 5, 5)
+    masks, scores = ours(embedding, pe, sparse, dense)
+    for several, part in ((True, slice(1, None)), (False, slice(0, 1))):
+        found = theirs(embedding, pe, sparse[None], dense, several)
+        torch.testing.assert_close(masks[:, part], found[0][0], atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(scores[:, part], found[1][0], atol=1e-4, rtol=1e-4)
+
+
+def test_an_unstable_first_mask_gives_way_to_the_best_of_the_others() -> None:
+    config = replace(CONFIG, stability=0.75, stability_delta=0.05)
+    masks = torch.stack([torch.full((4, 2, 2), float(k)) for k in range(4)])
+    masks[0, 0] = torch.tensor([[1.0, 1.0], [1.0, 0.0]])  # 3 of 4 pixels are sure: as stable as asked for
+    masks[1, 0] = torch.tensor([[1.0, 1.0], [0.01, 0.0]])  # 2 of 4
+    masks[2, 0] = -1  # nothing is there: stable
+    masks[3, 0] = torch.tensor([[0.04, -0.04], [-1.0, -1.0]])  # 0 of 2
+    scores = torch.tensor([[0.1, 0.2, 0.9, 0.3]]).repeat(4, 1)
+    mask, score = SamMaskDecoder(config).choose(masks, scores)
+    assert score.tolist() == pytest.approx([0.1, 0.9, 0.1, 0.9])
+    for row, kept in enumerate((0, 2, 0, 2)):
+        assert torch.equal(mask[row, 0], masks[row, kept])
+    assert torch.equal(SamMaskDecoder(CONFIG).choose(masks, scores)[0], masks[:, :1])
 
 
 @torch.no_grad()

@@ -8,7 +8,7 @@ from torch import nn
 
 from vns_sam.errors import UsageError
 from vns_sam.vns.config import VnsSamConfig
-from vns_sam.vns.nsfm import Aggregation, Nsfm
+from vns_sam.vns.nsfm import Aggregation, Nsfm, haar
 from vns_sam.vns.switches import SWITCHES
 
 
@@ -59,3 +59,28 @@ def test_older_configurations_keep_the_gate() -> None:
     assert VnsSamConfig.from_dict(given).method.band_attention == "residual"
     with pytest.raises(UsageError, match="'band_attention' cannot be 'open'"):
         VnsSamConfig.make(**{**given, "switches": {"band_attention": "open"}})
+
+
+def test_the_bands_are_those_of_the_orthonormal_transform() -> None:
+    x = torch.randn(2, 3, 6, 8)
+    low, high = haar(x)
+    rows = torch.tensor([[1.0, 1.0], [1.0, -1.0]]) / 2**0.5
+    cells = x.unfold(2, 2, 2).unfold(3, 2, 2)  # (2, 3, 3, 4, 2, 2)
+    expected = rows @ cells @ rows.mT
+    torch.testing.assert_close(low, expected[..., 0, 0])
+    torch.testing.assert_close(high, expected[..., 1, 1])
+
+
+def test_without_bands_the_first_and_the_last_level_are_what_is_mined() -> None:
+    torch.manual_seed(0)
+    nsfm = Nsfm((4, 5, 6, 7), 8, 16).eval()
+    for joined in (nsfm.low_with_deep, nsfm.high_with_shallow):
+        joined.weight.data[:, :-8] = 0  # what the bands bring
+    levels = [torch.randn(1, 4, 4, width) for width in (4, 5, 6, 7)]
+    mask, edge = nsfm(levels)
+    seen = []
+    for k, level in enumerate(levels):
+        other = [torch.randn_like(level) if k == i else given for i, given in enumerate(levels)]
+        new_mask, new_edge = nsfm(other)
+        seen.append((not torch.equal(mask, new_mask), not torch.equal(edge, new_edge)))
+    assert seen == [(True, True), (False, False), (False, False), (True, False)]

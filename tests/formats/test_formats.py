@@ -200,6 +200,24 @@ def test_brush_strokes_are_those_of_label_studio() -> None:
         np.testing.assert_array_equal(decoded, mask)
 
 
+RECTANGLE = {"x": 10, "y": 20, "width": 30, "height": 40, "rectanglelabels": ["frog"]}
+
+
+@pytest.mark.parametrize(
+    "annotations",
+    [
+        *([None], [7], "text", 1, [{"result": True}], [{"result": [False, None, 3.5]}], [{"result": 1}]),
+        [{"result": [{"original_width": float("inf"), "original_height": 8, "value": RECTANGLE}]}],
+        [{"result": [{"original_width": 9, "original_height": 10**400, "value": RECTANGLE}]}],
+        [{"result": [{"original_width": 9, "original_height": 8, "value": {**RECTANGLE, "x": float("nan")}}]}],
+    ],
+)
+def test_what_is_no_region_of_label_studio_is_passed_over(annotations: object) -> None:
+    task = {"data": {"image": "a.jpg"}, "annotations": annotations}
+    found = labelstudio.read(json.dumps([task]).encode(), "t.json")
+    assert [(picture.name, picture.shapes) for picture in found.pictures] == [("a.jpg", ())]
+
+
 @pytest.mark.parametrize("simplify", [0.0, 1.0])
 def test_label_studio_accepts_its_predictions(simplify: float) -> None:
     interface = pytest.importorskip("label_studio_sdk.label_interface").LabelInterface

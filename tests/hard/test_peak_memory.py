@@ -59,5 +59,6 @@ def test_a_large_picture_takes_so_much_for_each_pixel(tmp_path: Path, side: int,
         for name, code, given in (("read", READ, ()), ("segment", SEGMENT, (str(tmp_path / "narrow"),)))
     }
     print({name: round(each, 1) for name, each in more.items()}, "bytes for each pixel")
-    assert more["read"] < 15  # decoded 4, the result 3, once more while it is handed over, and what the decoder needs
+    decoder = 18 if kind == "webp" else 15  # decoded 4, the result 3, once more while it is handed over, and its own
+    assert more["read"] < decoder
     assert more["segment"] < 20

@@ -7,12 +7,16 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
-from letters import capitals, content, killed_at, write_letters
+from letters import Capitals, capitals, content, killed_at, write_letters
 
-from vns_sam.errors import VnsSamError
+from vns_sam.errors import OutputError, VnsSamError
+from vns_sam.runs.job import Work
+from vns_sam.runs.lines import LineFile
 from vns_sam.runs.processes import Processes, worker_died
 
 LETTERS = Path(__file__).with_name("letters.py")
@@ -106,6 +110,63 @@ def test_an_item_that_kills_every_process_fails_alone(tmp_path: Path) -> None:
     assert {name: o.error for name, o in outcomes.items() if o.error} == {
         names[1]: f"{names[1]}: 2 processes died at it; is there memory for it?"
     }
+
+
+class KilledOnTheWay(Work[str, str]):
+    """Work whose first so many processes are killed while they take it."""
+
+    def __init__(self, folder: Path, deaths: int) -> None:
+        self.folder, self.deaths = folder, deaths
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if len(list(self.folder.iterdir())) < self.deaths:
+            (self.folder / str(os.getpid())).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def name(self, item: str) -> str:
+        return item
+
+    def work(self, item: str, content: Any) -> str:
+        return item.upper()
+
+    def encode(self, item: str, answer: str) -> str:
+        return answer
+
+
+def test_a_process_that_is_killed_before_it_has_the_work_is_started_again(tmp_path: Path) -> None:
+    found = Processes(1)(KilledOnTheWay(tmp_path, 1), ["a", "b"])
+    assert sorted((done.result, done.error) for done in found) == [("A", ""), ("B", "")]
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_processes_that_never_start_end_the_run(tmp_path: Path) -> None:
+    with pytest.raises(VnsSamError, match="found one dead"):
+        list(Processes(1)(KilledOnTheWay(tmp_path, 99), ["a"]))
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_disk_that_is_full_between_a_result_and_its_line_costs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared: bool
+) -> None:
+    monkeypatch.setattr(Capitals, "shares_folder", shared)
+    names = write_letters(tmp_path / "in", 6)
+    left = iter(range(4))  # what is claimed, and three lines
+
+    def add(self: LineFile, line: Mapping[str, Any], *, sync: bool = False) -> None:
+        if next(left, None) is None:
+            raise OutputError("no space left")
+        original(self, line, sync=sync)
+
+    original = LineFile.add
+    with monkeypatch.context() as broken:
+        broken.setattr(LineFile, "add", add)
+        with pytest.raises(OutputError):
+            list(capitals(tmp_path / "in", tmp_path / "out", names))
+    list(capitals(tmp_path / "in", tmp_path / "out", names))
+    list(capitals(tmp_path / "in", tmp_path / "whole", names))
+    assert content(tmp_path / "out") == content(tmp_path / "whole")
 
 
 def test_a_pool_that_cannot_start_is_told_for_any_verb() -> None:

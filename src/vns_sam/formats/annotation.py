@@ -18,6 +18,10 @@ RunLengths = Mapping[str, Any]
 Box = tuple[float, float, float, float]
 """XYXY, right and bottom exclusive."""
 
+MALFORMED = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError)
+"""What reading a part of a file raises that is not what belongs there: text for a number, a number of 400 digits, a
+list for a mapping."""
+
 
 @dataclass(frozen=True)
 class Shape:

@@ -7,7 +7,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vns_sam.errors import DataError
-from vns_sam.formats.annotation import Box, Contents, Described, Polygons, RunLengths, Shape, box_of, corners_of
+from vns_sam.formats.annotation import (
+    MALFORMED,
+    Box,
+    Contents,
+    Described,
+    Polygons,
+    RunLengths,
+    Shape,
+    box_of,
+    corners_of,
+)
 from vns_sam.formats.result import Files, Result, each_object
 from vns_sam.formats.rle import encode_rle
 from vns_sam.formats.text import decode, parse_json
@@ -46,7 +56,7 @@ def read(content: bytes, where: str) -> Contents:
         try:
             name = str(picture["file_name"]).replace("\\", "/")
             size = int(picture["height"]), int(picture["width"])
-        except (KeyError, ValueError, TypeError) as error:
+        except MALFORMED as error:
             found.problems.append(f"{where}: image {picture['id']}: expected file_name, height and width: {error!r}")
             continue
         found.pictures.append(Described(name, size, tuple(shapes[picture["id"]]), stored=True))
@@ -86,12 +96,12 @@ def _shape(annotation: Mapping[str, Any], mark: str, categories: Mapping[int, st
     if annotation.get("bbox"):
         try:
             box = box_of(annotation["bbox"], as_size=True)
-        except (ValueError, TypeError):
+        except MALFORMED:
             box = None
     try:
         outline, fault = _outline(annotation.get("segmentation"))
         return Shape(label, category, box, outline, mark=mark, fault=fault)
-    except (ValueError, TypeError) as error:
+    except MALFORMED as error:
         return Shape(label, category, box, mark=mark, fault=str(error))
 
 

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from vns_sam.errors import DataError
-from vns_sam.formats.annotation import Contents, Described, Shape, box_of, corners_of, numbered
+from vns_sam.formats.annotation import MALFORMED, Contents, Described, Shape, box_of, corners_of, numbered
 from vns_sam.formats.polygons import join_rings
 from vns_sam.formats.result import Files, Result, each_object
 from vns_sam.formats.rle import encode_rle
@@ -35,7 +35,7 @@ def read(content: bytes, where: str) -> Contents:
             try:
                 shape = _shape(entry, image)
                 shapes += [shape] if shape is not None else []
-            except (ValueError, KeyError) as error:
+            except MALFORMED as error:
                 found.problems.append(f"{where}: {image.get('name')}: {entry.tag}: {error}")
         found.pictures.append(Described(image.get("name", ""), _size(image), tuple(shapes)))
     if not found.pictures and root.find("track") is not None:

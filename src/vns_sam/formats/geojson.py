@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from vns_sam.errors import DataError
-from vns_sam.formats.annotation import Contents, Described, Shape, corners_of, numbered
+from vns_sam.formats.annotation import MALFORMED, Contents, Described, Shape, corners_of, numbered
 from vns_sam.formats.polygons import Ring, join_rings, split_at_touches
 from vns_sam.formats.result import Files, Result, each_object
 from vns_sam.formats.text import decode, parse_json
@@ -63,7 +63,7 @@ def read(content: bytes, where: str) -> Contents:
             label = str(properties.get("class") or properties.get("label") or "")
             shape = Shape(label, outline=_rings(feature["geometry"]), mark=f"feature {number}")
             shapes.setdefault(str(properties.get("image", "")), []).append(shape)
-        except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
+        except MALFORMED as error:
             found.problems.append(f"{where}: feature {number}: {error}")
     found.pictures = [Described(name, None, tuple(some)) for name, some in shapes.items()]
     found.categories = numbered(shape.label for some in shapes.values() for shape in some)

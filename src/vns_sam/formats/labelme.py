@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from vns_sam.errors import DataError
-from vns_sam.formats.annotation import Contents, Described, Shape, box_of, corners_of, numbered
+from vns_sam.formats.annotation import MALFORMED, Contents, Described, Shape, box_of, corners_of, numbered
 from vns_sam.formats.polygons import join_rings
 from vns_sam.formats.result import Files, Result, each_object
 from vns_sam.formats.rle import encode_rle
@@ -102,7 +102,7 @@ def read(content: bytes, where: str) -> Contents:
         try:
             shape = _shape(entry, f"shape {number}", size)
             group = (entry.get("group_id"), shape.label)
-        except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError) as error:
+        except MALFORMED as error:
             found.problems.append(f"{where}: shape {number}: {error}")
             continue
         if group[0] is not None and group in groups and isinstance(shape.outline, tuple):

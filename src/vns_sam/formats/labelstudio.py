@@ -12,7 +12,7 @@ from xml.sax.saxutils import quoteattr
 import numpy as np
 
 from vns_sam.errors import DataError
-from vns_sam.formats.annotation import Contents, Described, Shape, corners_of, numbered
+from vns_sam.formats.annotation import MALFORMED, Contents, Described, Shape, box_of, corners_of, numbered
 from vns_sam.formats.brush import decode_brush, encode_brush
 from vns_sam.formats.polygons import join_rings
 from vns_sam.formats.result import Files, Result, each_object
@@ -124,7 +124,7 @@ def read(content: bytes, where: str) -> Contents:
                 size = int(region["original_height"]), int(region["original_width"])
                 shape = _shape(region, f"task {number}, region {region.get('id', len(shapes))}", size)
                 shapes += [shape] if shape is not None else []
-            except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+            except MALFORMED as error:
                 found.problems.append(f"{where}: task {number}: {type(error).__name__} {error}")
         if name:
             found.pictures.append(Described(name, size, tuple(shapes)))
@@ -146,9 +146,16 @@ def _regions(task: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
                 if isinstance(region, dict) and "original_width" in region:
                     yield {**region, "value": region}
         return
-    drawn = [one for one in task.get("annotations") or task.get("completions") or () if not one.get("was_cancelled")]
-    for one in drawn[-1:] or list(task.get("predictions") or ())[:1]:
-        yield from (region for region in one.get("result") or () if isinstance(region.get("value"), dict))
+    drawn = [
+        one for one in _mappings(task.get("annotations") or task.get("completions")) if not one.get("was_cancelled")
+    ]
+    for one in drawn[-1:] or _mappings(task.get("predictions"))[:1]:
+        yield from (region for region in _mappings(one.get("result")) if isinstance(region.get("value"), dict))
+
+
+def _mappings(value: Any) -> list[Mapping[str, Any]]:
+    """The mappings of a list; none where it is something else."""
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
 def _picture(task: Mapping[str, Any]) -> str:
@@ -183,8 +190,7 @@ def _shape(region: Mapping[str, Any], mark: str, size: tuple[int, int]) -> Shape
     if "height" in value and "x" in value:
         corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) * [value["width"], value["height"]]
         corners = _turned(corners, value) * scale
-        (x0, y0), (x1, y1) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
-        return Shape(label, box=(x0, y0, x1, y1), mark=mark)
+        return Shape(label, box=box_of([*corners.min(axis=0), *corners.max(axis=0)]), mark=mark)
     if "x" in value:
         x, y = (np.array([value["x"], value["y"]]) * scale).tolist()
         return Shape(label, points=((x, y),), point_labels=(int(region.get("is_positive", True)),), mark=mark)

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from vns_sam.errors import DataError
+from vns_sam.formats.annotation import MALFORMED
 from vns_sam.formats.rle import decode_rle, encode_rle
 from vns_sam.formats.text import parse_json, read_text
 
@@ -51,7 +52,7 @@ def read_objects(path: str | os.PathLike[str]) -> list[Object]:
         size = content["size"]
         found = [(each.get("label", ""), {"size": size, "counts": each["counts"]}) for each in content["objects"]]
         return [Object(decode_rle(codes), str(label)) for label, codes in found]
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+    except MALFORMED as error:
         raise DataError(
             f"expected 'size' and 'objects' with run lengths in {path}, found something else: {error}",
             hint="vns-sam data import writes such files; see docs/data.md",

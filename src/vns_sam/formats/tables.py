@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from vns_sam.errors import DataError
-from vns_sam.formats.annotation import Box, Contents, Described, Shape, box_of, numbered
+from vns_sam.formats.annotation import MALFORMED, Box, Contents, Described, Shape, box_of, numbered
 from vns_sam.formats.text import parse_table
 from vns_sam.images.find import EXTENSIONS
 
@@ -91,7 +91,7 @@ def read(text: str, where: str) -> Contents:
             columns = _Columns(0, "corners", (1, 2, 3, 4), label=5 if len(row) > 5 else None)
         try:
             name, shape, group = _row(row, columns)
-        except (ValueError, IndexError, KeyError):
+        except MALFORMED:
             shown = ",".join(row)[:60]
             raise DataError(f"{where}, line {line}: expected {_expected(columns)}, found '{shown}'") from None
         shapes = pictures.setdefault(name, [])

@@ -128,7 +128,7 @@ class _Book:
             write_manifest(self._path, self._head, plan.earlier.entries.values())
         self._lines = LineFile(self._path, allow_nan=False)
         claim = [name for item in plan.todo for name in job.outputs(item)] + list(job.closing())
-        if job.shares_folder and claim:
+        if claim:
             self._lines.add({"claim": [*plan.earlier.claimed, *claim]}, sync=True)
         return self._lines
 

@@ -71,7 +71,7 @@ class Processes:
         while waiting or suspects:
             alone = bool(suspects)
             queue = suspects if alone else waiting
-            with _Crew(1 if alone else min(self.workers, len(items)), packed) as crew:
+            with _ready_crew(1 if alone else min(self.workers, len(items)), packed) as crew:
                 lost = yield from crew.work(queue, 1 if alone else AHEAD * self.workers)
             for item in lost:
                 name = work.name(item)
@@ -80,6 +80,21 @@ class Processes:
                     yield Done(name, error=f"{name}: {ATTEMPTS} processes died at it; is there memory for it?")
                 else:
                     suspects.append(item)
+
+
+def _ready_crew(workers: int, packed: bytes) -> _Crew:
+    """Processes of which one at least has taken the work. Where one dies on the way, others are started once more: a
+    kernel may have killed it; a script that starts itself again and again would kill them all.
+
+    Raises:
+        VnsSamError: They died again.
+    """
+    for _ in range(ATTEMPTS):
+        crew = _Crew(workers, packed)
+        if crew.is_ready():
+            return crew
+        crew.__exit__()
+    raise worker_died()
 
 
 class _Crew:
@@ -94,13 +109,16 @@ class _Crew:
     def __exit__(self, *_: object) -> None:
         self._pool.shutdown(cancel_futures=True)
 
+    def is_ready(self) -> bool:
+        """Waits until a process has the work; whether it lived so long."""
+        try:
+            return self._pool.submit(_ready).result()
+        except _BROKEN:
+            return False
+
     def work(self, queue: deque[Any], ahead: int) -> Generator[Done[Any], None, list[Any]]:
         """Takes items from the queue; returns those that were at work when a process died."""
         at_work: dict[Future[Done[Any]], Any] = {}
-        try:
-            self._pool.submit(_ready).result()
-        except _BROKEN:
-            raise worker_died() from None
         try:
             while queue or at_work:
                 while queue and len(at_work) < ahead:

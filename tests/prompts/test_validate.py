@@ -100,3 +100,14 @@ def test_fractions_are_of_width_and_height() -> None:
     assert found.points is not None
     assert found.boxes.tolist() == [[50, 50, 150, 100]]
     np.testing.assert_allclose(found.points, [[[20, 20]]], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("labels", "told"), [([[0, 0], [1, 1]], "object 0 "), ([[1, 0], [0, 0]], "object 1 "), ([[1, 0], [0, 1]], "")]
+)
+def test_an_object_with_background_points_alone_is_told(
+    caplog: pytest.LogCaptureFixture, labels: list[list[int]], told: str
+) -> None:
+    with caplog.at_level(logging.WARNING, "vns_sam"):
+        make_prompts(height=20, width=20, points=[[[2, 2], [8, 8]], [[12, 2], [4, 9]]], labels=labels)
+    assert (f"{told}has background points alone" in caplog.text) if told else not caplog.text

@@ -97,7 +97,7 @@ def _install(
 
 
 def lower_bounds(extra: str) -> list[str]:
-    """``name==bound`` of each dependency of the package and an extra; torch stays what is there."""
+    """``name==bound.*`` of each dependency of the package and an extra; torch stays what is there."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     listed = list(project["dependencies"])
     wanted = [extra] if extra else []
@@ -112,7 +112,8 @@ def lower_bounds(extra: str) -> list[str]:
     for text in listed:
         found = re.search(r">=\s*([\d.]+)", text)
         if found is not None:
-            bounds.append(f"{Requirement(text).name}=={found.group(1)}")
+            numbers = [*found.group(1).split("."), "0"][: max(2, found.group(1).count(".") + 1)]
+            bounds.append(f"{Requirement(text).name}=={'.'.join(numbers)}.*")
     return bounds
 
 

@@ -46,16 +46,10 @@ def main() -> int:
         for number, kind in enumerate(kinds(_new(Path(made), "kinds"))):
             if args.kinds and not any(part in kind.name for part in args.kinds):
                 continue
-            asked = [sys.executable, __file__, "--one", str(number), "--seconds", str(args.seconds)]
-            asked += [
-                "--seed",
-                str(args.seed),
-                "--keep",
-                str(args.keep),
-                "--folder",
-                str(_new(Path(made), str(number))),
-            ]
-            ended = subprocess.run(asked, capture_output=True, text=True, check=False)
+            asked = {"one": number, "folder": _new(Path(made), str(number)), "keep": args.keep}
+            asked |= {"seconds": args.seconds, "seed": args.seed}
+            options = [word for name, value in asked.items() for word in (f"--{name}", str(value))]
+            ended = subprocess.run([sys.executable, __file__, *options], capture_output=True, text=True, check=False)
             done = re.findall(r"#(\d+)\s+\w+\s+cov: (\d+)", ended.stderr) or [("0", "0")]
             faults += ended.returncode != 0
             print(f"| {kind.name} | {done[-1][0]} | {done[-1][1]} | {int(ended.returncode != 0)} |", flush=True)

@@ -88,10 +88,9 @@ def kinds(folder: Path) -> Iterator[Kind]:
         ],
     }
     yield Kind("coco.json", json.dumps(coco).encode(), read_prompt_file, "json")
-    voc = (
-        "<annotation><filename>a.jpg</filename><size><width>9</width><height>8</height></size><object><name>frog</name>"
-    )
-    voc += "<bndbox><xmin>1</xmin><ymin>2</ymin><xmax>4</xmax><ymax>5</ymax></bndbox></object></annotation>"
+    voc = "<annotation><filename>a.jpg</filename><size><width>9</width><height>8</height></size>"
+    voc += "<object><name>frog</name><bndbox>"
+    voc += "<xmin>1</xmin><ymin>2</ymin><xmax>4</xmax><ymax>5</ymax></bndbox></object></annotation>"
     yield Kind("voc.xml", voc.encode(), read_prompt_file)
     cvat = '<annotations><image id="0" name="a.jpg" width="9" height="8">'
     cvat += '<box label="frog" xtl="1" ytl="2" xbr="4" ybr="5"/>'

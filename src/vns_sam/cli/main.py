@@ -169,9 +169,8 @@ def whole_parser() -> argparse.ArgumentParser:
 
 def _missing(package: str, extra: str, purpose: str, verb: str) -> MissingExtraError:
     """Names the extra of the whole verb where torch is what is missing first."""
-    return MissingExtraError(
-        package, extra=VERB_EXTRAS.get(verb, extra) if extra == "torch" else extra, purpose=purpose
-    )
+    whole = VERB_EXTRAS.get(verb) if extra == "torch" else None
+    return MissingExtraError(package, extra=whole or extra, purpose=purpose)
 
 
 def _module(verb: str) -> ModuleType:

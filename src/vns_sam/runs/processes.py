@@ -20,7 +20,8 @@ from vns_sam.errors import UsageError, VnsSamError
 from vns_sam.runs.job import Done, Item, Made, Work, attempt
 
 ATTEMPTS = 2
-"""How many processes an item may bring down when it is alone with them; then it has failed."""
+"""How many processes an item may bring down when it is alone with them; then it has failed. And how often in a row the
+first process may die before it has the work."""
 _BROKEN = (BrokenProcessPool, OSError)
 """What a pool raises when a process has died: the second when it was just about to start another."""
 AHEAD = 2
@@ -63,15 +64,22 @@ class Processes:
         """Does the work, in the order in which it is ready.
 
         Raises:
-            VnsSamError: The processes die before any work.
+            VnsSamError: The processes die again before any work.
         """
         packed = pickle.dumps(work.portable())
         waiting, suspects = deque(items), deque[Item]()
         deaths: dict[str, int] = {}
+        false_starts = 0
         while waiting or suspects:
             alone = bool(suspects)
             queue = suspects if alone else waiting
-            with _ready_crew(1 if alone else min(self.workers, len(items)), packed) as crew:
+            with _Crew(1 if alone else min(self.workers, len(items)), packed) as crew:
+                if not crew.is_ready():  # killed on the way, or a script that starts itself again and again
+                    false_starts += 1
+                    if false_starts == ATTEMPTS:
+                        raise worker_died()
+                    continue
+                false_starts = 0
                 lost = yield from crew.work(queue, 1 if alone else AHEAD * self.workers)
             for item in lost:
                 name = work.name(item)
@@ -80,21 +88,6 @@ class Processes:
                     yield Done(name, error=f"{name}: {ATTEMPTS} processes died at it; is there memory for it?")
                 else:
                     suspects.append(item)
-
-
-def _ready_crew(workers: int, packed: bytes) -> _Crew:
-    """Processes of which one at least has taken the work. Where one dies on the way, others are started once more: a
-    kernel may have killed it; a script that starts itself again and again would kill them all.
-
-    Raises:
-        VnsSamError: They died again.
-    """
-    for _ in range(ATTEMPTS):
-        crew = _Crew(workers, packed)
-        if crew.is_ready():
-            return crew
-        crew.__exit__()
-    raise worker_died()
 
 
 class _Crew:

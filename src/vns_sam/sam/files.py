@@ -133,10 +133,10 @@ def _read(path: Path, *, in_place: bool = False) -> Any:
 
 
 def _check_zip(path: Path) -> None:
-    """PyTorch stores without compression: a file that unpacks to more than it holds was not written by it."""
-    with suppress(
-        zipfile.BadZipFile, NotImplementedError, OSError, ValueError
-    ):  # of another version: no file of PyTorch
+    """PyTorch stores without compression: a file that unpacks to more than it holds was not written by it. What is no
+    zip, or one of another version, is left to PyTorch.
+    """
+    with suppress(zipfile.BadZipFile, NotImplementedError, OSError, ValueError):
         with zipfile.ZipFile(path) as archive:
             total = sum(entry.file_size for entry in archive.infolist())
         size = path.stat().st_size

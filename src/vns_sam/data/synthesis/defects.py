@@ -7,7 +7,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from vns_sam.data.synthesis.scenes import Scene
+from vns_sam.data.synthesis.scenes import Scene, grain
 
 Draw = Callable[[int, int, np.random.Generator], np.ndarray]
 """Draws a shape (H, W) bool, given height and width."""
@@ -56,9 +56,9 @@ def crack(image: np.ndarray, rng: np.random.Generator) -> Scene | None:
     surface = _surface(image, rng)
     middle = surface.mean(axis=(0, 1))
     noise = rng.standard_normal((height, width), dtype=np.float32)
-    grain: np.ndarray = cv2.GaussianBlur(noise, (0, 0), float(rng.uniform(0.4, 1.5)))
+    rough = grain(noise, float(rng.uniform(0.4, 1.5)))
     ground = middle + (surface - middle) * rng.uniform(0.02, 0.5)
-    ground += (grain / grain.std() * rng.uniform(2, 14))[..., None]
+    ground += (rough * rng.uniform(2, 14))[..., None]
     shape = np.zeros((height, width), bool)
     for _ in range(int(rng.integers(1, 4))):
         shape |= _crack(height, width, rng, pieces=(30, 90), bend=0.4)
@@ -94,8 +94,8 @@ def _damaged(image: np.ndarray, shape: np.ndarray, rng: np.random.Generator) -> 
         inside = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(1.5, 6)))
     elif kind < 0.6:
         noise = rng.standard_normal((height, width), dtype=np.float32)
-        grain: np.ndarray = cv2.GaussianBlur(noise, (0, 0), float(rng.uniform(0.5, 2.5)))
-        inside = image + (grain / grain.std() * rng.uniform(5, 25))[..., None]
+        rough = grain(noise, float(rng.uniform(0.5, 2.5)))
+        inside = image + (rough * rng.uniform(5, 25))[..., None]
     elif kind < 0.8:
         inside = np.roll(image, (int(rng.integers(height)), int(rng.integers(width))), (0, 1))
     towards = np.float32(rng.choice([rng.uniform(0, 60), rng.uniform(150, 255)], p=(0.65, 0.35)))

@@ -133,10 +133,12 @@ def patchwork(scene: Scene, target: int, donor: Scene, rng: np.random.Generator)
         rng: Source of all choices.
     """
     image, mask = scene.image.astype(np.float32), scene.masks[target]
+    other = donor.image.astype(np.float32)
     pieces = _pieces(mask, int(rng.integers(2, 6)), rng)
     filled = np.zeros_like(image)
     for piece in np.unique(pieces):
-        filled[pieces == piece] = _material(image, donor.image.astype(np.float32), rng)[pieces == piece]
+        here = pieces == piece
+        filled[here] = _material(image, other, rng)[here]
     smooth = cv2.GaussianBlur(filled, (0, 0), float(rng.uniform(0.3, 0.8)))
     alpha = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), float(rng.uniform(0.4, 1.0)))[..., None]
     return Scene(np.clip(image * (1 - alpha) + smooth * alpha, 0, 255).astype(np.uint8), scene.masks)
@@ -149,9 +151,8 @@ def _pieces(mask: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarra
     rows, columns = np.nonzero(mask)
     extent = float(max(np.ptp(rows), np.ptp(columns)) + 1)
     for axis in (y, x):
-        steps = rng.standard_normal((height, width), dtype=np.float32)
-        noise: np.ndarray = cv2.GaussianBlur(steps, (0, 0), max(2.0, extent / 8))
-        axis += noise / noise.std() * np.float32(extent * rng.choice([0.0, 0.05, 0.12]))
+        noise = rng.standard_normal((height, width), dtype=np.float32)
+        axis += grain(noise, max(2.0, extent / 8)) * np.float32(extent * rng.choice([0.0, 0.05, 0.12]))
     if rng.random() < 0.3:
         angle = rng.uniform(0, np.pi)
         along = x * np.cos(angle) + y * np.sin(angle)
@@ -170,12 +171,19 @@ def _material(image: np.ndarray, donor: np.ndarray, rng: np.random.Generator) ->
         made = image
     elif kind < 0.75:
         made = np.roll(donor if kind < 0.6 else image, rng.integers((height, width)), (0, 1))
-        made = made.mean(axis=(0, 1)) + (made - made.mean(axis=(0, 1))) * np.float32(rng.uniform(0.3, 1.2))
+        middle = made.mean(axis=(0, 1))
+        made = middle + (made - middle) * np.float32(rng.uniform(0.3, 1.2))
     else:
         noise = rng.standard_normal((height, width), dtype=np.float32)
-        grain: np.ndarray = cv2.GaussianBlur(noise, (0, 0), float(rng.uniform(0.4, 2.5)))
-        made = rng.uniform(10, 245, 3).astype(np.float32) + (grain / grain.std() * rng.uniform(0, 20))[..., None]
+        rough = grain(noise, float(rng.uniform(0.4, 2.5)))
+        made = rng.uniform(10, 245, 3).astype(np.float32) + (rough * rng.uniform(0, 20))[..., None]
     return np.asarray(made * rng.uniform(0.8, 1.2) + rng.normal(0, 8, 3), dtype=np.float32)
+
+
+def grain(noise: np.ndarray, sigma: float) -> np.ndarray:
+    """Noise (H, W) float32 in lumps of about ``sigma`` pixels, with a standard deviation of 1."""
+    smooth: np.ndarray = cv2.GaussianBlur(noise, (0, 0), sigma)
+    return smooth / smooth.std()
 
 
 def _lay_over(scene: Scene, object_image: np.ndarray, alpha: np.ndarray) -> Scene:

@@ -103,9 +103,9 @@ class VnsTask(FrozenSamTask):
         rate = recipe.adapter_rate
         if self.model.adapter is None or rate in (0, 1):
             return super().groups(recipe)
+        learnt = {name: value for name, value in self.model.named_parameters() if value.requires_grad}
+        rest = [value for name, value in learnt.items() if not name.startswith("adapter.")]
         adapter = [*self.model.adapter.parameters()]
-        theirs = {id(parameter) for parameter in adapter}
-        rest = [parameter for parameter in self.model.trainable_parameters() if id(parameter) not in theirs]
         return [{"params": rest, "peak": recipe.optim.lr}, {"params": adapter, "peak": rate * recipe.optim.lr}]
 
     def forward(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -89,7 +89,7 @@ def look(segmenter: AutomaticSegmenter, pair: Pair) -> Seen:
     assert pair.instances is not None
     image, truths = read_image(pair.image), read_instances(pair.instances)
     regions = sorted(segmenter(image).regions, key=lambda region: -region.score)
-    masks = flat([region.full(*image.shape[:2]) for region in regions])
+    masks = flat([region.full(image.shape[:2]) for region in regions])
     boxes = np.array([region.box for region in regions], float)
     near = np.stack([box_overlaps(boxes, box) for box in boxes])
     points = {point: number for number, point in enumerate(dict.fromkeys(region.point for region in regions))}

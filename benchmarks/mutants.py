@@ -64,6 +64,8 @@ CORE = {
     "ws/grouping": "ws/test_grouping.py",
 }
 """The files, and the tests that are there for each."""
+SAME: set[tuple[str, str, str]] = set()
+"""Changes that were read and change nothing that can be told: file, before, after."""
 MEMORY = 8 * 2**30
 """Bytes that a fork may ask for."""
 EXAMPLES = 25
@@ -99,6 +101,7 @@ def main() -> int:
     parser.add_argument("--files", nargs="+", metavar="PART", help="files whose name holds one of these (all)")
     parser.add_argument("--each", type=int, default=8, help="mutants of a file (%(default)s)")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=2, help="tried at a time (%(default)s)")
     parser.add_argument("--least", type=float, default=0.95, help="share that must be seen (%(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE")
     args = parser.parse_args()
@@ -110,7 +113,7 @@ def main() -> int:
     for file, tests in CORE.items():
         if args.files and not any(part in file for part in args.files):
             continue
-        mutants = attack(file, [str(ROOT / "tests" / test) for test in tests.split()], args.each, args.seed)
+        mutants = attack(file, [str(ROOT / "tests" / test) for test in tests.split()], args.each, args.seed, args.jobs)
         found += mutants
         print(f"| {file} | {len(mutants)} | {sum(one.killed for one in mutants)} |", flush=True)
     seen = sum(one.killed for one in found)
@@ -123,15 +126,16 @@ def main() -> int:
     return 0 if seen >= args.least * len(found) else 1
 
 
-def attack(file: str, tests: list[str], each: int, seed: int) -> list[Mutant]:
+def attack(file: str, tests: list[str], each: int, seed: int, jobs: int) -> list[Mutant]:
     """Tries some mutants of a file, drawn by the seed."""
     tree = ast.parse((ROOT / "src" / "vns_sam" / f"{file}.py").read_text())
     start = time.perf_counter()
-    if not passes(file, compile(tree, file, "exec"), tests, 600):
+    if not _passed(begin(file, compile(tree, file, "exec"), tests, 600)):
         raise SystemExit(f"error: the tests of {file} fail without any change")
-    limit = 10 + 3 * (time.perf_counter() - start)
+    limit = 10 + 3 * jobs * (time.perf_counter() - start)
     places = [*changeable(tree)]
-    mutants = []
+    mutants: list[Mutant] = []
+    running: dict[int, Mutant] = {}
     for place in sorted(random.Random(f"{seed}{file}").sample(range(len(places)), min(each, len(places)))):
         copy = deepcopy(tree)
         node = [*changeable(copy)][place]
@@ -139,9 +143,21 @@ def attack(file: str, tests: list[str], each: int, seed: int) -> list[Mutant]:
         before = _line(statement, node)
         change(node)
         mutant = Mutant(file, node.lineno, before, _line(statement, node))
-        mutant.killed = not passes(file, compile(ast.fix_missing_locations(copy), file, "exec"), tests, limit)
+        if (file, before, mutant.after) in SAME:
+            continue
         mutants.append(mutant)
+        if len(running) == jobs:
+            _settle(running)
+        running[begin(file, compile(ast.fix_missing_locations(copy), file, "exec"), tests, limit)] = mutant
+    while running:
+        _settle(running)
     return mutants
+
+
+def _settle(running: dict[int, Mutant]) -> None:
+    """Waits for one of the forks and writes down whether its tests saw the change."""
+    pid, status = os.wait()
+    running.pop(pid).killed = os.waitstatus_to_exitcode(status) != 0
 
 
 def changeable(tree: ast.AST) -> Iterator[ast.expr]:
@@ -205,8 +221,8 @@ def _line(statement: ast.stmt, node: ast.expr) -> str:
     return first if part in first else f"{first} ... {part}"
 
 
-def passes(file: str, code: CodeType, tests: list[str], limit: float) -> bool:
-    """Whether the tests pass in a fork in which a file is another; one that does not end has not passed."""
+def begin(file: str, code: CodeType, tests: list[str], limit: float) -> int:
+    """Starts tests in a fork in which a file is another; one that does not end in time has not passed."""
     pid = os.fork()
     if pid == 0:
         quiet = os.open(os.devnull, os.O_WRONLY)
@@ -216,6 +232,10 @@ def passes(file: str, code: CodeType, tests: list[str], limit: float) -> bool:
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))  # a loop without end may fill a list
         sys.meta_path.insert(0, _Finder(f"vns_sam.{file.replace('/', '.')}", code))
         os._exit(int(pytest.main(["-x", "-q", "-n", "0", "-p", "no:cacheprovider", *tests])))
+    return pid
+
+
+def _passed(pid: int) -> bool:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from vns_sam.formats.rle import decode_rle, encode_rle, fill_polygon, number_objects
+from vns_sam.formats.rle import decode_rle, encode_piece, encode_rle, fill_polygon, number_objects
+from vns_sam.types import cut_out
 
 masks = arrays(bool, st.tuples(st.integers(1, 12), st.integers(1, 12)))
 
@@ -19,6 +20,17 @@ masks = arrays(bool, st.tuples(st.integers(1, 12), st.integers(1, 12)))
 @given(mask=masks)
 def test_run_lengths_lead_back(mask: np.ndarray) -> None:
     np.testing.assert_array_equal(decode_rle(encode_rle(mask)), mask)
+
+
+@settings(deadline=None)
+@given(mask=masks, above=st.integers(0, 3), before=st.integers(0, 3), below=st.integers(0, 3), after=st.integers(0, 3))
+def test_a_piece_has_the_run_lengths_of_its_picture(
+    mask: np.ndarray, above: int, before: int, below: int, after: int
+) -> None:
+    picture = np.pad(mask, ((above, below), (before, after)))
+    height, width = picture.shape
+    assert encode_piece(cut_out(picture), (height, width)) == encode_rle(picture)
+    np.testing.assert_array_equal(decode_rle(encode_piece(cut_out(picture), (height, width))), picture)
 
 
 def test_run_lengths_are_those_of_coco() -> None:
@@ -61,8 +73,8 @@ def test_the_smaller_object_stays_on_top() -> None:
     small, large = np.zeros((2, 4, 4), bool)
     small[1, 1], large[:3, :3] = True, True
     expected = np.where(small, 1, np.where(large, 2, 0))
-    np.testing.assert_array_equal(number_objects([small, large], 4, 4), expected)
-    assert not number_objects([], 4, 4).any()
+    np.testing.assert_array_equal(number_objects([cut_out(small), cut_out(large)], (4, 4)), expected)
+    assert not number_objects([], (4, 4)).any()
 
 
 @pytest.mark.parametrize(

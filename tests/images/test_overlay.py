@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vns_sam.images.overlay import colour_of, draw_overlay
-from vns_sam.types import Prompts
+from vns_sam.types import Prompts, cut_out
 
 
 @pytest.mark.parametrize("side", [1, 7, 64, 900])
@@ -17,7 +17,7 @@ def test_any_size_is_drawn_and_the_picture_is_left_alone(side: int) -> None:
         points=np.full((2, 2, 2), side / 2, np.float32),
         labels=np.array([[1, 0], [1, -1]]),
     )
-    overlay = draw_overlay(image, mask, prompts, edges=np.zeros((2, side, side), np.float32))
+    overlay = draw_overlay(image, [cut_out(one) for one in mask], prompts, edges=np.zeros((2, side, side), np.float32))
     assert overlay.shape == image.shape
     assert overlay.dtype == np.uint8
     assert (image == 100).all()
@@ -28,7 +28,7 @@ def test_object_and_background_are_told_apart() -> None:
     image = np.full((200, 200, 3), 100, np.uint8)
     mask = np.zeros((1, 200, 200), bool)
     mask[0, 50:150, 50:150] = True
-    overlay = draw_overlay(image, mask)
+    overlay = draw_overlay(image, [cut_out(mask[0])])
     assert overlay[5, 5].tolist() == [72, 72, 72]
     expected = 0.7 * 100 + 0.3 * np.array(colour_of(0))
     np.testing.assert_allclose(overlay[100, 100], expected, atol=1)

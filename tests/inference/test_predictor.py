@@ -6,6 +6,8 @@ from fakes import FakeModel
 from PIL import Image
 
 from vns_sam.errors import DataError, PromptError, UsageError
+from vns_sam.formats.registry import FORMATS, encode, plan_outputs
+from vns_sam.formats.result import Result, outline_ious
 from vns_sam.images.windows import mask_boxes
 from vns_sam.inference import answers
 from vns_sam.inference.predictor import Predictor
@@ -102,6 +104,26 @@ def test_a_large_prediction_is_the_same_and_makes_its_floats_when_asked(
     assert found.alpha is None
     np.testing.assert_array_equal(found.logits, expected.logits)
     np.testing.assert_array_equal(found.edges, expected.edges)
+
+
+def test_a_large_prediction_is_written_as_a_small_one_and_never_holds_its_masks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    predictor = Predictor(FakeModel(edges=True), second_look="off")
+    predictor.set_image(IMAGE)
+    boxes = [[16, 32, 64, 80], [10, 10, 13, 13], [0, 0, IMAGE.shape[1], IMAGE.shape[0]]]
+    small = predictor.predict(boxes=boxes)
+    monkeypatch.setattr(answers, "PIXELS_KEPT", 0)
+    large = predictor.predict(boxes=boxes)
+    kinds = [kind for kind in FORMATS if kind not in ("alpha", "candidates", "npz")]
+    written = []
+    for found in (small, large):
+        plan = plan_outputs("frog.jpg", kinds, len(boxes))
+        written.append(encode(Result("frog.jpg", found, pixels=IMAGE), plan))
+        assert outline_ious(Result("frog.jpg", found, pixels=IMAGE, simplify=2.0))[0] > 0.9
+    assert written[0] == written[1]
+    assert large._repr_png_() == small._repr_png_()
+    assert "masks" not in vars(large)
 
 
 def test_the_masks_of_a_large_prediction_need_no_map_at_full_size(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from vns_sam.inference.regions import Region, box_overlaps, enlarged, make_regio
 
 
 def square(top: int, left: int, side: int, *, rank: float = 0.0) -> Region:
-    return Region(Window(top, top + side, left, left + side), np.ones((side, side), bool), rank, 1.0, (0, 0), rank)
+    return Region(top, left, np.ones((side, side), bool), rank, 1.0, (0, 0), rank)
 
 
 def test_a_region_is_where_its_mask_is() -> None:
@@ -18,7 +18,7 @@ def test_a_region_is_where_its_mask_is() -> None:
     assert region is not None
     assert region.box == (23, 12, 27, 14)
     assert region.area == 8
-    full = region.full(30, 40)
+    full = region.full((30, 40))
     assert full.shape == (30, 40)
     assert np.array_equal(full[10:16, 20:28], mask)
     assert full.sum() == 8

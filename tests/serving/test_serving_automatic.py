@@ -39,7 +39,7 @@ def test_all_objects_are_those_that_python_finds() -> None:
         two = post(client, f"/api/pictures/{key}/automatic", **sent, most=2, output="polygons").json()["objects"]
     assert len(found) == len(expected) > 2
     for row, region in zip(found, expected.regions, strict=True):
-        np.testing.assert_array_equal(decode_rle(row["rle"]), region.full(30, 40))
+        np.testing.assert_array_equal(decode_rle(row["rle"]), region.full((30, 40)))
         assert row["score"] == round(region.score, 4)
     assert [row["area"] for row in two] == [row["area"] for row in found[:2]]
     assert two[0]["polygons"]

@@ -69,7 +69,7 @@ def run_single(args: argparse.Namespace, given: dict[str, Any], categories: Mapp
     outputs = write_files(Path(), encode(result, plan))
     _remove(path for path in replaced if path not in (*outputs, overlay_path))
     if overlay:
-        write_image(overlay_path, draw_overlay(image, prediction.masks, prompts))
+        write_image(overlay_path, draw_overlay(image, prediction.pieces, prompts))
     paths = [*outputs, overlay_path] if overlay else outputs
     if args.json:
         scores = [round(float(score), 4) for score in prediction.scores]
@@ -206,11 +206,11 @@ def _summarise(prediction: Prediction, paths: list[Path], seconds: float, *, qui
         print(path)
     if quiet:
         return
-    pixels = prediction.masks.shape[1] * prediction.masks.shape[2]
-    if not len(prediction.masks):
+    pixels = prediction.size[0] * prediction.size[1]
+    if not len(prediction):
         print("nothing found")
-    for index, (mask, score) in enumerate(zip(prediction.masks, prediction.scores, strict=True)):
-        area = int(mask.sum())
+    for index, (piece, score) in enumerate(zip(prediction.pieces, prediction.scores, strict=True)):
+        area = piece.area
         found = f"{area} pixels, {area / pixels:.1%} of the picture" if area else "nothing found"
         print(f"object {index}: score {score:.2f}, {found}")
         if prediction.candidates is not None:

@@ -22,6 +22,7 @@ from vns_sam.formats.png import encode_image
 from vns_sam.formats.rle import number_objects
 from vns_sam.images.read import read_image, stored_size, turn_upright
 from vns_sam.images.write import link_or_copy, write_bytes, write_json, write_mask, write_text
+from vns_sam.types import cut_out
 
 MARKER = "imported.json"
 """File in an imported set that names where it came from."""
@@ -157,7 +158,7 @@ def write_objects(out: Path, stem: str, objects: Sequence[Object]) -> None:
     Raises:
         DataError: A file cannot be written.
     """
-    ids = number_objects([each.mask for each in objects], *objects[0].mask.shape)
+    ids = number_objects([cut_out(each.mask) for each in objects], objects[0].mask.shape)
     write_mask(out / "masks" / f"{stem}.png", ids > 0)
     small = len(objects) <= np.iinfo(np.uint8).max
     write_bytes(out / "masks_instance" / f"{stem}.png", encode_image(ids.astype(np.uint8) if small else ids))

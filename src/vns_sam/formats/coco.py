@@ -19,7 +19,7 @@ from vns_sam.formats.annotation import (
     corners_of,
 )
 from vns_sam.formats.result import Files, Result, each_object
-from vns_sam.formats.rle import encode_rle
+from vns_sam.formats.rle import encode_piece
 from vns_sam.formats.text import decode, parse_json
 
 NAME = "coco"
@@ -127,17 +127,17 @@ def _outline(segmentation: Any) -> tuple[Polygons | RunLengths, str]:
 def to_dict(result: Result) -> dict[str, Any]:
     """COCO instances of one picture with compressed run lengths; boxes as X Y WIDTH HEIGHT, as COCO has them."""
     prediction = result.prediction
-    height, width = prediction.masks.shape[1:]
+    height, width = result.size
     annotations = []
-    for index, mask in enumerate(prediction.masks):
+    for index, piece in enumerate(prediction.pieces):
         x0, y0, x1, y1 = (float(value) for value in prediction.boxes[index])
         annotations.append(
             {
                 "id": index + 1,
                 "image_id": 1,
                 "category_id": result.numbers[index],
-                "segmentation": encode_rle(mask),
-                "area": int(mask.sum()),
+                "segmentation": encode_piece(piece, result.size),
+                "area": piece.area,
                 "bbox": [x0, y0, x1 - x0, y1 - y0],
                 "iscrowd": 0,
                 "score": round(float(prediction.scores[index]), 4),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -22,9 +22,16 @@ def encode(result: Result, paths: Sequence[str]) -> Files:
     """
     if result.pixels is None:
         raise UsageError("a cut-out needs the picture itself, found masks alone", hint="choose another format")
-    soft, masks = result.prediction.alpha, result.prediction.masks
-    alphas = np.asarray(masks, np.uint8) * 255 if soft is None else (soft * 255).round().astype(np.uint8)
-    return {path: encode_image(np.dstack([result.pixels, alpha])) for path, alpha in zip(paths, alphas, strict=True)}
+    alphas = zip(paths, _alphas(result), strict=True)
+    return {path: encode_image(np.dstack([result.pixels, alpha])) for path, alpha in alphas}
+
+
+def _alphas(result: Result) -> Iterator[np.ndarray]:
+    """(H, W) uint8 of each object."""
+    if result.prediction.alpha is not None:
+        yield from (result.prediction.alpha * 255).round().astype(np.uint8)
+    else:
+        yield from (piece.full(result.size).astype(np.uint8) * 255 for piece in result.prediction.pieces)
 
 
 def plan(stem: str, name: str, objects: int) -> list[str]:

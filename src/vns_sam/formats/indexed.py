@@ -19,7 +19,7 @@ ENDING = "_indexed.png"
 
 def encode(result: Result, paths: Sequence[str]) -> Files:
     """One file: a palette of 8 bits, or gray values of 16 bits for more than 255 objects."""
-    return {paths[0]: encode_ids(number_objects(list(result.prediction.masks), *result.size))}
+    return {paths[0]: encode_ids(number_objects(result.prediction.pieces, result.size))}
 
 
 def encode_ids(ids: np.ndarray) -> bytes:

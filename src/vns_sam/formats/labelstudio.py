@@ -34,7 +34,7 @@ def to_regions(result: Result) -> list[dict[str, Any]]:
     """The regions of one picture: exact brush strokes, or polygons in percent where outlines are simplified."""
     height, width = result.size
     found = []
-    for index, mask in enumerate(result.prediction.masks):
+    for index, piece in enumerate(result.prediction.pieces):
         if result.simplify > 0:
             scale = 100 / np.array([width, height])
             drawn = [
@@ -42,7 +42,7 @@ def to_regions(result: Result) -> list[dict[str, Any]]:
                 for part in result.parts[index]
             ]
         else:
-            drawn = [("brush", {"format": "rle", "rle": encode_brush(mask)})] if mask.any() else []
+            drawn = [("brush", {"format": "rle", "rle": encode_brush(piece.full(result.size))})] if piece.area else []
         for number, (control, value) in enumerate(drawn):
             found.append(
                 {

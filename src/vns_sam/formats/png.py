@@ -32,8 +32,8 @@ def encode_image(image: np.ndarray) -> bytes:
 
 def encode(result: Result, paths: Sequence[str]) -> Files:
     """A file for each object."""
-    masks = np.asarray(result.prediction.masks, bool)
-    return {path: encode_image(mask) for path, mask in zip(paths, masks, strict=True)}
+    pieces = result.prediction.pieces
+    return {path: encode_image(piece.full(result.size)) for path, piece in zip(paths, pieces, strict=True)}
 
 
 def plan(stem: str, name: str, objects: int) -> list[str]:

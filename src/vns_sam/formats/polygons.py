@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from vns_sam.types import Piece
+
 Ring = np.ndarray
 """(N, 2) whole numbers, XY corners of pixels, without a repeated last one; the object lies to the right."""
 
@@ -44,6 +46,12 @@ def trace(mask: np.ndarray) -> list[list[Ring]]:
         part = parts[y + _RIGHT_PIXEL[heading][1], x + _RIGHT_PIXEL[heading][0]]
         grouped[part - 1].append(_walk(left, start))
     return [sorted(rings, key=ring_area, reverse=True) for rings in grouped]
+
+
+def trace_piece(piece: Piece) -> list[list[Ring]]:
+    """The same of a mask that is cut out of its picture, in pixels of the picture."""
+    corner = np.array([piece.left, piece.top])
+    return [[ring + corner for ring in rings] for rings in trace(piece.mask)]
 
 
 def _edges(mask: np.ndarray) -> list[Edge]:

@@ -181,6 +181,6 @@ def save(
     if kind not in FORMATS:
         raise UsageError(f"expected a format for {path}, found '{kind or path.suffix}'", hint=", ".join(FORMATS))
     result = Result(name or path.stem, prediction, out=path.parent, **more)
-    planned = FORMATS[kind].plan(path.stem, path.name, len(prediction.masks))
+    planned = FORMATS[kind].plan(path.stem, path.name, len(prediction))
     names = [path.name] if len(planned) == 1 else [f"{path.stem}_{i}{path.suffix}" for i in range(len(planned))]
     return write_files(path.parent, FORMATS[kind].encode(result, names))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vns_sam.formats.polygons import Ring, simplify_parts, trace
+from vns_sam.formats.polygons import Ring, simplify_parts, trace_piece
 from vns_sam.formats.rle import fill_polygon
 from vns_sam.types import Prediction
 
@@ -62,7 +62,7 @@ class Result:
     def classes(self) -> tuple[str, ...]:
         """The class of each object, "" where it has none."""
         given = self.prediction.classes
-        return given if given is not None else ("",) * len(self.prediction.masks)
+        return given if given is not None else ("",) * len(self.prediction)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -78,13 +78,12 @@ class Result:
     @property
     def size(self) -> tuple[int, int]:
         """(H, W) of the picture."""
-        height, width = self.prediction.masks.shape[1:]
-        return height, width
+        return self.prediction.size
 
     @cached_property
     def parts(self) -> tuple[list[list[Ring]], ...]:
         """For each object its parts, each an outer ring and its holes, see :func:`vns_sam.formats.polygons.trace`."""
-        traced = (trace(mask) for mask in self.prediction.masks)
+        traced = (trace_piece(piece) for piece in self.prediction.pieces)
         return tuple(simplify_parts(parts, self.simplify) if self.simplify > 0 else parts for parts in traced)
 
 
@@ -96,10 +95,11 @@ def candidate_scores(prediction: Prediction) -> list[list[float]]:
 def outline_ious(result: Result) -> list[float]:
     """For each object the IoU of its outlines, filled, with its mask: 1 where they are exact."""
     found = []
-    for mask, parts in zip(result.prediction.masks, result.parts, strict=True):
-        drawn = np.zeros(mask.shape, bool)
-        for ring in (ring for part in parts for ring in part):
-            drawn ^= fill_polygon(ring, *mask.shape)
+    for piece, parts in zip(result.prediction.pieces, result.parts, strict=True):
+        mask = piece.mask
+        drawn = np.zeros_like(mask)
+        for ring in (ring for part in parts for ring in part):  # its corners are some of the exact one's
+            drawn ^= fill_polygon(ring - [piece.left, piece.top], *mask.shape)
         union = int((drawn | mask).sum())
         found.append(int((drawn & mask).sum()) / union if union else 1.0)
     return found

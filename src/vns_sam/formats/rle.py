@@ -7,18 +7,28 @@ from typing import Any
 
 import numpy as np
 
+from vns_sam.types import Piece, Size
+
 MOST = 2**30
 """Pixels of a mask."""
 
 
 def encode_rle(mask: np.ndarray) -> dict[str, Any]:
     """COCO's compressed run lengths of a mask (H, W) bool: ``{"size": [H, W], "counts": text}``."""
-    flat = np.asarray(mask, bool).ravel(order="F")
-    bounds = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1, [flat.size]])
-    counts = np.diff(bounds).tolist()
-    if flat[0]:
-        counts = [0, *counts]
-    return {"size": [int(length) for length in mask.shape], "counts": _pack(counts)}
+    height, width = mask.shape
+    return encode_piece(Piece(0, 0, np.asarray(mask, bool)), (height, width))
+
+
+def encode_piece(piece: Piece, size: Size) -> dict[str, Any]:
+    """The same of a mask that is cut out of a picture of (H, W) pixels."""
+    height, width = size
+    steps = np.diff(np.pad(piece.mask.T.view(np.int8), ((0, 0), (1, 1))))
+    columns, rows = np.nonzero(steps)
+    places = (piece.left + columns) * height + piece.top + rows  # where runs begin and end, in turn
+    whole = np.flatnonzero(places[1:] == places[:-1])  # one that goes on from the foot of a column to the next
+    bounds = np.concatenate([[0], np.delete(places, [*whole, *(whole + 1)]), [height * width]])
+    counts = np.diff(bounds[:-1] if len(bounds) > 2 and bounds[-2] == bounds[-1] else bounds).tolist()
+    return {"size": [height, width], "counts": _pack(counts)}
 
 
 def decode_rle(rle: Mapping[str, Any]) -> np.ndarray:
@@ -71,15 +81,15 @@ def _unpack(text: str) -> list[int]:
     return counts
 
 
-def number_objects(masks: Sequence[np.ndarray], height: int, width: int) -> np.ndarray:
+def number_objects(pieces: Sequence[Piece], size: Size) -> np.ndarray:
     """Objects as one picture of ids; where they overlap, the smaller one stays on top.
 
     Returns:
-        (H, W) uint16: 1, 2, ... in the order of ``masks``, 0 is background.
+        (H, W) uint16: 1, 2, ... in the order of ``pieces``, 0 is background.
     """
-    ids = np.zeros((height, width), np.uint16)
-    for index in sorted(range(len(masks)), key=lambda i: -int(masks[i].sum())):
-        ids[masks[index]] = index + 1
+    ids = np.zeros(size, np.uint16)
+    for index, piece in sorted(enumerate(pieces), key=lambda each: -each[1].area):
+        ids[piece.index][piece.mask] = index + 1
     return ids
 
 

@@ -61,8 +61,8 @@ def encode(result: Result, paths: Sequence[str]) -> Files:
     size = ElementTree.SubElement(root, "size")
     for tag, number in (("width", width), ("height", height), ("depth", 3)):
         ElementTree.SubElement(size, tag).text = str(number)
-    for index, (mask, box) in enumerate(zip(result.prediction.masks, result.prediction.boxes, strict=True)):
-        if mask.any():
+    for index, box in enumerate(result.prediction.boxes):
+        if box.any():
             entry = ElementTree.SubElement(root, "object")
             ElementTree.SubElement(entry, "name").text = result.labels[index]
             bounds = ElementTree.SubElement(entry, "bndbox")

@@ -15,6 +15,14 @@ plugins for dozens of formats that no camera writes.
 _AT_HAND = FORMATS[:5]
 """Those whose plugins Pillow has loaded already."""
 
+MOST_PIXELS = 512 * 10**6
+"""A scan of 20,000 x 20,000 is read, at 7 bytes a pixel; what says that it holds more is refused. Pillow's own limit is
+179 million; it stays where somebody has set another.
+"""
+
+if Image.MAX_IMAGE_PIXELS == 2**30 // 4 // 3:
+    Image.MAX_IMAGE_PIXELS = MOST_PIXELS // 2  # it warns there and refuses at twice as many
+
 
 def open_image(path: str | os.PathLike[str] | IO[bytes]) -> Image.Image:
     """Opens a picture file without decoding its pixels; to be used with ``with``.
@@ -22,7 +30,7 @@ def open_image(path: str | os.PathLike[str] | IO[bytes]) -> Image.Image:
     Raises:
         UnidentifiedImageError: It is none of :data:`FORMATS`.
         OSError: The file cannot be read.
-        Image.DecompressionBombError: It has more pixels than Pillow's limit.
+        Image.DecompressionBombError: It has more pixels than :data:`MOST_PIXELS`.
     """
     try:
         return Image.open(path, formats=_AT_HAND)

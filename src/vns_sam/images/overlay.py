@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import colorsys
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 
-from vns_sam.types import Prompts
+from vns_sam.types import Piece, Prompts
 
 Colour = tuple[int, int, int]
 
@@ -23,6 +24,7 @@ _PALETTE: tuple[Colour, ...] = (
 )
 _DARK, _WHITE, _POSITIVE, _NEGATIVE = (16, 18, 24), (255, 255, 255), (40, 190, 80), (235, 50, 60)
 _TINT, _BACKGROUND = 0.30, 0.72
+_AT_ONCE = 1 << 20  # pixels
 _SHIFT = 4  # cv2 draws with 1/16 pixel
 
 
@@ -35,13 +37,13 @@ def colour_of(index: int) -> Colour:
 
 
 def draw_overlay(
-    image: np.ndarray, masks: np.ndarray, prompts: Prompts | None = None, edges: np.ndarray | None = None
+    image: np.ndarray, pieces: Sequence[Piece], prompts: Prompts | None = None, edges: np.ndarray | None = None
 ) -> np.ndarray:
     """Draws masks and prompts over a picture; line widths follow its size.
 
     Args:
         image: (H, W, 3) uint8 RGB; left untouched.
-        masks: (P, H, W) bool.
+        pieces: The masks.
         prompts: What was asked: boxes, clicks (a plus on green, a minus on red) and coarse masks (thin line).
         edges: (P, H, W) edge probability in [0, 1], drawn as light.
 
@@ -49,28 +51,54 @@ def draw_overlay(
         (H, W, 3) uint8 RGB.
     """
     unit = max(1.0, max(image.shape[:2]) / 400)
-    canvas = _tint(image, masks)
+    canvas = _tint(image, pieces)
     if edges is not None:
         glow = edges.max(axis=0, initial=0)[..., None]
         canvas = (canvas * (1 - glow) + 255 * glow).astype(np.uint8)
-    for index, mask in enumerate(masks):
-        draw_outline(canvas, mask, colour_of(index), unit)
+    for index, piece in enumerate(pieces):
+        draw_outline(canvas, piece.mask, colour_of(index), unit, at=(piece.left, piece.top))
     if prompts is not None:
         for index in range(len(prompts)):
             draw_prompt(canvas, prompts, index, _lighter(colour_of(index)), unit)
     return canvas
 
 
-def _tint(image: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    """Darkens what no object covers, so that the objects come forward, and tints each object."""
-    canvas = image.astype(np.float32)
-    canvas[~masks.any(axis=0)] *= _BACKGROUND
-    for index, mask in enumerate(masks):
-        canvas[mask] = (1 - _TINT) * canvas[mask] + _TINT * np.array(colour_of(index), np.float32)
-    return canvas.round().astype(np.uint8)
+def _tint(image: np.ndarray, pieces: Sequence[Piece]) -> np.ndarray:
+    """Darkens what no object covers, so that the objects come forward, and tints each object; in strips, since numbers
+    between are four times as large as pixels.
+    """
+    canvas = np.empty_like(image)
+    rows = max(1, _AT_ONCE // image.shape[1])
+    for top in range(0, len(image), rows):
+        strip = image[top : top + rows].astype(np.float32)
+        inside = [_part(piece, top, len(strip)) for piece in pieces]
+        covered = np.zeros(strip.shape[:2], bool)
+        for place, mask in inside:
+            covered[place] |= mask
+        strip[~covered] *= _BACKGROUND
+        for index, (place, mask) in enumerate(inside):
+            under = strip[place]
+            under[mask] = (1 - _TINT) * under[mask] + _TINT * np.array(colour_of(index), np.float32)
+        canvas[top : top + rows] = strip.round()
+    return canvas
 
 
-def draw_outline(canvas: np.ndarray, mask: np.ndarray, colour: Colour, unit: float, *, thin: bool = False) -> None:
+def _part(piece: Piece, top: int, rows: int) -> tuple[tuple[slice, slice], np.ndarray]:
+    """What of a mask lies in a strip of a picture, and where in the strip."""
+    down, across = piece.index
+    first, last = np.clip([down.start - top, down.stop - top], 0, rows).tolist()
+    return (slice(first, last), across), piece.mask[first + top - down.start :][: last - first]
+
+
+def draw_outline(
+    canvas: np.ndarray,
+    mask: np.ndarray,
+    colour: Colour,
+    unit: float,
+    *,
+    thin: bool = False,
+    at: tuple[int, int] = (0, 0),
+) -> None:
     """Draws the contours of a mask (H, W) bool, holes too, onto a canvas (H, W, 3) uint8.
 
     Args:
@@ -79,8 +107,9 @@ def draw_outline(canvas: np.ndarray, mask: np.ndarray, colour: Colour, unit: flo
         colour: RGB.
         unit: Width of a line in pixels, about.
         thin: Leaves out the dark rim.
+        at: X Y of the canvas where the mask begins.
     """
-    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE, offset=at)
     width = max(1, round(unit if thin else 1.5 * unit))
     if not thin:
         cv2.polylines(canvas, contours, True, _DARK, width + max(1, round(unit)), cv2.LINE_AA)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vns_sam.types import cut_out, piece_boxes
+
 
 @dataclass(frozen=True)
 class Window:
@@ -49,20 +51,13 @@ def extent(mask: np.ndarray) -> np.ndarray | None:
 
     This is the box of the package: what results have, what users give and what files hold.
     """
-    columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
-    if len(rows) == 0:
-        return None
-    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], np.float32)
+    piece = cut_out(mask)
+    return np.array(piece.box, np.float32) if piece.mask.size else None
 
 
 def mask_boxes(masks: np.ndarray) -> np.ndarray:
     """The boxes (P, 4) float32 around masks (P, H, W), see :func:`extent`; zeros where a mask is empty."""
-    boxes = np.zeros((len(masks), 4), np.float32)
-    for box, mask in zip(boxes, masks, strict=True):
-        found = extent(mask)
-        if found is not None:
-            box[:] = found
-    return boxes
+    return piece_boxes(cut_out(mask) for mask in masks)
 
 
 def grid(within: Window, side: int, shared: float) -> Iterator[Window]:

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 
 from vns_sam.images.windows import mask_boxes
-from vns_sam.inference.found import Found
+from vns_sam.inference.found import Found, LargePrediction
 from vns_sam.inference.second_look import look_again, plan_crops, wants_second_look
 from vns_sam.sam.answers import probability
-from vns_sam.types import Answers, Candidates, ImageFeatures, Prediction, PromptableModel, Prompts, SecondLook
+from vns_sam.types import (
+    Answers,
+    ImageFeatures,
+    Piece,
+    Pieces,
+    Prediction,
+    PromptableModel,
+    Prompts,
+    SecondLook,
+    cut_out,
+)
 
 PIXELS_KEPT = 1 << 26
 """Pixels of all masks of a picture up to which their logits and edges are kept, 256 MiB each."""
@@ -120,13 +129,18 @@ def predict(
     answers = asker.decode(features, asked, (0,) * len(asked), candidates=candidates)
     rows = range(len(answers))
     whole = partial(full_size, asker, image, answers, rows, prompts, edges=True)
+    size = (image.shape[0], image.shape[1])
     offered = tuple(answers.candidates(row) for row in rows) if candidates else None
-    if len(answers) * image.shape[0] * image.shape[1] > PIXELS_KEPT and not asker.model.info.alpha:
-        masks = _masks_alone(asker, image, answers, prompts)
-        return LargePrediction(masks, answers.scores, offered, whole)
+    if len(answers) * size[0] * size[1] > PIXELS_KEPT and not asker.model.info.alpha:
+        pieces = Pieces(_masks_alone(asker, image, answers, prompts))
+        return LargePrediction(pieces, size, answers.scores, lambda: _maps(whole()), offered)
     found = whole()
     masks = found.logits > 0
     return Found(masks, found.logits, answers.scores, found.edges, mask_boxes(masks), found.alpha, offered)
+
+
+def _maps(found: FullSize) -> tuple[np.ndarray, np.ndarray | None]:
+    return found.logits, found.edges
 
 
 def soften(model: PromptableModel, found: Prediction) -> None:
@@ -137,40 +151,16 @@ def soften(model: PromptableModel, found: Prediction) -> None:
         found.alpha = np.asarray(probability(found.logits))
 
 
-class LargePrediction(Found):
-    """A prediction whose logits and edges are made when they are first asked for: each is four times as large as the
-    masks, of which only what is object takes memory.
-    """
-
-    def __init__(
-        self,
-        masks: np.ndarray,
-        scores: np.ndarray,
-        candidates: tuple[Candidates, ...] | None,
-        whole: Callable[[], FullSize],
-    ) -> None:
-        self.masks, self.scores, self.candidates, self._whole = masks, scores, candidates, whole
-        self.boxes = mask_boxes(masks)
-
-    def __getattr__(self, name: str) -> Any:
-        if name not in ("logits", "edges"):
-            raise AttributeError(name)
-        found = self._whole()
-        self.logits, self.edges = found.logits, found.edges
-        return getattr(self, name)
-
-
-def _masks_alone(asker: Asker, image: np.ndarray, answers: Answers, prompts: Prompts | None) -> np.ndarray:
-    """The masks (P, H, W) of :func:`full_size`, with no more than one prompt's logits in hand."""
+def _masks_alone(asker: Asker, image: np.ndarray, answers: Answers, prompts: Prompts | None) -> Iterator[Piece]:
+    """The masks of :func:`full_size`, with no more than one prompt's logits in hand."""
     size = (image.shape[0], image.shape[1])
-    masks = np.zeros((len(answers), *size), bool)
-    for row, mask in enumerate(masks):
+    for row in range(len(answers)):
         part, found = answers.found(row, size)
-        mask[part] = found
+        piece = cut_out(found, part[0].start, part[1].start)
         one = None if prompts is None else _single(prompts, row)
-        if asker.asks_crops and one is not None and any(True for _ in plan_crops(one, mask[None])):
-            mask[:] = full_size(asker, image, answers, [row], one).logits[0] > 0
-    return masks
+        if asker.asks_crops and one is not None and any(True for _ in plan_crops(one, piece.full(size)[None])):
+            piece = cut_out(full_size(asker, image, answers, [row], one).logits[0] > 0)
+        yield piece
 
 
 def _single(prompts: Prompts, row: int) -> Prompts:

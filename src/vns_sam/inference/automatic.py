@@ -18,7 +18,7 @@ from vns_sam.data.vns_score import vns_score
 from vns_sam.errors import UsageError
 from vns_sam.images.windows import Window, grid, whole
 from vns_sam.inference.regions import Region, enlarged, make_region, suppress, without_specks
-from vns_sam.types import Answers, PromptableModel, Prompts
+from vns_sam.types import Answers, Piece, PromptableModel, Prompts, piece_boxes
 
 BLOCK = 16
 """Prompts that are decoded together, always: a row's last digits depend on how many are, and masks must not."""
@@ -97,10 +97,8 @@ class AutomaticMasks:
     @property
     def masks(self) -> np.ndarray:
         """(P, H, W) bool; of many objects on a huge picture rather take the regions one at a time."""
-        shape = (len(self), self.height, self.width)
-        return (
-            np.stack([r.full(self.height, self.width) for r in self.regions]) if self.regions else np.zeros(shape, bool)
-        )
+        size = (self.height, self.width)
+        return np.stack([region.full(size) for region in self.regions]) if self.regions else np.zeros((0, *size), bool)
 
     @property
     def scores(self) -> np.ndarray:
@@ -110,7 +108,7 @@ class AutomaticMasks:
     @property
     def boxes(self) -> np.ndarray:
         """(P, 4) float32 XYXY, right and bottom exclusive."""
-        return np.array([region.box for region in self.regions], np.float32).reshape(-1, 4)
+        return piece_boxes(self.regions)
 
 
 class AutomaticSegmenter:
@@ -222,8 +220,8 @@ class AutomaticSegmenter:
         if self.options.rank == "score":
             return replace(region, rank=region.score)
         view = _around(region.window, *image.shape[:2])
-        inside = Region(_moved(region.window, view), region.mask, 0.0, 0.0, region.point)
-        return replace(region, rank=vns_score(image[view.index], inside.full(*view.shape)).score)
+        inside = Piece(region.top - view.top, region.left - view.left, region.mask)
+        return replace(region, rank=vns_score(image[view.index], inside.full(view.shape)).score)
 
     def _distinct(self, regions: Sequence[Region]) -> list[Region]:
         """Each object once, without specks."""
@@ -293,7 +291,3 @@ def _around(window: Window, height: int, width: int) -> Window:
         max(0, window.left - across),
         min(width, window.right + across),
     )
-
-
-def _moved(window: Window, view: Window) -> Window:
-    return Window(window.top - view.top, window.bottom - view.top, window.left - view.left, window.right - view.left)

@@ -12,9 +12,9 @@ from typing_extensions import override
 
 from vns_sam.errors import PromptError, UsageError
 from vns_sam.inference.automatic import AutomaticMasks, AutomaticOptions, AutomaticSegmenter
-from vns_sam.inference.found import Found
+from vns_sam.inference.found import Found, LargePrediction
 from vns_sam.inference.predictor import Predictor
-from vns_sam.types import PromptableModel, Prompts
+from vns_sam.types import Pieces, PromptableModel, Prompts
 
 
 class AutomaticPredictor(Predictor):
@@ -63,5 +63,8 @@ class AutomaticPredictor(Predictor):
 
 def as_prediction(found: AutomaticMasks) -> Found:
     """All objects of a picture as a prediction; its logits are 1 and -1, since no one map gave the masks."""
-    masks = found.masks
-    return Found(masks, np.where(masks, np.float16(1), np.float16(-1)), found.scores, None, found.boxes)
+
+    def logits() -> tuple[np.ndarray, None]:
+        return np.where(found.masks, np.float16(1), np.float16(-1)), None
+
+    return LargePrediction(Pieces(found.regions), (found.height, found.width), found.scores, logits)

@@ -159,9 +159,9 @@ class SegmentJob(Job[str]):
         found, run = answer.prediction, self.folder_run
         source = run.folder / item
         result = formats.Result(item, found, run.categories, source, run.out, answer.image, run.simplify)
-        files = registry.encode(result, self._plan(item, len(found.masks)))
+        files = registry.encode(result, self._plan(item, len(found)))
         if self.folder_run.overlay:
-            overlay = draw_overlay(answer.image, found.masks, answer.prompts)
+            overlay = draw_overlay(answer.image, found.pieces, answer.prompts)
             files[self._overlay(item)] = encode_image(overlay, ".jpg")
         line: dict[str, Any] = {"scores": [round(float(score), 4) for score in found.scores]}
         if found.candidates is not None:

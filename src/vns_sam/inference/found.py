@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from vns_sam.formats import coco
 from vns_sam.formats.png import encode_image
@@ -14,7 +15,7 @@ from vns_sam.formats.polygons import Ring
 from vns_sam.formats.registry import save
 from vns_sam.formats.result import Result
 from vns_sam.images.overlay import draw_overlay
-from vns_sam.types import Prediction
+from vns_sam.types import Candidates, Pieces, Prediction, Size, piece_boxes
 
 
 class Found(Prediction):
@@ -59,4 +60,43 @@ class Found(Prediction):
 
     def _repr_png_(self) -> bytes | None:
         """The picture with the masks, as notebooks show it."""
-        return None if self.image is None else encode_image(draw_overlay(self.image, self.masks))
+        return None if self.image is None else encode_image(draw_overlay(self.image, self.pieces))
+
+
+class LargePrediction(Found):
+    """A prediction that holds of each mask what is object, a bit for a pixel; its masks, logits and edges as arrays
+    are made when they are first asked for.
+    """
+
+    def __init__(
+        self,
+        pieces: Pieces,
+        size: Size,
+        scores: np.ndarray,
+        maps: Callable[[], tuple[np.ndarray, np.ndarray | None]],
+        candidates: tuple[Candidates, ...] | None = None,
+    ) -> None:
+        self._pieces, self._size, self.scores, self._maps = pieces, size, scores, maps
+        self.candidates = candidates
+        self.boxes = piece_boxes(pieces)
+
+    @property
+    @override
+    def size(self) -> Size:
+        return self._size
+
+    @property
+    @override
+    def pieces(self) -> Pieces:
+        return self._pieces
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "masks":
+            self.masks = np.zeros((len(self), *self.size), bool)
+            for mask, piece in zip(self.masks, self.pieces, strict=True):
+                mask[piece.index] = piece.mask
+        elif name in ("logits", "edges"):
+            self.logits, self.edges = self._maps()
+        else:
+            raise AttributeError(name)
+        return getattr(self, name)

@@ -1,67 +1,48 @@
-"""Objects of one picture as pieces of it, and which of them say the same thing.
-
-A region holds its mask only where it is, so thousands of them on a huge picture cost what they cover.
-"""
+"""Objects of one picture as pieces of it, and which of them say the same thing."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import cv2
 import numpy as np
 
-from vns_sam.images.windows import Window, extent
+from vns_sam.images.windows import Window
+from vns_sam.types import Piece, cut_out
 
 
 @dataclass(frozen=True)
-class Region:
-    """One object.
+class Region(Piece):
+    """One object, cut as tight as can be.
 
     Attributes:
-        window: Where it is, as tight as can be.
-        mask: (h, w) bool over the window.
         score: Predicted IoU.
         stability: IoU of the masks that a stricter and a looser threshold give, 0 to 1.
         point: X Y of the click that found it, in pixels of the picture; the middle of the box that did.
         rank: What regions are sorted by, the highest first.
     """
 
-    window: Window
-    mask: np.ndarray
     score: float
     stability: float
     point: tuple[float, float]
     rank: float = 0.0
 
     @property
-    def box(self) -> tuple[int, int, int, int]:
-        """X0 Y0 X1 Y1, right and bottom exclusive."""
-        return self.window.left, self.window.top, self.window.right, self.window.bottom
-
-    @cached_property
-    def area(self) -> int:
-        """Pixels of the object."""
-        return int(np.count_nonzero(self.mask))
-
-    def full(self, height: int, width: int) -> np.ndarray:
-        """The mask (H, W) bool of the whole picture."""
-        mask = np.zeros((height, width), bool)
-        mask[self.window.index] = self.mask
-        return mask
+    def window(self) -> Window:
+        """Where it is."""
+        left, top, right, bottom = self.box
+        return Window(top, bottom, left, right)
 
 
 def make_region(
     mask: np.ndarray, within: Window, score: float, stability: float, point: tuple[float, float]
 ) -> Region | None:
     """A region from the mask (h, w) bool of a part of a picture; None where it is empty."""
-    found = extent(mask)
-    if found is None:
+    piece = cut_out(mask, within.top, within.left)
+    if not piece.mask.size:
         return None
-    x0, y0, x1, y1 = found.astype(int).tolist()
-    window = Window(within.top + y0, within.top + y1, within.left + x0, within.left + x1)
-    return Region(window, mask[y0:y1, x0:x1].copy(), score, stability, point)
+    return Region(piece.top, piece.left, piece.mask.copy(), score, stability, point)
 
 
 def enlarged(region: Region, size: tuple[int, int], view: Window) -> Region:
@@ -75,7 +56,7 @@ def enlarged(region: Region, size: tuple[int, int], view: Window) -> Region:
     if window.shape != mask.shape:
         wide = cv2.resize(mask.astype(np.uint8) * 255, window.shape[::-1], interpolation=cv2.INTER_LINEAR)
         mask = wide > 127
-    return replace(region, window=window, mask=mask)
+    return replace(region, top=window.top, left=window.left, mask=mask)
 
 
 def box_overlaps(boxes: np.ndarray, box: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ from vns_sam.images.write import write_image
 from vns_sam.labelling.audit import ORDERS, Audit, Audited, risk_coverage
 from vns_sam.labelling.fusion import Selection, pixel_weights
 from vns_sam.labelling.store import LabelStore
-from vns_sam.types import Prompts
+from vns_sam.types import Prompts, cut_out
 
 SHOWN = 8
 """Pictures on the sheet."""
@@ -95,7 +95,7 @@ def _tiles(row: Audited, store: LabelStore, images: Path) -> list[Tile]:
     asked = Prompts(points=prompts.points, labels=prompts.labels) if prompts.boxes is None else prompts
     truth = "" if row.iou is None else f", IoU {row.iou:.2f}"
     lines = f"{Path(record.image).name}\n{'kept' if row.kept else 'left out'}, U_a {record.absolute:.3f}{truth}"
-    objects = np.repeat((fused >= 0.5)[None], len(asked), axis=0)
+    objects = [cut_out(fused >= 0.5)] * len(asked)
     return [
         Tile(draw_overlay(image, objects, asked), lines),
         Tile(_gray(fused), f"{record.believed} of {record.views} views believed"),

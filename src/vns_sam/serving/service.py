@@ -148,7 +148,7 @@ class Service:
             model = turns.model(turns.take(lambda: self.engine.model(name)))
             everything, seconds = timed(AutomaticSegmenter(model, options), picture.pixels)
             first = everything.regions[: ask.most]
-            rows = ((region.full(*picture.size), region.score) for region in first)
+            rows = ((region.full(picture.size), region.score) for region in first)
             return [Found(**mask_of(mask, score, ask.output).model_dump()) for mask, score in rows], seconds
 
         objects, seconds = await self.worker.run_long(request, work)

@@ -4,9 +4,10 @@ Shape letters: I images, P prompts, N points of one prompt, C channels, H x W pi
 g embedding grid (stride 16 of the model's square input). Nothing here loads torch.
 """
 
-from vns_sam.types.answers import Answers, Candidates, DecoderOutput, Prediction, Size
+from vns_sam.types.answers import Answers, Candidates, DecoderOutput, Prediction
 from vns_sam.types.features import ImageFeatures
 from vns_sam.types.info import SECOND_LOOK, Backend, ModelInfo, PromptKind, SecondLook
+from vns_sam.types.pieces import Piece, Pieces, Size, cut_out, piece_boxes
 from vns_sam.types.prompts import PADDING_LABEL, Geometry, PromptBatch, Prompts
 from vns_sam.types.protocol import PromptableModel
 
@@ -20,6 +21,8 @@ __all__ = [
     "Geometry",
     "ImageFeatures",
     "ModelInfo",
+    "Piece",
+    "Pieces",
     "Prediction",
     "PromptBatch",
     "PromptKind",
@@ -27,4 +30,6 @@ __all__ = [
     "Prompts",
     "SecondLook",
     "Size",
+    "cut_out",
+    "piece_boxes",
 ]

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vns_sam.types.pieces import Piece, Size, cut_out
+
 if TYPE_CHECKING:
     import torch
-
-Size = tuple[int, int]
-"""Height and width in pixels."""
 
 
 @dataclass(frozen=True)
@@ -129,3 +129,18 @@ class Prediction:
     alpha: np.ndarray | None = None
     candidates: tuple[Candidates, ...] | None = None
     classes: tuple[str, ...] | None = None
+
+    def __len__(self) -> int:
+        """Number of objects P."""
+        return len(self.scores)
+
+    @property
+    def size(self) -> Size:
+        """Height and width of the picture."""
+        height, width = self.masks.shape[1:]
+        return height, width
+
+    @property
+    def pieces(self) -> Sequence[Piece]:
+        """The masks as what they cover, cut as tight as can be."""
+        return [cut_out(mask) for mask in self.masks]

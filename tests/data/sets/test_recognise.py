@@ -16,6 +16,7 @@ from vns_sam.data.sets.recognise import UNSPLIT, Recognition, recognise
 from vns_sam.formats.annotation import Described, Shape
 from vns_sam.formats.drawing import draw_objects
 from vns_sam.formats.rle import number_objects
+from vns_sam.types import cut_out
 
 
 def look(root: Path) -> Recognition:
@@ -257,7 +258,7 @@ def test_objects_are_drawn_with_the_small_on_top() -> None:
     packed = Shape(outline={"size": [6, 8], "counts": "72W1"})
     first, second = draw_objects(Described("a.jpg", (6, 8), (runs, large)))
     assert second.mask.all()
-    ids = number_objects([first.mask, second.mask], 6, 8)
+    ids = number_objects([cut_out(first.mask), cut_out(second.mask)], (6, 8))
     assert ids.shape == (6, 8)
     assert np.argwhere(ids == 1).tolist() == [[1, 1], [2, 1]]
     assert np.count_nonzero(ids == 2) == 46

@@ -21,6 +21,7 @@ from vns_sam.formats.rle import number_objects
 from vns_sam.images.find import EXTENSIONS
 from vns_sam.images.read import file_digest, read_image
 from vns_sam.images.write import atomic_path
+from vns_sam.types import cut_out
 
 LOSSLESS = ".png"
 
@@ -114,7 +115,7 @@ def _put_objects(
     size = described.size or (0, 0)
     if size != shape:
         raise _sizes_differ("its annotation", size, image_label, shape)
-    ids = number_objects([each.mask for each in objects], *size)
+    ids = number_objects([cut_out(each.mask) for each in objects], size)
     with atomic_path(folder / "masks_instance" / f"{stem}{LOSSLESS}") as instances_part:
         _write_png(instances_part, ids if ids.max() > 255 else ids.astype(np.uint8))
     write_whole(folder / OBJECTS / f"{stem}{ENDING}", objects, ids)

@@ -48,6 +48,21 @@ def test_inside_of_the_folder_twice(
     assert "other: 3 done" in capsys.readouterr().out
 
 
+def test_a_picture_above_the_ceiling_of_memory_is_told_and_the_others_are_done(
+    photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("RGB", (400, 300)).save(photos / "large.png")
+    assert main(["segment", "photos", *BOX, "--out", "out", "--memory", "0.0001"]) == 0
+    shown = capsys.readouterr()
+    assert "out: 3 done, 0 done before, 1 failed" in shown.out
+    assert "large.png: it takes about 0.00179 GiB, --memory allows 0.0001: scale it down, or allow more" in shown.err
+    assert main(["segment", "photos/large.png", *BOX, "--memory", "0.0001"]) == 3
+    assert "large.png: it takes about" in capsys.readouterr().err
+    assert main(["segment", "photos", *BOX, "--out", "out", "--memory", "0"]) == 2
+    assert main(["segment", "photos", *BOX, "--out", "out"]) == 0
+    assert "out: 1 done, 3 done before" in capsys.readouterr().out
+
+
 def test_the_folder_itself_is_no_output(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["segment", "photos", *BOX, "--out", "photos"]) == 2
     assert "expected --out beside the pictures" in capsys.readouterr().err

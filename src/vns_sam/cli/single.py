@@ -15,6 +15,7 @@ from PIL import Image
 
 from vns_sam.cli.lines import print_json
 from vns_sam.cli.predictor import build_predictor
+from vns_sam.cli.work import ceiling_from
 from vns_sam.errors import DataError, UsageError
 from vns_sam.formats import alpha, candidates
 from vns_sam.formats.registry import FORMATS, check_formats, encode, plan_outputs, suffix_of, write_files
@@ -26,6 +27,7 @@ from vns_sam.images.read import DECODER_ERRORS, one_line, read_image
 from vns_sam.images.write import check_writable, write_image
 from vns_sam.inference.answers import soften
 from vns_sam.prompts.validate import make_prompts
+from vns_sam.runs.memory import weight_of
 from vns_sam.runs.plan import FORCE
 from vns_sam.types import Prediction, Prompts
 
@@ -41,6 +43,8 @@ LOW_SCORE = 0.5
 def run_single(args: argparse.Namespace, given: dict[str, Any], categories: Mapping[int, str] | None = None) -> int:
     """Segments ``args.image``; see ``vns-sam segment --help``. Nothing is given for a model that takes no prompt."""
     categories = categories or {1: OBJECT}
+    if args.image != STDIN and (reason := ceiling_from(args).refusal(weight_of([args.image]))):
+        raise DataError(f"{args.image}: {reason}")
     image = read_image(args.image) if args.image != STDIN else read_image(_from_stdin())
     prompts = make_prompts(*image.shape[:2], **given) if given else None
     source = args.image if args.image != STDIN else Path("stdin.png")

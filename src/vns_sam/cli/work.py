@@ -15,6 +15,7 @@ from vns_sam.errors import DataError, UsageError, printable
 if TYPE_CHECKING:
     from vns_sam.runs.engine import Outcome
     from vns_sam.runs.job import Job, Mapper
+    from vns_sam.runs.memory import Ceiling
     from vns_sam.runs.plan import Plan
 
 MEANING = """
@@ -41,6 +42,12 @@ def add_worker_arguments(group: argparse.ArgumentParser | argparse._ArgumentGrou
     group.add_argument("--workers", type=at_least(0), metavar="N", help=f"processes; 0 works in this one ({workers})")
     group.set_defaults(usual_workers=workers)
     group.add_argument(
+        "--memory",
+        type=float,
+        metavar="GIB",
+        help="what pictures at work may take together: fewer at a time, larger ones refused (half of the machine's)",
+    )
+    group.add_argument(
         "--cluster", nargs="?", const="", metavar="ADDRESS", help="use Ray: this machine, RAY_ADDRESS, or ADDRESS"
     )
     group.add_argument("--actors", type=int, default=0, metavar="N", help="with --cluster: workers (as many as fit)")
@@ -61,6 +68,8 @@ def choose_mapper(args: argparse.Namespace) -> Mapper:
             raise UsageError(
                 "expected --workers or --cluster, found both", hint="--actors N says how many on a cluster"
             )
+        if args.memory is not None:
+            raise UsageError("expected --memory or --cluster, found both", hint="--actors N says how many at a time")
         from vns_sam.distributed.mapper import RayMapper
 
         return RayMapper(args.cluster, args.actors, args.actor_cpus, args.actor_gpus)
@@ -69,10 +78,25 @@ def choose_mapper(args: argparse.Namespace) -> Mapper:
     if workers:
         from vns_sam.runs.processes import Processes
 
-        return Processes(workers)
-    from vns_sam.runs.threads import overlapped
+        return Processes(workers, ceiling_from(args))
+    from vns_sam.runs.threads import Overlapped
 
-    return overlapped
+    return Overlapped(ceiling_from(args))
+
+
+def ceiling_from(args: argparse.Namespace) -> Ceiling:
+    """What pictures at work may take together.
+
+    Raises:
+        UsageError: It is nothing.
+    """
+    from vns_sam.runs.memory import GIB, Ceiling
+
+    if args.memory is None:
+        return Ceiling()
+    if not args.memory > 0:
+        raise UsageError(f"expected --memory above 0, found {args.memory:g}")
+    return Ceiling(round(args.memory * GIB), firm=True)
 
 
 @dataclass

@@ -10,7 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
+from typing_extensions import override
+
 from vns_sam.errors import DataError, OutputError, VnsSamError, printable
+from vns_sam.runs.memory import weight_of
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +75,10 @@ class Work(ABC, Generic[Item, Made]):
     def encode(self, item: Item, answer: Any) -> Made:
         """Makes what the caller keeps of what :meth:`work` gave."""
 
+    def weight(self, item: Item) -> int:
+        """Bytes of memory that an item takes while it is at work, about; looked up before it is read."""
+        return 0
+
     def portable(self, device: str = "") -> Self:
         """The same for another process or machine: paths are absolute, models on ``device`` where one is given."""
         return self
@@ -117,6 +124,10 @@ class Job(Work[Item, Result]):
     @abstractmethod
     def inputs(self, item: Item) -> Sequence[Path]:
         """The files that an item is made from; no output may be one of them."""
+
+    @override
+    def weight(self, item: Item) -> int:
+        return weight_of(self.inputs(item))
 
     def outputs(self, item: Item) -> Sequence[str]:
         """The files that an item becomes, relative to the output, as far as they are known before the work."""
@@ -234,6 +245,11 @@ class Attempt(Generic[Item, Made]):
 def attempt(work: Work[Item, Made], item: Item) -> Done[Made]:
     """Does all steps of an item; one that cannot be used raises nothing."""
     return Attempt(work, item).read().work().encode()
+
+
+def refused(work: Work[Item, Any], item: Item, reason: str) -> Done[Any]:
+    """An item that is not done."""
+    return Done(work.name(item), error=told(work.name(item), reason))
 
 
 def told(name: str, reason: str) -> str:

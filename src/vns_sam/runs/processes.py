@@ -11,13 +11,14 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import cv2
 
 from vns_sam.errors import UsageError, VnsSamError
-from vns_sam.runs.job import Done, Item, Made, Work, attempt
+from vns_sam.runs.job import Done, Item, Made, Work, attempt, refused
+from vns_sam.runs.memory import Ceiling, held
 
 ATTEMPTS = 2
 """How many processes an item may bring down when it is alone with them; then it has failed. And how often in a row the
@@ -52,9 +53,11 @@ class Processes:
 
     Attributes:
         workers: How many processes, from 1 on.
+        ceiling: What the items at work may take together.
     """
 
     workers: int
+    ceiling: Ceiling = field(default_factory=Ceiling)
 
     def __post_init__(self) -> None:
         if self.workers < 1:
@@ -67,7 +70,13 @@ class Processes:
             VnsSamError: The processes die again before any work.
         """
         packed = pickle.dumps(work.portable())
-        waiting, suspects = deque(items), deque[Item]()
+        waiting, suspects = deque[tuple[int, Item]](), deque[tuple[int, Item]]()
+        for item in items:
+            weight = work.weight(item)
+            if reason := self.ceiling.refusal(weight):
+                yield refused(work, item, reason)
+            else:
+                waiting.append((weight, item))
         deaths: dict[str, int] = {}
         false_starts = 0
         while waiting or suspects:
@@ -80,14 +89,14 @@ class Processes:
                         raise worker_died()
                     continue
                 false_starts = 0
-                lost = yield from crew.work(queue, 1 if alone else AHEAD * self.workers)
-            for item in lost:
+                lost = yield from crew.work(queue, 1 if alone else AHEAD * self.workers, self.ceiling.bytes)
+            for weight, item in lost:
                 name = work.name(item)
                 deaths[name] = deaths.get(name, 0) + alone
                 if deaths[name] >= ATTEMPTS:
                     yield Done(name, error=f"{name}: {ATTEMPTS} processes died at it; is there memory for it?")
                 else:
-                    suspects.append(item)
+                    suspects.append((weight, item))
 
 
 class _Crew:
@@ -109,13 +118,17 @@ class _Crew:
         except _BROKEN:
             return False
 
-    def work(self, queue: deque[Any], ahead: int) -> Generator[Done[Any], None, list[Any]]:
-        """Takes items from the queue; returns those that were at work when a process died."""
-        at_work: dict[Future[Done[Any]], Any] = {}
+    def work(
+        self, queue: deque[tuple[int, Any]], ahead: int, most: int
+    ) -> Generator[Done[Any], None, list[tuple[int, Any]]]:
+        """Takes items from the queue, each with its weight, up to ``most`` bytes at a time; returns those that were at
+        work when a process died.
+        """
+        at_work: dict[Future[Done[Any]], tuple[int, Any]] = {}
         try:
             while queue or at_work:
-                while queue and len(at_work) < ahead:
-                    at_work[self._pool.submit(_do, queue[0])] = queue[0]
+                while queue and len(at_work) < ahead and (not at_work or held([*at_work.values(), queue[0]]) <= most):
+                    at_work[self._pool.submit(_do, queue[0][1])] = queue[0]
                     queue.popleft()
                 for future in wait(at_work, return_when=FIRST_COMPLETED).done:
                     done = future.result()

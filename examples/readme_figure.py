@@ -20,7 +20,7 @@ for given in (
     {"points": [[[320, 210], [250, 150], [400, 200], [350, 130]]], "labels": [[1, 1, 1, 0]]},
 ):
     prompts = make_prompts(*image.shape[:2], **given)
-    panels.append(draw_overlay(image, predictor.predict_prompts(prompts).masks, prompts))
+    panels.append(draw_overlay(image, predictor.predict_prompts(prompts).pieces, prompts))
 gap = np.full((image.shape[0], 8, 3), 255, np.uint8)
 figure = np.concatenate([part for panel in panels for part in (gap, panel)][1:], axis=1)
 write_image(Path("moth_masks.jpg"), figure)

@@ -10,6 +10,7 @@ from backends import Backend
 from fakes import FakeModel
 from PIL import Image
 
+from vns_sam.cli import single
 from vns_sam.cli.main import main
 from vns_sam.cli.predictor import add_second_look, second_look
 from vns_sam.inference import load
@@ -202,3 +203,20 @@ def test_one_default_and_three_words(options: list[str], asked: str) -> None:
     parser = argparse.ArgumentParser()
     add_second_look(parser)
     assert second_look(parser.parse_args(options)) == asked == (SECOND_LOOK if not options else asked)
+
+
+def test_objects_that_the_model_is_unsure_of_are_told_on_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(single, "LOW_SCORE", 0.89)
+    boxes = [option for k in range(3) for option in ("--box", str(k), "2", "40", "40")]
+    assert main(["segment", FROG, *boxes, "--no-overlay"]) == 0
+    shown = capsys.readouterr()
+    assert shown.err.count("note:") == 1
+    assert "note: objects 1, 2 have a low score: add a click, or --refine dis-sam-tiny" in shown.err
+    monkeypatch.setattr(single, "SHOWN", 2)
+    assert main(["segment", FROG, *boxes, "--no-overlay", "--force"]) == 0
+    shown = capsys.readouterr()
+    assert "object 1: score" in shown.out
+    assert "object 2" not in shown.out
+    assert "and 1 more objects" in shown.out

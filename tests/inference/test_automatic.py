@@ -21,12 +21,13 @@ from vns_sam.types import Answers, ImageFeatures, ModelInfo, Prompts, Size
 class BlobAnswers(Answers):
     scores: np.ndarray
     masks: list[list[np.ndarray]]
+    trust: tuple[float, ...] = (0.9, 0.6)
 
     def logits(self, row: int, size: Size | None = None, *, direct: bool = False) -> np.ndarray:
         return self.candidate(row, 0, size)
 
     def candidate_scores(self, row: int) -> np.ndarray:
-        return np.array([0.9, 0.6], np.float32)[: len(self.masks[row])]
+        return np.array(self.trust, np.float32)[: len(self.masks[row])]
 
     def candidate(self, row: int, number: int, size: Size | None = None) -> np.ndarray:
         mask = self.masks[row][number].astype(np.float32)
@@ -107,9 +108,37 @@ def test_background_is_no_object() -> None:
 
 def test_a_model_is_asked_in_blocks_of_one_size() -> None:
     model = BlobModel()
-    AutomaticSegmenter(model, AutomaticOptions(points_per_side=5))(picture())
+    AutomaticSegmenter(model, AutomaticOptions(points_per_side=5, boxes=False))(picture())
     assert set(model.asked) == {automatic.BLOCK}
     assert sum(model.asked) == 32  # 5 x 4 clicks, the last block filled up
+
+
+class HalvesByClicks(BlobModel):
+    """A click gets the upper ten rows of its blob, a box the whole, which is trusted as told."""
+
+    def __init__(self, trust: float) -> None:
+        super().__init__()
+        self.trust = trust
+
+    def decode(self, features: ImageFeatures, prompts: Sequence[Prompts] = (), *_: object, **__: object) -> BlobAnswers:
+        wholes = [whole for whole, _ in super().decode(features, prompts).masks]
+        trust = (0.9 if prompts[0].boxes is None else self.trust,)
+        if prompts[0].boxes is None:
+            for whole in wholes:
+                whole[np.flatnonzero(whole.any(axis=1))[0] + 10 :] = False
+        return BlobAnswers(np.full(len(prompts), trust[0], np.float32), [[whole] for whole in wholes], trust)
+
+
+@pytest.mark.parametrize(
+    ("trust", "boxes", "heights"), [(0.95, True, [15, 20]), (0.85, True, [10, 10]), (0.95, False, [10, 10])]
+)
+def test_objects_are_asked_about_with_their_box_and_the_surer_answer_stays(
+    trust: float, boxes: bool, heights: list[int]
+) -> None:
+    options = AutomaticOptions(points_per_side=8, largest=0.1, boxes=boxes)
+    found = AutomaticSegmenter(HalvesByClicks(trust), options)(picture())
+    assert sorted(region.window.shape[0] for region in found.regions) == heights
+    assert found.scores.tolist() == pytest.approx([0.95 if heights != [10, 10] else 0.9] * 2)
 
 
 def test_large_pictures_are_looked_at_in_tiles(monkeypatch: pytest.MonkeyPatch) -> None:

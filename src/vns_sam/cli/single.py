@@ -38,6 +38,8 @@ STDIN = Path("-")
 
 LOW_SCORE = 0.5
 """Predicted IoU below which a hint is given."""
+SHOWN = 20
+"""Objects that are told one by one."""
 
 
 def run_single(args: argparse.Namespace, given: dict[str, Any], categories: Mapping[int, str] | None = None) -> int:
@@ -85,7 +87,7 @@ def run_single(args: argparse.Namespace, given: dict[str, Any], categories: Mapp
             told["candidates"] = candidate_scores(prediction)
         print_json({**told, "seconds": round(seconds, 3)})
     else:
-        _summarise(prediction, paths, seconds, quiet=args.quiet)
+        _summarise(prediction, paths, seconds, quiet=args.quiet, asked=prompts is not None)
         if result.simplify and not args.quiet:
             least = min(outline_ious(result), default=1.0)
             print(f"outlines: {corner_count(result)} corners, IoU {least:.3f} or more with the exact masks")
@@ -205,7 +207,8 @@ def _is_taken(path: Path, args: argparse.Namespace) -> bool:
     return path.exists()
 
 
-def _summarise(prediction: Prediction, paths: list[Path], seconds: float, *, quiet: bool) -> None:
+def _summarise(prediction: Prediction, paths: Sequence[Path], seconds: float, *, quiet: bool, asked: bool) -> None:
+    """Prints files, objects and seconds; a hint where the model is unsure of what it was asked for."""
     for path in paths:
         print(path)
     if quiet:
@@ -213,12 +216,16 @@ def _summarise(prediction: Prediction, paths: list[Path], seconds: float, *, qui
     pixels = prediction.size[0] * prediction.size[1]
     if not len(prediction):
         print("nothing found")
-    for index, (piece, score) in enumerate(zip(prediction.pieces, prediction.scores, strict=True)):
-        area = piece.area
-        found = f"{area} pixels, {area / pixels:.1%} of the picture" if area else "nothing found"
-        print(f"object {index}: score {score:.2f}, {found}")
+    for index, piece in enumerate(prediction.pieces[:SHOWN]):
+        found = f"{piece.area} pixels, {piece.area / pixels:.1%} of the picture" if piece.area else "nothing found"
+        print(f"object {index}: score {prediction.scores[index]:.2f}, {found}")
         if prediction.candidates is not None:
             print(f"  candidates: {', '.join(f'{one:.2f}' for one in prediction.candidates[index].scores)}")
-        if score < LOW_SCORE:
-            print(f"note: object {index} has a low score: add a click, or --refine dis-sam-tiny", file=sys.stderr)
+    if len(prediction) > SHOWN:
+        print(f"and {len(prediction) - SHOWN} more objects")
+    low = [str(index) for index, score in enumerate(prediction.scores) if score < LOW_SCORE] if asked else []
+    if low:
+        some = f"objects {', '.join(low[:SHOWN])}{' and more have' if len(low) > SHOWN else ' have'}"
+        which = some if len(low) > 1 else f"object {low[0]} has"
+        print(f"note: {which} a low score: add a click, or --refine dis-sam-tiny", file=sys.stderr)
     print(f"{seconds:.2f} s")

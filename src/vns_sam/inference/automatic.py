@@ -7,7 +7,7 @@ several masks of one object the best. Pictures larger than the model's input are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -18,7 +18,7 @@ from vns_sam.data.vns_score import vns_score
 from vns_sam.errors import UsageError
 from vns_sam.images.windows import Window, grid, whole
 from vns_sam.inference.regions import Region, enlarged, make_region, suppress, without_specks
-from vns_sam.types import Answers, Piece, PromptableModel, Prompts, piece_boxes
+from vns_sam.types import Answers, ImageFeatures, Piece, PromptableModel, Prompts, piece_boxes
 
 BLOCK = 16
 """Prompts that are decoded together, always: a row's last digits depend on how many are, and masks must not."""
@@ -44,6 +44,8 @@ class AutomaticOptions:
         mask_iou: So are masks that overlap more.
         least_area: Islands, holes and objects of fewer pixels are left out.
         largest: A mask that covers more of the picture than this share is background.
+        boxes: Whether each object that was found is asked about once more with its box; the answer that the model is
+            surer of stays.
         tile: Side in pixels of the tiles of a picture whose longer side is above it by half; 0 takes no tiles.
         shared: Share of its side that a tile has in common with its neighbour.
         rank: "score" puts what the model is surest of first, "vns" what hardly stands out (VNS-score).
@@ -60,6 +62,7 @@ class AutomaticOptions:
     mask_iou: float = 0.7
     least_area: int = 16
     largest: float = 0.95
+    boxes: bool = True
     tile: int = 1024
     shared: float = 0.25
     rank: Literal["score", "vns"] = "score"
@@ -165,16 +168,34 @@ class AutomaticSegmenter:
     def _look(self, image: np.ndarray, view: Window, progress: Progress | None) -> list[Region]:
         """The objects of one part of the picture, each once."""
         features = self.model.encode([image])
-        prompts = [*self._clicks(image.shape[:2]), *self._boxes(image)]
-        found: list[Region] = []
+        size = (image.shape[0], image.shape[1])
+        prompts = [*self._clicks(size), *self._boxes(image)]
+        found = self._distinct(region for _, region in self._asked(features, prompts, size, view, progress))
+        if not self.options.boxes or "box" not in self.model.info.prompts:
+            return found
+        around = [Prompts(boxes=np.array([_inside(region, view)], np.float32)) for region in found]
+        for row, closer in self._asked(features, around, size, view):
+            if closer.score > found[row].score:
+                found[row] = replace(closer, point=found[row].point)
+        return self._distinct(found)
+
+    def _asked(
+        self,
+        features: ImageFeatures,
+        prompts: Sequence[Prompts],
+        size: tuple[int, int],
+        view: Window,
+        progress: Progress | None = None,
+    ) -> Iterator[tuple[int, Region]]:
+        """What is found for each of some prompts, with the prompt's number."""
         for start in range(0, len(prompts), BLOCK):
             some = prompts[start : start + BLOCK]
             answers = self.model.decode(features, _padded(some), [0] * BLOCK, candidates=True)
             for row, prompt in enumerate(some):
-                found += self._accepted(answers, row, prompt, image.shape[:2], view)
+                for region in self._accepted(answers, row, prompt, size, view):
+                    yield start + row, replace(region, rank=region.score)
             if progress is not None:
                 progress(start + len(some), len(prompts))
-        return self._distinct([replace(region, rank=region.score) for region in found])
 
     def _accepted(
         self, answers: Answers, row: int, prompt: Prompts, size: tuple[int, int], view: Window
@@ -223,10 +244,10 @@ class AutomaticSegmenter:
         inside = Piece(region.top - view.top, region.left - view.left, region.mask)
         return replace(region, rank=vns_score(image[view.index], inside.full(view.shape)).score)
 
-    def _distinct(self, regions: Sequence[Region]) -> list[Region]:
+    def _distinct(self, regions: Iterable[Region]) -> list[Region]:
         """Each object once, without specks."""
         options = self.options
-        kept = suppress(regions, box_iou=options.box_iou, mask_iou=options.mask_iou)
+        kept = suppress(list(regions), box_iou=options.box_iou, mask_iou=options.mask_iou)
         clean = [without_specks(region, options.least_area) for region in kept]
         return [region for region in clean if region is not None]
 
@@ -247,6 +268,12 @@ def _bounded(size: tuple[int, int], side: int = LARGEST_SIDE) -> tuple[int, int]
     """A height and width in the same proportion, neither above ``side``."""
     scale = min(1.0, side / max(size))
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def _inside(region: Region, view: Window) -> tuple[int, int, int, int]:
+    """The box of a region in pixels of the part of the picture that it lies in."""
+    x0, y0, x1, y1 = region.box
+    return x0 - view.left, y0 - view.top, x1 - view.left, y1 - view.top
 
 
 def _part(progress: Progress, number: int, count: int) -> Progress:

@@ -30,8 +30,9 @@ lint: $(VENV)/.dev ## style, format, types and the dependency rule
 bench: $(VENV)/.dev ## time the bundled model on this machine
 	@$(BIN)/vns-sam bench $(ARGS)
 
-test-hard: $(VENV)/.dev ## thousands of damaged files, fifty kills of each command, full disks; an hour
+test-hard: $(VENV)/.dev ## thousands of damaged files, fifty kills of each command, full disks, mutants; hours
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m hard -rP tests/hard $(ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python benchmarks/mutants.py
 
 docs: $(VENV)/.runtime ## write the tables of README, cards and docs from results/
 	@$(BIN)/python benchmarks/tables.py

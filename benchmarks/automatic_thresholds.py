@@ -2,8 +2,9 @@
 
 python benchmarks/automatic_thresholds.py vns-sam-tiny sam-tiny --data data/dsb2018_nuclei data/coco128_seg --pictures 4
 
-Every click of a grid is asked once and all candidates are kept; then each pair of thresholds is tried on them, with the
-same suppression as in use. "By hand" is a mask for each click, the one that the model is surest of, nothing left out.
+"As it is" is the automatic segmenter with its own limits, "by hand" a mask for each click of the same grid, the one
+that the model is surest of, nothing left out. Then every click is asked once and all candidates are kept, and each pair of
+thresholds is tried on them, with the same suppression as in use; boxes are not asked about there.
 Pictures are the first of a list by a hash of their names; objects are those of ``masks_instance/``.
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
@@ -39,7 +41,7 @@ class Seen(NamedTuple):
     Attributes:
         scores, stabilities: Of the candidates, (n,), the surest first.
         clicks: Which click each comes from, (n,).
-        alike: Whether two are of one object, (n, n) bool: their boxes or masks overlap by more than 0.7.
+        alike: Whether two are of one object, (n, n) bool: their boxes or masks overlap by more than is usual.
         overlaps: IoU of each with each true object, (n, t).
     """
 
@@ -62,15 +64,18 @@ def main() -> None:
     args = parser.parse_args()
     found = {}
     for name in args.models:
-        options = AutomaticOptions(args.points_per_side, score=0, stability=0, box_iou=1, mask_iou=1)
-        segmenter = AutomaticSegmenter(load_model(name), options)
-        seen = {
-            folder.name: [look(segmenter, pair) for pair in chosen(folder, args.pictures, args.split)]
-            for folder in args.data
-        }
+        model = load_model(name)
+        usual = AutomaticSegmenter(model, AutomaticOptions(args.points_per_side))
+        options = replace(usual.options, score=0, stability=0, box_iou=1, mask_iou=1, boxes=False)
+        segmenter = AutomaticSegmenter(model, options)
+        pairs = {folder.name: chosen(folder, args.pictures, args.split) for folder in args.data}
+        seen = {place: [look(segmenter, pair) for pair in some] for place, some in pairs.items()}
         found[name] = {place: list(sweep(pictures)) for place, pictures in seen.items()}
         for place, pictures in seen.items():
-            print(f"\n{name}, {place}: by hand {by_hand(pictures):.3f}")
+            as_it_is = [used(usual, pair) for pair in pairs[place]]
+            recalled = np.mean([one for recalls, _ in as_it_is for one in recalls])
+            masks = np.mean([count for _, count in as_it_is])
+            print(f"\n{name}, {place}: by hand {by_hand(pictures):.3f}, as it is {recalled:.3f} with {masks:.0f} masks")
             print("score stability recall masks")
             for row in found[name][place]:
                 print("{score:5.2f} {stability:9.2f} {recall:6.3f} {masks:6.1f}".format(**row), flush=True)
@@ -97,9 +102,17 @@ def look(segmenter: AutomaticSegmenter, pair: Pair) -> Seen:
         np.array([region.score for region in regions]),
         np.array([region.stability for region in regions]),
         np.array([points[region.point] for region in regions]),
-        (near > 0.7) | (shared(masks, masks) > 0.7),
+        (near > AutomaticOptions.box_iou) | (shared(masks, masks) > AutomaticOptions.mask_iou),
         shared(masks, flat(truths)),
     )
+
+
+def used(segmenter: AutomaticSegmenter, pair: Pair) -> tuple[list[float], int]:
+    """Recall of each object of a picture as the segmenter is used, and how many masks it gives."""
+    assert pair.instances is not None
+    masks, truths = segmenter(read_image(pair.image)).masks, read_instances(pair.instances)
+    overlaps = shared(flat(list(masks)), flat(truths)) if len(masks) else np.zeros((0, len(truths)))
+    return recall(overlaps), len(masks)
 
 
 def flat(masks: Sequence[np.ndarray]) -> np.ndarray:

@@ -130,15 +130,22 @@ class HalvesByClicks(BlobModel):
 
 
 @pytest.mark.parametrize(
-    ("trust", "boxes", "heights"), [(0.95, True, [15, 20]), (0.85, True, [10, 10]), (0.95, False, [10, 10])]
+    ("trust", "boxes", "small", "found"),
+    [
+        (0.95, True, 1.0, {20: 0.95, 15: 0.95}),  # of small objects the surer answer stays
+        (0.85, True, 1.0, {10: 0.9}),
+        (0.95, False, 1.0, {10: 0.9}),
+        (0.85, True, 0.0, {20: 0.85, 15: 0.85, 10: 0.9}),  # of large ones both
+    ],
 )
-def test_objects_are_asked_about_with_their_box_and_the_surer_answer_stays(
-    trust: float, boxes: bool, heights: list[int]
+def test_objects_are_asked_about_with_their_box(
+    trust: float, boxes: bool, small: float, found: dict[int, float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(automatic, "SMALL", small)
     options = AutomaticOptions(points_per_side=8, largest=0.1, boxes=boxes)
-    found = AutomaticSegmenter(HalvesByClicks(trust), options)(picture())
-    assert sorted(region.window.shape[0] for region in found.regions) == heights
-    assert found.scores.tolist() == pytest.approx([0.95 if heights != [10, 10] else 0.9] * 2)
+    regions = AutomaticSegmenter(HalvesByClicks(trust), options)(picture()).regions
+    assert {region.window.shape[0]: region.score for region in regions} == pytest.approx(found)
+    assert len(regions) == (4 if small == 0 else 2)
 
 
 def test_large_pictures_are_looked_at_in_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,7 +210,9 @@ def test_the_limits_are_the_models_own_unless_told() -> None:
     segmenter = AutomaticSegmenter(model, few)
     assert (segmenter.options.score, segmenter.options.stability) == (0.95, 0.5)
     assert len(segmenter(picture())) == 0
-    told = AutomaticSegmenter(model, AutomaticOptions(points_per_side=8, largest=0.5, score=0.0, stability=0.0))
+    told = AutomaticSegmenter(
+        model, AutomaticOptions(points_per_side=8, largest=0.5, score=0.0, stability=0.0, box_iou=0.7)
+    )
     assert (told.options.score, told.options.stability) == (0.0, 0.0)
     assert len(told(picture())) == 2
 

@@ -24,6 +24,10 @@ BLOCK = 16
 """Prompts that are decoded together, always: a row's last digits depend on how many are, and masks must not."""
 SMALL_SIDE = 256
 """Longest side in pixels of the maps on which stability is judged."""
+SMALL = 0.01
+"""Share of what is looked at, below which a click says too little: a small object is what its box gives, if the model
+is surer of that. Of larger ones the box may mean another thing than the click, so that both are kept.
+"""
 LARGEST_SIDE = 4096
 """Longest side in pixels at which a whole mask is held; the masks of larger pictures are enlarged where they are."""
 
@@ -44,8 +48,7 @@ class AutomaticOptions:
         mask_iou: So are masks that overlap more.
         least_area: Islands, holes and objects of fewer pixels are left out.
         largest: A mask that covers more of the picture than this share is background.
-        boxes: Whether each object that was found is asked about once more with its box; the answer that the model is
-            surer of stays.
+        boxes: Whether each object that was found is asked about once more with its box.
         tile: Side in pixels of the tiles of a picture whose longer side is above it by half; 0 takes no tiles.
         shared: Share of its side that a tile has in common with its neighbour.
         rank: "score" puts what the model is surest of first, "vns" what hardly stands out (VNS-score).
@@ -58,8 +61,8 @@ class AutomaticOptions:
     score: float | None = None
     stability: float | None = None
     offset: float = 1.0
-    box_iou: float = 0.7
-    mask_iou: float = 0.7
+    box_iou: float = 0.9
+    mask_iou: float = 0.85
     least_area: int = 16
     largest: float = 0.95
     boxes: bool = True
@@ -174,10 +177,14 @@ class AutomaticSegmenter:
         if not self.options.boxes or "box" not in self.model.info.prompts:
             return found
         around = [Prompts(boxes=np.array([_inside(region, view)], np.float32)) for region in found]
+        others = []
         for row, closer in self._asked(features, around, size, view):
-            if closer.score > found[row].score:
-                found[row] = replace(closer, point=found[row].point)
-        return self._distinct(found)
+            closer = replace(closer, point=found[row].point)
+            if found[row].area >= SMALL * view.shape[0] * view.shape[1]:
+                others.append(closer)
+            elif closer.score > found[row].score:
+                found[row] = closer
+        return self._distinct([*found, *others])
 
     def _asked(
         self,

@@ -3,8 +3,8 @@
 python benchmarks/automatic_thresholds.py vns-sam-tiny sam-tiny --data data/dsb2018_nuclei data/coco128_seg --pictures 4
 
 "As it is" is the automatic segmenter with its own limits, "by hand" a mask for each click of the same grid, the one
-that the model is surest of, nothing left out. Then every click is asked once and all candidates are kept, and each pair of
-thresholds is tried on them, with the same suppression as in use; boxes are not asked about there.
+that the model is surest of, nothing left out. Then every click is asked once and all candidates are kept, and each
+pair of thresholds is tried on them, with the same suppression as in use; boxes are not asked about there.
 Pictures are the first of a list by a hash of their names; objects are those of ``masks_instance/``.
 """
 

@@ -133,9 +133,9 @@ class HalvesByClicks(BlobModel):
     ("trust", "boxes", "small", "found"),
     [
         (0.95, True, 1.0, {20: 0.95, 15: 0.95}),  # of small objects the surer answer stays
-        (0.85, True, 1.0, {10: 0.9}),
+        (0.89, True, 1.0, {10: 0.9}),
         (0.95, False, 1.0, {10: 0.9}),
-        (0.85, True, 0.0, {20: 0.85, 15: 0.85, 10: 0.9}),  # of large ones both
+        (0.89, True, 0.0, {20: 0.89, 15: 0.89, 10: 0.9}),  # of large ones both
     ],
 )
 def test_objects_are_asked_about_with_their_box(

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from backends import Backend
 from fakes import FakeModel
 from PIL import Image
 
@@ -12,7 +15,7 @@ from vns_sam.images.windows import mask_boxes
 from vns_sam.inference import answers
 from vns_sam.inference.predictor import Predictor
 from vns_sam.sam.answers import MapAnswers
-from vns_sam.types import PromptableModel, SecondLook
+from vns_sam.types import PromptableModel, PromptKind, Prompts, SecondLook
 
 IMAGE = np.zeros((96, 128, 3), np.uint8)
 
@@ -85,6 +88,46 @@ def test_boxes_of_masks() -> None:
     masks = np.zeros((2, 5, 6), bool)
     masks[0, 1:3, 2:6] = True
     np.testing.assert_array_equal(mask_boxes(masks), [[2, 1, 6, 3], [0, 0, 0, 0]])
+
+
+def bright(prompts: frozenset[PromptKind]) -> Predictor:
+    """A predictor of what is green, with a picture of a green square."""
+    image = IMAGE.copy()
+    image[32:80, 16:64, 1] = 200
+    one = Predictor(Backend(prompts=prompts), second_look="off")
+    one.set_image(image)
+    return one
+
+
+def test_a_model_without_prompts_is_asked_nothing_and_takes_none() -> None:
+    one = bright(frozenset())
+    assert one.predict().masks[0].sum() == pytest.approx(48 * 48, rel=0.1)
+    with pytest.raises(PromptError, match="'backend' takes no prompt, found a box"):
+        one.predict(boxes=[[16, 32, 64, 80]])
+
+
+def test_a_model_with_prompts_is_asked_something_that_it_takes() -> None:
+    one = bright(frozenset({"box"}))
+    with pytest.raises(PromptError):
+        one.predict()
+    with pytest.raises(PromptError, match="'backend' takes box, found a point"):
+        one.predict(points=[[[3, 3]]])
+    assert len(one.predict(boxes=[[16, 32, 64, 80]])) == 1
+
+
+def test_the_class_of_a_prompt_is_that_of_its_mask_and_the_picture_goes_along(tmp_path: Path) -> None:
+    Image.fromarray(IMAGE).save(tmp_path / "frog.png")
+    one = Predictor(FakeModel(), second_look="off")
+    one.set_image(tmp_path / "frog.png")
+    prompts = Prompts(boxes=np.array([[16, 32, 64, 80]], np.float32), classes=("owl",))
+    found = one.predict_prompts(prompts)
+    assert (found.classes, found.name, found.candidates) == (("owl",), "frog.png", None)
+    assert found.image is one.image
+    found = one.predict_prompts(prompts, multimask=True)
+    assert found.candidates is not None
+    assert len(found.candidates) == 1
+    assert one.set_image(IMAGE) is one.image
+    assert one.predict_prompts(prompts).name == ""
 
 
 @pytest.mark.parametrize("second_look", ["off", "on"])

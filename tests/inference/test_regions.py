@@ -18,6 +18,7 @@ def test_a_region_is_where_its_mask_is() -> None:
     assert region is not None
     assert region.box == (23, 12, 27, 14)
     assert region.area == 8
+    assert region.rank == 0
     full = region.full((30, 40))
     assert full.shape == (30, 40)
     assert np.array_equal(full[10:16, 20:28], mask)
@@ -31,8 +32,15 @@ def test_an_empty_mask_is_no_region() -> None:
 def test_overlaps_worked_out_by_hand() -> None:
     boxes = np.array([[0, 0, 4, 4], [4, 4, 8, 8], [2, 0, 6, 4]], float)
     assert box_overlaps(boxes, np.array([0, 0, 4, 4], float)) == pytest.approx([1, 0, 8 / 24])
+    assert box_overlaps(boxes, np.array([2, 2, 6, 6], float)) == pytest.approx([4 / 28, 4 / 28, 8 / 24])
     assert overlap(square(0, 0, 4), square(0, 2, 4)) == pytest.approx(8 / 24)
     assert overlap(square(0, 0, 4), square(4, 4, 4)) == 0
+
+
+def test_a_pixel_half_of_which_is_object_is_object() -> None:
+    region = Region(0, 0, np.array([[True, False]]), 1.0, 1.0, (0, 0))
+    wide = enlarged(region, (1, 2), Window(0, 1, 0, 5))
+    assert wide.mask.tolist() == [[True, True, True, False, False]]
 
 
 def test_of_two_masks_of_one_object_the_better_stays() -> None:

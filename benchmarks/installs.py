@@ -28,15 +28,15 @@ ROOT = Path(__file__).parents[1]
 PICTURE = ROOT / "src" / "vns_sam" / "assets" / "demo.jpg"
 SEGMENT = "{bin}/vns-sam segment demo.jpg --box 198 98 449 311 --force"
 TRAIN = (
-    "{bin}/vns-sam train vns_sam_tiny.yaml --out run --data.root . --data.sets.set 1 --data.sizes 64 --steps 1"
-    " --batch_size 1 --workers 0 --validation.every 1"
+    "{bin}/vns-sam train vns_sam_tiny.yaml --out run --data.root . --data.sets '{{set: 1}}' --data.plain '[]'"
+    " --data.sizes '[64]' --steps 1 --batch_size 1 --workers 0 --validation.every 1"
 )
 PROBES = {
     "": (SEGMENT, "{bin}/vns-sam demo", "{bin}/vns-sam models list", "{bin}/vns-sam train --list"),
     "torch": (SEGMENT + " --backend torch",),
     "hub": ("{bin}/python -c 'import huggingface_hub, vns_sam'", SEGMENT),
     "export": ("{bin}/vns-sam export sam-tiny --out graphs",),
-    "eval": ("{bin}/vns-sam evaluate sam-tiny --data set --prompts box --out report",),
+    "eval": ("{bin}/vns-sam evaluate sam-tiny --data set --prompt box --out report",),
     "train": (TRAIN,),
     "serve": ("{bin}/python -c 'from vns_sam.serving.app import create_app'", "{bin}/vns-sam serve --help"),
     "cluster": ("{bin}/vns-sam segment set/images --prompts boxes.csv --out masks --cluster --actors 1",),

@@ -14,7 +14,7 @@ from letters import ALL, Capitals, capitals, content, write_letters
 
 from vns_sam.errors import DataError, OutputError, UsageError
 from vns_sam.images import write
-from vns_sam.runs.engine import run
+from vns_sam.runs.engine import run, stopped_at
 from vns_sam.runs.job import MANIFEST, Attempt, Mapper, Result
 from vns_sam.runs.plan import distinct_stems, prepare
 from vns_sam.runs.threads import in_line, overlapped
@@ -242,6 +242,26 @@ def test_output_removed_in_the_middle_is_told(letters: Path, tmp_path: Path) -> 
     list(capitals(letters, out, names))
     list(capitals(letters, tmp_path / "whole", names))
     assert content(out) == content(tmp_path / "whole")
+
+
+def test_results_that_are_gone_at_the_end_have_no_line(letters: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    steps = capitals(letters, out, NAMES)
+    next(steps)
+    (out / "000.up").unlink()
+    with pytest.raises(OutputError, match=r"found 1 of 5 results gone, first that of 000.txt"):
+        list(steps)
+    assert [line["text"] for line in lines(out)[1:]] == NAMES[1:]
+    assert stopped_at(Capitals(letters, out, NAMES)) == (
+        f"stopped: 4 of 5 done are kept in {out}; the same command goes on"
+    )
+
+
+def test_a_result_of_one_byte_is_there(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.txt").write_text("x")
+    assert states(capitals(tmp_path / "in", tmp_path / "out", ["a.txt"])) == {"a.txt": "done"}
+    assert states(capitals(tmp_path / "in", tmp_path / "out", ["a.txt"])) == {"a.txt": "kept"}
 
 
 def test_a_full_disk_ends_the_run_and_keeps_what_is_done(

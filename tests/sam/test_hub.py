@@ -78,6 +78,7 @@ def test_python_shares_a_network_and_takes_it_back_through_auto_classes(tmp_path
         done = asked(served, tmp_path / "home", "-c", SHARE)
         assert done.returncode == 0, done.stderr
         assert done.stdout == f"{served.address}/me/toy/commit/{'c' * 40}\n"
+        assert served.private == set()
         assert set(served.files["me/toy"]) == {"config.json", "model.safetensors", "README.md"}
         assert "Nothing has been measured" in served.files["me/toy"]["README.md"].decode()
 

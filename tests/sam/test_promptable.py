@@ -1,10 +1,12 @@
+import inspect
+
 import numpy as np
 import pytest
 import torch
 from toy import toy_sam
 from transformers import SamImageProcessorPil
 
-from vns_sam.errors import PromptError
+from vns_sam.errors import PromptError, UsageError
 from vns_sam.images.geometry import boxes_to_model, fit, maps_to_original, points_to_model
 from vns_sam.sam.model import SamModel
 from vns_sam.sam.preprocessing import Preprocessing
@@ -139,3 +141,27 @@ def test_prompts_enter_as_in_transformers(height, width):
     np.testing.assert_allclose(own, theirs["input_boxes"][0].numpy(), rtol=1e-5)
     own = points_to_model(np.array([[point]]), geometry)
     np.testing.assert_allclose(own, theirs["input_points"][0].numpy(), rtol=1e-5)
+
+
+def test_candidates_are_made_when_they_are_asked_for(model):
+    features = model.encode([picture(60, 96)])
+    box = [Prompts(boxes=np.array([[5.0, 5, 40, 40]]))]
+    assert len(model.decode(features, box, [0]).candidate_scores(0)) == 1
+    assert len(model.decode(features, box, [0], candidates=True).candidate_scores(0)) == 3
+
+
+def test_what_is_shared_is_public_unless_told():
+    assert inspect.signature(SamModel.push_to_hub).parameters["private"].default is False
+
+
+def test_the_digest_follows_the_weights_and_is_made_once():
+    changing = SamModel(toy_sam(64)).eval()
+    before = changing.info
+    digest = before.digest
+    assert changing.info is before
+    features = changing.encode([picture(60, 96)])
+    with torch.no_grad():
+        next(changing.parameters()).add_(1)
+    assert changing.info.digest != digest
+    with pytest.raises(UsageError):
+        changing.decode(features, [Prompts(boxes=np.array([[5.0, 5, 40, 40]]))], [0])

@@ -31,6 +31,7 @@ from vns_sam.metrics.iou import iou
 from vns_sam.metrics.scoring import ImageScores, saliency_map, score_image
 from vns_sam.prompts.clicks import next_click
 from vns_sam.runs.job import Work
+from vns_sam.runs.memory import weight_of
 from vns_sam.sam.answers import ChosenAnswers
 from vns_sam.types import Answers, ImageFeatures, PromptableModel, Prompts
 
@@ -135,6 +136,10 @@ class PictureWork(Work[Picture, Scored]):
     @override
     def name(self, item: Picture) -> str:
         return f"{item.pair.dataset}/{item.pair.stem}"
+
+    @override
+    def weight(self, item: Picture) -> int:
+        return weight_of([item.pair.image])
 
     @override
     def read(self, item: Picture) -> tuple[_Todo | None, Scored]:

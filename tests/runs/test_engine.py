@@ -262,6 +262,9 @@ def test_a_result_of_one_byte_is_there(tmp_path: Path) -> None:
     (tmp_path / "in" / "a.txt").write_text("x")
     assert states(capitals(tmp_path / "in", tmp_path / "out", ["a.txt"])) == {"a.txt": "done"}
     assert states(capitals(tmp_path / "in", tmp_path / "out", ["a.txt"])) == {"a.txt": "kept"}
+    (tmp_path / "in" / "a.txt").write_text("y")
+    with pytest.raises(UsageError):  # replaced by nothing but --force
+        list(capitals(tmp_path / "in", tmp_path / "out", ["a.txt"]))
 
 
 def test_a_full_disk_ends_the_run_and_keeps_what_is_done(

@@ -88,7 +88,9 @@ def number_objects(pieces: Sequence[Piece], size: Size) -> np.ndarray:
         (H, W) uint16: 1, 2, ... in the order of ``pieces``, 0 is background.
     """
     ids = np.zeros(size, np.uint16)
-    for index, piece in sorted(enumerate(pieces), key=lambda each: -each[1].area):
+    areas = [piece.area for piece in pieces]
+    for index in sorted(range(len(areas)), key=lambda each: -areas[each]):
+        piece = pieces[index]
         ids[piece.index][piece.mask] = index + 1
     return ids
 

@@ -24,7 +24,7 @@ _PALETTE: tuple[Colour, ...] = (
 )
 _DARK, _WHITE, _POSITIVE, _NEGATIVE = (16, 18, 24), (255, 255, 255), (40, 190, 80), (235, 50, 60)
 _TINT, _BACKGROUND = 0.30, 0.72
-_AT_ONCE = 1 << 20  # pixels
+_AT_ONCE = 1 << 22  # pixels
 _SHIFT = 4  # cv2 draws with 1/16 pixel
 
 
@@ -65,20 +65,23 @@ def draw_overlay(
 
 def _tint(image: np.ndarray, pieces: Sequence[Piece]) -> np.ndarray:
     """Darkens what no object covers, so that the objects come forward, and tints each object; in strips, since numbers
-    between are four times as large as pixels.
+    between are four times as large as pixels, and with one mask in hand.
     """
     canvas = np.empty_like(image)
     rows = max(1, _AT_ONCE // image.shape[1])
+    ends = [(piece.top, piece.top + len(piece.mask)) for piece in pieces]
     for top in range(0, len(image), rows):
         strip = image[top : top + rows].astype(np.float32)
-        inside = [_part(piece, top, len(strip)) for piece in pieces]
+        near = [k for k, (first, end) in enumerate(ends) if first < top + rows and end > top]
         covered = np.zeros(strip.shape[:2], bool)
-        for place, mask in inside:
+        for k in near:
+            place, mask = _part(pieces[k], top, len(strip))
             covered[place] |= mask
         strip[~covered] *= _BACKGROUND
-        for index, (place, mask) in enumerate(inside):
+        for k in near:
+            place, mask = _part(pieces[k], top, len(strip))
             under = strip[place]
-            under[mask] = (1 - _TINT) * under[mask] + _TINT * np.array(colour_of(index), np.float32)
+            under[mask] = (1 - _TINT) * under[mask] + _TINT * np.array(colour_of(k), np.float32)
         canvas[top : top + rows] = strip.round()
     return canvas
 

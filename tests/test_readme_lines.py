@@ -24,7 +24,9 @@ SHORTER = {
     "serve photos/": "--help",  # it would not end
     "data build": "--help",  # needs downloads
     "study": "--help",  # hours
-    "make": "--dry-run",  # hours
+    "make": "--help",  # hours
+    "models convert": "--help",  # needs the authors' file
+    "models push": "--help",  # needs a hub
     "train recipes/": "--data.root . --data.sets '{leaves: 1}' --data.plain '[]' --data.sizes '[64]' --steps 1"
     " --batch_size 1 --workers 0 --validation.every 1 --out run",
     "train leaves/": "--minutes 1 --steps 2 --data.sizes '[64]'",

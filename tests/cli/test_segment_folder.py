@@ -58,7 +58,9 @@ def test_a_picture_above_the_ceiling_of_memory_is_told_and_the_others_are_done(
     assert "large.png: it takes about 0.00179 GiB, --memory allows 0.0001: scale it down, or allow more" in shown.err
     assert main(["segment", "photos/large.png", *BOX, "--memory", "0.0001"]) == 3
     assert "large.png: it takes about" in capsys.readouterr().err
-    assert main(["segment", "photos", *BOX, "--out", "out", "--memory", "0"]) == 2
+    for nothing in ("0", "nan", "inf"):
+        assert main(["segment", "photos", *BOX, "--out", "out", "--memory", nothing]) == 2
+        assert "expected --memory above 0" in capsys.readouterr().err
     assert main(["segment", "photos", *BOX, "--out", "out"]) == 0
     assert "out: 1 done, 3 done before" in capsys.readouterr().out
 

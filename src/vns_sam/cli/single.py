@@ -45,7 +45,8 @@ SHOWN = 20
 def run_single(args: argparse.Namespace, given: dict[str, Any], categories: Mapping[int, str] | None = None) -> int:
     """Segments ``args.image``; see ``vns-sam segment --help``. Nothing is given for a model that takes no prompt."""
     categories = categories or {1: OBJECT}
-    if args.image != STDIN and (reason := ceiling_from(args).refusal(weight_of([args.image]))):
+    limited = args.image != STDIN and args.memory is not None
+    if limited and (reason := ceiling_from(args).refusal(weight_of([args.image]))):
         raise DataError(f"{args.image}: {reason}")
     image = read_image(args.image) if args.image != STDIN else read_image(_from_stdin())
     prompts = make_prompts(*image.shape[:2], **given) if given else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -88,13 +89,13 @@ def ceiling_from(args: argparse.Namespace) -> Ceiling:
     """What pictures at work may take together.
 
     Raises:
-        UsageError: It is nothing.
+        UsageError: It is nothing, or no number.
     """
     from vns_sam.runs.memory import GIB, Ceiling
 
     if args.memory is None:
         return Ceiling()
-    if not args.memory > 0:
+    if not 0 < args.memory < math.inf:
         raise UsageError(f"expected --memory above 0, found {args.memory:g}")
     return Ceiling(round(args.memory * GIB), firm=True)
 

@@ -70,13 +70,7 @@ class Processes:
             VnsSamError: The processes die again before any work.
         """
         packed = pickle.dumps(work.portable())
-        waiting, suspects = deque[tuple[int, Item]](), deque[tuple[int, Item]]()
-        for item in items:
-            weight = work.weight(item)
-            if reason := self.ceiling.refusal(weight):
-                yield refused(work, item, reason)
-            else:
-                waiting.append((weight, item))
+        waiting, suspects = deque(items), deque[Item]()
         deaths: dict[str, int] = {}
         false_starts = 0
         while waiting or suspects:
@@ -89,14 +83,14 @@ class Processes:
                         raise worker_died()
                     continue
                 false_starts = 0
-                lost = yield from crew.work(queue, 1 if alone else AHEAD * self.workers, self.ceiling.bytes)
-            for weight, item in lost:
+                lost = yield from crew.work(work, queue, 1 if alone else AHEAD * self.workers, self.ceiling)
+            for item in lost:
                 name = work.name(item)
                 deaths[name] = deaths.get(name, 0) + alone
                 if deaths[name] >= ATTEMPTS:
                     yield Done(name, error=f"{name}: {ATTEMPTS} processes died at it; is there memory for it?")
                 else:
-                    suspects.append((weight, item))
+                    suspects.append(item)
 
 
 class _Crew:
@@ -119,17 +113,25 @@ class _Crew:
             return False
 
     def work(
-        self, queue: deque[tuple[int, Any]], ahead: int, most: int
-    ) -> Generator[Done[Any], None, list[tuple[int, Any]]]:
-        """Takes items from the queue, each with its weight, up to ``most`` bytes at a time; returns those that were at
-        work when a process died.
+        self, work: Work[Any, Any], queue: deque[Any], ahead: int, ceiling: Ceiling
+    ) -> Generator[Done[Any], None, list[Any]]:
+        """Takes items from the queue, as many at a time as the ceiling allows; returns those that were at work when a
+        process died.
         """
         at_work: dict[Future[Done[Any]], tuple[int, Any]] = {}
         try:
             while queue or at_work:
-                while queue and len(at_work) < ahead and (not at_work or held([*at_work.values(), queue[0]]) <= most):
-                    at_work[self._pool.submit(_do, queue[0][1])] = queue[0]
+                while queue and len(at_work) < ahead:
+                    weight = work.weight(queue[0])
+                    if reason := ceiling.refusal(weight):
+                        yield refused(work, queue.popleft(), reason)
+                        continue
+                    if at_work and held(at_work.values()) + weight > ceiling.bytes:
+                        break
+                    at_work[self._pool.submit(_do, queue[0])] = weight, queue[0]
                     queue.popleft()
+                if not at_work:
+                    break
                 for future in wait(at_work, return_when=FIRST_COMPLETED).done:
                     done = future.result()
                     del at_work[future]
@@ -138,7 +140,7 @@ class _Crew:
             pass
         ready = [future for future in at_work if future.done() and future.exception() is None]
         yield from (future.result() for future in ready)
-        return [item for future, item in at_work.items() if future not in ready]
+        return [item for future, (_, item) in at_work.items() if future not in ready]
 
 
 def worker_died() -> VnsSamError:

@@ -7,6 +7,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +160,28 @@ def test_a_model_of_graphs_travels_to_other_processes(picture: np.ndarray) -> No
     before = model.decode(model.encode([picture]), prompts, [0]).scores
     copy = pickle.loads(pickle.dumps(model))
     np.testing.assert_array_equal(copy.decode(copy.encode([picture]), prompts, [0]).scores, before)
+
+
+def test_threads_open_a_graph_once() -> None:
+    folder = OnnxFolder(registry.place("sam-tiny"))
+    pixels = np.zeros((1, 3, 512, 512), np.float32)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: folder.run("encoder", {"pixels": pixels})[0], range(4)))
+    assert folder.prepare("encoder") is folder.prepare("encoder")
+    for other in found[1:]:
+        np.testing.assert_array_equal(other, found[0])
+
+
+def test_a_first_mask_waits_for_nothing_that_it_does_not_need() -> None:
+    code = (
+        "import sys, numpy, vns_sam\n"
+        "predictor = vns_sam.Predictor('sam-tiny')\n"
+        "predictor.set_image(numpy.zeros((30, 40, 3), numpy.uint8))\n"
+        "predictor.predict(boxes=[[3, 4, 20, 25]])\n"
+        "print(*sys.modules)"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"torch", "transformers", "yaml", "urllib.request", "vns_sam.formats.registry"} & set(loaded)
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,9 @@ from serving_stub import SmallEngine
 
 from vns_sam.errors import DataError, PromptError, UsageError
 from vns_sam.inference import wire
-from vns_sam.inference.load import check_model_name, load_model, takes_prompts
+from vns_sam.inference.load import check_model_name, is_address, load_model, takes_prompts
 from vns_sam.inference.predictor import Predictor
-from vns_sam.inference.remote import RemoteModel, connect, is_address
+from vns_sam.inference.remote import RemoteModel, connect
 from vns_sam.serving.server import build_server
 from vns_sam.serving.settings import Settings
 from vns_sam.types import Prompts

@@ -1,21 +1,21 @@
-"""What :class:`vns_sam.inference.predictor.Predictor` found: a prediction that knows its picture."""
+"""What :class:`vns_sam.inference.predictor.Predictor` found: a prediction that knows its picture.
+
+Formats are imported where they are asked for: most predictions are used as arrays, and the first is waited for.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from typing_extensions import override
 
-from vns_sam.formats import coco
-from vns_sam.formats.png import encode_image
-from vns_sam.formats.polygons import Ring
-from vns_sam.formats.registry import save
-from vns_sam.formats.result import Result
-from vns_sam.images.overlay import draw_overlay
 from vns_sam.types import Candidates, Pieces, Prediction, Size, piece_boxes
+
+if TYPE_CHECKING:
+    from vns_sam.formats.polygons import Ring
 
 
 class Found(Prediction):
@@ -44,10 +44,15 @@ class Found(Prediction):
             UsageError: The format is not known.
             DataError: The place cannot be written.
         """
+        from vns_sam.formats.registry import save
+
         return save(self, path, kind, name=self.name, pixels=self.image, simplify=simplify)
 
     def to_coco(self, categories: Mapping[int, str] | None = None) -> dict[str, Any]:
         """COCO instances with compressed run lengths, ready for ``json.dump``."""
+        from vns_sam.formats import coco
+        from vns_sam.formats.result import Result
+
         return coco.to_dict(Result(self.name, self, categories or {}))
 
     def polygons(self, simplify: float = 0.0) -> list[list[list[Ring]]]:
@@ -56,10 +61,15 @@ class Found(Prediction):
         Args:
             simplify: Rings may leave the pixel edges by so many pixels.
         """
+        from vns_sam.formats.result import Result
+
         return list(Result(self.name, self, simplify=simplify).parts)
 
     def _repr_png_(self) -> bytes | None:
         """The picture with the masks, as notebooks show it."""
+        from vns_sam.formats.png import encode_image
+        from vns_sam.images.overlay import draw_overlay
+
         return None if self.image is None else encode_image(draw_overlay(self.image, self.pieces))
 
 

@@ -15,7 +15,6 @@ from vns_sam.dis.config import DisSamConfig
 from vns_sam.errors import CheckpointError, MissingExtraError, UsageError
 from vns_sam.inference.onnx.folder import has_graphs
 from vns_sam.inference.onnx.load import open_graphs, refine_with_graph
-from vns_sam.inference.remote import connect, is_address
 from vns_sam.sam import registry
 from vns_sam.sam.folder import read_config
 from vns_sam.sam.hub import is_hub_id
@@ -65,7 +64,7 @@ def load_model(
     first, second = _stages(name)
     model: PromptableModel
     if is_address(first):
-        model = connect(first)
+        model = _connect(first)
     elif graphs := graphs_of(first, device, backend):
         model = open_graphs(graphs)
     else:
@@ -189,12 +188,23 @@ def model_type(name: str | os.PathLike[str]) -> str | None:
     return str(read_config(folder)["model_type"]) if folder.is_dir() else None
 
 
+def is_address(name: object) -> bool:
+    """Whether a model's name is the address of a server."""
+    return isinstance(name, str) and name.startswith(("http://", "https://"))
+
+
+def _connect(address: str) -> PromptableModel:
+    from vns_sam.inference.remote import connect  # what speaks HTTP is not paid for by those who do not
+
+    return connect(address)
+
+
 def takes_prompts(name: str | os.PathLike[str]) -> bool:
     """Whether a model is asked about objects, as all are but WS-SAM's segmenter and IS-Net by itself, which are known
     by their folder, or by the tensors of their file.
     """
     if is_address(os.fspath(name)):
-        return bool(connect(os.fspath(name)).info.prompts)
+        return bool(_connect(os.fspath(name)).info.prompts)
     path = registry.local(name)
     if path.is_file() and _has_torch():
         from vns_sam.sam.files import read_tensors

@@ -29,11 +29,6 @@ ROWS = 32
 """Prompts in one question."""
 
 
-def is_address(name: object) -> bool:
-    """Whether a model's name is the address of a server."""
-    return isinstance(name, str) and name.startswith(("http://", "https://"))
-
-
 def connect(address: str, model: str | None = None, *, api_key: str | None = None) -> RemoteModel:
     """A model that a server offers.
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -66,7 +68,7 @@ class Manifest(Checked):
 
 
 class OnnxFolder:
-    """A folder of graphs, opened when they are first run.
+    """A folder of graphs, each opened once, when it is first run or told to be needed soon. Threads may share it.
 
     Args:
         path: The folder.
@@ -82,17 +84,26 @@ class OnnxFolder:
     def __init__(self, path: Path, threads: int | None = None) -> None:
         self.path, self.threads = path, threads
         self.manifest = read_manifest(path)
-        self._sessions: dict[str, onnxruntime.InferenceSession] = {}
+        self._sessions: dict[str, Future[onnxruntime.InferenceSession]] = {}
+        self._lock = threading.Lock()
+
+    def prepare(self, graph: str) -> Future[onnxruntime.InferenceSession]:
+        """Begins to open a graph beside what the caller does meanwhile; opening takes as long as encoding a picture."""
+        with self._lock:
+            if graph not in self._sessions:
+                thread = ThreadPoolExecutor(1)
+                self._sessions[graph] = thread.submit(self._open, graph)
+                thread.shutdown(wait=False)
+            return self._sessions[graph]
 
     def run(self, graph: str, feed: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-        """All outputs of a graph."""
-        found: list[np.ndarray] = self._session(graph).run(None, feed)
-        return found
+        """All outputs of a graph.
 
-    def _session(self, graph: str) -> onnxruntime.InferenceSession:
-        if graph not in self._sessions:
-            self._sessions[graph] = self._open(graph)
-        return self._sessions[graph]
+        Raises:
+            CheckpointError: It cannot be opened.
+        """
+        found: list[np.ndarray] = self.prepare(graph).result().run(None, feed)
+        return found
 
     def _open(self, graph: str) -> onnxruntime.InferenceSession:
         import onnxruntime  # not paid for by those who load a network
@@ -102,7 +113,8 @@ class OnnxFolder:
         options.intra_op_num_threads = self.threads or _threads_asked()
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # see cli/threads.py
         named = self.manifest.weights.get(graph, {})
-        values = [self._tensor(*at, graph) for at in named.values()]
+        with self._lock:  # the weights are read once
+            values = [self._tensor(*at, graph) for at in named.values()]
         if named:
             kept = [onnxruntime.OrtValue.ortvalue_from_numpy(value) for value in values]
             options.add_external_initializers(list(named), kept)
@@ -140,7 +152,11 @@ class OnnxFolder:
 
     def __getstate__(self) -> dict[str, Any]:
         """What is copied and pickled: all but what is opened."""
-        return {name: value for name, value in vars(self).items() if name != "_stored"} | {"_sessions": {}}
+        opened = ("_stored", "_sessions", "_lock")
+        return {name: value for name, value in vars(self).items() if name not in opened}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _sessions={}, _lock=threading.Lock())
 
 
 def has_graphs(path: Path) -> bool:

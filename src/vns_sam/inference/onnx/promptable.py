@@ -46,6 +46,7 @@ class OnnxPromptable:
 
     def encode(self, images: Sequence[np.ndarray]) -> ImageFeatures:
         """Encodes I pictures, each (H, W, 3) uint8 RGB of any size, one after the other."""
+        self.folder.prepare("decoder")
         maps, geometry = [], []
         for image in images:
             pixels, place = self.preprocessing.square(image)

@@ -195,7 +195,7 @@ def plain(state: Any) -> Any:
     if isinstance(state, list | tuple):
         return [plain(value) for value in state]
     if isinstance(state, torch.Tensor):
-        values = state.detach().contiguous().view(-1).view(torch.uint8).numpy()
+        values = state.detach().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
         return str(state.dtype), tuple(state.shape), hashlib.sha256(values).hexdigest()
     return repr(state)
 

@@ -113,6 +113,16 @@ def test_a_file_without_permission_is_told(tmp_path: Path, monkeypatch: pytest.M
         read_image(path)
 
 
+def test_a_jpeg_that_says_more_than_it_holds_is_refused(tmp_path: Path) -> None:
+    path = save(tmp_path / "blank.jpg", Image.new("L", (1000, 2000)))  # nothing makes a smaller file of so many pixels
+    assert read_image(path).shape == (2000, 1000, 3)
+    content = path.read_bytes()
+    at = content.find(b"\xff\xc0") + 5
+    path.write_bytes(content[:at] + bytes([117, 48, 50, 200]) + content[at + 4 :])
+    with pytest.raises(DataError, match="bytes cannot hold 13000 x 30000 pixels"):
+        read_image(path)
+
+
 def test_a_decompression_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = save(tmp_path / "bomb.png", Image.new("1", (200, 200)))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10_000)

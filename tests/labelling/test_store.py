@@ -1,5 +1,7 @@
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -68,6 +70,14 @@ def test_the_last_line_of_a_picture_counts_and_half_lines_do_not(tmp_path: Path)
     with (earlier.root / LINES).open("a") as lines:
         lines.write('\n{"image": "ee')
     assert [r.key for r in LabelStore(tmp_path).records.values()] == ["new"]
+
+
+@pytest.mark.parametrize("change", [{"image": [[]]}, {"views": 0}, {"height": "4"}, {"area": None}, {"answers": {}}])
+def test_a_line_that_somebody_changed_is_passed_over(tmp_path: Path, change: dict[str, Any]) -> None:
+    store(tmp_path, RECORD)
+    with (tmp_path / LINES).open("a") as lines:
+        lines.write(json.dumps({**asdict(RECORD), "image": "b", **change}) + "\n")
+    assert [*LabelStore(tmp_path).records] == [RECORD.image]
 
 
 def test_broken_maps_are_told(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import IO
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "MPO", "WEBP", "TIFF", "DIB", "JPEG2000", "AVIF", "TGA", "ICO", "PCX")
 """What may be decoded, whatever a file is called. Pillow would also start Ghostscript for what holds PostScript, and
@@ -20,6 +20,9 @@ MOST_PIXELS = 512 * 10**6
 179 million; it stays where somebody has set another.
 """
 
+MOST_PIXELS_A_BYTE = 1024
+"""Of a JPEG: each block of 64 pixels takes a bit at the least, which makes 512."""
+
 if Image.MAX_IMAGE_PIXELS == 2**30 // 4 // 3:
     Image.MAX_IMAGE_PIXELS = MOST_PIXELS // 2  # it warns there and refuses at twice as many
 
@@ -29,11 +32,31 @@ def open_image(path: str | os.PathLike[str] | IO[bytes]) -> Image.Image:
 
     Raises:
         UnidentifiedImageError: It is none of :data:`FORMATS`.
-        OSError: The file cannot be read.
+        OSError: The file cannot be read, or says that it is larger than its bytes can hold.
         Image.DecompressionBombError: It has more pixels than :data:`MOST_PIXELS`.
     """
     try:
-        return Image.open(path, formats=_AT_HAND)
+        image = Image.open(path, formats=_AT_HAND)
     except UnidentifiedImageError:
         Image.init()
-        return Image.open(path, formats=[name for name in FORMATS if name in Image.OPEN])
+        image = Image.open(path, formats=[name for name in FORMATS if name in Image.OPEN])
+    if image.format in ("JPEG", "MPO"):
+        _check_bytes(image)
+    return image
+
+
+def _check_bytes(image: ImageFile.ImageFile) -> None:
+    """Refuses a JPEG whose head lies: the decoder would fill millions of missing pixels with grey and say nothing."""
+    assert image.fp is not None
+    pixels, held = image.width * image.height, _size(image.fp)
+    if pixels > MOST_PIXELS_A_BYTE * held:
+        size = f"{image.width} x {image.height}"
+        image.close()
+        raise OSError(f"{held} bytes cannot hold {size} pixels")
+
+
+def _size(file: IO[bytes]) -> int:
+    at = file.tell()
+    size = file.seek(0, os.SEEK_END)
+    file.seek(at)
+    return size

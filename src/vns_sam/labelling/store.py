@@ -14,23 +14,29 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
-from vns_sam.errors import DataError
+from vns_sam.errors import DataError, UsageError
 from vns_sam.images.opener import open_image
 from vns_sam.images.write import write_image
 from vns_sam.labelling.fusion import HIGH, Selection, Uncertainty, measure, pixel_weights
 from vns_sam.labelling.gates import Agreement, Gates
 from vns_sam.runs.lines import read_lines, write_lines
+from vns_sam.sam.model_config import Between, Checked
 
 LINES = "labels.jsonl"
 MAPS = "maps"
 
 
+Side = Annotated[int, Between(1, 2**31)]
+"""Of a picture, in pixels."""
+Views = Annotated[int, Between(1, 2**16)]
+
+
 @dataclass(frozen=True)
-class Record:
+class Record(Checked):
     """One line of the store.
 
     Attributes:
@@ -51,17 +57,20 @@ class Record:
         model: Name and digest of the model, then of the student where there was one.
         settings: How it was asked.
         seconds: For reading, asking and joining.
+
+    Raises:
+        UsageError: A field is of another type or out of bounds.
     """
 
     image: str
     key: str
     map: str
-    height: int
-    width: int
+    height: Side
+    width: Side
     kind: str
-    levels: int
+    levels: Views
     vote: bool
-    views: int
+    views: Views
     believed: int
     absolute: float
     relative: float | None
@@ -219,5 +228,5 @@ def _lines(path: Path) -> Iterator[Record]:
     for values in read_lines(path):
         try:
             yield Record(**{name: value for name, value in values.items() if name in _FIELDS})
-        except (ValueError, TypeError):
-            continue  # the head of the manifest, a picture that failed
+        except (TypeError, UsageError):
+            continue  # the head of the manifest, a picture that failed, a line that somebody changed

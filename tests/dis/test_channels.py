@@ -53,6 +53,22 @@ def test_inference_equals_the_release(
     assert (found != expected).mean() < 1e-3
 
 
+def test_a_training_sample_by_hand() -> None:
+    """Without resizing: colours from -0.5 to 0.5, the mask and the box from 0 to 1, the label soft."""
+    image = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+    truth, mask = np.zeros((2, 4, 4), np.uint8)
+    truth[1:, 2:] = [[255, 51], [255, 255], [255, 255]]
+    mask[0, 0] = 102
+    channels, label = (made.numpy() for made in released_sample(image, truth, mask, 4))
+    np.testing.assert_allclose(channels[:3], image.transpose(2, 0, 1) / 255 - 0.5, atol=1e-6)
+    np.testing.assert_allclose(channels[3], mask / 255, atol=1e-6)
+    np.testing.assert_allclose(label[0], truth / 255, atol=1e-6)
+    box = np.zeros((4, 4))
+    box[1:3, 2] = 1  # without the object's last row and column,
+    box[2:, 2:] = 1  # but for what is fully the object's
+    np.testing.assert_array_equal(channels[4], box)
+
+
 def test_an_empty_truth_makes_no_sample() -> None:
     nothing = np.zeros((8, 8), np.uint8)
     with pytest.raises(DataError, match="expected an object"):
@@ -65,6 +81,11 @@ def test_a_box_of_one_pixel_is_still_seen(box: tuple[float, ...]) -> None:
     assert channel.sum() == 1
     row, column = torch.nonzero(channel[0])[0].tolist()
     assert (row, column) == (int((box[1] + box[3]) / 2 * 64 / 700), int((box[0] + box[2]) / 2 * 64 / 1000))
+
+
+def test_a_box_beside_the_picture_is_its_last_pixel() -> None:
+    channel = box_channel(np.array([1005, 720, 1006, 721]), 700, 1000, 64)[0]
+    assert torch.nonzero(channel).tolist() == [[63, 63]]
 
 
 def test_a_box_is_drawn_half_open() -> None:

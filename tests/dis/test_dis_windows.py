@@ -41,6 +41,8 @@ def test_doubt_falls_from_the_rim() -> None:
     expected = np.clip(2 - 0.955 * away / 4, 0, 1)  # OpenCV's distance of a step in its 3 x 3 mask
     assert np.abs(doubt[2] - expected).max() < 1e-5
     assert (doubt[:, 15:25] == 1).all()
+    turned = uncertainty(mask.T.astype(np.float32), mask.T, mask.T, reach=8)
+    assert (turned == doubt.T).all()
 
 
 @pytest.mark.parametrize(("value", "unsure"), [(0.04, False), (0.06, True), (0.5, True), (0.94, True), (0.96, False)])

@@ -17,7 +17,6 @@ import warnings
 from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import import_module
-from importlib.metadata import version
 from types import ModuleType
 from typing import Any
 
@@ -121,7 +120,9 @@ def dispatch(arguments: list[str], *, quiet: bool) -> int:
         print(_help())
         return 0 if arguments else UsageError.exit_code
     if arguments[0] in ("-V", "--version"):
-        print(f"vns-sam {version('vns-sam')}")
+        from vns_sam import __version__
+
+        print(f"vns-sam {__version__}")
         return 0
     verb, *rest = arguments
     if verb not in VERBS:

@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlparse
-from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from vns_sam.formats.brush import decode_brush, encode_brush
 from vns_sam.formats.polygons import join_rings
 from vns_sam.formats.result import Files, Result, each_object
 from vns_sam.formats.rle import encode_rle
-from vns_sam.formats.text import decode, parse_json
+from vns_sam.formats.text import attribute, decode, parse_json
 
 NAME = "labelstudio"
 ENDING = "_task.json"
@@ -94,7 +93,7 @@ def merge(pictures: Sequence[bytes], categories: Mapping[int, str]) -> Files:
 
 def to_config(categories: Mapping[int, str]) -> str:
     """The labelling interface for these classes."""
-    labels = "".join(f"    <Label value={quoteattr(name)}/>\n" for name in categories.values())
+    labels = "".join(f"    <Label value={attribute(name)}/>\n" for name in categories.values())
     controls = "".join(f'  <{tag} name="{name}" toName="image">\n{labels}  </{tag}>\n' for tag, name in _CONTROLS)
     return f'<View>\n  <Image name="image" value="$image" zoom="true"/>\n{controls}</View>\n'
 

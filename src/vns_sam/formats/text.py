@@ -23,6 +23,13 @@ _MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.B
 _PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*", b"RIFF")
 
 
+def attribute(value: str) -> str:
+    """A value of an XML attribute, in its quotes."""
+    from xml.sax.saxutils import quoteattr  # brings all of HTTP, which a first mask must not wait for
+
+    return quoteattr(value)
+
+
 def read_bytes(path: str | os.PathLike[str], what: str) -> bytes:
     """Reads a file of text as it is; ``what`` says in messages what it should be ("prompts file").
 

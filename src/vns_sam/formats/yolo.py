@@ -9,7 +9,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-import yaml
 from PIL import Image
 
 from vns_sam.errors import DataError
@@ -90,6 +89,8 @@ def read_classes(*folders: Path) -> dict[int, str]:
     text = read_text(path, "list of classes")
     if path.suffix != ".yaml":
         return dict(enumerate(line.strip() for line in text.splitlines() if line.strip()))
+    import yaml  # most commands write or read no classes
+
     try:
         raw = yaml.safe_load(text)
         names: Any = raw["names"]
@@ -179,6 +180,8 @@ def set_files(categories: Mapping[int, str]) -> list[str]:
 
 def merge(pictures: Sequence[bytes], categories: Mapping[int, str]) -> Files:
     """``data.yaml``, which names the classes; the same pictures train and validate until someone splits them."""
+    import yaml
+
     names = {rank: categories[number] for rank, number in enumerate(sorted(categories))}
     raw = {"train": "images", "val": "images", "names": names}
     return {SET: yaml.safe_dump(raw, sort_keys=False, allow_unicode=True).encode()}

@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from vns_sam.formats import cvat
+from vns_sam.formats.annotation import Contents
 from vns_sam.formats.rle import decode_rle, encode_piece, encode_rle, fill_polygon, number_objects
-from vns_sam.types import cut_out
+from vns_sam.types import Piece, cut_out
 
 masks = arrays(bool, st.tuples(st.integers(1, 12), st.integers(1, 12)))
 
@@ -31,6 +33,17 @@ def test_a_piece_has_the_run_lengths_of_its_picture(
     height, width = picture.shape
     assert encode_piece(cut_out(picture), (height, width)) == encode_rle(picture)
     np.testing.assert_array_equal(decode_rle(encode_piece(cut_out(picture), (height, width))), picture)
+
+
+@settings(deadline=None)
+@given(mask=masks, top=st.integers(-14, 14), left=st.integers(-14, 14))
+def test_a_piece_that_reaches_beyond_its_picture_is_cut(mask: np.ndarray, top: int, left: int) -> None:
+    around = np.zeros((40, 40), bool)
+    around[14 + top : 14 + top + mask.shape[0], 14 + left : 14 + left + mask.shape[1]] = mask
+    expected = around[14:23, 14:21]
+    found = Piece(top, left, mask).within((9, 7))
+    np.testing.assert_array_equal(found.full((9, 7)), expected)
+    assert encode_piece(found, (9, 7)) == encode_rle(expected)
 
 
 def test_run_lengths_are_those_of_coco() -> None:
@@ -93,3 +106,24 @@ def test_the_smaller_object_stays_on_top() -> None:
 def test_lengths_that_do_not_fill_their_size_are_refused_before_a_mask_is_made(size: list[int], counts: Any) -> None:
     with pytest.raises(ValueError, match=r"run lengths|unpack"):
         decode_rle({"size": size, "counts": counts})
+
+
+def cvat_mask(rle: str, window: tuple[int, int, int, int]) -> Contents:
+    left, top, width, height = window
+    mask = f'<mask label="a" rle="{rle}" left="{left}" top="{top}" width="{width}" height="{height}"/>'
+    text = f'<annotations><image name="a.jpg" width="5" height="4">{mask}</image></annotations>'
+    return cvat.read(text.encode(), "a.xml")
+
+
+def test_masks_of_cvat_run_across() -> None:
+    """Three to a row: one of nothing, four of the object. The second row and the last column lie beside the picture."""
+    (picture,) = cvat_mask("1,4,1", (3, 3, 3, 2)).pictures
+    expected = np.zeros((4, 5), bool)
+    expected[3, 4] = True
+    np.testing.assert_array_equal(decode_rle(picture.shapes[0].outline), expected)
+
+
+@pytest.mark.parametrize("rle", ["1,4", "1,-4,9", "", "999999999999,1", "x"])
+def test_a_mask_of_cvat_that_does_not_fill_its_window_is_told(rle: str) -> None:
+    found = cvat_mask(rle, (0, 0, 10**6, 10**6) if "9999" in rle else (0, 0, 3, 2))
+    assert len(found.problems) == 1

@@ -11,8 +11,9 @@ from vns_sam.errors import DataError
 from vns_sam.formats.annotation import MALFORMED, Contents, Described, Shape, box_of, corners_of, numbered
 from vns_sam.formats.polygons import join_rings
 from vns_sam.formats.result import Files, Result, each_object
-from vns_sam.formats.rle import encode_rle
+from vns_sam.formats.rle import decode_rle, encode_piece
 from vns_sam.formats.text import decode, parse_xml
+from vns_sam.types import Piece
 
 NAME = "cvat"
 ENDING = "_cvat.xml"
@@ -76,11 +77,8 @@ def _mask(attributes: Mapping[str, str], size: tuple[int, int] | None) -> dict[s
         raise ValueError("a mask in a picture of unknown size")
     left, top, width, height = (int(float(attributes[key])) for key in ("left", "top", "width", "height"))
     counts = [int(count) for count in attributes["rle"].split(",")]
-    window = np.repeat(np.arange(len(counts)) % 2 == 1, counts).reshape(height, width)
-    full = np.zeros(size, bool)
-    target = full[top : top + height, left : left + width]
-    target |= window[: target.shape[0], : target.shape[1]]
-    return encode_rle(full)
+    across = decode_rle({"size": [width, height], "counts": counts})  # COCO's run down, CVAT's across
+    return encode_piece(Piece(top, left, across.T).within(size), size)
 
 
 def encode(result: Result, paths: Sequence[str]) -> Files:

@@ -17,9 +17,10 @@ from vns_sam.errors import DataError
 from vns_sam.formats.annotation import MALFORMED, Contents, Described, Shape, box_of, corners_of, numbered
 from vns_sam.formats.polygons import join_rings
 from vns_sam.formats.result import Files, Result, each_object
-from vns_sam.formats.rle import encode_rle
+from vns_sam.formats.rle import encode_piece
 from vns_sam.formats.text import decode, parse_json
 from vns_sam.images.read import DECODER_ERRORS
+from vns_sam.types import Piece
 
 NAME = "labelme"
 ENDING = ".json"
@@ -169,7 +170,4 @@ def _mask(text: Any, corner: np.ndarray, size: tuple[int, int]) -> dict[str, Any
     except DECODER_ERRORS as error:
         raise ValueError(f"a mask that is no picture ({error})") from None
     x, y = np.round(corner).astype(int)
-    full = np.zeros(size, bool)
-    target = full[max(y, 0) : y + drawn.shape[0], max(x, 0) : x + drawn.shape[1]]
-    target |= drawn[max(-y, 0) :, max(-x, 0) :][: target.shape[0], : target.shape[1]]
-    return encode_rle(full)
+    return encode_piece(Piece(int(y), int(x), drawn).within(size), size)

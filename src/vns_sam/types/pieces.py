@@ -43,6 +43,13 @@ class Piece:
         """Pixels of the object."""
         return int(np.count_nonzero(self.mask))
 
+    def within(self, size: Size) -> Piece:
+        """What of it lies on a picture (H, W), cut as tight as can be."""
+        mask = self.mask[
+            max(-self.top, 0) : max(size[0] - self.top, 0), max(-self.left, 0) : max(size[1] - self.left, 0)
+        ]
+        return cut_out(mask, max(self.top, 0), max(self.left, 0))
+
     def full(self, size: Size) -> np.ndarray:
         """The mask (H, W) bool of the whole picture."""
         mask = np.zeros(size, bool)

@@ -68,6 +68,8 @@ SAME = {
     ("dis/windows", "(alpha < UNCERTAIN[1])", "(alpha <= UNCERTAIN[1])"),  # a value exactly at a limit
     ("images/enlarge", "slice(0, 0), slice(0, 0)", "slice(1, 0), slice(0, 0)"),  # empty either way
     ("inference/predictor", "self._features is None or", "self._features is None and"),  # both are set, or neither
+    ("inference/regions", "1e-09", "1.000000002"),  # whole pixels: what is shared out is 0 or at least 1
+    ("inference/regions", "(shares > box_iou)", "(shares >= box_iou)"),  # a value exactly at a limit
     ("prompts/validate", "strict=True", "strict=False"),  # the lengths were compared before
     ("runs/engine", "sync=True", "sync=False"),  # only a power cut tells
     ("runs/engine", "missing_ok=True", "missing_ok=False"),  # what it raises is passed over

@@ -30,8 +30,9 @@ def test_what_is_cut_out_is_what_the_whole_has_there_and_nothing_is_left_out(
         assert found.size < whole.size
 
 
-def test_nothing_found_is_an_empty_part() -> None:
-    part, found = enlarge_found(np.full((16, 16), -1, np.float32), fit(30, 40, 64), (30, 40))
+@pytest.mark.parametrize("value", [-1, 0])
+def test_nothing_found_is_an_empty_part(value: float) -> None:
+    part, found = enlarge_found(np.full((16, 16), value, np.float32), fit(30, 40, 64), (30, 40))
     assert found.size == 0
     assert np.zeros((30, 40))[part].size == 0
 

@@ -51,6 +51,16 @@ def test_sizes_come_back(height: int, width: int) -> None:
     assert maps_to_original(torch.zeros(2, 1, 16, 16), geometry).shape == (2, height, width)
 
 
+@pytest.mark.parametrize("array", [True, False])
+def test_a_line_keeps_one_pixel(array: bool) -> None:
+    for height, width in ((1, 3000), (3000, 1)):
+        geometry = fit(height, width, 64)
+        assert (geometry.fitted_height, geometry.fitted_width) == (min(height, 64), min(width, 64))
+        mask = np.ones((1, height, width), np.float32)
+        square = np.asarray(masks_to_model(mask if array else torch.from_numpy(mask), geometry, 16))[0, 0]
+        assert np.argwhere(square > 0).max(axis=0).tolist() == [min(height, 16) - 1, min(width, 16) - 1]
+
+
 def test_a_mask_survives_the_way_there_and_back() -> None:
     mask = torch.zeros(1, 90, 160)
     mask[0, 20:70, 30:120] = 1

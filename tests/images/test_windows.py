@@ -25,6 +25,10 @@ def test_windows_cover_a_part_and_overlap(within: Window, shared: float) -> None
         assert right - left >= 100 * shared - 1
 
 
+def test_the_whole_picture_is_all_of_it() -> None:
+    assert whole(3, 5) == Window(0, 3, 0, 5)
+
+
 def test_boxes_move_into_a_window() -> None:
     window = Window(10, 60, 20, 120)
     assert window.move(np.array([0, 20, 300, 50], np.float32)).tolist() == [0, 10, 100, 40]

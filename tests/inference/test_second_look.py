@@ -46,6 +46,10 @@ def test_small_objects_get_a_crop_of_some_size_and_large_ones_none() -> None:
     assert not list(plan_crops(box(50, 10, 350, 290), nothing()))
 
 
+def test_a_picture_of_one_column_is_not_looked_at_again() -> None:
+    assert not list(plan_crops(box(0, 10, 1, 12), np.zeros((1, HEIGHT, 1), bool)))
+
+
 def test_without_a_box_the_mask_and_the_clicks_tell_where() -> None:
     found = nothing()
     found[0, 100:121, 200:241] = True
@@ -87,7 +91,14 @@ def test_prompts_move_into_their_crop() -> None:
 
 @pytest.mark.parametrize(
     ("click", "inside"),
-    [((100, 50), True), ((199, 119), True), ((99, 50), False), ((100, 49), False), ((200, 119), False)],
+    [
+        ((100, 50), True),
+        ((199, 119), True),
+        ((99, 50), False),
+        ((100, 49), False),
+        ((200, 119), False),
+        ((199, 120), False),
+    ],
 )
 def test_a_click_on_the_rim_of_a_crop_lies_inside(click: tuple[int, int], inside: bool) -> None:
     prompts = Prompts(points=np.array([[click]], np.float32), labels=np.array([[1]]))

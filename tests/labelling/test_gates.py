@@ -41,6 +41,7 @@ def test_an_answer_should_fill_its_box(rows: tuple[int, int], columns: tuple[int
         ({}, True),
         ({"recall": 0.79}, False),
         ({"violation": 0.11}, False),
+        ({"area": 0.001}, True),
         ({"area": 0.0009}, False),
         ({"area": 0.501}, False),
         ({"gap": 0.11}, False),

@@ -72,7 +72,9 @@ def test_the_last_line_of_a_picture_counts_and_half_lines_do_not(tmp_path: Path)
     assert [r.key for r in LabelStore(tmp_path).records.values()] == ["new"]
 
 
-@pytest.mark.parametrize("change", [{"image": [[]]}, {"views": 0}, {"height": "4"}, {"area": None}, {"answers": {}}])
+@pytest.mark.parametrize(
+    "change", [{"image": [[]]}, {"views": 0}, {"height": "4"}, {"area": None}, {"score": 10**400}, {"answers": {}}]
+)
 def test_a_line_that_somebody_changed_is_passed_over(tmp_path: Path, change: dict[str, Any]) -> None:
     store(tmp_path, RECORD)
     with (tmp_path / LINES).open("a") as lines:

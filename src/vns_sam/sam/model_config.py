@@ -5,6 +5,7 @@ Read by the standard library alone: a first mask must not wait a quarter of a se
 
 from __future__ import annotations
 
+import sys
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
@@ -179,7 +180,7 @@ def fit(value: Any, hint: Any, place: str) -> Any:
     kind: Any = origin or hint
     if hint is Any or (isinstance(value, kind) and (kind is bool or not isinstance(value, bool))):
         return value
-    if hint is float and type(value) is int:
+    if hint is float and type(value) is int and abs(value) <= sys.float_info.max:
         return float(value)
     raise _wrong(place, _describe(hint), value)
 

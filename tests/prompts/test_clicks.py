@@ -79,8 +79,9 @@ def test_no_negatives_where_there_is_no_near_background(full: bool) -> None:
         (block(10, 15, 20, 25), block(0, 0, 0, 0), Click(22, 12, 0)),
         (block(0, 3, 0, 3) | block(50, 59, 50, 59), block(50, 59, 50, 59), Click(1, 1, 0)),
         (block(30, 35, 30, 35), block(0, 21, 0, 21), Click(10, 10, 1)),
+        (block(30, 35, 30, 35), block(0, 5, 0, 5), Click(2, 2, 1)),
     ],
-    ids=["missed", "excess", "excess-in-the-corner", "the-larger-error"],
+    ids=["missed", "excess", "excess-in-the-corner", "the-larger-error", "of-equals-what-is-missed"],
 )
 def test_correction_hits_the_middle_of_the_largest_error(pred: np.ndarray, gt: np.ndarray, expected: Click) -> None:
     assert next_click(pred, gt) == expected

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from vns_sam.errors import PromptError
 from vns_sam.prompts.validate import make_prompts
@@ -88,6 +90,18 @@ def test_masks_of_every_kind_mean_the_same(kind: Any, scale: int) -> None:
     assert result.shape == (1, 100, 200)
     assert result.max() == 1
     assert result.dtype == np.float32
+
+
+def test_masks_of_files_are_their_objects(tmp_path: Path) -> None:
+    ids = np.zeros((100, 200), np.uint8)
+    ids[10:20, 30:40], ids[50:60, 70:90] = 1, 2
+    files = [str(tmp_path / name) for name in ("ids.png", "one.png", "small.png")]
+    for file, values in zip(files, (ids, (ids == 1) * np.uint8(255), np.full((5, 6), 255, np.uint8)), strict=True):
+        Image.fromarray(values).save(file)
+    found = prompts(masks=[(files[0], "", 1), (files[1], "", 0)]).masks
+    np.testing.assert_array_equal(found, [ids == 2, ids == 1])
+    with pytest.raises(PromptError, match="one size"):
+        prompts(masks=[(files[0], "", 1), (files[2], "", 0)])
 
 
 def test_a_pixel_is_a_valid_picture() -> None:

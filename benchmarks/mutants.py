@@ -66,10 +66,11 @@ CORE = {
 """The files, and the tests that are there for each."""
 SAME = {
     ("dis/windows", "(alpha < UNCERTAIN[1])", "(alpha <= UNCERTAIN[1])"),  # a value exactly at a limit
-    ("images/enlarge", "slice(0, 0), slice(0, 0)", "slice(1, 0), slice(0, 0)"),  # empty either way
+    ("images/enlarge", "slice(0, 0), slice(0, 0)", "slice(1, 0)"),  # empty either way
     ("inference/predictor", "self._features is None or", "self._features is None and"),  # both are set, or neither
     ("inference/regions", "1e-09", "1.000000002"),  # whole pixels: what is shared out is 0 or at least 1
     ("inference/regions", "(shares > box_iou)", "(shares >= box_iou)"),  # a value exactly at a limit
+    ("inference/regions", "> mask_iou", ">= mask_iou"),  # likewise
     ("prompts/simulate", "side=labels.shape[-1]", "side=labels.shape[-2]"),  # views are square
     ("prompts/validate", "reshape(-1, 4)", "reshape(-2, 4)"),  # any negative number is what is left
     ("prompts/validate", "strict=True", "strict=False"),  # the lengths were compared before

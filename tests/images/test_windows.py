@@ -25,6 +25,11 @@ def test_windows_cover_a_part_and_overlap(within: Window, shared: float) -> None
         assert right - left >= 100 * shared - 1
 
 
+def test_there_are_no_more_windows_than_are_needed() -> None:
+    assert [window.left for window in grid(whole(100, 250), 100, 0.5)] == [0, 50, 100, 150]
+    assert list(grid(whole(100, 100), 100, 0.5)) == [whole(100, 100)]
+
+
 def test_the_whole_picture_is_all_of_it() -> None:
     assert whole(3, 5) == Window(0, 3, 0, 5)
 

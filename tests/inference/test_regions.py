@@ -35,6 +35,7 @@ def test_overlaps_worked_out_by_hand() -> None:
     assert box_overlaps(boxes, np.array([2, 2, 6, 6], float)) == pytest.approx([4 / 28, 4 / 28, 8 / 24])
     assert overlap(square(0, 0, 4), square(0, 2, 4)) == pytest.approx(8 / 24)
     assert overlap(square(0, 0, 4), square(4, 4, 4)) == 0
+    assert overlap(square(0, 0, 10), square(12, 1, 10)) == overlap(square(0, 0, 10), square(1, 12, 10)) == 0
 
 
 def test_a_pixel_half_of_which_is_object_is_object() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -156,6 +157,14 @@ def test_a_thin_object_is_followed_in_windows_that_overlap() -> None:
     assert seen[line()[0]].min() >= 1
     assert seen.max() >= 2
     assert not list(plan_crops(prompts, line(thickness=40)))
+
+
+def test_a_band_across_the_picture_is_as_wide_as_its_own_pixels_say() -> None:
+    band = np.zeros((HEIGHT, WIDTH), np.uint8)
+    cv2.line(band, (60, 20), (340, 280), 1, thickness=24)
+    assert not list(plan_crops(box(0, 0, WIDTH - 1, HEIGHT - 1), band[None] > 0))
+    cv2.line(band, (60, 20), (340, 280), 0, thickness=16)
+    assert list(plan_crops(box(0, 0, WIDTH - 1, HEIGHT - 1), band[None] > 0))
 
 
 def test_windows_that_hold_nothing_of_it_are_left_out() -> None:

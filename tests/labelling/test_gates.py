@@ -83,6 +83,9 @@ def test_a_refusal_says_what_and_how_much() -> None:
 def test_a_gate_out_of_range() -> None:
     with pytest.raises(UsageError, match="'recall'"):
         Gates(recall=80)
+    with pytest.raises(UsageError, match="'gap'"):
+        Gates(gap=1.01)
+    assert Gates(area_max=1).area_max == 1
 
 
 def test_parts_without_a_mark_are_dropped() -> None:

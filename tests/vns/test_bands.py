@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 import torch
 from torch import nn
@@ -84,3 +86,14 @@ def test_without_bands_the_first_and_the_last_level_are_what_is_mined() -> None:
         new_mask, new_edge = nsfm(other)
         seen.append((not torch.equal(mask, new_mask), not torch.equal(edge, new_edge)))
     assert seen == [(True, True), (False, False), (False, False), (True, False)]
+
+
+@pytest.mark.parametrize(("wavelets", "split"), [("none", 0), ("low", 4), ("high", 4), ("both", 4)])
+def test_without_wavelets_no_level_is_split(
+    wavelets: Literal["none", "low", "high", "both"], split: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[torch.Size] = []
+    monkeypatch.setattr("vns_sam.vns.nsfm.haar", lambda level: (calls.append(level.shape), haar(level))[1])
+    mask, edge = Nsfm((8, 8, 8, 8), 8, 32, wavelets)([torch.randn(1, 4, 6, 8) for _ in range(4)])
+    assert (mask.shape, edge.shape) == ((1, 4, 16, 24), (1, 32, 4, 6))
+    assert len(calls) == split

@@ -1,8 +1,10 @@
-"""The figure of accuracy over latency, drawn from ``results/*.json``; ``make docs`` writes it beside the tables."""
+"""The figures of accuracy over latency and of speed beside transformers, drawn from ``results/*.json``; ``make docs``
+writes them beside the tables.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -11,8 +13,8 @@ from xml.sax.saxutils import escape
 from vns_sam.evaluation.results import read_results
 
 REPOSITORY = Path(__file__).parents[1]
-FIGURE = REPOSITORY / "docs" / "images" / "accuracy_latency.svg"
-LATENCY = "latency.json"
+IMAGES = REPOSITORY / "docs" / "images"
+LATENCY, PEERS = "latency.json", "peers.json"
 WIDTH, HEIGHT = 860, 470
 LEFT, TOP, RIGHT, BOTTOM = 70, 52, 640, 400
 INK, GREY, RULE = "#212529", "#6c757d", "#e2e5e9"
@@ -55,23 +57,23 @@ LINES = (
 )
 
 
-def refresh(*, check: bool) -> bool:
-    """Whether the figure is what the results say; writes it unless ``check``."""
-    made = draw()
-    same = FIGURE.is_file() and FIGURE.read_text(encoding="utf-8") == made
-    if not same and not check:
-        FIGURE.write_text(made, encoding="utf-8")
-    return same
+def refresh(*, check: bool) -> list[Path]:
+    """The figures that are not what the results say; writes them unless ``check``."""
+    wrong = []
+    for path, draw in FIGURES.items():
+        made = draw()
+        if not path.is_file() or path.read_text(encoding="utf-8") != made:
+            wrong.append(path)
+            if not check:
+                path.write_text(made, encoding="utf-8")
+    return wrong
 
 
-def draw() -> str:
-    """The figure as SVG."""
+def draw_accuracy() -> str:
+    """IoU over time, as SVG."""
     lines = [(line, list(_places(line))) for line in LINES]
     longest = max(x for _, places in lines for x, _ in places)
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif">',
-        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
-        _text(LEFT, 28, "IoU with a box over the time for one picture", INK, size=17),
         *_axes(longest),
         *_models(
             {
@@ -83,7 +85,38 @@ def draw() -> str:
     ]
     for number, (line, places) in enumerate(lines):
         parts += _series(line, [(_x(x, longest), _y(y)) for x, y in places], number)
-    return "\n".join([*parts, "</svg>", ""])
+    return _page("IoU with a box over the time for one picture", parts, HEIGHT)
+
+
+def draw_speed() -> str:
+    """How many times as long, or as much memory, transformers takes, as SVG."""
+    found = read_results(REPOSITORY / "results" / PEERS)
+    rows = [row for row in found.rows if row.model != "vns-sam"]
+    longest, left, step = max(row.scores["ratio"].mean for row in rows), 330, 34
+    parts = []
+    for number, row in enumerate(rows):
+        ratio, top = row.scores["ratio"].mean, TOP + step * number
+        wide = (RIGHT - left) * ratio / longest
+        kind = row.set.split()[-1]
+        parts.append(_text(left - 10, top + 15, f"{row.prompt}, {kind}: {row.model}", INK, anchor="end"))
+        parts.append(f'<rect x="{left}" y="{top}" width="{wide:.1f}" height="20" fill="{LINES[0].colour}"/>')
+        parts.append(_text(left + wide + 8, top + 15, f"{ratio:.2f} x", INK))
+    ours, foot = left + (RIGHT - left) / longest, TOP + step * len(rows)
+    parts.append(f'<line x1="{ours:.1f}" y1="{TOP - 6}" x2="{ours:.1f}" y2="{foot}" stroke="{LINES[1].colour}"/>')
+    parts.append(_text(ours, foot + 18, "vns-sam = 1", LINES[1].colour, anchor="middle"))
+    return _page(f"{found.title}: what it takes beside vns-sam", parts, foot + 34)
+
+
+FIGURES: dict[Path, Callable[[], str]] = {
+    IMAGES / "accuracy_latency.svg": draw_accuracy,
+    IMAGES / "speed.svg": draw_speed,
+}
+
+
+def _page(title: str, parts: Sequence[str], height: int) -> str:
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif">'
+    ground = f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>'
+    return "\n".join([head, ground, _text(LEFT, 28, title, INK, size=17), *parts, "</svg>", ""])
 
 
 def _places(line: Line) -> Iterator[tuple[float, float]]:

@@ -55,7 +55,7 @@ CORE = {
     "prompts/simulate": "prompts/test_simulate.py",
     "prompts/validate": "prompts/test_validate.py",
     "runs/engine": "runs/test_engine.py",
-    "runs/plan": "runs/test_engine.py cli/test_segment_folder.py",
+    "runs/plan": "runs/test_engine.py inference/test_folder.py cli/test_segment_folder.py",
     "sam/attention": "sam/test_mask_decoder.py",
     "sam/mask_decoder": "sam/test_mask_decoder.py",
     "sam/prompt_rows": "sam/test_promptable.py",
@@ -76,6 +76,7 @@ SAME = {
     ("prompts/validate", "strict=True", "strict=False"),  # the lengths were compared before
     ("runs/engine", "sync=True", "sync=False"),  # only a power cut tells
     ("runs/engine", "missing_ok=True", "missing_ok=False"),  # what it raises is passed over
+    ("runs/plan", "strict=True", "strict=False"),  # one state was found for each item
     ("sam/attention", "query.shape[0] == key.shape[0]", "query.shape[0] != key.shape[0]"),  # two ways to one result
     ("sam/attention", "isinstance(side.shape[1], int)", "isinstance(side.shape[2], int)"),  # likewise
     ("sam/prompt_rows", "CELLS_AT_ONCE", "CELLS_AT_ONCE"),  # how many at a time

@@ -69,8 +69,7 @@ def main() -> int:
     """Writes or checks; the exit code."""
     check = "--check" in sys.argv[1:]
     wrong = [path for path in documents() if not refresh(path, check=check)]
-    if not figure.refresh(check=check):
-        wrong.append(figure.FIGURE)
+    wrong += figure.refresh(check=check)
     for path in wrong:
         print(f"{path.relative_to(REPOSITORY)}: {'is not what the results say' if check else 'written'}")
     if check and wrong:

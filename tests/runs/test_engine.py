@@ -93,7 +93,8 @@ def test_what_fails_is_recorded_and_can_be_done_alone(letters: Path, tmp_path: P
     }
     (letters / "001.txt").write_text("good text")
     (letters / "000.txt").write_text("changed text")
-    retried = states(capitals(letters, out, [*NAMES, "gone.txt"], retry_failed=True))
+    (letters / "new.txt").write_text("never tried")
+    retried = states(capitals(letters, out, [*NAMES, "gone.txt", "new.txt"], retry_failed=True))
     assert {name: state for name, state in retried.items() if state != "kept"} == {
         "001.txt": "done", "003.txt": "failed", "gone.txt": "failed",
     }  # fmt: skip
@@ -124,6 +125,33 @@ def test_results_of_another_question_need_force(letters: Path, tmp_path: Path, c
         ["001.txt"] if change == "text" else NAMES
     )
     assert set(states(capitals(letters, out, NAMES, **more)).values()) == {"kept"}
+
+
+def test_how_many_results_would_be_replaced_is_told(letters: Path, tmp_path: Path) -> None:
+    list(capitals(letters, tmp_path / "out", NAMES))
+    (letters / "001.txt").write_text("other")
+    (letters / "003.txt").write_text("other")
+    with pytest.raises(UsageError, match=r"found 2 of 5 made from another input or question: 001\.txt"):
+        list(capitals(letters, tmp_path / "out", NAMES))
+
+
+class Copies(Capitals):
+    """Results are files that are there already."""
+
+    def encode(self, item: str, answer: str) -> Result:
+        (self.folder / "empty").touch()
+        up, length = self.outputs(item)
+        return Result({up: self.folder / item, length: self.folder / "empty"}, {"length": len(answer)})
+
+
+def test_results_may_be_files_that_are_there(letters: Path, tmp_path: Path) -> None:
+    list(run(prepare(Copies(letters, tmp_path / "out", NAMES[:2])), in_line))
+    assert (tmp_path / "out" / "001.up").read_text() == "letters 1 letters 1 "
+    assert [line["files"] for line in lines(tmp_path / "out")[1:]] == [
+        {"000.up": 10, "000.len": 0},
+        {"001.up": 20, "001.len": 0},
+    ]
+    assert (letters / "001.txt").read_text() == "letters 1 letters 1 "
 
 
 def test_a_file_of_somebody_else_needs_force(letters: Path, tmp_path: Path) -> None:

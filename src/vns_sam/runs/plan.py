@@ -161,7 +161,7 @@ def _sorted(plan: Plan[Item]) -> Plan[Item]:
     todo = [item for item, state in zip(items, states, strict=True) if state != "kept"]
     clashes = [job.name(item) for item, state in zip(items, states, strict=True) if state in ("other", "foreign")]
     if clashes and not plan.force:
-        raise _would_replace(plan, clashes, [job.name(item) for item in todo])
+        raise _would_replace(plan, clashes)
     if plan.retry_failed:
         todo = [item for item in todo if (entry := entries.get(job.name(item))) and entry.error]
     kept = [entries[job.name(item)] for item, state in zip(items, states, strict=True) if state == "kept"]
@@ -201,9 +201,9 @@ def _may_go(plan: Plan[Item], item: Item, entry: Entry) -> bool:
     return entry.is_untouched(plan.job.out) and not any(os.path.lexists(plan.job.out / name) for name in others)
 
 
-def _would_replace(plan: Plan[Any], clashes: list[str], todo: list[str]) -> UsageError:
+def _would_replace(plan: Plan[Any], clashes: list[str]) -> UsageError:
     entry = plan.earlier.entries.get(clashes[0])
-    found = f"{len(clashes)} of {plan.total or len(todo)}" if len(clashes) > 1 else "one"
+    found = f"{len(clashes)} of {len(plan.job.items)}" if len(clashes) > 1 else "one"
     if entry is None or entry.error:
         names = next(plan.job.outputs(item) for item in plan.job.items if plan.job.name(item) == clashes[0])
         there = next(name for name in names if os.path.lexists(plan.job.out / name))

@@ -77,10 +77,17 @@ SAME = {
     ("runs/engine", "sync=True", "sync=False"),  # only a power cut tells
     ("runs/engine", "missing_ok=True", "missing_ok=False"),  # what it raises is passed over
     ("runs/plan", "strict=True", "strict=False"),  # one state was found for each item
-    ("sam/attention", "query.shape[0] == key.shape[0]", "query.shape[0] != key.shape[0]"),  # two ways to one result
+    ("sam/attention", "query.shape[0] == key.shape[0]", "key.shape[0] and"),  # two ways to one result
     ("sam/attention", "isinstance(side.shape[1], int)", "isinstance(side.shape[2], int)"),  # likewise
     ("sam/prompt_rows", "CELLS_AT_ONCE", "CELLS_AT_ONCE"),  # how many at a time
     ("sam/prompt_rows", "self.mask is not None)", "self.mask is None)"),  # what a group is called
+    ("sam/prompt_rows", "pairs = zip(", "strict=False"),  # the lengths were compared before
+    ("sam/promptable", "CELLS_AT_ONCE_ELSEWHERE", "CELLS_AT_ONCE_ELSEWHERE"),  # how many at a time
+    (
+        "sam/promptable",
+        "@torch.inference_mode() ... False",
+        "@torch.inference_mode() ... True",
+    ),  # a wish it passes over
 }
 """Changes that were read and cannot be told by any result: file, a part of what stood there, a part of what stood there
 instead. They are not counted.

@@ -100,8 +100,8 @@ def compare(args: argparse.Namespace, dtype: str) -> dict[tuple[str, str], Times
         ("encode", OURS): lambda: ours.encode_pixels(pixels),
         ("encode", THEIRS): lambda: theirs.get_image_embeddings(pixels),
     }
-    known = ours.encode([image])
     for count in args.boxes if dtype == "float32" else []:
+        known = ours.encode([image])
         boxes = random_boxes(count, 1024, 1024)
         given = torch.from_numpy(boxes).float()[None]
         ask = partial(theirs, image_embeddings=embedding, multimask_output=False)

@@ -14,7 +14,7 @@ from transformers.models.sam.modeling_sam import SamMaskDecoder as TheirDecoder
 from vns_sam.sam.attention import Attention
 from vns_sam.sam.config import MaskDecoderConfig
 from vns_sam.sam.keys import hf_key_to_own
-from vns_sam.sam.mask_decoder import SamMaskDecoder, Upscaled
+from vns_sam.sam.mask_decoder import LayerNorm2d, SamMaskDecoder, Upscaled
 
 CONFIG = MaskDecoderConfig(hidden_size=32, mlp_dim=64, num_attention_heads=4, iou_head_hidden_dim=32)
 GENERATOR = torch.Generator().manual_seed(0)
@@ -65,6 +65,34 @@ def test_upscaling_is_two_transposed_convolutions(grid: tuple[int, int]) -> None
     assert isinstance(found, Upscaled)
     torch.testing.assert_close(found.as_maps(), maps, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(found.read(vectors), torch.einsum("pmc,pchw->pmhw", vectors, maps), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+@torch.no_grad()
+def test_finer_maps_are_added_on_the_way(rows: int) -> None:
+    decoder = SamMaskDecoder(replace(CONFIG, finer_maps=True)).eval()
+    image, last, middle = random(2, 32, 3, 5), random(rows, 4, 12, 20), random(rows, 8, 6, 10)
+    conv1, conv2, norm = decoder.upscale_conv1, decoder.upscale_conv2, decoder.upscale_layer_norm
+    hidden = F.conv_transpose2d(image, conv1.weight, conv1.bias, 2) + middle
+    hidden = F.gelu(norm(hidden.permute(0, 2, 3, 1))).permute(0, 3, 1, 2)
+    maps = F.gelu(F.conv_transpose2d(hidden, conv2.weight, conv2.bias, 2) + last)
+    found = decoder.upscale(image.flatten(2).transpose(1, 2), (3, 5), (last, middle))
+    torch.testing.assert_close(found.as_maps(), maps, atol=1e-5, rtol=1e-5)
+
+
+def test_a_norm_of_maps_is_over_their_channels() -> None:
+    maps = random(2, 6, 3, 5)
+    expected = F.layer_norm(maps.permute(0, 2, 3, 1), (6,), eps=1e-6).permute(0, 3, 1, 2)
+    torch.testing.assert_close(LayerNorm2d(6)(maps), expected)
+
+
+def test_tensors_are_of_their_published_shapes() -> None:
+    shapes = {
+        name: (*value.shape,) for name, value in SamMaskDecoder(replace(CONFIG, object_token=True)).state_dict().items()
+    }
+    assert shapes["obj_score_token.weight"] == shapes["iou_token.weight"] == (1, 32)
+    assert shapes["mask_tokens.weight"] == (4, 32)
+    assert shapes["upscale_conv2.weight"] == (8, 4, 2, 2)
 
 
 @torch.no_grad()

@@ -5,6 +5,7 @@ It is the work of any :data:`vns_sam.runs.job.Mapper`, so rows are the same whoe
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -37,6 +38,8 @@ from vns_sam.types import Answers, ImageFeatures, PromptableModel, Prompts
 
 NOC = (0.85, 0.90)
 """IoU that clicks are counted up to."""
+MOST_WAITING = 2**28
+"""Bytes of a picture's answers that wait to be scored."""
 _NOTHING = -50.0
 """Logit that is given to pixels that do not count."""
 
@@ -100,6 +103,7 @@ class _Todo:
 class _Answer:
     """Logits (H, W) at the original size, the predicted IoU, and numbers of clicks."""
 
+    todo: _Todo
     question: _Question
     logits: np.ndarray
     score: float
@@ -153,20 +157,30 @@ class PictureWork(Work[Picture, Scored]):
                 return None, scored
 
     @override
-    def work(self, item: Picture, content: tuple[_Todo | None, Scored]) -> Scored:
+    def work(self, item: Picture, content: tuple[_Todo | None, Scored]) -> tuple[Sequence[_Answer], Scored]:
+        """Answers what is asked. Answers are scored in the next step, while the model has the next picture; of many or
+        large ones the first are scored here.
+        """
         todo, scored = content
-        if todo is None:
-            return scored
+        waiting: deque[_Answer] = deque()
         try:
-            for answer in self._answers(todo, scored.clock):
-                self._score(answer, todo, scored)
+            for answer in self._answers(todo, scored.clock) if todo is not None else ():
+                waiting.append(answer)
+                while sum(each.logits.nbytes for each in waiting) > MOST_WAITING:
+                    self._score(waiting.popleft(), scored)
+        except DataError as error:
+            scored.errors.insert(0, error.message)
+        return waiting, scored
+
+    @override
+    def encode(self, item: Picture, answer: tuple[Sequence[_Answer], Scored]) -> Scored:
+        waiting, scored = answer
+        try:
+            for each in waiting:
+                self._score(each, scored)
         except DataError as error:
             scored.errors.insert(0, error.message)
         return scored
-
-    @override
-    def encode(self, item: Picture, answer: Scored) -> Scored:
-        return answer
 
     @override
     def portable(self, device: str = "") -> Self:
@@ -221,14 +235,14 @@ class PictureWork(Work[Picture, Scored]):
                 found = todo.frame.answer(self.asker, answers, row, question.prompts)
                 spent = shared + perf_counter() - start
                 clock.decode += spent
-                yield _Answer(question, found, score, spent, {})
+                yield _Answer(todo, question, found, score, spent, {})
         for question in todo.questions:
             if question.protocol.kind == "clicks":
                 start = perf_counter()
                 found, score, clicks = _click(self.asker, features, todo, question)
                 spent = perf_counter() - start
                 clock.decode += spent
-                yield _Answer(question, found, score, spent, clicks)
+                yield _Answer(todo, question, found, score, spent, clicks)
 
     def _chosen(self, answers: Answers, todo: _Todo, questions: Sequence[_Question]) -> Answers:
         """Those of a model's masks that are scored."""
@@ -243,11 +257,11 @@ class PictureWork(Work[Picture, Scored]):
         scores = [answers.candidate_scores(row)[number] for row, number in enumerate(numbers)]
         return ChosenAnswers(answers, tuple(numbers), np.array(scores, np.float32))
 
-    def _score(self, answer: _Answer, todo: _Todo, scored: Scored) -> None:
+    def _score(self, answer: _Answer, scored: Scored) -> None:
         """Adds the row of an answer, and its map where that is wanted."""
         key, logits, truth = answer.question.key, answer.logits, answer.question.truth
-        if todo.ignored is not None:
-            logits[todo.ignored] = _NOTHING
+        if answer.todo.ignored is not None:
+            logits[answer.todo.ignored] = _NOTHING
         if self.maps is not None:
             scored.maps[self.maps.path(key)] = self.maps.file(logits)
         start = perf_counter()
@@ -260,7 +274,7 @@ class PictureWork(Work[Picture, Scored]):
         if self.settings.keeps_masks(key.dataset):
             detection = Detection(answer.score, encode_rle(found), encode_rle(truth), answer.question.label)
         kept = ImageScores({**scores.values, **answer.clicks}, scores.curves)
-        scored.rows.append(Row(key, kept, answer.seconds, spent, detection, todo.data))
+        scored.rows.append(Row(key, kept, answer.seconds, spent, detection, answer.todo.data))
 
 
 def true_objects(pair: Pair, settings: Settings) -> tuple[dict[str, Object], np.ndarray | None]:

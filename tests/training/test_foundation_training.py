@@ -82,7 +82,7 @@ def test_a_step_reaches_what_is_trained_and_nothing_else(name: str, tmp_path: Pa
     first, second = (one.decode(one.encode(IMAGES), PROMPTS, [0, 1]) for one in (model, back))
     assert len(first.scores) == 4
     for mine, other in ((first.scores, second.scores), (first.logits(3), second.logits(3))):
-        np.testing.assert_array_equal(np.asarray(mine), np.asarray(other))
+        np.testing.assert_allclose(np.asarray(mine), np.asarray(other), atol=1e-6)  # another place in memory
 
 
 @pytest.mark.parametrize("name", FOUNDATIONS)

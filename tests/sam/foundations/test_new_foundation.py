@@ -108,5 +108,5 @@ def test_it_is_loaded_by_its_path_and_carries_vns_sam(registered: None, tmp_path
     vns.save_pretrained(tmp_path / "vns")
     again = load_network(tmp_path / "vns")
     first, second = (one.decode(one.encode(IMAGES), PROMPTS, [0, 1]) for one in (vns, again))
-    assert torch.equal(first.mask_logits, second.mask_logits)
+    torch.testing.assert_close(first.mask_logits, second.mask_logits, atol=1e-6, rtol=0)  # another place in memory
     assert registry.describe(theirs(sam), tmp_path) == "a pond"

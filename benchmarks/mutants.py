@@ -71,6 +71,8 @@ SAME = {
     ("inference/regions", "1e-09", "1.000000002"),  # whole pixels: what is shared out is 0 or at least 1
     ("inference/regions", "(shares > box_iou)", "(shares >= box_iou)"),  # a value exactly at a limit
     ("inference/regions", "> mask_iou", ">= mask_iou"),  # likewise
+    ("prompts/clicks", "distance <= limit", "distance < limit"),  # a value exactly at a limit
+    ("prompts/simulate", "RESIDUE_THRESHOLD", "> RESIDUE_THRESHOLD"),  # likewise
     ("prompts/simulate", "side=labels.shape[-1]", "side=labels.shape[-2]"),  # views are square
     ("prompts/validate", "reshape(-1, 4)", "reshape(-2, 4)"),  # any negative number is what is left
     ("prompts/validate", "strict=True", "strict=False"),  # the lengths were compared before

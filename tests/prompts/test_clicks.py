@@ -65,6 +65,7 @@ def test_negatives_lie_on_the_background_near_the_object() -> None:
     assert len(np.unique(points, axis=0)) == 30
     assert not inside(points, mask).any()
     assert inside(points, block(16, 44, 16, 44)).all()
+    assert not inside(points, block(17, 43, 17, 43)).all()  # as far as a fifth of the object's side
 
 
 @pytest.mark.parametrize("full", [False, True])

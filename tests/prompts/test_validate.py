@@ -30,6 +30,7 @@ def prompts(**given: Any) -> Any:
         ({"boxes": [[-40, 0, -1, 40]]}, "outside"),
         ({"boxes": [[NAN, 0, 10, 10]]}, "not finite"),
         ({"boxes": [[0, 0, INF, 10]]}, "not finite"),
+        ({"boxes": [[0.25, 0.5, 0.75, 1]]}, "fractions"),
         ({"boxes": [[1, 2, 3]]}, r"shape \(P, 4\)"),
         ({"boxes": []}, r"shape \(P, 4\)"),
         ({"boxes": [[1, 2, 3], [1, 2, 3, 4]]}, "rows of equal length"),

@@ -14,7 +14,7 @@ from letters import ALL, Capitals, capitals, content, write_letters
 
 from vns_sam.errors import DataError, OutputError, UsageError
 from vns_sam.images import write
-from vns_sam.runs.engine import run, stopped_at
+from vns_sam.runs.engine import run, stopped_at, try_all
 from vns_sam.runs.job import MANIFEST, Attempt, Mapper, Result
 from vns_sam.runs.plan import distinct_stems, prepare
 from vns_sam.runs.threads import in_line, overlapped
@@ -133,6 +133,26 @@ def test_how_many_results_would_be_replaced_is_told(letters: Path, tmp_path: Pat
     (letters / "003.txt").write_text("other")
     with pytest.raises(UsageError, match=r"found 2 of 5 made from another input or question: 001\.txt"):
         list(capitals(letters, tmp_path / "out", NAMES))
+
+
+def test_results_of_another_input_that_were_emptied_are_in_nobodys_way(letters: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    list(capitals(letters, out, NAMES))
+    (letters / "001.txt").write_text("other")
+    for name in ("001.up", "001.len"):
+        (out / name).write_bytes(b"")
+    assert states(capitals(letters, out, NAMES))["001.txt"] == "done"
+    assert (out / "001.up").read_text() == "OTHER"
+
+
+def test_trying_writes_nothing_and_goes_on_unless_told(letters: Path, tmp_path: Path) -> None:
+    (letters / "001.txt").write_text("bad text")
+    job = Capitals(letters, tmp_path / "out", NAMES)
+    assert [bool(outcome.error) for outcome in try_all(job)] == [False, True, False, False, False]
+    with pytest.raises(DataError, match=r"expected letters in 001\.txt"):
+        list(try_all(job, strict=True))
+    assert len(list(try_all(Capitals(letters, tmp_path / "out", NAMES[2:]), strict=True))) == 3
+    assert not (tmp_path / "out").exists()
 
 
 class Copies(Capitals):

@@ -120,9 +120,9 @@ def dispatch(arguments: list[str], *, quiet: bool) -> int:
         print(_help())
         return 0 if arguments else UsageError.exit_code
     if arguments[0] in ("-V", "--version"):
-        from vns_sam import __version__
+        from importlib.metadata import version  # reads what is installed: nothing that other verbs wait for
 
-        print(f"vns-sam {__version__}")
+        print(f"vns-sam {version('vns-sam')}")
         return 0
     verb, *rest = arguments
     if verb not in VERBS:

@@ -10,18 +10,16 @@ What is timed is all that ``Predictor`` does: bringing the picture to the model,
 from __future__ import annotations
 
 import argparse
-import shlex
 import statistics
 import sys
 import time
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
+from measured import save_rows
 
 from vns_sam import Predictor
-from vns_sam.evaluation.cost import hardware
-from vns_sam.evaluation.results import ResultRow, Results, Score, write_results
+from vns_sam.evaluation.results import ResultRow, Score
 from vns_sam.evaluation.timing import Times
 from vns_sam.images.read import read_image
 from vns_sam.inference.load import load_model
@@ -58,10 +56,8 @@ def main() -> int:
         ms, ratio = one.scores["ms"], one.scores["ratio"]
         print(f"{one.model:<32}{ms.mean:>8.0f} ms of one core{ratio.mean:>8.2f} of {ASKED[0]}")
     if args.save:
-        command = shlex.join(["python", "benchmarks/latency.py", *sys.argv[1:]])
         title = "One picture and one box, from pixels to a mask at full size; milliseconds of one core"
-        machine = hardware(torch.device("cpu"))
-        write_results(args.save, Results(command, tuple(rows), version("vns-sam"), machine, title=title))
+        save_rows(args.save, rows, title)
     return 0
 
 

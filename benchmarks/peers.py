@@ -9,21 +9,20 @@ Boxes are asked in float32. Memory is the peak of a fresh process that makes the
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import torch
+from measured import save_rows
 from transformers import SamConfig, SamModel
 
 import vns_sam
 from vns_sam.cli.bench import random_boxes
 from vns_sam.evaluation.cost import hardware
-from vns_sam.evaluation.results import ResultRow, Results, Score, write_results
+from vns_sam.evaluation.results import ResultRow, Score
 from vns_sam.evaluation.timing import Times, in_fresh_process, take_turns
 from vns_sam.sam.config import VITS, vit_config
 from vns_sam.sam.keys import hf_key_to_own
@@ -61,11 +60,6 @@ def build(backbone: str, dtype: torch.dtype) -> tuple[vns_sam.SamModel, SamModel
     return ours.to(dtype), theirs.to(dtype)  # type: ignore[arg-type]  # its decorator hides self
 
 
-def picture() -> np.ndarray:
-    """(1024, 1024, 3) uint8, the same each time."""
-    return np.random.default_rng(0).integers(0, 256, (1024, 1024, 3), dtype=np.uint8)
-
-
 @torch.inference_mode()
 def main() -> int:
     """Prints the machine, the differences and the ratios."""
@@ -76,56 +70,52 @@ def main() -> int:
     parser.add_argument("--dtypes", nargs="+", default=["float32"], choices=["float32", "bfloat16"])
     parser.add_argument("--save", type=Path)
     args = parser.parse_args()
-    machine = hardware(torch.device("cpu"))
-    print(machine)
+    print(hardware(torch.device("cpu")))
     rows: list[ResultRow] = []
     for dtype in args.dtypes:
         rows += tell(args.backbone, compare(args, dtype), dtype)
     rows += tell(args.backbone, memory(args.backbone), "float32")
     if args.save:
-        command = shlex.join(["python", "benchmarks/peers.py", *sys.argv[1:]])
-        title = f"SAM's {args.backbone} beside transformers (sdpa), 1024 px"
-        write_results(args.save, Results(command, tuple(rows), version("vns-sam"), machine, title=title))
+        save_rows(args.save, rows, f"SAM's {args.backbone} beside transformers (sdpa), 1024 px")
     return 0
 
 
-def compare(args: argparse.Namespace, dtype: str) -> dict[tuple[str, str], Times]:
-    """Seconds by what is done and whose model does it."""
+def compare(args: argparse.Namespace, dtype: str) -> dict[str, Times]:
+    """Seconds by what is done and, behind a colon, whose model does it."""
     ours, theirs = build(args.backbone, getattr(torch, dtype))
-    image = picture()
+    image = np.random.default_rng(0).integers(0, 256, (1024, 1024, 3), dtype=np.uint8)
     pixels = ours.preprocessing(image, torch.device("cpu"))[0][None].to(getattr(torch, dtype))
     features, embedding = ours.encode_pixels(pixels), theirs.get_image_embeddings(pixels)
     print(f"{dtype}: largest difference of the embedding: {(features.embedding - embedding).abs().max():.1e}")
-    calls: dict[tuple[str, str], Callable[[], object]] = {
-        ("encode", OURS): lambda: ours.encode_pixels(pixels),
-        ("encode", THEIRS): lambda: theirs.get_image_embeddings(pixels),
+    calls: dict[str, Callable[[], object]] = {
+        f"encode: {OURS}": lambda: ours.encode_pixels(pixels),
+        f"encode: {THEIRS}": lambda: theirs.get_image_embeddings(pixels),
     }
-    for count in args.boxes if dtype == "float32" else []:
+    if dtype == "float32" and args.boxes:
         known = ours.encode([image])
-        boxes = random_boxes(count, 1024, 1024)
-        given = torch.from_numpy(boxes).float()[None]
         ask = partial(theirs, image_embeddings=embedding, multimask_output=False)
-        what = f"{count} boxes"
-        calls[what, OURS] = partial(ours.decode, known, [Prompts(boxes=boxes)], [0])
-        calls[what, THEIRS] = partial(ask, input_boxes=given)
-        calls[what, SINGLES] = partial(_one_at_a_time, ask, given)
-    names = {f"{what}: {who}": (what, who) for what, who in calls}
-    times = take_turns({f"{what}: {who}": call for (what, who), call in calls.items()}, args.rounds)
-    return {names[name]: taken for name, taken in times.items()}
+        for count in args.boxes:
+            boxes = random_boxes(count, 1024, 1024)
+            given = torch.from_numpy(boxes).float()[None]
+            calls[f"{count} boxes: {OURS}"] = partial(ours.decode, known, [Prompts(boxes=boxes)], [0])
+            calls[f"{count} boxes: {THEIRS}"] = partial(ask, input_boxes=given)
+            calls[f"{count} boxes: {SINGLES}"] = partial(_one_at_a_time, ask, given)
+    return take_turns(calls, args.rounds)
 
 
-def memory(backbone: str) -> dict[tuple[str, str], Times]:
+def memory(backbone: str) -> dict[str, Times]:
     """GiB at the peak of a process that encodes one picture, as :func:`compare` gives seconds."""
     given = [str(Path(__file__).parent), backbone]
     program = {who: f"{BEFORE}with torch.inference_mode(): {what}" for who, what in FRESH.items()}
     taken = {who: in_fresh_process(told, given).peak_mib / 2**10 for who, told in program.items()}
-    return {("memory of encoding", who): Times((gib,)) for who, gib in taken.items()}
+    return {f"memory of encoding: {who}": Times((gib,)) for who, gib in taken.items()}
 
 
-def tell(backbone: str, found: dict[tuple[str, str], Times], dtype: str) -> Iterator[ResultRow]:
+def tell(backbone: str, found: dict[str, Times], dtype: str) -> Iterator[ResultRow]:
     """Prints and yields each measurement, with how many times ours it is."""
-    for (what, who), taken in found.items():
-        ratio = taken.median / found[what, OURS].median
+    for name, taken in found.items():
+        what, _, who = name.partition(": ")
+        ratio = taken.median / found[f"{what}: {OURS}"].median
         unit = "GiB" if what.startswith("memory") else "s"
         print(f"  {dtype} {what}: {who:<30}{taken.median:>9.3f} {unit:<4}{ratio:.2f} x ours", flush=True)
         value = Score(*(round(number, 4) for number in (taken.median, *taken.spread)))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -72,6 +73,14 @@ class Scored:
     maps: dict[Path, bytes] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
     clock: Clock = field(default_factory=Clock)
+
+    @contextmanager
+    def noting(self) -> Iterator[None]:
+        """What cannot be used is the first of the errors, and ends the block."""
+        try:
+            yield
+        except DataError as error:
+            self.errors.insert(0, error.message)
 
 
 @dataclass(frozen=True)
@@ -148,13 +157,10 @@ class PictureWork(Work[Picture, Scored]):
     @override
     def read(self, item: Picture) -> tuple[_Todo | None, Scored]:
         """Draws the prompts that have no row or map yet; None where there is nothing to ask."""
-        scored = Scored()
-        with scored.clock.spending("read"):
-            try:
-                return self._open(item, scored), scored
-            except DataError as error:
-                scored.errors.insert(0, error.message)
-                return None, scored
+        todo, scored = None, Scored()
+        with scored.clock.spending("read"), scored.noting():
+            todo = self._open(item, scored)
+        return todo, scored
 
     @override
     def work(self, item: Picture, content: tuple[_Todo | None, Scored]) -> tuple[Sequence[_Answer], Scored]:
@@ -163,23 +169,19 @@ class PictureWork(Work[Picture, Scored]):
         """
         todo, scored = content
         waiting: deque[_Answer] = deque()
-        try:
+        with scored.noting():
             for answer in self._answers(todo, scored.clock) if todo is not None else ():
                 waiting.append(answer)
                 while sum(each.logits.nbytes for each in waiting) > MOST_WAITING:
                     self._score(waiting.popleft(), scored)
-        except DataError as error:
-            scored.errors.insert(0, error.message)
         return waiting, scored
 
     @override
     def encode(self, item: Picture, answer: tuple[Sequence[_Answer], Scored]) -> Scored:
         waiting, scored = answer
-        try:
+        with scored.noting():
             for each in waiting:
                 self._score(each, scored)
-        except DataError as error:
-            scored.errors.insert(0, error.message)
         return scored
 
     @override

@@ -45,10 +45,9 @@ class Piece:
 
     def within(self, size: Size) -> Piece:
         """What of it lies on a picture (H, W), cut as tight as can be."""
-        mask = self.mask[
-            max(-self.top, 0) : max(size[0] - self.top, 0), max(-self.left, 0) : max(size[1] - self.left, 0)
-        ]
-        return cut_out(mask, max(self.top, 0), max(self.left, 0))
+        rows = slice(max(-self.top, 0), max(size[0] - self.top, 0))
+        columns = slice(max(-self.left, 0), max(size[1] - self.left, 0))
+        return cut_out(self.mask[rows, columns], max(self.top, 0), max(self.left, 0))
 
     def full(self, size: Size) -> np.ndarray:
         """The mask (H, W) bool of the whole picture."""

@@ -1,0 +1,20 @@
+"""Files of numbers that measuring scripts write, for ``make docs``."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from vns_sam.evaluation.cost import hardware
+from vns_sam.evaluation.results import ResultRow, Results, write_results
+
+
+def save_rows(file: Path, rows: Sequence[ResultRow], title: str) -> None:
+    """Writes what the running script has measured, with its command line and the machine."""
+    command = shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
+    write_results(file, Results(command, tuple(rows), version("vns-sam"), hardware(torch.device("cpu")), title=title))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -28,7 +29,22 @@ def _folded(widths: Four) -> Four:
 
 
 @dataclass(frozen=True)
-class TinyVitConfig(Checked):
+class EncoderConfig(Checked, ABC):
+    """What the configurations of all encoders but "tiny" have; a ``config.json`` may hold any that derives from it."""
+
+    @property
+    @abstractmethod
+    def kind(self) -> str:
+        """What ``config.json`` and :data:`vns_sam.sam.registry.ENCODERS` call it: a literal field with a default."""
+
+    @property
+    @abstractmethod
+    def level_channels(self) -> Four:
+        """Channels of the four levels, shallow to deep."""
+
+
+@dataclass(frozen=True)
+class TinyVitConfig(EncoderConfig):
     """TinyViT (Wu et al. 2022) as MobileSAM takes it: its last stage keeps the grid of the third, stride 16.
 
     Attributes:
@@ -54,7 +70,7 @@ class TinyVitConfig(Checked):
 
 
 @dataclass(frozen=True)
-class HieraConfig(Checked):
+class HieraConfig(EncoderConfig):
     """Hiera (Ryali et al. 2023) as SAM 2 takes it, with a feature pyramid behind it (Ravi et al. 2024).
 
     Attributes:
@@ -83,7 +99,7 @@ class HieraConfig(Checked):
 
 
 @dataclass(frozen=True)
-class RopeVitConfig(Checked):
+class RopeVitConfig(EncoderConfig):
     """SAM 3's image encoder: a ViT with rotary positions (Carion et al. 2025).
 
     Attributes:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 from vns_sam.errors import UsageError
-from vns_sam.sam.architectures import HieraConfig, RopeVitConfig, TinyVitConfig
+from vns_sam.sam.architectures import EncoderConfig
 from vns_sam.sam.model_config import Between, Checked, Count, ModelConfig, Width
 
 LevelChannels = tuple[Width, Width, Width, Width]
@@ -52,7 +52,7 @@ class MaskDecoderConfig(Checked):
 
 
 @dataclass(frozen=True)
-class VitConfig(Checked):
+class VitConfig(EncoderConfig):
     """Widths and depths of a SAM ViT (Li et al. 2022, Kirillov et al. 2023); field names as in transformers.
 
     Attributes:
@@ -104,7 +104,6 @@ VITS: dict[str, VitConfig] = {
 TINY_TRUST = {"least_score": 0.3, "least_stability": 0.5}
 """Chosen on train splits with ``benchmarks/automatic_thresholds.py``, see docs/benchmarks.md."""
 
-Backbone = Literal["tiny"] | VitConfig | TinyVitConfig | HieraConfig | RopeVitConfig
 Rgb = tuple[Annotated[float, Between(0, 255)], Annotated[float, Between(0, 255)], Annotated[float, Between(0, 255)]]
 
 
@@ -131,7 +130,7 @@ class SamConfig(ModelConfig):
     title: ClassVar[str] = "SAM"
 
     name: str
-    backbone: Backbone
+    backbone: Literal["tiny"] | EncoderConfig
     image_size: Annotated[int, Between(28, 16384, 2)] = 1024
     level_channels: LevelChannels = (1024, 1024, 1024, 1024)
     mask_prompt: Literal["logits", "grey"] = "logits"

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 from difflib import get_close_matches
 from functools import cache
+from inspect import isabstract
 from typing import Annotated, Any, ClassVar, Literal, Self, Union, get_args, get_origin, get_type_hints
 
 from vns_sam.errors import CheckpointError, UsageError
@@ -201,7 +202,7 @@ def _bounded(value: Any, kind: Any, bounds: Between, place: str) -> Any:
 def _one_of(value: Any, options: tuple[Any, ...], place: str) -> Any:
     if value is None and type(None) in options:
         return None
-    given = [option for option in options if option is not type(None)]
+    given = [variant for option in options if option is not type(None) for variant in _variants(option)]
     if isinstance(value, Mapping):
         kinds = [option for option in given if is_dataclass(option)]
         named = [k for k in kinds if value.get("kind") in get_args(hints_of(k).get("kind"))]
@@ -221,6 +222,11 @@ def _one_of(value: Any, options: tuple[Any, ...], place: str) -> Any:
         except UsageError:
             continue
     raise _wrong(place, " or ".join(map(_describe, options)), value)
+
+
+def _variants(option: Any) -> list[Any]:
+    """An abstract dataclass stands for all that derive from it: looked up when asked, since more may come."""
+    return option.__subclasses__() if isabstract(option) else [option]
 
 
 def _sequence(value: Any, options: tuple[Any, ...], place: str) -> tuple[Any, ...]:

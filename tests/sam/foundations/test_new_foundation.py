@@ -15,20 +15,20 @@ from torch import nn
 from workshop import IMAGES, PROMPTS
 
 from vns_sam.inference.load import load_network
-from vns_sam.sam import config as configs
 from vns_sam.sam import registry
+from vns_sam.sam.architectures import EncoderConfig
 from vns_sam.sam.config import MaskDecoderConfig, SamConfig
 from vns_sam.sam.encoders.adapter import TinyAdapter
 from vns_sam.sam.foundations import names
 from vns_sam.sam.foundations.translate import build, rename, translator
 from vns_sam.sam.model import SamModel
-from vns_sam.sam.model_config import Checked, Width
+from vns_sam.sam.model_config import Width
 from vns_sam.vns.config import VnsSamConfig
 from vns_sam.vns.model import VnsSamModel
 
 
 @dataclass(frozen=True)
-class PondConfig(Checked):
+class PondConfig(EncoderConfig):
     """An encoder of one convolution."""
 
     width: Width = 6
@@ -63,7 +63,7 @@ class PondEncoder(nn.Module):
 def pond_config() -> SamConfig:
     decoder = MaskDecoderConfig(hidden_size=32, mlp_dim=64, num_attention_heads=4, iou_head_hidden_dim=32)
     pond = PondConfig()
-    return SamConfig("pond", pond, 64, pond.level_channels, mask_decoder=decoder)  # type: ignore[arg-type]
+    return SamConfig("pond", pond, 64, pond.level_channels, mask_decoder=decoder)
 
 
 to_own = translator(
@@ -80,11 +80,10 @@ LAYOUT = registry.Layout("a pond", lambda state: "pond.patches.weight" in state,
 
 @pytest.fixture
 def registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The lines: encoder, layout, name, and the numbers that a ``config.json`` may hold."""
+    """The lines: encoder, layout and name."""
     monkeypatch.setitem(registry.ENCODERS, "pond", "test_new_foundation:PondEncoder")
     monkeypatch.setattr(registry, "LAYOUTS", ("test_new_foundation:LAYOUT", *registry.LAYOUTS))
     monkeypatch.setitem(names.CONFIGS, "pond", pond_config)  # type: ignore[arg-type]
-    monkeypatch.setattr(configs, "Backbone", configs.Backbone | PondConfig)
 
 
 def theirs(model: SamModel) -> dict[str, torch.Tensor]:

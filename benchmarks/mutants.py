@@ -23,6 +23,7 @@ import random
 import resource
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from copy import deepcopy
@@ -144,13 +145,13 @@ def main() -> int:
         mutants = attack(file, [str(ROOT / "tests" / test) for test in tests.split()], args.each, args.seed, args.jobs)
         found += mutants
         print(f"| {file} | {len(mutants)} | {sum(one.killed for one in mutants)} |", flush=True)
+        if args.json:
+            args.json.write_text(json.dumps([asdict(one) for one in found], indent=1))
     seen = sum(one.killed for one in found)
     print(f"| all | {len(found)} | {seen} ({seen / len(found):.0%}) |")
     for one in found:
         if not one.killed:
             print(f"{one.file}:{one.line}\n  - {one.before}\n  + {one.after}")
-    if args.json:
-        args.json.write_text(json.dumps([asdict(one) for one in found], indent=1))
     return 0 if seen >= args.least * len(found) else 1
 
 
@@ -158,8 +159,10 @@ def attack(file: str, tests: list[str], each: int, seed: int, jobs: int) -> list
     """Tries some mutants of a file, drawn by the seed."""
     tree = ast.parse((ROOT / "src" / "vns_sam" / f"{file}.py").read_text())
     start = time.perf_counter()
-    if not _passed(begin(file, compile(tree, file, "exec"), tests, 600)):
-        raise SystemExit(f"error: the tests of {file} fail without any change")
+    with tempfile.TemporaryFile("w+") as told:
+        if os.waitpid(begin(file, compile(tree, file, "exec"), tests, 600, told.fileno()), 0)[1]:
+            told.seek(0)
+            raise SystemExit(f"{told.read()[-3000:]}\nerror: the tests of {file} fail without any change")
     limit = 10 + 3 * jobs * (time.perf_counter() - start)
     places = [*changeable(tree)]
     mutants: list[Mutant] = []
@@ -249,22 +252,20 @@ def _line(statement: ast.stmt, node: ast.expr) -> str:
     return first if part in first else f"{first} ... {part}"
 
 
-def begin(file: str, code: CodeType, tests: list[str], limit: float) -> int:
-    """Starts tests in a fork in which a file is another; one that does not end in time has not passed."""
+def begin(file: str, code: CodeType, tests: list[str], limit: float, told: int | None = None) -> int:
+    """Starts tests in a fork in which a file is another; one that does not end in time has not passed. What it prints
+    goes to the open file ``told``, or nowhere.
+    """
     pid = os.fork()
     if pid == 0:
-        quiet = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(quiet, 1), os.dup2(quiet, 2)
+        told = os.open(os.devnull, os.O_WRONLY) if told is None else told
+        os.dup2(told, 1), os.dup2(told, 2)
         os.chdir(ROOT)
         signal.setitimer(signal.ITIMER_REAL, limit)
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))  # a loop without end may fill a list
         sys.meta_path.insert(0, _Finder(f"vns_sam.{file.replace('/', '.')}", code))
         os._exit(int(pytest.main(["-x", "-q", "-n", "0", "-p", "no:cacheprovider", *tests])))
     return pid
-
-
-def _passed(pid: int) -> bool:
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
 class _Finder(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):

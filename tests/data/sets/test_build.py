@@ -20,7 +20,9 @@ from vns_sam.data.sets.build import BuildReport, SplitReport, build_benchmark
 from vns_sam.data.sets.catalog import Benchmark, find_benchmark
 from vns_sam.errors import DataError, UsageError
 from vns_sam.runs.lock import locked
+from vns_sam.runs.memory import BYTES_A_PIXEL, Ceiling
 from vns_sam.runs.processes import Processes
+from vns_sam.runs.threads import Overlapped
 
 SMALL = Benchmark("small", "camouflage", {"camo": {"train": 2, "test": 1}, "nc4k": {"test": 2}})
 
@@ -331,3 +333,21 @@ def test_lis_gets_its_objects_one_by_one(tmp_path: Path) -> None:
     with Image.open(pair.instances) as ids:
         assert np.unique(np.asarray(ids)).tolist() == [0, 1, 2]
     assert read_mask(pair.mask)[6, 6]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_picture_above_the_ceiling_is_told_and_the_others_are_built(packed: bool, tmp_path: Path) -> None:
+    raw, out = tmp_path / "raw", tmp_path / "out"
+    write_small(raw)
+    folder = raw / "TestDataset/NC4K"
+    write_picture(folder / "Imgs/2.jpg", (64, 96))
+    write_object(folder / "GT/2.png", (64, 96))
+    if packed:
+        pack_zip(raw / "TestDataset", raw / "TestDataset.zip")
+        shutil.rmtree(raw / "TestDataset")
+    ceiling = Ceiling(64 * 96 * BYTES_A_PIXEL - 1, firm=True)
+    report = build_benchmark(SMALL, [raw], out, mapper=Overlapped(ceiling))
+    assert report.found == 4
+    (line,) = split(report, "nc4k", "test").broken
+    assert line.startswith("2: it takes about")
+    assert build_benchmark(SMALL, [raw], out, mapper=Overlapped(Ceiling(64 * 96 * BYTES_A_PIXEL, firm=True))).complete

@@ -26,7 +26,8 @@ ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 FOREIGN_ARCHIVES = (".rar", ".7z", ".001", ".z01")
 _PIECE = re.compile(r"-\d{3}(?=\.zip$)", re.IGNORECASE)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
-_READ_ERRORS = (OSError, RuntimeError, ValueError, EOFError, zlib.error, zipfile.BadZipFile, tarfile.TarError)
+READ_ERRORS = (OSError, RuntimeError, ValueError, EOFError, zlib.error, zipfile.BadZipFile, tarfile.TarError)
+"""What reading a member may raise."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class Tree(ABC):
         try:
             with self.open(member.name) as file:
                 return file.read()
-        except _READ_ERRORS as error:
+        except READ_ERRORS as error:
             raise _unreadable(member, error) from None
 
     def copy(self, member: Member, target: Path) -> None:
@@ -145,7 +146,7 @@ class ZipTree(Tree):
         self._path = label
         try:
             self._archive = zipfile.ZipFile(root / label)
-        except _READ_ERRORS as error:
+        except READ_ERRORS as error:
             raise _damaged(label, error) from None
         infos = [info for info in self._archive.infolist() if not info.is_dir()]
         named = [(_safe_name(info.filename), info) for info in infos]
@@ -168,7 +169,7 @@ class TarTree(Tree):
         try:
             self._archive = tarfile.open(root / label)  # noqa: SIM115 - open as long as the tree
             infos = [info for info in self._archive.getmembers() if info.isreg()]
-        except _READ_ERRORS as error:
+        except READ_ERRORS as error:
             raise _damaged(label, error) from None
         named = [(_safe_name(info.name), info) for info in infos]
         self._infos = {name: info for name, info in named if name is not None}

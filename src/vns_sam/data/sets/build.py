@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -16,16 +17,19 @@ from typing import Any, Self
 
 from typing_extensions import override
 
-from vns_sam.data.sets.archives import Member, TarTree, Tree, open_raw
+from vns_sam.data.sets.archives import READ_ERRORS, Member, TarTree, Tree, open_raw
 from vns_sam.data.sets.assemble import Assembled, assemble, is_done
 from vns_sam.data.sets.catalog import Benchmark, catalog
 from vns_sam.data.sets.choose import Choice, choose
 from vns_sam.data.sets.layouts import Found
 from vns_sam.data.sets.recognise import UNSPLIT, recognise
 from vns_sam.errors import DataError, OutputError
+from vns_sam.images.opener import open_image
+from vns_sam.images.read import DECODER_ERRORS
 from vns_sam.images.write import check_writable, remove_parts, write_json, write_text
 from vns_sam.runs.job import Mapper, Work
 from vns_sam.runs.lock import locked
+from vns_sam.runs.memory import BYTES_A_PIXEL
 from vns_sam.runs.threads import in_line
 
 logger = logging.getLogger(__name__)
@@ -151,6 +155,16 @@ class _Assembling(Work[Found, Assembled | str]):
     @override
     def name(self, item: Found) -> str:
         return item.stem
+
+    @override
+    def weight(self, item: Found) -> int:
+        """Of its picture; one that cannot be opened counts nothing and is told when it is assembled."""
+        if is_done(self.folder, item):
+            return 0
+        picture = item.image
+        with suppress(*DECODER_ERRORS, *READ_ERRORS), picture.tree.open(picture.name) as file, open_image(file) as image:
+            return image.height * image.width * BYTES_A_PIXEL
+        return 0
 
     @override
     def work(self, item: Found, content: Any) -> Assembled | str:

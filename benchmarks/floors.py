@@ -1,0 +1,120 @@
+"""How fast anything could be here: what the multiplications of a task take where nothing else is done.
+
+python benchmarks/floors.py --data data [--rounds 3] [--tasks encode step look boxes]
+python benchmarks/floors.py --data data --save results/floors.json
+
+Multiplications and additions of ours are counted (torch's counter: products of matrices, convolutions, attention,
+backward too), and divided by what one product of two 2048 x 2048 matrices does a second with the same threads, measured
+in the same turns. No float32 program that makes the same products takes less than this floor; what it also has to do
+(norms, activations, reading maps of which each number is used once) comes on top.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import peers
+import torch
+import training_step
+from measured import save_rows
+from torch.utils.flop_counter import FlopCounterMode
+
+from vns_sam.cli.bench import random_boxes
+from vns_sam.evaluation.cost import hardware
+from vns_sam.evaluation.results import ResultRow, Score
+from vns_sam.evaluation.timing import Times, take_turns
+from vns_sam.inference.load import load_network
+from vns_sam.types import Prompts
+
+Work = Callable[[], object]
+Pair = tuple[Work, Work | None]
+"""Ours, and what it is compared with."""
+SIDE = 2048
+MODEL = "vns-sam-tiny"
+
+
+def encode(args: argparse.Namespace) -> Pair:
+    """ViT-B at 1024 px, and transformers'."""
+    ours, theirs = peers.build("vit_b", torch.float32)
+    pixels = torch.randn(1, 3, 1024, 1024)
+    still = torch.inference_mode()
+    return still(lambda: ours.encode_pixels(pixels)), still(lambda: theirs.get_image_embeddings(pixels))
+
+
+def step(args: argparse.Namespace) -> Pair:
+    """A step of the small model's training, and the plain loop's."""
+    wanted = argparse.Namespace(data=args.data, set="camo", base=MODEL, pictures=6, side=320)
+    with tempfile.TemporaryDirectory() as folder:
+        task, batch = training_step.prepare(wanted, Path(folder))
+    return lambda: training_step.ours(task, batch), lambda: training_step.plain(task, batch)
+
+
+def look(args: argparse.Namespace) -> Pair:
+    """What a second look adds at least: one window encoded."""
+    model = load_network(MODEL)
+    picture = [np.random.default_rng(0).integers(0, 256, (321, 481, 3), dtype=np.uint8)]
+    return lambda: model.encode(picture), None
+
+
+def boxes(args: argparse.Namespace) -> Pair:
+    """256 boxes in one call, and one at a time."""
+    model = load_network(MODEL)
+    features = model.encode([np.random.default_rng(0).integers(0, 256, (321, 481, 3), dtype=np.uint8)])
+    given = random_boxes(256, 321, 481)
+    return (
+        lambda: model.decode(features, [Prompts(boxes=given)], [0]),
+        lambda: [model.decode(features, [Prompts(boxes=given[k : k + 1])], [0]) for k in range(256)],
+    )
+
+
+TASKS = {
+    "encode": ("SAM on ViT-B, a picture encoded", "transformers", encode),
+    "step": ("a training step of vns-sam-tiny", "a plain loop", step),
+    "look": ("vns-sam-tiny, a window encoded", "", look),
+    "boxes": ("vns-sam-tiny, 256 boxes decoded", "one at a time", boxes),
+}
+
+
+def main() -> int:
+    """Prints and saves a row for each task."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the set camo (%(default)s)")
+    parser.add_argument("--tasks", nargs="+", default=[*TASKS], choices=TASKS)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--save", type=Path)
+    args = parser.parse_args()
+    print(hardware(torch.device("cpu")))
+    rows = [row for name in args.tasks for row in measure(name, args)]
+    if args.save:
+        save_rows(args.save, rows, "What is taken beside what the multiplications alone would take")
+    return 0
+
+
+def measure(name: str, args: argparse.Namespace) -> Iterator[ResultRow]:
+    """The task in turns with one product, whose rate tells the floor."""
+    what, other, make = TASKS[name]
+    ours, peer = make(args)
+    with FlopCounterMode(display=False) as counter:
+        ours()
+    left, right = torch.randn(2, SIDE, SIDE)
+    calls: dict[str, Work] = {"product": lambda: left @ right, "ours": ours}
+    if peer is not None:
+        calls[other] = peer
+    taken = take_turns(calls, args.rounds)
+    rate = 2 * SIDE**3 / min(taken["product"].seconds)
+    floor = counter.get_total_flops() / rate
+    print(f"{what}: {counter.get_total_flops() / 1e9:.1f} GFLOP, {rate / 1e9:.0f} GFLOP/s in a product")
+    for who, times in {"the products alone": Times((floor,)), **taken}.items():
+        if who != "product":
+            print(f"  {who:<20}{times.median:9.3f} s   {times.median / floor:.2f} x the floor", flush=True)
+            value = Score(*(round(number, 4) for number in (times.median, *times.spread)))
+            yield ResultRow(who, what, "all", {"taken": value, "floors": Score(round(times.median / floor, 2))})
+
+
+if __name__ == "__main__":
+    sys.exit(main())

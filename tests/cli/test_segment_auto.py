@@ -30,6 +30,16 @@ def test_all_objects_go_into_one_file(dots: Path, tmp_path: Path) -> None:
     assert ids.shape == (96, 128)
 
 
+def test_less_overlap_leaves_fewer_copies(dots: Path, tmp_path: Path) -> None:
+    found = []
+    for overlap in ("1", "0.1"):
+        out = tmp_path / overlap
+        auto = ["segment", str(dots), "--auto", "--overlap", overlap, "--format", "coco", "--out", str(out)]
+        assert main([*auto, *FEW]) == 0
+        found.append(json.loads((out / "dots_mask.json").read_text())["annotations"])
+    assert len(found[0]) > len(found[1]) > 0
+
+
 def test_nothing_found_is_said(dots: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["segment", str(dots), "--auto", "--out", str(tmp_path), *FEW[:2], "--least-score", "1"]) == 0
     assert "nothing found" in capsys.readouterr().out
@@ -59,6 +69,8 @@ def test_a_folder_goes_on_and_knows_how_it_was_asked(
         (["--auto", "--refine", "dis-sam-tiny"], "does not go with --refine"),
         (["--auto", "--format", "png"], "a file for each object"),
         (["--auto", "--least-score", "7"], "score must be 0 to 1"),
+        (["--auto", "--overlap", "7"], "box_iou must be 0 to 1"),
+        (["--box", "1", "2", "30", "40", "--overlap", "0.5"], "belong to --auto"),
         (["--box", "1", "2", "30", "40", "--rank", "vns"], "belong to --auto"),
     ],
 )

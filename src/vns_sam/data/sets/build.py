@@ -162,7 +162,11 @@ class _Assembling(Work[Found, Assembled | str]):
         if is_done(self.folder, item):
             return 0
         picture = item.image
-        with suppress(*DECODER_ERRORS, *READ_ERRORS), picture.tree.open(picture.name) as file, open_image(file) as image:
+        with (
+            suppress(*DECODER_ERRORS, *READ_ERRORS),
+            picture.tree.open(picture.name) as file,
+            open_image(file) as image,
+        ):
             return image.height * image.width * BYTES_A_PIXEL
         return 0
 

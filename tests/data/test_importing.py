@@ -241,7 +241,7 @@ def test_yolo_splits_and_labels_without_picture(tmp_path: Path) -> None:
     )
     (source / "labels" / "lonely.txt").write_text(line(*SQUARE))
     state = imported(source, tmp_path / "out")
-    assert state.problems == ["labels/lonely.txt: no picture"]
+    assert state.problems == [f"{source}/labels/lonely.txt: no picture"]
     assert [p.stem for p in find_pairs(tmp_path / "out")] == ["a", "b", "extra_c"]
     assert [p.stem for p in find_pairs(tmp_path / "out", "train")] == ["a"]
     assert [p.stem for p in find_pairs(tmp_path / "out", "val")] == ["b"]
@@ -282,8 +282,16 @@ def test_the_problems_of_a_split_name_its_file(tmp_path: Path) -> None:
     written = coco(tmp_path, [{"image_id": 0, "segmentation": [SQUARE]}, {"image_id": 7, "segmentation": [SQUARE]}])
     written.rename(tmp_path / "_annotations.coco.json")
     _, problems = find_annotated(tmp_path)
-    assert len(problems) == 1
-    assert problems[0].startswith("_annotations.coco.json: ")
+    assert problems == [f"{tmp_path}/_annotations.coco.json: annotation 101: unknown image id 7"]
+
+
+def test_a_folder_with_one_json_is_read_by_it_and_with_two_by_none(tmp_path: Path) -> None:
+    written = coco(tmp_path, [{"image_id": 0, "segmentation": [SQUARE]}])
+    pictures, problems = find_annotated(written.parent)
+    assert (len(pictures[0].shapes), problems) == (1, [])
+    (written.parent / "other.json").write_text("{}")
+    with pytest.raises(DataError, match="holds 2 JSON files"):
+        find_annotated(written.parent)
 
 
 def test_an_import_is_repeated_but_never_mixed(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def find_coco(
         path = places.locate(picture.name)
         if path is None:
             where = ", ".join(map(str, places.folders))
-            problems.append(f"{file.name}: no picture {picture.name} in {where}")
+            problems.append(f"{file}: no picture {picture.name} in {where}")
         else:
             stem = _stem(PurePosixPath(picture.name))
             found.append(Annotated(path, stem, picture.size, shapes, stored=picture.stored))
@@ -99,51 +99,67 @@ def find_yolo(images: str | os.PathLike[str], labels: str | os.PathLike[str]) ->
         inner = PurePosixPath(*relative.parts[bool(split) :])
         found.append(Annotated(path, _stem(inner), None, shapes, split))
     pictures = {path.relative_to(images).with_suffix("").as_posix() for path in yolo.find_pictures(images)}
-    problems += [f"{labels.name}/{name}.txt: no picture" for name in described if name not in pictures]
+    problems += [f"{labels / name}.txt: no picture" for name in described if name not in pictures]
     return found, problems
 
 
 def find_annotated(
     source: str | os.PathLike[str], images: str | os.PathLike[str] | None = None
 ) -> tuple[list[Annotated], list[str]]:
-    """Recognises COCO (a JSON file, or a folder with one for each split: ``train/_annotations.coco.json`` or
-    ``annotations/instances_train2017.json``) and YOLO (a folder with ``images/`` and ``labels/``, or with folders
-    ``train``, ``val``, ``test`` that have both) and reads it.
+    """Reads what :func:`find_annotations` recognises at a place.
 
     Raises:
-        DataError: It is neither.
+        DataError: There is nothing of that kind, or there are several.
     """
     source = Path(source)
-    if source.is_file():
-        return find_coco(source, images)
-    if (source / "labels").is_dir():
-        return find_yolo(images or source / "images", source / "labels")
-    parts = _parts(source, images)
-    if not parts:
+    place = source if source.is_file() else find_annotations(source)
+    if place is None:
         raise DataError(
             f"expected a COCO file, or a folder with images/ and labels/, at {source}",
             hint="a folder with images/ and masks/ needs no import",
         )
+    if place.is_file():
+        return find_coco(place, images)
+    if (place / "labels").is_dir():
+        return find_yolo(images or place / "images", place / "labels")
     found: list[Annotated] = []
     problems: list[str] = []
-    for split, part, (pictures, told) in parts:
+    for split, part in _yolo_by_split(place) or _coco_by_split(place):
+        pictures, told = find_coco(part, images) if part.is_file() else find_yolo(part / "images", part / "labels")
         found += [replace(picture, split=split) for picture in pictures]
-        problems += [f"{part.relative_to(source)}: {problem}" for problem in told]
+        problems += told
     return found, problems
 
 
-def _parts(
-    source: Path, images: str | os.PathLike[str] | None
-) -> list[tuple[str, Path, tuple[list[Annotated], list[str]]]]:
-    """Split, place and content of each part of a folder that is laid out by splits."""
-    named = [(yolo.split_of(path.parent.name), path) for path in sorted(source.glob("*/labels"))]
-    parts = [(split, path.parent) for split, path in named if split]
-    if parts:
-        return [(split, part, find_yolo(part / "images", part / "labels")) for split, part in parts]
-    return [(split, path, find_coco(path, images)) for split, path in coco_by_split(source)]
+def find_annotations(folder: Path) -> Path | None:
+    """Where a folder has annotations.
+
+    Returns:
+        The folder itself with YOLO's ``images/`` and ``labels/``, with folders ``train``, ``val``, ``test`` that have
+        both, or with a COCO file for each split (``train/_annotations.coco.json``,
+        ``annotations/instances_train2017.json``); its only JSON file; None where there is none of these.
+
+    Raises:
+        DataError: There are several JSON files that could be it.
+    """
+    if (folder / "labels").is_dir() or _yolo_by_split(folder) or _coco_by_split(folder):
+        return folder
+    files = [*sorted(folder.glob("*.json")), *sorted((folder / "annotations").glob("*.json"))]
+    if len(files) > 1:
+        raise DataError(
+            f"{folder} holds {len(files)} JSON files, such as {files[0].name} and {files[1].name}",
+            hint=f"vns-sam data import {files[0]} --out DIR takes one of them",
+        )
+    return files[0] if files else None
 
 
-def coco_by_split(source: Path) -> list[tuple[str, Path]]:
+def _yolo_by_split(source: Path) -> list[tuple[str, Path]]:
+    """The folders with ``labels/`` that are named by their splits, each with its split."""
+    named = [(yolo.split_of(path.parent.name), path.parent) for path in sorted(source.glob("*/labels"))]
+    return [(split, part) for split, part in named if split]
+
+
+def _coco_by_split(source: Path) -> list[tuple[str, Path]]:
     """The COCO files of a folder that names them by their splits, each with its split; none in other folders."""
     beside = [(yolo.split_of(path.parent.name), path) for path in sorted(source.glob(f"*/{BESIDE}"))]
     apart = [(yolo.split_of(_coco_part(path)), path) for path in sorted(source.glob("annotations/instances_*.json"))]

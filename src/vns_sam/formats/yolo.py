@@ -114,7 +114,7 @@ def read(labels: Path) -> Contents:
             continue
         name = file.relative_to(labels).with_suffix("").as_posix()
         try:
-            shapes, problems = read_labels(read_text(file, "file of labels"), f"{labels.name}/{name}.txt", classes)
+            shapes, problems = read_labels(read_text(file, "file of labels"), str(file), classes)
         except DataError as error:
             found.problems.append(error.message)
             continue

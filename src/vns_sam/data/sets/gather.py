@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vns_sam.data.annotated import coco_by_split
+from vns_sam.data.annotated import find_annotations
 from vns_sam.data.importing import convert
 from vns_sam.data.pairs import LAYOUT_HINT, OBJECTS, find_list, find_pairs, is_set, list_stems
 from vns_sam.data.sets.archives import open_raw
@@ -83,23 +83,6 @@ def is_flat(folder: Path) -> bool:
         return bool(find_pairs(folder, broken={}))
     except DataError:
         return False
-
-
-def find_annotations(source: Path) -> Path | None:
-    """A folder with YOLO's labels or with a COCO file for each split, or the one COCO file of a folder; else None.
-
-    Raises:
-        DataError: There are several JSON files that could be it.
-    """
-    if (source / "labels").is_dir() or any(source.glob("*/labels")) or coco_by_split(source):
-        return source
-    files = [*sorted(source.glob("*.json")), *sorted((source / "annotations").glob("*.json"))]
-    if len(files) > 1:
-        raise DataError(
-            f"{source} holds {len(files)} JSON files, such as {files[0].name} and {files[1].name}",
-            hint=f"vns-sam data import {files[0]} --out DIR, then train DIR",
-        )
-    return files[0] if files else None
 
 
 def fingerprint(source: Path, skip: Path) -> str:

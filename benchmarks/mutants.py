@@ -66,6 +66,12 @@ CORE = {
 }
 """The files, and the tests that are there for each."""
 SAME = {
+    ("dis/channels", "BOX_LEVEL = 127 / 255", "127 / 256"),  # between them lies no value of a resized box
+    ("dis/channels", "> BOX_LEVEL", ">= BOX_LEVEL"),  # a value exactly at a limit
+    ("dis/channels", "line = np.zeros(", "np.zeros((2, 1"),  # only the first is read
+    ("dis/channels", "line = np.zeros(", "np.zeros((1, 2"),  # likewise
+    ("dis/channels", "line = np.zeros(", "np.zeros((1, 1, 2"),  # likewise
+    ("dis/channels", "(1, size))[0, 0, 0]", "(2, size))"),  # likewise
     ("dis/windows", "(alpha < UNCERTAIN[1])", "(alpha <= UNCERTAIN[1])"),  # a value exactly at a limit
     ("images/enlarge", "slice(0, 0), slice(0, 0)", "slice(1, 0)"),  # empty either way
     ("inference/predictor", "self._features is None or", "self._features is None and"),  # both are set, or neither

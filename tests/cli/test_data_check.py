@@ -91,7 +91,7 @@ def test_import_tells_what_it_left_out(root: Path, tmp_path: Path, capsys: pytes
     out = tmp_path / "out"
     assert call(data_import, root, "--out", out) == 0
     printed = capsys.readouterr().out
-    assert "left out: labels/a.txt, line 2: four numbers are a box" in printed
+    assert f"left out: {labels}/a.txt, line 2: four numbers are a box" in printed
     assert f"1 pictures with 1 objects in {out}; 1 problems, 2 pictures without objects" in printed
     assert call(data_check, out, "--strict") == 0
     with pytest.raises(DataError, match="four numbers are a box"):

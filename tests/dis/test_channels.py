@@ -94,6 +94,22 @@ def test_a_box_is_drawn_half_open() -> None:
     assert torch.nonzero(channel.any(0))[:, 0].tolist() == [2, 3, 4]
 
 
+def test_a_box_reaches_the_borders_and_no_further() -> None:
+    for box, pixels in (((0, 0, 2, 2), [0, 1]), ((6, 6, 8, 8), [6, 7]), ((7, 7, 8, 8), [7])):
+        channel = box_channel(np.array(box), 8, 8, 8)[0]
+        assert torch.nonzero(channel.any(0))[:, 0].tolist() == torch.nonzero(channel.any(1))[:, 0].tolist() == pixels
+
+
+def test_a_box_below_the_picture_keeps_its_width() -> None:
+    channel = box_channel(np.array([0, 9, 8, 10]), 8, 8, 8)[0]
+    assert torch.nonzero(channel.any(1))[:, 0].tolist() == [7]
+    assert channel[7].all()
+
+
+def test_a_shrunk_pixel_that_is_half_in_a_box_is_inside() -> None:
+    assert box_channel(np.array([1, 0, 4, 4]), 4, 4, 2).all()
+
+
 def test_ranges() -> None:
     image = np.random.default_rng(0).integers(0, 256, (30, 50, 3), dtype=np.uint8)
     colours = colour_channels(image, 20, antialias=True)
@@ -104,6 +120,8 @@ def test_ranges() -> None:
 
 def test_large_pictures_are_reduced() -> None:
     assert reduced(np.zeros((10, 5000, 3), np.uint8)).shape == (8, 4096, 3)
+    assert reduced(np.zeros((1, 9000), np.uint8)).shape == (1, 4096)
+    assert reduced(np.zeros((9000, 1), np.uint8)).shape == (4096, 1)
     small = np.zeros((10, 4096), np.uint8)
     assert reduced(small) is small
 

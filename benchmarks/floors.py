@@ -1,12 +1,13 @@
 """How fast anything could be here: what the multiplications of a task take where nothing else is done.
 
-python benchmarks/floors.py --data data [--rounds 3] [--tasks encode step look boxes]
+python benchmarks/floors.py --data data [--rounds 3] [--tasks encode step look boxes first]
 python benchmarks/floors.py --data data --save results/floors.json
 
 Multiplications and additions of ours are counted (torch's counter: products of matrices, convolutions, attention,
 backward too), and divided by what one product of two 2048 x 2048 matrices does a second with the same threads, measured
 in the same turns. No float32 program that makes the same products takes less than this floor; what it also has to do
-(norms, activations, reading maps of which each number is used once) comes on top.
+(norms, activations, reading maps of which each number is used once) comes on top. For the first mask of a process the
+floor is a bare program that opens the same two graphs and runs the first.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,11 +26,12 @@ import training_step
 from measured import save_rows
 from torch.utils.flop_counter import FlopCounterMode
 
-from vns_sam.cli.bench import random_boxes
+from vns_sam.cli.bench import FIRST_MASK, random_boxes
 from vns_sam.evaluation.cost import hardware
 from vns_sam.evaluation.results import ResultRow, Score
-from vns_sam.evaluation.timing import Times, take_turns
+from vns_sam.evaluation.timing import Times, in_fresh_process, take_turns
 from vns_sam.inference.load import load_network
+from vns_sam.sam.registry import BUNDLED
 from vns_sam.types import Prompts
 
 Work = Callable[[], object]
@@ -36,6 +39,23 @@ Pair = tuple[Work, Work | None]
 """Ours, and what it is compared with."""
 SIDE = 2048
 MODEL = "vns-sam-tiny"
+FIRST = "first"
+BARE = """
+import json, sys, numpy, onnxruntime
+from safetensors.numpy import load_file
+folder = sys.argv[1]
+weights = {key: value.astype(numpy.float32) for key, value in load_file(f"{folder}/model.safetensors").items()}
+named = json.load(open(f"{folder}/onnx.json"))["weights"]
+sessions = {}
+for graph in ("encoder", "decoder"):
+    options = onnxruntime.SessionOptions()
+    kept = [onnxruntime.OrtValue.ortvalue_from_numpy(weights[key]) for _, key in named[graph].values()]
+    options.add_external_initializers(list(named[graph]), kept)
+    sessions[graph] = onnxruntime.InferenceSession(f"{folder}/{graph}.onnx", options)
+pixels = numpy.zeros((1, 3, 512, 512), numpy.float32)
+sessions["encoder"].run(None, {sessions["encoder"].get_inputs()[0].name: pixels})
+"""
+"""What no program that runs these graphs can leave out, given the folder of sam-tiny."""
 
 
 def encode(args: argparse.Namespace) -> Pair:
@@ -84,12 +104,12 @@ def main() -> int:
     """Prints and saves a row for each task."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the set camo (%(default)s)")
-    parser.add_argument("--tasks", nargs="+", default=[*TASKS], choices=TASKS)
+    parser.add_argument("--tasks", nargs="+", default=[*TASKS, FIRST], choices=[*TASKS, FIRST])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--save", type=Path)
     args = parser.parse_args()
     print(hardware(torch.device("cpu")))
-    rows = [row for name in args.tasks for row in measure(name, args)]
+    rows = [row for name in args.tasks for row in (first(args) if name == FIRST else measure(name, args))]
     if args.save:
         save_rows(args.save, rows, "What is taken beside what the multiplications alone would take")
     return 0
@@ -108,12 +128,26 @@ def measure(name: str, args: argparse.Namespace) -> Iterator[ResultRow]:
     taken = take_turns(calls, args.rounds)
     rate = 2 * SIDE**3 / min(taken["product"].seconds)
     floor = counter.get_total_flops() / rate
-    print(f"{what}: {counter.get_total_flops() / 1e9:.1f} GFLOP, {rate / 1e9:.0f} GFLOP/s in a product")
-    for who, times in {"the products alone": Times((floor,)), **taken}.items():
-        if who != "product":
-            print(f"  {who:<20}{times.median:9.3f} s   {times.median / floor:.2f} x the floor", flush=True)
-            value = Score(*(round(number, 4) for number in (times.median, *times.spread)))
-            yield ResultRow(who, what, "all", {"taken": value, "floors": Score(round(times.median / floor, 2))})
+    print(f"{counter.get_total_flops() / 1e9:.1f} GFLOP, {rate / 1e9:.0f} GFLOP/s in a product of matrices")
+    del taken["product"]
+    yield from tell(what, {"floor": Times((floor,)), **taken})
+
+
+def first(args: argparse.Namespace) -> Iterator[ResultRow]:
+    """Fresh processes in turns, from their start to their end."""
+    runs = {"floor": (BARE, [str(BUNDLED / "sam-tiny")]), "ours": (FIRST_MASK, ["sam-tiny", "onnx", "321", "481"])}
+    calls = {who: partial(in_fresh_process, *run) for who, run in runs.items()}
+    yield from tell("sam-tiny, the first mask of a process", take_turns(calls, args.rounds))
+
+
+def tell(what: str, taken: dict[str, Times]) -> Iterator[ResultRow]:
+    """Prints and yields what each took, in seconds and in floors."""
+    print(what)
+    for who, times in taken.items():
+        floors = times.median / taken["floor"].median
+        print(f"  {who:<20}{times.median:9.3f} s   {floors:.2f} x the floor", flush=True)
+        value = Score(*(round(number, 4) for number in (times.median, *times.spread)))
+        yield ResultRow(who, what, "all", {"taken": value, "floors": Score(round(floors, 2))})
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ import importlib.abc
 import importlib.machinery
 import importlib.util
 import json
+import math
 import os
 import random
 import resource
@@ -268,9 +269,11 @@ def begin(file: str, code: CodeType, tests: list[str], limit: float, told: int |
         os.dup2(told, 1), os.dup2(told, 2)
         os.chdir(ROOT)
         signal.setitimer(signal.ITIMER_REAL, limit)
+        resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(limit), math.ceil(limit) + 1))
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))  # a loop without end may fill a list
         sys.meta_path.insert(0, _Finder(f"vns_sam.{file.replace('/', '.')}", code))
-        os._exit(int(pytest.main(["-x", "-q", "-n", "0", "-p", "no:cacheprovider", *tests])))
+        options = ["-x", "-q", "-n", "0", "-p", "no:cacheprovider", "-o", "timeout=0"]  # it would set the timer anew
+        os._exit(int(pytest.main([*options, *tests])))
     return pid
 
 

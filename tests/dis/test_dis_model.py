@@ -286,8 +286,8 @@ class Deny(IsNet):
         return torch.full_like(x[:, :1], float(np.log(0.25 / 0.75)))
 
 
-@pytest.mark.parametrize(("guard", "kept"), [(0.8, True), (0.2, False), (None, False)])
-def test_a_mask_that_is_denied_stays_where_a_guard_is_set(guard: float | None, kept: bool) -> None:
+@pytest.mark.parametrize(("guard", "kept"), [(True, True), (False, False)])
+def test_a_mask_that_is_denied_stays_where_a_guard_is_set(guard: bool, kept: bool) -> None:
     model = DisSamModel(replace(CONFIG, guard=guard), FakeModel(), Deny()).eval()
     mask = np.zeros((96, 128), bool)
     mask[32:80, 16:64] = True
@@ -297,6 +297,11 @@ def test_a_mask_that_is_denied_stays_where_a_guard_is_set(guard: float | None, k
 
 
 def test_a_guard_does_not_touch_what_is_confirmed(model: DisSamModel) -> None:
-    guarded = DisSamModel(replace(CONFIG, guard=0.8), FakeModel(), CopyMask()).eval()
+    guarded = DisSamModel(replace(CONFIG, guard=True), FakeModel(), CopyMask()).eval()
     mask = np.ones((96, 128), bool)
     assert np.array_equal(guarded.refine(picture(), mask).alpha, model.refine(picture(), mask).alpha)
+
+
+@pytest.mark.parametrize(("stored", "guard"), [(0.8, True), (None, False), (True, True), (False, False)])
+def test_a_guard_of_an_older_file_is_read(stored: float | bool | None, guard: bool) -> None:
+    assert DisSamConfig.from_dict({"model_type": "dis-sam", "base": "a", "guard": stored}).guard is guard

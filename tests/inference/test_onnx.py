@@ -117,7 +117,7 @@ def test_alpha_agrees_where_the_refiner_is_believed(picture: np.ndarray) -> None
     mask = np.zeros(picture.shape[:2], bool)
     mask[60:140, 80:220] = True
     for model in (network, graphs):
-        object.__setattr__(model.config, "guard", None)  # type: ignore[attr-defined]
+        object.__setattr__(model.config, "guard", False)  # type: ignore[attr-defined]
     for again in (False, True):
         one, other = (model.refine(picture, mask, look_again=again) for model in (network, graphs))  # type: ignore[attr-defined]
         assert np.abs(one.alpha - other.alpha).mean() < 1e-3

@@ -149,7 +149,7 @@ def test_two_predictors_share_a_model_and_no_option() -> None:
     """A server has one model and many requests."""
     image = np.random.default_rng(0).integers(0, 256, (600, 800, 3), np.uint8)
     model = refine_with(Backend(), "dis-sam-tiny")
-    model.config = replace(model.config, guard=None)  # on noise it would keep the first stage's mask both times
+    model.config = replace(model.config, guard=False)  # on noise it would keep the first stage's mask both times
     box = [[50, 50, 750, 550]]
     once, twice = Predictor(model, second_look="off"), Predictor(model, second_look="on")
     for predictor in (once, twice):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from vns_sam.dis.mattes import Cut
 from vns_sam.errors import UsageError
@@ -33,8 +33,8 @@ class DisSamConfig(ModelConfig):
         antialias: Whether pictures are smoothed when they shrink.
         stretch: Whether each alpha map is stretched to the range 0 to 1.
         cut: Where alpha becomes a mask, see :func:`vns_sam.dis.mattes.threshold`.
-        guard: The coarse mask stays where the 90th percentile of alpha inside of it is below this: IS-Net then denies
-            most of the object. None believes IS-Net always, as published.
+        guard: Whether the coarse mask stays where the picture speaks for it, see :mod:`vns_sam.dis.belief`; otherwise
+            IS-Net is always believed, as published. In older files it is a number or null.
     """
 
     model_type: ClassVar[str] = "dis-sam"
@@ -52,7 +52,13 @@ class DisSamConfig(ModelConfig):
     antialias: bool = False
     stretch: bool = True
     cut: Cut = "half"
-    guard: Annotated[float, Between(0, 1)] | None = None
+    guard: bool = False
+
+    @classmethod
+    def prepare(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """A guard of an older file becomes one of today's."""
+        guard = values.get("guard", False)
+        return values if isinstance(guard, bool) else {**values, "guard": guard is not None}
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vns_sam.dis.belief import is_believed
 from vns_sam.dis.channels import LARGEST_SIDE, Wrap, box_channel, colour_channels, mask_channel, reduced
 from vns_sam.dis.coarse import coarse_answers
 from vns_sam.dis.config import DisSamConfig
@@ -134,28 +135,26 @@ class Refining(ABC):
         place = extent(mask) if box is None else np.asarray(box, np.float32) * scale
         if place is None:
             return Matte(np.zeros((height, width), np.float32))
-        alpha = self._refine_reduced(small, mask, place, look_again)
-        denied = self._is_denied(mask, alpha)
+        window = whole(*mask.shape)
+        if self.config.margin is not None:
+            window = surroundings(_hull(place, extent(mask)), self.config.margin, *mask.shape)
+        alpha = answer = self._refine_reduced(small, mask, place, window, look_again)
+        if self.config.stretch:
+            alpha = stretch(answer)
+        seen = (small, mask, answer, alpha > threshold(alpha, self.config.cut))
+        denied = self.config.guard and not is_believed(*(each[window.index] for each in seen))
         if denied:
             alpha = mask.astype(np.float32)
-        elif self.config.stretch:
-            alpha = stretch(alpha)
         if alpha.shape != (height, width):
             alpha = to_picture(alpha[None, None], height, width)
         return Matte(alpha, 0.5 if denied else threshold(alpha, self.config.cut))
 
-    def _is_denied(self, mask: np.ndarray, alpha: np.ndarray) -> bool:
-        """Whether IS-Net leaves so little of a coarse mask (H, W) bool that the mask is rather believed."""
-        guard = self.config.guard
-        return guard is not None and bool(mask.any()) and float(np.percentile(alpha[mask], 90)) < guard
-
-    def _refine_reduced(self, image: np.ndarray, mask: np.ndarray, box: np.ndarray, look_again: bool) -> np.ndarray:
-        """Alpha (H, W) of a picture of bounded size."""
+    def _refine_reduced(
+        self, image: np.ndarray, mask: np.ndarray, box: np.ndarray, window: Window, look_again: bool
+    ) -> np.ndarray:
+        """Alpha (H, W) of a picture of bounded size, of which IS-Net sees a window first."""
         height, width = mask.shape
         alpha = np.zeros((height, width), np.float32)
-        window = whole(height, width)
-        if self.config.margin is not None:
-            window = surroundings(_hull(box, extent(mask)), self.config.margin, height, width)
         alpha[window.index] = self.look(image, mask, box, window)
         side = int(self.config.image_size / LEAST_GAIN)
         if not look_again or max(window.shape) <= side:

@@ -1,0 +1,73 @@
+"""Whether a refined mask is believed, or rather the coarse one: told by the picture, without any truth.
+
+A mask that became better lies on stronger edges of the picture than before; one that was hollowed out, or follows a
+shadow, on weaker ones. The limits were chosen on train splits, see docs/experiments/025-edges-as-judge.md.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+CONFIRMED = 0.8
+"""Least 90th percentile of alpha inside the coarse mask: below it IS-Net denies most of the object."""
+EDGES = 1.0
+"""Least strength of the edges along the refined mask, as a multiple of that along the coarse one."""
+THINNER = 0.4
+"""A refined mask whose mean thickness is below this share of the coarse one's drew the parts of a thin structure,"""
+EDGES_OF_THIN = 0.8
+"""which have little of their own colour: so strong must their edges be."""
+LONGEST_SIDE = 1024
+"""In pixels; a larger part of a picture is judged reduced to it."""
+
+
+def is_believed(image: np.ndarray, coarse: np.ndarray, alpha: np.ndarray, found: np.ndarray) -> bool:
+    """Judges one refined mask.
+
+    Args:
+        image: (H, W, 3) uint8 RGB, the part of a picture that IS-Net saw.
+        coarse: (H, W) bool, the mask before.
+        alpha: (H, W) float32 in [0, 1], IS-Net's answer.
+        found: (H, W) bool, the mask that is made of it.
+
+    Returns:
+        Whether the refined mask is taken. True where there is no coarse mask that could be kept.
+    """
+    if not coarse.any():
+        return True
+    if not found.any():
+        return False
+    scale = LONGEST_SIDE / max(image.shape)
+    if scale < 1:
+        image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        coarse, found = (_reduced(mask, image.shape[:2]) for mask in (coarse, found))
+        alpha = cv2.resize(alpha, image.shape[1::-1], interpolation=cv2.INTER_AREA)
+    edges = _edges(image)
+    before = _along(edges, coarse)
+    gain = _along(edges, found) / before if before else np.inf
+    if gain >= EDGES and np.percentile(alpha[coarse], 90) >= CONFIRMED:
+        return True
+    return bool(gain >= EDGES_OF_THIN and _thickness(found) < THINNER * _thickness(coarse))
+
+
+def _reduced(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """A mask in another size; what covers any of a pixel stays, so that nothing thin is lost."""
+    return cv2.resize(mask.astype(np.float32), shape[::-1], interpolation=cv2.INTER_AREA) > 0
+
+
+def _edges(image: np.ndarray) -> np.ndarray:
+    """How strongly Lab colours change at each pixel, (H, W) float32: the gradients' lengths, summed over channels."""
+    lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB).astype(np.float32)
+    rows, columns = cv2.Sobel(lab, cv2.CV_32F, 0, 1), cv2.Sobel(lab, cv2.CV_32F, 1, 0)
+    return np.hypot(rows, columns).sum(axis=2)
+
+
+def _along(edges: np.ndarray, mask: np.ndarray) -> float:
+    """Mean of the edges along a mask's outline, a pixel to both sides of it; 0 where it has none."""
+    outline = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
+    return float(edges[outline].mean()) if outline.any() else 0.0
+
+
+def _thickness(mask: np.ndarray) -> float:
+    """Mean over a mask's pixels of their distance to what is outside, in pixels."""
+    return float(cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 3)[mask].mean())

@@ -74,6 +74,9 @@ SAME = {
     ("dis/channels", "line = np.zeros(", "np.zeros((1, 1, 2"),  # likewise
     ("dis/channels", "(1, size))[0, 0, 0]", "(2, size))"),  # likewise
     ("dis/windows", "(alpha < UNCERTAIN[1])", "(alpha <= UNCERTAIN[1])"),  # a value exactly at a limit
+    ("formats/rle", "((0, 0), (1, 1))", "((0, 1), (1, 1))"),  # one zero more changes nothing
+    ("formats/rle", "((0, 0), (1, 1))", "((0, 0), (1, 2))"),  # likewise
+    ("formats/rle", "len(bounds) > 2", "len(bounds) > 3"),  # they come in pairs
     ("images/enlarge", "slice(0, 0), slice(0, 0)", "slice(1, 0)"),  # empty either way
     ("inference/predictor", "self._features is None or", "self._features is None and"),  # both are set, or neither
     ("inference/regions", "1e-09", "1.000000002"),  # whole pixels: what is shared out is 0 or at least 1

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from vns_sam.formats import cvat
+from vns_sam.formats import cvat, rle
 from vns_sam.formats.annotation import Contents
 from vns_sam.formats.rle import decode_rle, encode_piece, encode_rle, fill_polygon, number_objects
 from vns_sam.types import Piece, cut_out
@@ -106,6 +106,21 @@ def test_the_smaller_object_stays_on_top() -> None:
 def test_lengths_that_do_not_fill_their_size_are_refused_before_a_mask_is_made(size: list[int], counts: Any) -> None:
     with pytest.raises(ValueError, match=r"run lengths|unpack"):
         decode_rle({"size": size, "counts": counts})
+
+
+def test_the_largest_mask(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match="fill the size"):
+        decode_rle({"size": [2**15, 2**15 + 1], "counts": [2**30 + 2**15]})
+    monkeypatch.setattr(rle, "MOST", 6)
+    assert decode_rle({"size": [2, 3], "counts": [0, 6]}).all()
+    with pytest.raises(ValueError, match="fill the size"):
+        decode_rle({"size": [2, 4], "counts": [0, 8]})
+
+
+@pytest.mark.parametrize("shape", [(0, 5), (5, 0), (0, 0)])
+def test_a_mask_without_pixels_leads_back(shape: tuple[int, int]) -> None:
+    assert encode_rle(np.zeros(shape, bool)) == {"size": [*shape], "counts": "0"}
+    assert decode_rle({"size": shape, "counts": "0"}).shape == shape
 
 
 def cvat_mask(rle: str, window: tuple[int, int, int, int]) -> Contents:

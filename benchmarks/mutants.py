@@ -77,6 +77,7 @@ SAME = {
     ("formats/rle", "((0, 0), (1, 1))", "((0, 1), (1, 1))"),  # one zero more changes nothing
     ("formats/rle", "((0, 0), (1, 1))", "((0, 0), (1, 2))"),  # likewise
     ("formats/rle", "len(bounds) > 2", "len(bounds) > 3"),  # they come in pairs
+    ("images/enlarge", "down = _weights(values.shape[0]", "values.shape[1]"),  # maps are square
     ("images/enlarge", "slice(0, 0), slice(0, 0)", "slice(1, 0)"),  # empty either way
     ("inference/predictor", "self._features is None or", "self._features is None and"),  # both are set, or neither
     ("inference/regions", "1e-09", "1.000000002"),  # whole pixels: what is shared out is 0 or at least 1

@@ -40,5 +40,15 @@ def test_nothing_found_is_an_empty_part(value: float) -> None:
 def test_what_only_padding_shows_is_nothing() -> None:
     values = np.full((16, 16), -1, np.float32)
     values[14:] = 3
-    _, found = enlarge_found(values, fit(30, 60, 64), (30, 60))
-    assert found.size == 0
+    part, found = enlarge_found(values, fit(30, 60, 64), (30, 60))
+    assert (part, found.shape) == ((slice(0, 0), slice(0, 0)), (0, 0))
+
+
+def test_one_faint_cell_is_found_where_it_is() -> None:
+    values = np.full((16, 16), -1, np.float32)
+    values[3, 11] = 0.5
+    geometry = fit(64, 64, 64)
+    (rows, columns), found = enlarge_found(values, geometry, (64, 64))
+    assert (rows.start + rows.stop) / 2 == 14  # the cell's centre, four pixels a cell
+    assert (columns.start + columns.stop) / 2 == 46
+    assert found.max() > 0

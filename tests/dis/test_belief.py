@@ -75,6 +75,11 @@ def test_without_a_coarse_mask_it_is_and_an_empty_one_is_not() -> None:
     assert not believed(square(20, 70), coarse=square(20, 70), found=nothing)
 
 
+def test_a_mask_of_the_whole_picture_is_as_thick_as_it() -> None:
+    everything = np.ones((SIDE, SIDE), bool)
+    assert not believed(square(0, SIDE), coarse=everything, found=square(10, 86), sure=0.5)
+
+
 def test_a_picture_without_edges_leaves_it_to_the_network() -> None:
     flat = np.full((SIDE, SIDE, 3), 90, np.uint8)
     for sure, taken in ((0.9, True), (0.5, False)):

@@ -69,5 +69,6 @@ def _along(edges: np.ndarray, mask: np.ndarray) -> float:
 
 
 def _thickness(mask: np.ndarray) -> float:
-    """Mean over a mask's pixels of their distance to what is outside, in pixels."""
-    return float(cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 3)[mask].mean())
+    """Mean over a mask's pixels of their distance to what is outside, in pixels; it ends where the picture does."""
+    padded = np.pad(mask, 1)
+    return float(cv2.distanceTransform(padded.astype(np.uint8), cv2.DIST_L2, 3)[padded].mean())

@@ -37,6 +37,7 @@ from vns_sam.types import Prompts
 Work = Callable[[], object]
 Pair = tuple[Work, Work | None]
 """Ours, and what it is compared with."""
+OURS = peers.OURS
 SIDE = 2048
 MODEL = "vns-sam-tiny"
 FIRST = "first"
@@ -122,7 +123,7 @@ def measure(name: str, args: argparse.Namespace) -> Iterator[ResultRow]:
     with FlopCounterMode(display=False) as counter:
         ours()
     left, right = torch.randn(2, SIDE, SIDE)
-    calls: dict[str, Work] = {"product": lambda: left @ right, "ours": ours}
+    calls: dict[str, Work] = {"product": lambda: left @ right, OURS: ours}
     if peer is not None:
         calls[other] = peer
     taken = take_turns(calls, args.rounds)
@@ -135,7 +136,7 @@ def measure(name: str, args: argparse.Namespace) -> Iterator[ResultRow]:
 
 def first(args: argparse.Namespace) -> Iterator[ResultRow]:
     """Fresh processes in turns, from their start to their end."""
-    runs = {"floor": (BARE, [str(BUNDLED / "sam-tiny")]), "ours": (FIRST_MASK, ["sam-tiny", "onnx", "321", "481"])}
+    runs = {"floor": (BARE, [str(BUNDLED / "sam-tiny")]), OURS: (FIRST_MASK, ["sam-tiny", "onnx", "321", "481"])}
     calls = {who: partial(in_fresh_process, *run) for who, run in runs.items()}
     yield from tell("sam-tiny, the first mask of a process", take_turns(calls, args.rounds))
 

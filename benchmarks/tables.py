@@ -36,7 +36,7 @@ REPOSITORY = Path(__file__).parents[1]
 FILES = ("README.md", "docs/**/*.md", "src/vns_sam/weights/*/README.md")
 TABLE = re.compile(r"(<!-- table (.*?) -->\n)(.*?)(<!-- end of table -->)", re.DOTALL)
 EVALUATE = "vns-sam evaluate"
-DECIMALS = {"ms": 0, "ratio": 2, "hce": 0, "noc85": 2, "noc90": 2, "worth_iou": 4, "worth_biou": 4}
+DECIMALS = {"ms": 0, "ratio": 2, "floors": 2, "hce": 0, "noc85": 2, "noc90": 2, "worth_iou": 4, "worth_biou": 4}
 LESS_IS_BETTER = {"ms", "ratio", "mae", "hce", "noc85", "noc90"}
 TITLES = {
     "iou": "IoU",
@@ -55,6 +55,8 @@ TITLES = {
     "points": "10 points",
     "noise-box": "noise box",
     "ms": "milliseconds",
+    "taken": "seconds",
+    "floors": "in floors",
     "ratio": "sam-tiny = 1",
     "count": "pictures",
     "worth_iou": "IoU",

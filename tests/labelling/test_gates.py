@@ -5,7 +5,7 @@ import pytest
 
 from vns_sam.data.sparse import SparseLabel, rasterise
 from vns_sam.errors import UsageError
-from vns_sam.labelling.gates import Agreement, Gates, agreement, marked_parts
+from vns_sam.labelling.gates import STROKED, Agreement, Gates, agreement, marked_parts
 
 
 def test_agreement_with_strokes() -> None:
@@ -18,7 +18,16 @@ def test_agreement_with_strokes() -> None:
 
 def test_nothing_marked_is_nothing_against_it() -> None:
     found = agreement(np.zeros((4, 4), bool), SparseLabel("point", np.zeros((4, 4), np.uint8)))
-    assert (found.recall, found.violation) == (1, 0)
+    assert (found.recall, found.violation, found.span) == (1, 0, 0)
+
+
+def test_limits_may_be_nothing_and_all() -> None:
+    assert Gates(recall=0, area_max=1).passes(Agreement(0, 0, 1, 0))
+
+
+def test_marks_beside_the_object_count_as_strokes_from_their_limit_on() -> None:
+    for beside, largest in ((STROKED, 1.0), (0.9 * STROKED, 0.5)):
+        assert Gates().largest(Agreement(1, 0, 0.4, 0, beside=beside)) == largest
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,8 @@ SAME = {
     ("prompts/clicks", "distance <= limit", "distance < limit"),  # a value exactly at a limit
     ("prompts/simulate", "RESIDUE_THRESHOLD", "> RESIDUE_THRESHOLD"),  # likewise
     ("prompts/simulate", "side=labels.shape[-1]", "side=labels.shape[-2]"),  # views are square
+    ("prompts/validate", "isinstance(mask[0], str)", "isinstance(mask[1], str)"),  # a file's name and digest are text
+    ("prompts/validate", "reshape(-1, 2, 2)", "reshape(-2, 2, 2)"),  # any negative number is what is left
     ("prompts/validate", "reshape(-1, 4)", "reshape(-2, 4)"),  # any negative number is what is left
     ("prompts/validate", "strict=True", "strict=False"),  # the lengths were compared before
     ("runs/engine", "sync=True", "sync=False"),  # only a power cut tells

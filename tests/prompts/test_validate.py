@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from vns_sam.errors import PromptError
-from vns_sam.prompts.validate import make_prompts
+from vns_sam.prompts.validate import make_prompts, whole_picture
 
 NAN, INF = float("nan"), float("inf")
 
@@ -26,8 +26,13 @@ def prompts(**given: Any) -> Any:
         ({"boxes": [[50, 10, 20, 40]]}, "reversed"),
         ({"boxes": [[10, 40, 20, 10]]}, "reversed"),
         ({"boxes": [[10, 10, 10, 40]]}, "empty"),
+        ({"boxes": [[10, 40, 20, 40]]}, "empty"),
         ({"boxes": [[200, 0, 240, 40]]}, "outside the image, which is 200 x 100"),
         ({"boxes": [[-40, 0, -1, 40]]}, "outside"),
+        ({"boxes": [[-40, 0, 0, 40]]}, "outside"),
+        ({"boxes": [[0, -40, 40, 0]]}, "outside"),
+        ({"boxes": [[0, 100, 40, 140]]}, "outside"),
+        ({"boxes": [[0, 0, 0.5, 0.5]]}, "fractions"),
         ({"boxes": [[NAN, 0, 10, 10]]}, "not finite"),
         ({"boxes": [[0, 0, INF, 10]]}, "not finite"),
         ({"boxes": [[0.25, 0.5, 0.75, 1]]}, "fractions"),
@@ -45,11 +50,13 @@ def prompts(**given: Any) -> Any:
         ({"points": [[[1, 2], [3, 4]]], "labels": [[1]]}, "one label"),
         ({"points": [[[1, 2]]], "labels": [[1], [1]]}, "one label"),
         ({"points": [[[1, 2]]], "labels": [[2]]}, "got 2"),
+        ({"points": [[[1, 2], [3, 4]]], "labels": [[0, 2]]}, "got 2"),
         ({"points": [[[1, 2]]], "labels": [[0.5]]}, "got 0.5"),
         ({"labels": [[1]]}, "without points"),
         ({"boxes": [[0, 0, 9, 9]] * 2, "points": [[[1, 2]]]}, "same number of rows"),
         ({"masks": np.ones((1, 50, 200))}, r"\(P, 100, 200\)"),
         ({"masks": np.full((1, 100, 200), 3.0)}, r"\[0, 1\]"),
+        ({"masks": np.full((1, 100, 200), 1.5)}, r"\[0, 1\]"),
         ({"masks": np.full((1, 100, 200), NAN)}, r"\[0, 1\]"),
         ({"masks": np.zeros((1, 100, 200))}, "marks no pixel"),
     ],
@@ -58,6 +65,30 @@ def test_nonsense_is_one_clear_line(given: dict[str, Any], says: str) -> None:
     with pytest.raises(PromptError, match=says) as caught:
         prompts(**given)
     assert "\n" not in caught.value.message
+
+
+def test_fractions_are_told_as_the_pixels_they_may_mean() -> None:
+    with pytest.raises(PromptError) as caught:
+        prompts(boxes=[[0.25, 0.5, 0.75, 1]])
+    assert caught.value.hint.startswith("50 50 150 100, in the 200 x 100 pixels")
+
+
+def test_a_small_box_that_is_larger_than_a_pixel_is_in_pixels() -> None:
+    np.testing.assert_array_equal(prompts(boxes=[[0.5, 0.5, 1.5, 1.5]]).boxes, [[0.5, 0.5, 1.5, 1.5]])
+
+
+@pytest.mark.parametrize(("side", "told"), [(1, False), (2, True)])
+def test_a_point_in_the_first_pixel_may_be_a_fraction(side: int, told: bool, caplog: pytest.LogCaptureFixture) -> None:
+    make_prompts(side, side, points=[[[0.5, 0.5]]])
+    assert ("not fractions" in caplog.text) is told
+
+
+def test_the_whole_picture_is_from_its_first_pixel_to_its_last() -> None:
+    np.testing.assert_array_equal(whole_picture(100, 200).boxes, [[0, 0, 199, 99]])
+
+
+def test_objects_may_have_no_class() -> None:
+    assert prompts(boxes=[[1, 2, 30, 40]] * 3, classes=["leaf", None, ""]).classes == ("leaf", "", "")
 
 
 @pytest.mark.parametrize(
@@ -70,6 +101,8 @@ def test_lists_arrays_and_tensors(convert: Any) -> None:
 
 
 def test_a_box_that_sticks_out_is_clipped_and_told(caplog: pytest.LogCaptureFixture) -> None:
+    prompts(boxes=[[0, 0, 200, 100]])
+    assert not caplog.text
     with caplog.at_level(logging.WARNING, "vns_sam"):
         result = prompts(boxes=[[-5, 10, 250, 90]])
     np.testing.assert_array_equal(result.boxes, [[0, 10, 200, 90]])
@@ -91,6 +124,11 @@ def test_masks_of_every_kind_mean_the_same(kind: Any, scale: int) -> None:
     assert result.shape == (1, 100, 200)
     assert result.max() == 1
     assert result.dtype == np.float32
+    np.testing.assert_array_equal(prompts(masks=mask.astype(kind).tolist()).masks, result)
+
+
+def test_whole_numbers_above_1_are_of_255() -> None:
+    assert prompts(masks=np.full((100, 200), 2, np.uint8)).masks.max() == np.float32(2 / 255)
 
 
 def test_masks_of_files_are_their_objects(tmp_path: Path) -> None:

@@ -73,7 +73,8 @@ SAME = {
     ("dis/channels", "line = np.zeros(", "np.zeros((1, 2"),  # likewise
     ("dis/channels", "line = np.zeros(", "np.zeros((1, 1, 2"),  # likewise
     ("dis/channels", "(1, size))[0, 0, 0]", "(2, size))"),  # likewise
-    ("dis/windows", "(alpha < UNCERTAIN[1])", "(alpha <= UNCERTAIN[1])"),  # a value exactly at a limit
+    ("dis/windows", "(alpha > UNCERTAIN[0])", "(alpha >= UNCERTAIN[0])"),  # a value exactly at a limit
+    ("dis/windows", "(alpha < UNCERTAIN[1])", "(alpha <= UNCERTAIN[1])"),  # likewise
     ("formats/rle", "((0, 0), (1, 1))", "((0, 1), (1, 1))"),  # one zero more changes nothing
     ("formats/rle", "((0, 0), (1, 1))", "((0, 0), (1, 2))"),  # likewise
     ("formats/rle", "len(bounds) > 2", "len(bounds) > 3"),  # they come in pairs
@@ -85,6 +86,7 @@ SAME = {
     ("inference/regions", "> mask_iou", ">= mask_iou"),  # likewise
     ("prompts/clicks", "distance <= limit", "distance < limit"),  # a value exactly at a limit
     ("prompts/simulate", "RESIDUE_THRESHOLD", "> RESIDUE_THRESHOLD"),  # likewise
+    ("prompts/simulate", "strict=True", "strict=False"),  # a choice was drawn for each row
     ("prompts/simulate", "side=labels.shape[-1]", "side=labels.shape[-2]"),  # views are square
     ("prompts/validate", "isinstance(mask[0], str)", "isinstance(mask[1], str)"),  # a file's name and digest are text
     ("prompts/validate", "reshape(-1, 2, 2)", "reshape(-2, 2, 2)"),  # any negative number is what is left

@@ -100,3 +100,22 @@ def test_overlapping_looks_are_averaged_by_how_near_their_middle_is() -> None:
         first, second = bell[column], bell[column - 8]
         expected = (0.4 * first + 1.0 * second) / (first + second)
         assert alpha[4, column] == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_box_above_the_picture_is_its_first_pixel() -> None:
+    assert surroundings(np.array([-30, -30, -20, -20]), 0.0, 50, 60) == Window(0, 1, 0, 1)
+
+
+def test_a_little_doubt_is_looked_at() -> None:
+    doubt = np.zeros((64, 64), np.float32)
+    doubt[3, 3] = 0.5
+    assert [window.index for window in boundary_windows(doubt, 32, 9)] == [Window(0, 32, 0, 32).index]
+
+
+def test_where_nobody_looked_again_the_first_look_stays() -> None:
+    fusion = Fusion(np.full((20, 30), 0.25, np.float32), np.ones((20, 30), np.float32))
+    fusion.add(Window(0, 10, 0, 10), np.ones((10, 10), np.float32))
+    after = fusion.finish()
+    assert (after[10:] == 0.25).all()
+    assert (after[:, 10:] == 0.25).all()
+    assert after[5, 5] == pytest.approx(1)

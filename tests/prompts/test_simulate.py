@@ -94,6 +94,11 @@ def test_noise_box_stays_in_the_square_and_near_the_box() -> None:
     torch.testing.assert_close(noise_box(boxes, seeded(0), scale=0), boxes)
 
 
+def test_the_authors_square_ends_at_1024() -> None:
+    moved = noise_box(torch.tensor([[0.0, 0.0, 1024.0, 1024.0]]).repeat(50, 1), seeded(0))
+    assert moved.max() == 1024
+
+
 def test_points_are_distinct_object_pixels_in_xy_order() -> None:
     points = random_points(square(), 40, seeded(1)).long()
     assert len(set(map(tuple, points.tolist()))) == 40
@@ -135,6 +140,25 @@ def test_every_image_gets_one_prompt_of_a_uniform_kind(sample) -> None:  # type:
             assert (batch.labels == 1).all()
         if batch.masks is not None:
             assert batch.masks.shape == (len(batch), 1, 16, 16)
+
+
+@pytest.mark.parametrize("sample", [sample_official_prompts, sample_paper_prompts])
+def test_the_object_of_a_soft_label_is_above_128(sample) -> None:  # type: ignore[no-untyped-def]
+    soft = 128.0 * square(top=2, left=2, height=40, width=40) + 1.0 * square()
+    batches = sample(soft[None, None].repeat(60, 1, 1, 1), seeded(8))
+    (boxes,) = (batch.boxes for batch in batches if batch.boxes is not None)
+    assert boxes.unique(dim=0).tolist() == [[20, 10, 25, 21]]
+
+
+@pytest.mark.parametrize(("level", "coarse"), [(127, 0), (128, 1)])
+def test_a_label_without_detail_is_its_own_coarse_mask(level: int, coarse: int) -> None:
+    batches = sample_official_prompts(torch.full((20, 1, 64, 64), float(level)), seeded(9))
+    (masks,) = (batch.masks for batch in batches if batch.masks is not None)
+    assert masks.unique().tolist() == [coarse]
+
+
+def test_a_coarse_mask_is_above_a_half() -> None:
+    assert not noise_mask(torch.full((1, 1, 64, 64), 0.5), seeded(0)).any()
 
 
 def test_official_rule_drops_points_for_the_whole_batch() -> None:

@@ -100,6 +100,8 @@ SAME = {
     ("sam/prompt_rows", "CELLS_AT_ONCE", "CELLS_AT_ONCE"),  # how many at a time
     ("sam/prompt_rows", "self.mask is not None)", "self.mask is None)"),  # what a group is called
     ("sam/prompt_rows", "pairs = zip(", "strict=False"),  # the lengths were compared before
+    ("sam/promptable", "@abstractmethod ... False", "@abstractmethod ... True"),  # a default that nobody inherits
+    ("sam/promptable", "apart = self.device.type", "apart = self.device.type"),  # two ways to one result
     ("sam/promptable", "CELLS_AT_ONCE_ELSEWHERE", "CELLS_AT_ONCE_ELSEWHERE"),  # how many at a time
     (
         "sam/promptable",

@@ -1,4 +1,5 @@
 import inspect
+import pickle
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from transformers import SamImageProcessorPil
 
 from vns_sam.errors import PromptError, UsageError
 from vns_sam.images.geometry import boxes_to_model, fit, maps_to_original, points_to_model
+from vns_sam.sam import promptable
 from vns_sam.sam.model import SamModel
 from vns_sam.sam.preprocessing import Preprocessing
 from vns_sam.types import PADDING_LABEL, Prompts
@@ -86,6 +88,29 @@ def test_chunks_bound_what_is_decoded_at_once(model, monkeypatch):
     features = model.encode([picture(64, 64)])
     model.decode(features, [Prompts(boxes=np.tile([[4.0, 4.0, 30.0, 30.0]], (10, 1)))], [0])
     assert sizes == [4, 4, 2]
+
+
+def test_one_prompt_at_least_is_decoded_at_once(model, monkeypatch):
+    monkeypatch.setattr(promptable, "CELLS_AT_ONCE", 1)
+    monkeypatch.setattr(model, "chunk", 0)
+    assert model.at_once == 1
+
+
+def test_a_fresh_model_refuses_the_features_of_another():
+    one, other = (SamModel(toy_sam(64)).eval() for _ in range(2))
+    features = one.encode([picture(40, 50)])
+    with pytest.raises(UsageError):
+        other.decode(features, [Prompts(boxes=np.array([[1, 2, 30, 40]]))], [0])
+
+
+def test_a_copy_answers_alike_and_knows_nothing_of_the_first_ones_weights(model):
+    assert model.info.digest
+    copy = pickle.loads(pickle.dumps(model))
+    assert "_known" not in vars(copy)
+    assert copy.info.digest == model.info.digest
+    box = [Prompts(boxes=np.array([[1, 2, 30, 40]]))]
+    first, second = (one.decode(one.encode([picture(40, 50)]), box, [0]).mask_logits for one in (model, copy))
+    torch.testing.assert_close(first, second)
 
 
 @pytest.mark.parametrize("index", [-1, 1])

@@ -3,6 +3,7 @@
 python benchmarks/mutants.py                              eight mutants of each file; the table, then who survived
 python benchmarks/mutants.py --files second_look --each 40
 python benchmarks/mutants.py --seed 3 --json found.json
+python benchmarks/mutants.py --again found.json --json found.json   those of an earlier run that no test saw
 
 A mutant is a comparison, an arithmetic sign, an "and", a "not", a number or a switch that is another. What is imported
 from elsewhere is imported once; each mutant is a fork that sees the changed file and ends at the first test that fails.
@@ -26,7 +27,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -149,21 +150,29 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=2, help="tried at a time (%(default)s)")
     parser.add_argument("--least", type=float, default=0.95, help="share that must be seen (%(default)s)")
-    parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where all that were tried are written")
+    parser.add_argument("--again", type=Path, metavar="FILE", help="try those alone that survived there")
     args = parser.parse_args()
     torch.set_num_threads(1)
     settings.register_profile("few", max_examples=EXAMPLES, derandomize=True, deadline=None, database=None)
     settings.load_profile("few")
     found: list[Mutant] = []
+    again = None if args.again is None else [Mutant(**one) for one in json.loads(args.again.read_text())]
     print("| file | mutants | seen |\n|---|--:|--:|", flush=True)
     for file, tests in CORE.items():
         if args.files and not any(part in file for part in args.files):
             continue
-        mutants = attack(file, [str(ROOT / "tests" / test) for test in tests.split()], args.each, args.seed, args.jobs)
-        found += mutants
-        print(f"| {file} | {len(mutants)} | {sum(one.killed for one in mutants)} |", flush=True)
+        mutants = [*draw(file, args.each, args.seed)] if again is None else [*survivors(file, again)]
+        if not mutants:
+            continue
+        attack(file, mutants, [str(ROOT / "tests" / test) for test in tests.split()], args.jobs)
+        found += [mutant for mutant, _ in mutants]
+        print(f"| {file} | {len(mutants)} | {sum(one.killed for one, _ in mutants)} |", flush=True)
         if args.json:
             args.json.write_text(json.dumps([asdict(one) for one in found], indent=1))
+    if not found:
+        print("nothing to try")
+        return 0
     seen = sum(one.killed for one in found)
     print(f"| all | {len(found)} | {seen} ({seen / len(found):.0%}) |")
     for one in found:
@@ -172,34 +181,51 @@ def main() -> int:
     return 0 if seen >= args.least * len(found) else 1
 
 
-def attack(file: str, tests: list[str], each: int, seed: int, jobs: int) -> list[Mutant]:
-    """Tries some mutants of a file, drawn by the seed."""
-    tree = ast.parse((ROOT / "src" / "vns_sam" / f"{file}.py").read_text())
+def draw(file: str, each: int, seed: int) -> Iterator[tuple[Mutant, CodeType]]:
+    """At most so many mutants of a file, each with its code, but for those of :data:`SAME`."""
+    tree = _parsed(file)
+    places = range(len([*changeable(tree)]))
+    for place in sorted(random.Random(f"{seed}{file}").sample(places, min(each, len(places)))):
+        yield from _made(file, tree, place)
+
+
+def survivors(file: str, earlier: Sequence[Mutant]) -> Iterator[tuple[Mutant, CodeType]]:
+    """The mutants of a file that survived an earlier run; its lines may have moved since."""
+    wanted = {(one.before, one.after) for one in earlier if one.file == file and not one.killed}
+    return (pair for pair in draw(file, sys.maxsize, 0) if (pair[0].before, pair[0].after) in wanted)
+
+
+def _parsed(file: str) -> ast.Module:
+    return ast.parse((ROOT / "src" / "vns_sam" / f"{file}.py").read_text())
+
+
+def _made(file: str, tree: ast.Module, place: int) -> Iterator[tuple[Mutant, CodeType]]:
+    """The mutant of one place, unless no result can tell it."""
+    copy = deepcopy(tree)
+    node = [*changeable(copy)][place]
+    statement = next(s for s in reversed([*statements(copy)]) if s.lineno <= node.lineno <= (s.end_lineno or 0))
+    before = _line(statement, node)
+    change(node)
+    mutant = Mutant(file, node.lineno, before, _line(statement, node))
+    if not any(file == name and old in before and new in mutant.after for name, old, new in SAME):
+        yield mutant, compile(ast.fix_missing_locations(copy), file, "exec")
+
+
+def attack(file: str, mutants: Sequence[tuple[Mutant, CodeType]], tests: list[str], jobs: int) -> None:
+    """Tries mutants of a file and writes down which of them were seen."""
     start = time.perf_counter()
     with tempfile.TemporaryFile("w+") as told:
-        if os.waitpid(begin(file, compile(tree, file, "exec"), tests, 600, told.fileno()), 0)[1]:
+        if os.waitpid(begin(file, compile(_parsed(file), file, "exec"), tests, 600, told.fileno()), 0)[1]:
             told.seek(0)
             raise SystemExit(f"{told.read()[-3000:]}\nerror: the tests of {file} fail without any change")
     limit = 10 + 3 * jobs * (time.perf_counter() - start)
-    places = [*changeable(tree)]
-    mutants: list[Mutant] = []
     running: dict[int, Mutant] = {}
-    for place in sorted(random.Random(f"{seed}{file}").sample(range(len(places)), min(each, len(places)))):
-        copy = deepcopy(tree)
-        node = [*changeable(copy)][place]
-        statement = next(s for s in reversed([*statements(copy)]) if s.lineno <= node.lineno <= (s.end_lineno or 0))
-        before = _line(statement, node)
-        change(node)
-        mutant = Mutant(file, node.lineno, before, _line(statement, node))
-        if any(file == name and old in before and new in mutant.after for name, old, new in SAME):
-            continue
-        mutants.append(mutant)
+    for mutant, code in mutants:
         if len(running) == jobs:
             _settle(running)
-        running[begin(file, compile(ast.fix_missing_locations(copy), file, "exec"), tests, limit)] = mutant
+        running[begin(file, code, tests, limit)] = mutant
     while running:
         _settle(running)
-    return mutants
 
 
 def _settle(running: dict[int, Mutant]) -> None:

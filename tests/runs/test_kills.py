@@ -6,8 +6,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping
+from concurrent.futures.process import BrokenProcessPool, _ExecutorManagerThread
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from letters import Capitals, capitals, content, killed_at, write_letters
 from vns_sam.errors import OutputError, VnsSamError
 from vns_sam.runs.job import Work
 from vns_sam.runs.lines import LineFile
-from vns_sam.runs.processes import Processes, worker_died
+from vns_sam.runs.processes import Processes, end_pool, process_pool, worker_died
 
 LETTERS = Path(__file__).with_name("letters.py")
 ITEMS = 5
@@ -110,6 +112,32 @@ def test_an_item_that_kills_every_process_fails_alone(tmp_path: Path) -> None:
     assert {name: o.error for name, o in outcomes.items() if o.error} == {
         names[1]: f"{names[1]}: 2 processes died at it; is there memory for it?"
     }
+
+
+def test_a_process_that_starts_while_the_pool_breaks_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told to end through a queue whose lock went down with another process."""
+    late: list[tuple[int, Any]] = []
+    breaks, joins = _ExecutorManagerThread.terminate_broken, _ExecutorManagerThread.join_executor_internals
+
+    def start_one(self: Any, cause: Any) -> None:
+        pool._spawn_process()
+        late.append(pool._processes.popitem())
+        breaks(self, cause)
+
+    def know_of_it(self: Any) -> None:
+        pool._processes.update(late)
+        joins(self)
+
+    monkeypatch.setattr(_ExecutorManagerThread, "terminate_broken", start_one)
+    monkeypatch.setattr(_ExecutorManagerThread, "join_executor_internals", know_of_it)
+    pool: Any = process_pool(2)
+    list(pool.map(time.sleep, [0.5, 0.5]))
+    with pytest.raises(BrokenProcessPool):
+        pool.submit(os._exit, 1).result()
+    ending = threading.Thread(target=end_pool, args=(pool,), daemon=True)
+    ending.start()
+    ending.join(30)
+    assert not ending.is_alive()
 
 
 class KilledOnTheWay(Work[str, str]):

@@ -44,6 +44,18 @@ def process_pool(workers: int, prepare: Callable[..., None] | None = None, *argu
     return ProcessPoolExecutor(workers, mp_context=context, initializer=_prepare, initargs=(prepare, arguments))
 
 
+def end_pool(pool: ProcessPoolExecutor) -> None:
+    """Ends a pool and waits for its processes.
+
+    Those of one that broke are killed: a process that was being started at that moment is not told to end, and would be
+    waited for without end.
+    """
+    if pool._broken:  # from Python 3.14 on there is kill_workers
+        for process in [*(pool._processes or {}).values()]:
+            process.kill()
+    pool.shutdown(cancel_futures=True)
+
+
 @dataclass(frozen=True)
 class Processes:
     """A :data:`vns_sam.runs.job.Mapper` that spreads items over processes of this machine.
@@ -103,7 +115,7 @@ class _Crew:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._pool.shutdown(cancel_futures=True)
+        end_pool(self._pool)
 
     def is_ready(self) -> bool:
         """Waits until a process has the work; whether it lived so long."""

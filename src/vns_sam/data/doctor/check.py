@@ -17,7 +17,7 @@ from vns_sam.data.doctor.findings import KINDS, Finding
 from vns_sam.data.pairs import LAYOUT_HINT, find_list, is_set, list_stems, set_folders
 from vns_sam.errors import DataError
 from vns_sam.images.read import EXTENSIONS
-from vns_sam.runs.processes import process_pool, worker_died
+from vns_sam.runs.processes import end_pool, process_pool, worker_died
 
 SPLITS = ("train", "val", "test")
 """Lists that must not share pictures; other lists of a set are not judged."""
@@ -213,4 +213,4 @@ def _mapper(workers: int, progress: Progress | None) -> Iterator[Mapper[Any, Any
     except BrokenProcessPool:
         raise worker_died() from None
     finally:
-        pool.shutdown(cancel_futures=True)
+        end_pool(pool)

@@ -83,6 +83,9 @@ SAME = {
     ("images/enlarge", "slice(0, 0), slice(0, 0)", "slice(1, 0)"),  # empty either way
     ("inference/predictor", "self._features is None or", "self._features is None and"),  # both are set, or neither
     ("inference/regions", "1e-09", "1.000000002"),  # whole pixels: what is shared out is 0 or at least 1
+    ("inference/regions", "common.top >= common.bottom", "common.top > common.bottom"),  # nothing in common either way
+    ("inference/regions", "common.left >= common.right", "common.left > common.right"),  # likewise
+    ("inference/regions", "shares > 0)", "shares >= 0)"),  # masks of boxes that do not meet have nothing in common
     ("inference/regions", "(shares > box_iou)", "(shares >= box_iou)"),  # a value exactly at a limit
     ("inference/regions", "> mask_iou", ">= mask_iou"),  # likewise
     ("prompts/clicks", "distance <= limit", "distance < limit"),  # a value exactly at a limit

@@ -85,3 +85,29 @@ def test_a_region_of_a_reduced_picture_is_brought_to_its_place() -> None:
     assert moved.window == Window(110, 130, 220, 240)
     assert moved.mask.all()
     assert moved.mask.shape == (20, 20)
+
+
+def test_islands_and_holes_of_the_least_size_stay() -> None:
+    mask = np.zeros((20, 40), bool)
+    mask[2:12, 2:12] = True
+    mask[5:7, 4:6] = mask[5, 8:11] = False  # holes of four and of three
+    mask[2:4, 20:22] = mask[8, 20:23] = True  # islands of four and of three
+    region = without_specks(Region(0, 0, mask, 0.5, 1.0, (3, 3)), 4)
+    assert region is not None
+    found = region.full(mask.shape)
+    assert not found[5:7, 4:6].any()
+    assert found[5, 8:11].all()
+    assert found[2:4, 20:22].all()
+    assert not found[8, 20:23].any()
+
+
+def test_a_bay_is_no_hole_however_small_the_region() -> None:
+    mask = np.ones((12, 12), bool)
+    mask[:6, 6:] = False
+    region = Region(5, 5, mask, 0.5, 1.0, (6, 6))
+    assert without_specks(region, 100) is region
+
+
+def test_a_region_that_shrinks_to_nothing_keeps_a_pixel() -> None:
+    moved = enlarged(square(52, 31, 1), (100, 100), Window(20, 30, 40, 50))
+    assert (moved.top, moved.left, moved.mask.tolist()) == (25, 43, [[True]])

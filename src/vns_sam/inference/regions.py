@@ -131,6 +131,6 @@ def _filled(mask: np.ndarray, least: int) -> np.ndarray:
     outside = np.pad(~mask, 1, constant_values=True).astype(np.uint8)
     _, labels, stats, _ = cv2.connectedComponentsWithStats(outside, connectivity=4)
     small = stats[:, cv2.CC_STAT_AREA] < least
-    small[0] = False
+    small[labels[0, 0]] = False  # around the region; a bay of it is no hole
     filled: np.ndarray = mask | small[labels][1:-1, 1:-1]
     return filled

@@ -98,6 +98,7 @@ SAME = {
     ("prompts/validate", "strict=True", "strict=False"),  # the lengths were compared before
     ("runs/engine", "sync=True", "sync=False"),  # only a power cut tells
     ("runs/engine", "missing_ok=True", "missing_ok=False"),  # what it raises is passed over
+    ("runs/plan", "READERS", "READERS"),  # how many look at a time
     ("runs/plan", "strict=True", "strict=False"),  # one state was found for each item
     ("sam/attention", "query.shape[0] == key.shape[0]", "key.shape[0] and"),  # two ways to one result
     ("sam/attention", "isinstance(side.shape[1], int)", "isinstance(side.shape[2], int)"),  # likewise

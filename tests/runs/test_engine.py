@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from vns_sam.errors import DataError, OutputError, UsageError
 from vns_sam.images import write
 from vns_sam.runs.engine import run, stopped_at, try_all
 from vns_sam.runs.job import MANIFEST, Attempt, Mapper, Result
-from vns_sam.runs.plan import distinct_stems, prepare
+from vns_sam.runs.manifest import digest
+from vns_sam.runs.plan import Plan, distinct_stems, prepare
 from vns_sam.runs.threads import in_line, overlapped
 
 
@@ -125,6 +127,42 @@ def test_results_of_another_question_need_force(letters: Path, tmp_path: Path, c
         ["001.txt"] if change == "text" else NAMES
     )
     assert set(states(capitals(letters, out, NAMES, **more)).values()) == {"kept"}
+
+
+def test_a_plan_counts_all_its_items_and_replaces_nothing_unless_told(letters: Path, tmp_path: Path) -> None:
+    list(capitals(letters, tmp_path / "out", NAMES[:2]))
+    plan = prepare(Capitals(letters, tmp_path / "out", NAMES))
+    assert (len(plan.kept), len(plan.todo)) == (2, 3)
+    assert replace(plan, failed={"x": "why"}).total == 6
+    bare = Plan(plan.job, plan.earlier)
+    assert (bare.force, bare.retry_failed, bare.total) == (False, False, 0)
+
+
+def test_with_force_what_another_model_made_is_done_again_and_the_rest_kept(letters: Path, tmp_path: Path) -> None:
+    list(capitals(letters, tmp_path / "out", NAMES[:2]))
+    plan = prepare(Capitals(letters, tmp_path / "out", NAMES[:3]), force=True)
+    first, second = plan.kept
+    asked = {"model": "another"}
+    again = replace(plan, kept=(replace(first, asked=digest(asked)), second)).asking(asked)
+    assert [entry.name for entry in again.kept] == [first.name]
+    assert again.todo == (second.name, NAMES[2])
+    assert again.replaced == {second.name}
+
+
+def test_another_question_is_free_where_all_has_failed(letters: Path, tmp_path: Path) -> None:
+    (letters / "001.txt").write_text("bad text")
+    assert set(states(capitals(letters, tmp_path / "out", NAMES[1:2])).values()) == {"failed"}
+    (letters / "001.txt").write_text("good")
+    assert set(states(capitals(letters, tmp_path / "out", NAMES[1:2], mark="x")).values()) == {"done"}
+
+
+def test_results_of_an_input_that_is_gone_are_not_replaced(letters: Path, tmp_path: Path) -> None:
+    list(capitals(letters, tmp_path / "out", NAMES))
+    before = content(tmp_path / "out")
+    (letters / "001.txt").unlink()
+    with pytest.raises(UsageError, match=r"one made from another input or question: 001\.txt"):
+        list(capitals(letters, tmp_path / "out", NAMES))
+    assert content(tmp_path / "out") == before
 
 
 def test_how_many_results_would_be_replaced_is_told(letters: Path, tmp_path: Path) -> None:

@@ -88,6 +88,13 @@ SAME = {
     ("inference/regions", "shares > 0)", "shares >= 0)"),  # masks of boxes that do not meet have nothing in common
     ("inference/regions", "(shares > box_iou)", "(shares >= box_iou)"),  # a value exactly at a limit
     ("inference/regions", "> mask_iou", ">= mask_iou"),  # likewise
+    ("inference/second_look", "AT_ONCE = 4", "AT_ONCE = 5"),  # how many at a time
+    ("inference/second_look", "prompts.points is not None and", "prompts.points is not None or"),  # both, or neither
+    ("inference/second_look", "row, answers = (-1,", "row, answers = (-2,"),  # no row either way
+    ("inference/second_look", "4 * away < THIN", "4 * away <= THIN"),  # a value exactly at a limit
+    ("inference/second_look", "2 * half > side", "2 * half >= side"),  # likewise
+    ("inference/second_look", "<= LARGEST * height", "< LARGEST * height"),  # likewise
+    ("inference/second_look", "x0:x1], 1)", "x0:x1], 2)"),  # one rim more changes no distance
     ("prompts/clicks", "distance <= limit", "distance < limit"),  # a value exactly at a limit
     ("prompts/simulate", "RESIDUE_THRESHOLD", "> RESIDUE_THRESHOLD"),  # likewise
     ("prompts/simulate", "strict=True", "strict=False"),  # a choice was drawn for each row

@@ -42,13 +42,21 @@ def test_crops_are_squares_around_boxes_cut_at_the_rim() -> None:
 
 
 def test_small_objects_get_a_crop_of_some_size_and_large_ones_none() -> None:
-    (crop,) = plan_crops(box(200, 100, 200, 100), nothing())
-    assert crop.window.shape[1] >= 32
+    assert list(plan_crops(box(200, 100, 200, 100), nothing())) == [Crop(0, Window(84, 117, 184, 217))]
+    assert list(plan_crops(box(200, 150, 390, 290), nothing())) == [Crop(0, Window(77, 300, 152, 400))]
     assert not list(plan_crops(box(50, 10, 350, 290), nothing()))
 
 
 def test_a_picture_of_one_column_is_not_looked_at_again() -> None:
     assert not list(plan_crops(box(0, 10, 1, 12), np.zeros((1, HEIGHT, 1), bool)))
+    assert not list(plan_crops(box(10, 0, 12, 1), np.zeros((1, 1, WIDTH), bool)))
+    assert list(plan_crops(box(0, 10, 1, 12), np.zeros((1, HEIGHT, 2), bool)))
+    assert list(plan_crops(box(10, 0, 12, 1), np.zeros((1, 2, WIDTH), bool)))
+
+
+@pytest.mark.parametrize("corners", [(500, 100, 510, 110), (100, 500, 110, 510)])
+def test_a_box_beside_the_picture_is_not_looked_at_again(corners: tuple[float, ...]) -> None:
+    assert not list(plan_crops(box(*corners), nothing()))
 
 
 def test_without_a_box_the_mask_and_the_clicks_tell_where() -> None:
@@ -59,6 +67,14 @@ def test_without_a_box_the_mask_and_the_clicks_tell_where() -> None:
     assert (crop.window.left + crop.window.right) // 2 == pytest.approx(230, abs=1)
     assert crop.window.left <= 200 < 260 < crop.window.right
     assert not list(plan_crops(Prompts(points=points, labels=labels), nothing()))
+
+
+@pytest.mark.parametrize(("logit", "again"), [(0.0, False), (0.5, True)])
+def test_what_was_found_is_above_0(logit: float, again: bool) -> None:
+    found = np.full((1, HEIGHT, WIDTH), -1, np.float32)
+    found[0, 100:121, 200:241] = logit
+    points = Prompts(points=np.array([[[220, 110]]], np.float32), labels=np.array([[1]]))
+    assert look_again(Constant(), picture(), points, found) is again
 
 
 def test_a_row_whose_clicks_all_lie_outside_of_the_crop_is_not_asked_again() -> None:
@@ -116,14 +132,27 @@ def test_windows_along_a_line_lie_around_it() -> None:
     assert (windows[0].left, windows[-1].right) == (30, 320)  # an eighth of 160 beyond its ends
 
 
+@pytest.mark.parametrize(("columns", "window"), [((394, 396), (240, 400)), ((4, 6), (0, 160))])
+def test_windows_along_a_line_at_the_rim_are_moved_into_the_picture(
+    columns: tuple[int, int], window: tuple[int, int]
+) -> None:
+    mask = nothing()
+    mask[0, 20:280, slice(*columns)] = True
+    crops = list(plan_crops(box(columns[0], 20, columns[1], 280), mask))
+    assert {(crop.window.left, crop.window.right) for crop in crops} == {window}
+
+
 class Constant(FakeModel):
     """Answers 1 everywhere, whatever it is asked."""
+
+    edges = False
 
     def decode(
         self, features: ImageFeatures, prompts: Sequence[Prompts], image_index: Sequence[int], **_: bool
     ) -> MapAnswers:
         scores, geometry = np.ones(len(prompts), np.float32), row_geometry(features, prompts, image_index)
-        return MapAnswers(torch.ones(len(prompts), 1, 16, 16), scores, geometry)
+        maps = torch.ones(len(prompts), 1, 16, 16)
+        return MapAnswers(maps, scores, geometry, 0 * maps if self.edges else None)
 
 
 def test_answers_are_averaged_inside_the_crop_only() -> None:
@@ -137,6 +166,23 @@ def test_answers_are_averaged_inside_the_crop_only() -> None:
     assert np.all(logits[0][~inside] == -4)
     assert np.all(logits[1] == -4)
     assert model.encoded == [(61, 61, 3)]
+
+
+class WithEdges(Constant):
+    """And edges of one half."""
+
+    edges = True
+
+
+def test_edges_are_averaged_too_and_may_be_left_out() -> None:
+    logits, edges = np.full((1, HEIGHT, WIDTH), -4.0, np.float32), np.full((1, HEIGHT, WIDTH), 0.25, np.float32)
+    look_again(WithEdges(), picture(), box(200, 100, 240, 120), logits, edges)
+    inside = np.zeros((HEIGHT, WIDTH), bool)
+    inside[80:141, 190:251] = True
+    np.testing.assert_allclose(edges[0], np.where(inside, 0.375, 0.25), atol=1e-6)
+    before = logits.copy()
+    assert look_again(WithEdges(), picture(), box(200, 100, 240, 120), logits)
+    assert (logits != before).any()
 
 
 def line(thickness: int = 4) -> np.ndarray:
@@ -157,6 +203,14 @@ def test_a_thin_object_is_followed_in_windows_that_overlap() -> None:
     assert seen[line()[0]].min() >= 1
     assert seen.max() >= 2
     assert not list(plan_crops(prompts, line(thickness=40)))
+    assert len(list(plan_crops(prompts, line(thickness=12)))) > 1  # 14 of 400 pixels are thin
+
+
+def test_a_short_line_is_looked_at_whole() -> None:
+    mask = nothing()
+    mask[0, 150:152, 150:240] = True
+    (crop,) = plan_crops(box(150, 150, 240, 152), mask)
+    assert crop.thin is None
 
 
 def test_a_band_across_the_picture_is_as_wide_as_its_own_pixels_say() -> None:
@@ -182,6 +236,8 @@ def test_a_thin_object_is_asked_for_by_what_was_found_of_it_within_the_box() -> 
     assert boxes.tolist() == [[50, 20, 55, 99]]
     away = box(0, 0, 120, 120)
     assert move_into(away, crop).boxes.tolist() == [[0, 0, 20, 20]]  # type: ignore[union-attr]
+    touching = box(110, 120, 150, 180)
+    assert move_into(touching, crop).boxes.tolist() == [[10, 20, 50, 80]]  # type: ignore[union-attr]
     points = Prompts(points=np.array([[[155, 110]]], np.float32), labels=np.array([[1]]))
     near, far = move_into(points, crop), move_into(points, Crop(0, Window(150, 250, 100, 200), (150, 150, 160, 250)))
     assert near.points is not None

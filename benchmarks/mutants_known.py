@@ -78,6 +78,8 @@ SAME = {
     ("sam/promptable", "@abstractmethod ... False", "@abstractmethod ... True"),  # a default that nobody inherits
     ("sam/promptable", "apart = self.device.type", "apart = self.device.type"),  # two ways to one result
     ("sam/promptable", "CELLS_AT_ONCE_ELSEWHERE", "CELLS_AT_ONCE_ELSEWHERE"),  # how many at a time
+    ("vns/nsfm", "strict=True", "strict=False"),  # how many there are was judged before
+    ("vns/nsfm", "levels[0].shape", "levels[1].shape"),  # all levels have one grid
     (
         "sam/promptable",
         "@torch.inference_mode() ... False",

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from vns_sam.errors import UsageError
+from vns_sam.errors import DataError, UsageError
 from vns_sam.vns.config import VnsSamConfig
-from vns_sam.vns.nsfm import Aggregation, Nsfm, haar
+from vns_sam.vns.nsfm import Aggregation, ChannelAttention, ConvBnRelu, Nsfm, haar
 from vns_sam.vns.switches import SWITCHES
 
 
@@ -97,3 +97,26 @@ def test_without_wavelets_no_level_is_split(
     mask, edge = Nsfm((8, 8, 8, 8), 8, 32, wavelets)([torch.randn(1, 4, 6, 8) for _ in range(4)])
     assert (mask.shape, edge.shape) == ((1, 4, 16, 24), (1, 32, 4, 6))
     assert len(calls) == split
+
+
+def test_a_channel_is_weighed_by_its_peak_and_its_neighbours() -> None:
+    attention = ChannelAttention()
+    attention.conv.weight.data = torch.tensor([[[1.0, 2.0, 3.0]]])
+    x = torch.zeros(1, 3, 2, 2)
+    x[0, :, 0, 1] = torch.tensor([0.1, 0.2, 0.3])
+    weight = torch.tensor([2 * 0.1 + 3 * 0.2, 0.1 + 2 * 0.2 + 3 * 0.3, 0.2 + 2 * 0.3]).sigmoid()
+    torch.testing.assert_close(attention(x), x * weight[None, :, None, None])
+
+
+@pytest.mark.parametrize("kernel", [1, 3, 5])
+def test_a_block_keeps_the_size_and_has_no_bias(kernel: int) -> None:
+    block = ConvBnRelu(3, 4, kernel).eval()
+    assert block(torch.randn(1, 3, 6, 8)).shape == (1, 4, 6, 8)
+    assert block.conv.bias is None
+
+
+@pytest.mark.parametrize(("height", "width"), [(5, 6), (6, 5)])
+def test_grids_of_odd_sides_are_refused(height: int, width: int) -> None:
+    nsfm = Nsfm((4, 5, 6, 7), 8, 16).eval()
+    with pytest.raises(DataError, match="even"):
+        nsfm([torch.randn(1, height, width, channels) for channels in (4, 5, 6, 7)])

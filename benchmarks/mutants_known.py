@@ -85,6 +85,8 @@ SAME = {
         "@torch.inference_mode() ... False",
         "@torch.inference_mode() ... True",
     ),  # a wish it passes over
+    ("ws/grouping", "shares + EPSILON", "shares - EPSILON"),  # a hundred-millionth
+    ("ws/grouping", "inplace=True", "inplace=False"),  # where the result lies
 }
 """Changes that were read and cannot be told by any result: file, a part of what stood there, a part of what stood there
 instead. They are not counted.

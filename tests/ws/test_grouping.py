@@ -178,3 +178,28 @@ def test_the_order_of_prototypes_does_not_matter() -> None:
     after, reordered = groups(x)
     torch.testing.assert_close(after, before)
     torch.testing.assert_close(reordered, shares[:, [2, 0, 3, 1]])
+
+
+@pytest.mark.parametrize("reconstruct", ["assign", "broadcast"])
+def test_a_map_is_rebuilt_by_hand(reconstruct: Reconstruct) -> None:
+    torch.manual_seed(0)
+    groups, x = FeatureGroups(4, 2, 2, reconstruct).eval(), torch.randn(2, 4, 3, 5)
+    places = (x + groups.positions(3, 5)).flatten(2).transpose(1, 2)
+    prototypes, shares = groups.prototypes(groups.embed(places))
+    if groups.placing is None:
+        rebuilt = torch.einsum("bnc,bnp->bcp", prototypes, shares).unflatten(2, (3, 5))
+    else:
+        ramp = groups.placing(3, 5)
+        rebuilt = torch.cat([prototypes[:, n, :, None, None] + ramp for n in range(2)], dim=1)
+    torch.testing.assert_close(groups(x)[0], groups.project(rebuilt))
+
+
+def test_the_gate_hears_means_and_peaks() -> None:
+    torch.manual_seed(0)
+    grouping, x = FeatureGrouping(4, (3, 2)).eval(), torch.randn(2, 4, 3, 5)
+    assert grouping.fine.prototypes.iterations == grouping.coarse.prototypes.iterations == 3
+    first = grouping.fine(x)[0]
+    second = grouping.coarse(x + first)[0]
+    both = torch.cat([first, second], dim=1)
+    gate = (grouping.gate(both.mean((2, 3), keepdim=True)) + grouping.gate(both.amax((2, 3), keepdim=True))).sigmoid()
+    torch.testing.assert_close(grouping(x)[0], x + gate * first + (1 - gate) * second)

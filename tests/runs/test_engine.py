@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import shutil
@@ -15,7 +16,7 @@ from letters import ALL, Capitals, capitals, content, write_letters
 
 from vns_sam.errors import DataError, OutputError, UsageError
 from vns_sam.images import write
-from vns_sam.runs.engine import run, stopped_at, try_all
+from vns_sam.runs.engine import Outcome, run, stopped_at, try_all
 from vns_sam.runs.job import MANIFEST, Attempt, Mapper, Result
 from vns_sam.runs.manifest import digest
 from vns_sam.runs.plan import Plan, distinct_stems, prepare
@@ -127,6 +128,11 @@ def test_results_of_another_question_need_force(letters: Path, tmp_path: Path, c
         ["001.txt"] if change == "text" else NAMES
     )
     assert set(states(capitals(letters, out, NAMES, **more)).values()) == {"kept"}
+
+
+def test_a_run_goes_on_after_a_failure_and_replaces_nothing_unless_told() -> None:
+    assert inspect.signature(run).parameters["strict"].default is False
+    assert Outcome("a.txt").replaced is False
 
 
 def test_a_plan_counts_all_its_items_and_replaces_nothing_unless_told(letters: Path, tmp_path: Path) -> None:

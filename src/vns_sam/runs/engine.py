@@ -70,9 +70,9 @@ def run(plan: Plan[Item], mapper: Mapper = overlapped, *, strict: bool = False) 
         _clean(plan)
         book = _Book(plan, asked)
         yield from book.known(strict=strict)
-        with book.opened():
+        with book.opened() as lines:
             for done in mapper(job, plan.todo) if plan.todo else ():
-                outcome = book.write(done)
+                outcome = book.write(done, lines)
                 yield outcome
                 if strict and outcome.error:
                     raise _strict(outcome)
@@ -109,7 +109,6 @@ class _Book:
         self._head = head_line(self._job.verb, asked, self._id)
         self._path = self._job.out / self._job.manifest
         self._now: dict[str, Entry] = {}
-        self._lines: LineFile | None = None
 
     def known(self, *, strict: bool) -> Iterator[Outcome]:
         """What needs no work."""
@@ -126,16 +125,15 @@ class _Book:
         plan, job = self._plan, self._job
         if plan.earlier.id != self._id:
             write_manifest(self._path, self._head, plan.earlier.entries.values())
-        self._lines = LineFile(self._path, allow_nan=False)
+        lines = LineFile(self._path, allow_nan=False)
         claim = [name for item in plan.todo for name in job.outputs(item)] + list(job.closing())
         if claim:
-            self._lines.add({"claim": [*plan.earlier.claimed, *claim]}, sync=True)
-        return self._lines
+            lines.add({"claim": [*plan.earlier.claimed, *claim]}, sync=True)
+        return lines
 
-    def write(self, done: Done[Result]) -> Outcome:
-        """Writes what an item became, then its line."""
-        if self._lines is not None:
-            self._lines.check_there()
+    def write(self, done: Done[Result], lines: LineFile) -> Outcome:
+        """Writes what an item became, then its line into the manifest."""
+        lines.check_there()
         before = self._plan.earlier.entries.get(done.name)
         if done.result is None:
             files = before.files if before else {}
@@ -143,8 +141,7 @@ class _Book:
         else:
             entry = self._entry(done, self._put(done.result, before), done.result.fields)
         self._now[done.name] = entry
-        if self._lines is not None:
-            self._lines.add(entry.line)
+        lines.add(entry.line)
         return Outcome(done.name, done.error, replaced=done.name in self._plan.replaced, line=entry.line)
 
     def close(self) -> None:

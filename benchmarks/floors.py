@@ -23,7 +23,7 @@ import numpy as np
 import peers
 import torch
 import training_step
-from measured import save_rows
+from measured import save_rows, score_of
 from torch.utils.flop_counter import FlopCounterMode
 
 from vns_sam.cli.bench import FIRST_MASK, random_boxes
@@ -40,6 +40,7 @@ Pair = tuple[Work, Work | None]
 OURS = peers.OURS
 SIDE = 2048
 MODEL = "vns-sam-tiny"
+PICTURE = np.random.default_rng(0).integers(0, 256, (321, 481, 3), dtype=np.uint8)
 FIRST = "first"
 BARE = """
 import json, sys, numpy, onnxruntime
@@ -78,15 +79,14 @@ def step(args: argparse.Namespace) -> Pair:
 def look(args: argparse.Namespace) -> Pair:
     """What a second look adds at least: one window encoded."""
     model = load_network(MODEL)
-    picture = [np.random.default_rng(0).integers(0, 256, (321, 481, 3), dtype=np.uint8)]
-    return lambda: model.encode(picture), None
+    return lambda: model.encode([PICTURE]), None
 
 
 def boxes(args: argparse.Namespace) -> Pair:
     """256 boxes in one call, and one at a time."""
     model = load_network(MODEL)
-    features = model.encode([np.random.default_rng(0).integers(0, 256, (321, 481, 3), dtype=np.uint8)])
-    given = random_boxes(256, 321, 481)
+    features = model.encode([PICTURE])
+    given = random_boxes(256, *PICTURE.shape[:2])
     return (
         lambda: model.decode(features, [Prompts(boxes=given)], [0]),
         lambda: [model.decode(features, [Prompts(boxes=given[k : k + 1])], [0]) for k in range(256)],
@@ -147,8 +147,7 @@ def tell(what: str, taken: dict[str, Times]) -> Iterator[ResultRow]:
     for who, times in taken.items():
         floors = times.median / taken["floor"].median
         print(f"  {who:<20}{times.median:9.3f} s   {floors:.2f} x the floor", flush=True)
-        value = Score(*(round(number, 4) for number in (times.median, *times.spread)))
-        yield ResultRow(who, what, "all", {"taken": value, "floors": Score(round(floors, 2))})
+        yield ResultRow(who, what, "all", {"taken": score_of(times), "floors": Score(round(floors, 2))})
 
 
 if __name__ == "__main__":

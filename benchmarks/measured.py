@@ -11,7 +11,13 @@ from pathlib import Path
 import torch
 
 from vns_sam.evaluation.cost import hardware
-from vns_sam.evaluation.results import ResultRow, Results, write_results
+from vns_sam.evaluation.results import ResultRow, Results, Score, write_results
+from vns_sam.evaluation.timing import Times
+
+
+def score_of(times: Times) -> Score:
+    """Median, shortest and longest, to four decimals."""
+    return Score(*(round(number, 4) for number in (times.median, *times.spread)))
 
 
 def save_rows(file: Path, rows: Sequence[ResultRow], title: str) -> None:

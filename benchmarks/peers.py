@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from measured import save_rows
+from measured import save_rows, score_of
 from transformers import SamConfig, SamModel
 
 import vns_sam
@@ -118,8 +118,7 @@ def tell(backbone: str, found: dict[str, Times], dtype: str) -> Iterator[ResultR
         ratio = taken.median / found[f"{what}: {OURS}"].median
         unit = "GiB" if what.startswith("memory") else "s"
         print(f"  {dtype} {what}: {who:<30}{taken.median:>9.3f} {unit:<4}{ratio:.2f} x ours", flush=True)
-        value = Score(*(round(number, 4) for number in (taken.median, *taken.spread)))
-        yield ResultRow(who, f"{backbone} {dtype}", what, {"taken": value, "ratio": Score(round(ratio, 3))})
+        yield ResultRow(who, f"{backbone} {dtype}", what, {"taken": score_of(taken), "ratio": Score(round(ratio, 3))})
 
 
 def _one_at_a_time(ask: Callable[..., object], boxes: torch.Tensor) -> None:

@@ -138,11 +138,12 @@ class Refining(ABC):
         window = whole(*mask.shape)
         if self.config.margin is not None:
             window = surroundings(_hull(place, extent(mask)), self.config.margin, *mask.shape)
-        alpha = answer = self._refine_reduced(small, mask, place, window, look_again)
-        if self.config.stretch:
-            alpha = stretch(answer)
-        seen = (small, mask, answer, alpha > threshold(alpha, self.config.cut))
-        denied = self.config.guard and not is_believed(*(each[window.index] for each in seen))
+        answer = self._refine_reduced(small, mask, place, window, look_again)
+        alpha = stretch(answer) if self.config.stretch else answer
+        denied = False
+        if self.config.guard:
+            seen = (small, mask, answer, alpha > threshold(alpha, self.config.cut))
+            denied = not is_believed(*(each[window.index] for each in seen))
         if denied:
             alpha = mask.astype(np.float32)
         if alpha.shape != (height, width):

@@ -33,7 +33,7 @@ def fill(decoder: VnsMaskDecoder) -> VnsMaskDecoder:
     """Gives a decoder the recipe's weights, by the authors' names where they have one."""
     for key, value in decoder.state_dict().items():
         if value.is_floating_point():
-            name = key if key.startswith("token_fusion") else key_to_official(key)
+            name = key if key.startswith(("token_fusion", "mask_scores")) else key_to_official(key)
             value.copy_(torch.from_numpy(draw(name, tuple(value.shape))))
     return decoder.eval()
 

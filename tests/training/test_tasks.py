@@ -52,6 +52,24 @@ def test_vns_sam_trains_its_own_modules_only(vns_recipe: VnsRecipe) -> None:
     assert all(torch.equal(value, init[key]) for key, value in model.sam.state_dict().items())
 
 
+def test_vns_sam_learns_to_judge_masks_that_stay(vns_recipe: VnsRecipe) -> None:
+    with pytest.raises(UsageError, match="head that judges"):
+        build_task(changed(vns_recipe, tune="scores"))
+    train(vns_recipe)
+    trained = vns_recipe.out / "model"
+    recipe = changed(
+        vns_recipe, tune="scores", init=str(trained), vns={"own_scores": True}, out=vns_recipe.out.parent / "judge"
+    )
+    train(recipe)
+    before, after = (load_file(folder / "model.safetensors") for folder in (trained, recipe.out / "model"))
+    assert all(torch.equal(value, after[key]) for key, value in before.items())
+    new = after.keys() - before.keys()
+    assert new
+    assert all(key.startswith("mask_scores.") for key in new)
+    again = build_task(changed(vns_recipe, init=str(recipe.out / "model")))  # from then on all of it learns together
+    assert again.model.decoder.mask_scores.out.weight.requires_grad
+
+
 def test_hq_sam_trains_its_own_modules_only(vns_recipe: VnsRecipe) -> None:
     recipe = changed(vns_recipe, task="hq-sam", hq={"name": "hq-mine"})
     train(recipe)

@@ -82,7 +82,9 @@ def test_every_build_learns(name: str, variant: Variant) -> None:
     decoder = build(name, variant).train()
     output = decoder(**inputs())
     for field, value in maps(output):
-        channels = {"sam_masks": (4, 16, 16), "iou_scores": (4,)}.get(field, (1, 16, 16))
+        channels = {"sam_masks": (4, 16, 16), "offered": (4, 16, 16), "iou_scores": (4,), "scores": (4,)}.get(
+            field, (1, 16, 16)
+        )
         assert value.shape == (3, *channels), field
     label = torch.zeros(3, 1, 16, 16)
     label[:, :, 4:12, 4:12] = 1

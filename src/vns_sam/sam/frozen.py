@@ -28,9 +28,13 @@ class AroundSamDecoder(nn.Module):
     sam: SamMaskDecoder
 
     def train(self, mode: bool = True) -> Self:
-        """Switches the new modules between training and evaluation; SAM's part stays in evaluation."""
+        """Switches what is trained between training and evaluation; what is frozen, SAM's part first, stays in
+        evaluation.
+        """
         super().train(mode)
-        self.sam.eval()
+        for part in self.children():
+            if not any(parameter.requires_grad for parameter in part.parameters()):
+                part.eval()
         return self
 
     def trainable_state_dict(self) -> dict[str, torch.Tensor]:

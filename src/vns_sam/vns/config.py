@@ -31,6 +31,8 @@ class VnsSamConfig(ModelConfig):
         mask_threshold: Logit above which a pixel is object. It is taken off the logits, so that they are cut at 0 like
             any other model's.
         adapter: Whether SAM's encoder has a trainable adapter (Table V, "+Encoder Adapter").
+        own_scores: Whether a head of its own predicts the IoU of every mask that is offered; else the score is SAM's,
+            of SAM's mask, as in the release.
         mask_prompt: How coarse masks enter SAM's prompt encoder, see ``SamConfig``; the authors train with
             "grey". None keeps what the SAM has.
         mask_decoder: SAM's decoder.
@@ -49,6 +51,7 @@ class VnsSamConfig(ModelConfig):
     sum_with_sam: bool = False
     mask_threshold: Annotated[float, Between(-100, 100)] = 0.0
     adapter: bool = False
+    own_scores: bool = False
     mask_prompt: Literal["logits", "grey"] | None = None
     mask_decoder: MaskDecoderConfig = field(default_factory=MaskDecoderConfig)
 

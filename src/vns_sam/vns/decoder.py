@@ -21,6 +21,7 @@ from vns_sam.types import DecoderOutput
 from vns_sam.vns import heads
 from vns_sam.vns.config import VnsSamConfig
 from vns_sam.vns.nsfm import Nsfm
+from vns_sam.vns.scores import MaskScores
 
 Mined = tuple[torch.Tensor, ...]
 """Mask feature (I, d / 8, 4g, 4g') and edge feature (I, d, g, g'); the second is missing without an edge token, both
@@ -40,6 +41,8 @@ class VnsDecoderOutput:
         sam_masks: (P, 4, 4g, 4g') SAM's own masks. The new tokens take part in its attention, so these are
             not the masks of a plain SAM.
         iou_scores: (P, 4) SAM's predicted IoU of ``sam_masks``.
+        offered, scores: (P, 4, 4g, 4g') the masks to choose from, VNS-SAM's own and SAM's three, object where > 0, and
+            their predicted IoU (P, 4).
     """
 
     mask_logits: torch.Tensor
@@ -49,6 +52,8 @@ class VnsDecoderOutput:
     level1_edge_logits: torch.Tensor | None
     sam_masks: torch.Tensor
     iou_scores: torch.Tensor
+    offered: torch.Tensor
+    scores: torch.Tensor
 
     @property
     def sam_mask_logits(self) -> torch.Tensor:
@@ -86,6 +91,7 @@ class VnsMaskDecoder(AroundSamDecoder):
         dense_head: The supplementary map.
         fusion: Final mask from the level's mask and the supplementary map.
         edge_dense_head, edge_fusion: The same two for the edge.
+        mask_scores: Judges the masks that are offered, None where SAM does.
     """
 
     def __init__(self, config: VnsSamConfig) -> None:
@@ -125,6 +131,7 @@ class VnsMaskDecoder(AroundSamDecoder):
         sizes = (hidden, config.head_channels, switches.fusion_convs)
         self.dense_head, self.fusion = heads.supplementary_layers(*sizes, wanted=switches.mask_layer == "mpl")
         self.edge_dense_head, self.edge_fusion = heads.supplementary_layers(*sizes, wanted=edge_mpl)
+        self.mask_scores = MaskScores(hidden, sam.num_multimask_outputs + 1) if config.own_scores else None
 
     def mine(self, levels: Sequence[torch.Tensor]) -> Mined:
         """Runs NSFM once for each image: levels 4 x (I, g, g', C_k), shallow to deep.
@@ -172,14 +179,18 @@ class VnsMaskDecoder(AroundSamDecoder):
         if self.switches.dual_level:
             tokens = self._level1_tokens(first, image_pe, sparse)
             level1_mask, level1_edge = self._read_level1(tokens, first.keys, upscaled, mined, image_index, finer)
+        sam_masks, iou = self.sam.read_masks(second.tokens, upscaled), self.sam.read_scores(second.tokens)
+        offered, scores = self._offer(second.tokens, mask, sam_masks, iou)
         return VnsDecoderOutput(
             mask_logits=mask,
             edge_logits=edge,
             level2_mask_logits=level2_mask,
             level1_mask_logits=level1_mask,
             level1_edge_logits=level1_edge,
-            sam_masks=self.sam.read_masks(second.tokens, upscaled),
-            iou_scores=self.sam.read_scores(second.tokens),
+            sam_masks=sam_masks,
+            iou_scores=iou,
+            offered=offered,
+            scores=scores,
         )
 
     def decode_final(
@@ -196,24 +207,30 @@ class VnsMaskDecoder(AroundSamDecoder):
     ) -> DecoderOutput:
         """The final mask and edge of :meth:`forward` and the score of SAM's mask 0: what inference needs.
 
-        With ``candidates`` the masks to choose from are this one and those of SAM's multi-mask output.
-
-        With ``sum_with_sam`` the mask is the sum of the fused logits and SAM's own. The configuration's
-        ``mask_threshold`` is taken off.
+        With ``sum_with_sam`` the mask is the sum of the fused logits and SAM's own; ``mask_threshold`` is taken off.
+        With ``own_scores`` the score is that of the mask itself.
         """
         _, second = self._attend(image_embeddings, image_pe, sparse, dense, image_index)
         grid = (dense.shape[2], dense.shape[3])
         image = as_maps(second.keys, grid)
         upscaled = self.sam.upscale(second.keys, grid, [rows_of(level, image_index) for level in finer])
         _, mask, edge = self._read_level2(second.tokens, image, upscaled, mined, image_index)
-        sam_masks = self.sam.read_masks(second.tokens, upscaled) if self.config.sum_with_sam or candidates else None
-        if self.config.sum_with_sam and sam_masks is not None:
-            mask = mask + sam_masks[:, :1]
-        mask = mask - self.config.mask_threshold
         scores = self.sam.read_scores(second.tokens)
-        if not candidates or sam_masks is None:
-            return DecoderOutput(mask, scores[:, 0], edge)
-        return DecoderOutput(mask, scores[:, 0], edge, torch.cat([mask, sam_masks[:, 1:]], 1), scores)
+        if not (candidates or self.config.sum_with_sam or self.mask_scores):
+            return DecoderOutput(mask - self.config.mask_threshold, scores[:, 0], edge)
+        offered, scores = self._offer(second.tokens, mask, self.sam.read_masks(second.tokens, upscaled), scores)
+        return DecoderOutput(offered[:, :1], scores[:, 0], edge, *((offered, scores) if candidates else ()))
+
+    def _offer(
+        self, tokens: torch.Tensor, mask: torch.Tensor, sam_masks: torch.Tensor, iou: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The masks to choose from, (P, 4, 4g, 4g'), object where > 0, and their predicted IoU (P, 4)."""
+        if self.config.sum_with_sam:
+            mask = mask + sam_masks[:, :1]
+        offered = torch.cat([mask - self.config.mask_threshold, sam_masks[:, 1:]], dim=1)
+        if self.mask_scores is None:
+            return offered, iou
+        return offered, self.mask_scores(tokens[:, [self.sam.iou_index, self.mask_index]], iou, offered)
 
     def _own_tokens(self, sparse: torch.Tensor) -> torch.Tensor:
         """SAM's tokens (a SAM 2's object token, IoU, masks), VNS tokens, prompt tokens: (P, T, d)."""

@@ -67,7 +67,7 @@ class VnsSamModel(FrozenSamNetwork):
         *,
         candidates: bool = False,
     ) -> DecoderOutput:
-        """The final mask, the edge, and SAM's predicted IoU; to choose from there are SAM's three masks besides."""
+        """The final mask and edge and the predicted IoU; to choose from there are SAM's three masks besides."""
         return self.decoder.decode_final(
             features.embedding,
             self._image_pe(features),

@@ -15,6 +15,7 @@ from workshop import write_disks
 
 from vns_sam.errors import DataError
 from vns_sam.prompts.slots import PROMPT_SLOTS, tight_box
+from vns_sam.sam.preprocessing import Preprocessing
 from vns_sam.training.samples.prompted import TrainingSet, collate
 from vns_sam.training.samples.sampler import HELD_OUT, split_pairs
 from vns_sam.training.samples.settings import SceneMix, TrainingData
@@ -124,6 +125,39 @@ def test_edges_on_request(data: TrainingData, edges: bool) -> None:
         near = cv2.dilate(target, np.ones((7, 7), np.uint8)) > cv2.erode(target, np.ones((7, 7), np.uint8))
         assert sample["0.edge"].any()
         assert not (sample["0.edge"] & ~near).any()
+
+
+def test_whole_views_are_what_a_model_is_shown(tmp_path: Path) -> None:
+    wide = np.zeros((32, 64, 3), np.uint8)
+    wide[:, :, 0] = 200
+    mask = np.zeros((32, 64), np.uint8)
+    mask[8:24, 16:48] = 255
+    for name, values in (("images", wide[..., ::-1]), ("masks", mask)):
+        (tmp_path / "one" / name).mkdir(parents=True)
+        cv2.imwrite(str(tmp_path / "one" / name / "wide.png"), values)
+    data = replace(one_set(tmp_path), views="whole", sizes=(128,))
+    image, geometry = Preprocessing(128).square(wide)
+    for position in range(4):
+        sample = stream(data)[position]
+        place = (slice(0, geometry.fitted_height), slice(0, geometry.fitted_width))
+        np.testing.assert_array_equal(sample["image"].transpose(1, 2, 0)[place], image.transpose(1, 2, 0)[place])
+        assert (sample["image"][:, 64:].reshape(3, -1).T == (124, 116, 104)).all()
+        truth = np.zeros((128, 128), bool)
+        truth[16:48, 32:96] = True
+        np.testing.assert_array_equal(sample["0.target"], truth)
+
+
+def test_single_clicks_come_beside_the_prompts(data: TrainingData) -> None:
+    plain, more = stream(data), stream(replace(data, clicks=2))
+    for position in range(6):
+        before, after = plain[position], more[position]
+        assert all(np.array_equal(value, after[key]) for key, value in before.items())
+        new = sorted(after.keys() - before.keys())
+        assert new == [f"{k}.{name}" for k in (3, 4) for name in ("labels", "points", "target")]
+        for k in (3, 4):
+            ((x, y),) = after[f"{k}.points"].astype(int)
+            assert after[f"{k}.target"][y, x]
+            assert after[f"{k}.labels"].tolist() == [1]
 
 
 def test_held_out_pairs_are_never_drawn(data: TrainingData) -> None:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from vns_sam.images.geometry import fit, resize_image
+
 MEAN_COLOUR = (124, 116, 104)
 
 
@@ -59,6 +61,18 @@ def view(scene: Scene, target: int, side: int, rng: np.random.Generator) -> Scen
     image = cv2.warpAffine(scene.image, matrix, (side, side), flags=cv2.INTER_LINEAR, borderValue=MEAN_COLOUR)
     soft = [cv2.warpAffine(m.astype(np.uint8) * 255, matrix, (side, side)) for m in scene.masks]
     return Scene(image, np.stack(soft) > 127)
+
+
+def whole(scene: Scene, side: int) -> Scene:
+    """A scene as a model is shown a picture: all of it, ``side`` pixels at its longer side, padded with the mean."""
+    height, width = scene.image.shape[:2]
+    place = fit(height, width, side)
+    size, room = (place.fitted_width, place.fitted_height), (side - place.fitted_height, side - place.fitted_width)
+    image = cv2.copyMakeBorder(
+        resize_image(scene.image, place), 0, room[0], 0, room[1], cv2.BORDER_CONSTANT, value=MEAN_COLOUR
+    )
+    soft = [cv2.resize(mask.astype(np.uint8) * 255, size, interpolation=cv2.INTER_AREA) for mask in scene.masks]
+    return Scene(image, np.pad(np.stack(soft) > 127, ((0, 0), (0, room[0]), (0, room[1]))))
 
 
 def recolour(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:

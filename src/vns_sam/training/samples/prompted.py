@@ -9,10 +9,10 @@ import numpy as np
 
 from vns_sam.data.pairs import Pair
 from vns_sam.data.synthesis.defects import crack, scar
-from vns_sam.data.synthesis.scenes import Scene, camouflage, paste, patchwork, recolour, view
+from vns_sam.data.synthesis.scenes import Scene, camouflage, paste, patchwork, recolour, view, whole
 from vns_sam.errors import DataError
 from vns_sam.lowlight.sketch import sketch_night
-from vns_sam.prompts.slots import PROMPT_SLOTS, draw_prompt, plan_slots
+from vns_sam.prompts.slots import PROMPT_SLOTS, Slot, draw_prompt, plan_slots
 from vns_sam.training.samples.edges import edge_target
 from vns_sam.training.samples.memory import Memory
 from vns_sam.training.samples.sampler import ATTEMPTS, SMALLEST, SetSampler, read_scene
@@ -44,7 +44,8 @@ class TrainingSet(SetSampler[TrainingData]):
         """
         step, step_rng = self.step_of(position)
         side = self.side_of(step_rng)
-        slots, corrections = plan_slots(step_rng, self.data.prompts), self._plan_corrections(step)
+        slots = (*plan_slots(step_rng, self.data.prompts), *self.data.clicks * (Slot(points=1),))
+        corrections = self._plan_corrections(step)
         rng = self.generator(step, position)
         scene = self._sample_scene(side, rng)
         sample: dict[str, np.ndarray] = {"image": np.ascontiguousarray(scene.image.transpose(2, 0, 1))}
@@ -57,7 +58,7 @@ class TrainingSet(SetSampler[TrainingData]):
             if self.edges:
                 sample[f"{k}.edge"] = edge_target(mask, thickness=self.data.edge)
             sample |= {f"{k}.{key}": value for key, value in draw_prompt(mask, slot, rng).items()}
-            if corrections[k]:
+            if k < len(corrections) and corrections[k]:
                 sample[f"{k}.corrections"] = np.array(corrections[k])
         return sample
 
@@ -87,7 +88,7 @@ class TrainingSet(SetSampler[TrainingData]):
                     scene = patchwork(scene, 0, self._draw(side, rng)[0], rng)
                 if rng.random() < self.data.mix.dark:
                     return Scene(sketch_night(scene.image, rng), scene.masks)
-            return Scene(recolour(scene.image, rng), scene.masks)
+            return scene if self.data.views == "whole" else Scene(recolour(scene.image, rng), scene.masks)
         raise DataError(
             f"found no object to train on in {ATTEMPTS} views of {', '.join(self.names)}",
             hint="masks are empty, tiny or fill their picture; check the files with docs/data.md",
@@ -100,7 +101,8 @@ class TrainingSet(SetSampler[TrainingData]):
         target = int(rng.integers(len(scene.masks)))
         others = rng.permutation(len(scene.masks))[:4]
         order = [target, *(int(i) for i in others if i != target)]
-        return view(Scene(scene.image, scene.masks[order]), 0, side, rng), name
+        drawn = Scene(scene.image, scene.masks[order])
+        return whole(drawn, side) if self.data.views == "whole" else view(drawn, 0, side, rng), name
 
     def _read_scene(self, pair: Pair) -> Scene:
         return read_scene(pair, self.data.cache_side)

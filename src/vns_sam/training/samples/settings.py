@@ -58,8 +58,13 @@ class TrainingData(SetData):
     mix: SceneMix = field(default_factory=SceneMix)
     plain: tuple[str, ...] = ()
     """Sets that stay as they are, never camouflaged, darkened or damaged (already hard enough)."""
+    views: Literal["random", "whole"] = "random"
+    """"whole" shows pictures as a user gives them: all of each, not mirrored, turned or in other colours."""
     prompts: Literal[1, 2, 3] = 3
     """Prompts for each picture. Fewer leave time for more pictures; the kinds are the same throughout a step."""
+    clicks: Annotated[int, Field(ge=0, le=64)] = 0
+    """Single clicks on objects of each picture beside its prompts: what leaves most open is what a model that judges
+    its masks has most to learn from."""
     corrections: _Share = 0.0
     """Share of the prompts that are followed by 1 to 4 clicks on what the model still gets wrong."""
     samples: Literal["house", "released", "paper"] = "house"
@@ -83,7 +88,8 @@ class TrainingData(SetData):
         unknown = next((name for name in self.edges if name not in self.sets), None)
         if unknown is not None:
             raise ValueError(f"edges names '{unknown}', which is not among the sets")
-        if self.mix != SceneMix() or self.plain or self.prompts != 3 or self.corrections:
-            raise ValueError("mix, plain, prompts and corrections belong to samples: house")
+        asked = self.prompts != 3 or self.clicks or self.corrections
+        if self.mix != SceneMix() or self.plain or self.views != "random" or asked:
+            raise ValueError("mix, plain, views, prompts, clicks and corrections belong to samples: house")
         if len(self.sizes) > 1:
             raise ValueError(f"samples: {self.samples} has views of one size, got {list(self.sizes)}")

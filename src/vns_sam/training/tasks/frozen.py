@@ -24,8 +24,11 @@ from vns_sam.vns.ablations import ablation_switches
 from vns_sam.vns.config import VnsSamConfig
 from vns_sam.vns.losses import structure_loss, vns_loss
 from vns_sam.vns.model import VnsSamModel
+from vns_sam.vns.scores import score_loss
 
 Bce = Literal["mean", "weighted"]
+MAY_BE_NEW = ("adapter.", "decoder.mask_scores.")
+"""Parts that a trained model may lack and a recipe add: until they are trained they change no mask."""
 Method = TypeVar("Method", VnsSamModel, HqSamModel)
 
 
@@ -44,6 +47,9 @@ class VnsRecipe(Recipe):
     from."""
     bce: Bce = "weighted"
     """Cross-entropy: "weighted" is the paper's, "mean" what the authors ran."""
+    tune: Literal["all", "scores"] = "all"
+    """"all" trains everything that VNS-SAM adds, "scores" what judges its masks alone, which changes none of them; it
+    needs `vns.own_scores`."""
     adapter_share: Annotated[float, Field(ge=0, le=1)] = 1.0
     """What a trained adapter that the run starts from keeps of its effect on the encoder, folded into its weights. Less
     of it keeps more of what SAM knew of kinds that the adapter was not made for, see docs/experiments/022."""
@@ -93,7 +99,15 @@ class VnsTask(FrozenSamTask):
         super().__init__()
         self.model = _begin(VnsSamModel, VnsSamConfig, recipe.init or "sam-tiny", recipe.vns)
         self.bce = recipe.bce
-        if self.model.adapter is not None:
+        self.judges = self.model.decoder.mask_scores
+        self.only_scores = recipe.tune == "scores"
+        if self.only_scores:
+            if self.judges is None:
+                raise UsageError("tune: scores needs a head that judges", hint="add vns.own_scores: true")
+            self.model.requires_grad_(False)
+            self.judges.requires_grad_(True)
+            self.model.train()
+        elif self.model.adapter is not None:
             weaken(self.model.adapter, recipe.adapter_share)
             self.model.adapter.requires_grad_(recipe.adapter_rate > 0)
 
@@ -101,7 +115,7 @@ class VnsTask(FrozenSamTask):
         """One group, or two where the adapter has a rate of its own."""
         assert isinstance(recipe, VnsRecipe)
         rate = recipe.adapter_rate
-        if self.model.adapter is None or rate in (0, 1):
+        if self.only_scores or self.model.adapter is None or rate in (0, 1):
             return super().groups(recipe)
         learnt = {name: value for name, value in self.model.named_parameters() if value.requires_grad}
         rest = [value for name, value in learnt.items() if not name.startswith("adapter.")]
@@ -109,13 +123,23 @@ class VnsTask(FrozenSamTask):
         return [{"params": rest, "peak": recipe.optim.lr}, {"params": adapter, "peak": rate * recipe.optim.lr}]
 
     def forward(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Means over the prompt slots of the terms of :func:`vns_sam.vns.losses.vns_loss`, at half the view's size."""
+        """Means over the prompt slots of the terms of :func:`vns_sam.vns.losses.vns_loss`, at half the view's size, and
+        of ``score`` where the model judges its masks.
+        """
         features = self.model.encode_pixels(self.model.preprocessing.normalise(batch["image"].float()))
         slots, counts = [], []
         for k, (prompts, target) in enumerate(prompt_slots(batch, self.model, features, official=self.official)):
-            maps = self.model.decode_levels(features, prompts)
-            edge = batch[f"{k}.edge"] if f"{k}.edge" in batch else batch["edge"][prompts.image_index]
-            slots.append(vns_loss(maps, half(target), half(edge), self.bce))
+            label = half(target)
+            if self.only_scores:
+                found = self.model.decode_batch(features, prompts, candidates=True)
+                assert found.candidate_scores is not None
+                assert found.candidate_logits is not None
+                slots.append({"score": score_loss(found.candidate_scores, found.candidate_logits, label)})
+            else:
+                maps = self.model.decode_levels(features, prompts)
+                edge = batch[f"{k}.edge"] if f"{k}.edge" in batch else batch["edge"][prompts.image_index]
+                score = {"score": score_loss(maps.scores, maps.offered, label)} if self.judges else {}
+                slots.append({**vns_loss(maps, label, half(edge), self.bce), **score})
             counts.append(len(prompts))
         return mean_terms(slots, counts)
 
@@ -161,8 +185,8 @@ def _begin(kind: type[Method], config: Any, init: str, changes: dict[str, Any]) 
     elif isinstance(given, kind):
         trained = given.state_dict()
         model = kind.from_sam(given.sam, config.for_sam(given.sam.config, **{**vars(given.config), **changes}))
-        adapter = {key: value for key, value in model.state_dict().items() if key.startswith("adapter.")}
-        load_weights(model, {**adapter, **trained}, init)  # a new adapter changes nothing until it is trained
+        fresh = {key: value for key, value in model.state_dict().items() if key.startswith(MAY_BE_NEW)}
+        load_weights(model, {**fresh, **trained}, init)
     else:
         raise UsageError(
             f"expected a SAM or a trained {kind.__name__} as 'init', '{init}' is a {type(given).__name__}",

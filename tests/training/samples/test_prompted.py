@@ -158,6 +158,8 @@ def test_single_clicks_come_beside_the_prompts(data: TrainingData) -> None:
             ((x, y),) = after[f"{k}.points"].astype(int)
             assert after[f"{k}.target"][y, x]
             assert after[f"{k}.labels"].tolist() == [1]
+    corrected = stream(replace(data, prompts=1, clicks=2, corrections=1.0))[0]
+    assert [key for key in corrected if key.endswith(".corrections")] == ["0.corrections"]
 
 
 def test_held_out_pairs_are_never_drawn(data: TrainingData) -> None:

@@ -44,8 +44,9 @@ class TrainingSet(SetSampler[TrainingData]):
         """
         step, step_rng = self.step_of(position)
         side = self.side_of(step_rng)
-        slots = (*plan_slots(step_rng, self.data.prompts), *self.data.clicks * (Slot(points=1),))
-        corrections = self._plan_corrections(step)
+        prompts, alone = plan_slots(step_rng, self.data.prompts), self.data.clicks
+        slots = (*prompts, *alone * (Slot(points=1),))
+        corrections = (*self._plan_corrections(step)[: len(prompts)], *alone * (0,))
         rng = self.generator(step, position)
         scene = self._sample_scene(side, rng)
         sample: dict[str, np.ndarray] = {"image": np.ascontiguousarray(scene.image.transpose(2, 0, 1))}
@@ -58,7 +59,7 @@ class TrainingSet(SetSampler[TrainingData]):
             if self.edges:
                 sample[f"{k}.edge"] = edge_target(mask, thickness=self.data.edge)
             sample |= {f"{k}.{key}": value for key, value in draw_prompt(mask, slot, rng).items()}
-            if k < len(corrections) and corrections[k]:
+            if corrections[k]:
                 sample[f"{k}.corrections"] = np.array(corrections[k])
         return sample
 

@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 from measured import save_rows
 
+from vns_sam.evaluation.ablate import ALL_SETS
 from vns_sam.evaluation.results import ResultRow, Score
 from vns_sam.evaluation.rows import Row
 from vns_sam.runs.lines import read_lines
 
-ALL = "all sets"
 TITLE = "The score of a mask beside its IoU: correlation over objects, mean absolute error, and score less IoU"
 
 
@@ -45,10 +45,12 @@ def measure(report: Path) -> Iterator[ResultRow]:
         head, *lines = read_lines(file)
         model = head["label"]
         for line in lines:
+            if "skipped" in line:
+                continue
             row = Row.from_json(line)
             if row.detection is not None:
                 pair = (row.detection.score, row.scores.values["iou"])
-                for place in (row.key.dataset, ALL):
+                for place in (row.key.dataset, ALL_SETS):
                     pairs[model, place, row.key.prompt].append(pair)
     for (model, place, prompt), found in pairs.items():
         score, iou = np.array(found).T

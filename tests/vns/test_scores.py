@@ -8,8 +8,9 @@ import pytest
 import torch
 from narrow import CONFIG, fill, inputs
 
+from vns_sam.sam.losses import score_loss
 from vns_sam.vns.decoder import VnsMaskDecoder
-from vns_sam.vns.scores import MaskScores, looks, score_loss
+from vns_sam.vns.scores import MaskScores, looks
 
 
 @pytest.fixture
@@ -51,8 +52,8 @@ def test_masks_stay_what_they_are(judging: VnsMaskDecoder) -> None:
 
 def test_learning_to_judge_moves_nothing_else(judging: VnsMaskDecoder) -> None:
     maps = judging.train()(**inputs())
-    target = torch.zeros(3, 1, 32, 32)
-    target[..., :16] = 1
+    target = torch.zeros(3, 1, 16, 16)
+    target[..., :8] = 1
     score_loss(maps.scores, maps.offered, target).backward()
     moved = {key.split(".")[0] for key, value in judging.named_parameters() if value.grad is not None}
     assert moved == {"mask_scores"}

@@ -79,12 +79,23 @@ def sam_loss(logits: torch.Tensor, scores: torch.Tensor, target: torch.Tensor) -
         Scalars ``mask``, ``multimask`` and ``score``, to be added up.
     """
     each = mask_loss(logits, target[:, None].expand_as(logits))
-    with torch.no_grad():
-        found, true = logits > 0, target[:, None] > 0.5
-        union = (found | true).sum((-2, -1)).clamp(min=1)
-        iou = (found & true).sum((-2, -1)) / union
     return {
         "mask": each[:, 0].mean(),
         "multimask": 0.3 * each[:, 1:].amin(dim=1).mean(),
-        "score": F.mse_loss(scores, iou),
+        "score": score_loss(scores, logits, target[:, None]),
     }
+
+
+def score_loss(scores: torch.Tensor, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Mean squared error of predicted IoU.
+
+    Args:
+        scores: (P, M).
+        logits: (P, M, h, w) of the masks that are judged, object where > 0.
+        target: (P, 1, h, w) in [0, 1].
+    """
+    with torch.no_grad():
+        found, true = logits > 0, target > 0.5
+        union = (found | true).sum((-2, -1)).clamp(min=1)
+        iou = (found & true).sum((-2, -1)) / union
+    return F.mse_loss(scores, iou)

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from vns_sam.sam.unprompted import expected_iou
+
 _HIDDEN = 128
 _LOOKS = 3
 
@@ -51,24 +53,7 @@ def looks(logits: torch.Tensor) -> torch.Tensor:
     How much they cover (logarithm, quartered), how stable they are between the thresholds -1 and 1, and the IoU that
     their probabilities promise.
     """
-    probability, found = logits.sigmoid(), (logits > 0).float()
-    covered = found.mean((-2, -1))
+    covered = (logits > 0).float().mean((-2, -1))
     stable = (logits > 1).float().sum((-2, -1)) / (logits > -1).float().sum((-2, -1)).clamp(min=1)
-    either = (probability + found - probability * found).sum((-2, -1)).clamp(min=1)
-    promised = (probability * found).sum((-2, -1)) / either
+    promised = expected_iou(logits.flatten(0, 1)[:, None]).reshape(covered.shape)
     return torch.cat([(covered + 1e-4).log() / 4, stable, promised], dim=1)
-
-
-def score_loss(scores: torch.Tensor, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Mean squared error of predicted IoU.
-
-    Args:
-        scores: (P, M).
-        logits: (P, M, h, w) of the masks that are judged.
-        target: (P, 1, H, W) in [0, 1]; the masks are enlarged to it.
-    """
-    with torch.no_grad():
-        found = F.interpolate(logits, target.shape[-2:], mode="bilinear", align_corners=False) > 0
-        true = target > 0.5
-        iou = (found & true).sum((-2, -1)) / (found | true).sum((-2, -1)).clamp(min=1)
-    return F.mse_loss(scores, iou)

@@ -16,6 +16,7 @@ from vns_sam.hq.model import HqSamModel
 from vns_sam.inference.load import load_network
 from vns_sam.sam.checkpoints import load_weights
 from vns_sam.sam.encoders.adapter import weaken
+from vns_sam.sam.losses import score_loss
 from vns_sam.sam.model import SamModel
 from vns_sam.training.samples.settings import TrainingData
 from vns_sam.training.settings import STRICT, Recipe, fields_of
@@ -24,7 +25,6 @@ from vns_sam.vns.ablations import ablation_switches
 from vns_sam.vns.config import VnsSamConfig
 from vns_sam.vns.losses import structure_loss, vns_loss
 from vns_sam.vns.model import VnsSamModel
-from vns_sam.vns.scores import score_loss
 
 Bce = Literal["mean", "weighted"]
 MAY_BE_NEW = ("adapter.", "decoder.mask_scores.")
@@ -134,12 +134,15 @@ class VnsTask(FrozenSamTask):
                 found = self.model.decode_batch(features, prompts, candidates=True)
                 assert found.candidate_scores is not None
                 assert found.candidate_logits is not None
-                slots.append({"score": score_loss(found.candidate_scores, found.candidate_logits, label)})
+                masks = enlarge(found.candidate_logits, label)
+                slots.append({"score": score_loss(found.candidate_scores, masks, label)})
             else:
                 maps = self.model.decode_levels(features, prompts)
                 edge = batch[f"{k}.edge"] if f"{k}.edge" in batch else batch["edge"][prompts.image_index]
-                score = {"score": score_loss(maps.scores, maps.offered, label)} if self.judges else {}
-                slots.append({**vns_loss(maps, label, half(edge), self.bce), **score})
+                terms = vns_loss(maps, label, half(edge), self.bce)
+                if self.judges:
+                    terms["score"] = score_loss(maps.scores, enlarge(maps.offered.detach(), label), label)
+                slots.append(terms)
             counts.append(len(prompts))
         return mean_terms(slots, counts)
 

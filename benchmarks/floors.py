@@ -1,6 +1,6 @@
 """How fast anything could be here: what the multiplications of a task take where nothing else is done.
 
-python benchmarks/floors.py --data data [--rounds 3] [--tasks encode step look boxes first]
+python benchmarks/floors.py --data data [--rounds 3] [--tasks encode step look boxes method first]
 python benchmarks/floors.py --data data --save results/floors.json
 
 Multiplications and additions of ours are counted (torch's counter: products of matrices, convolutions, attention,
@@ -93,11 +93,24 @@ def boxes(args: argparse.Namespace) -> Pair:
     )
 
 
+def method(args: argparse.Namespace) -> Pair:
+    """16 boxes in one call by VNS-SAM, and by the SAM below it."""
+    given = [Prompts(boxes=random_boxes(16, *PICTURE.shape[:2]))]
+
+    def decode(name: str) -> Work:
+        model = load_network(name)
+        features = model.encode([PICTURE])
+        return lambda: model.decode(features, given, [0])
+
+    return decode(MODEL), decode("sam-tiny")
+
+
 TASKS = {
     "encode": ("SAM on ViT-B, a picture encoded", "transformers", encode),
     "step": ("a training step of vns-sam-tiny", "a plain loop", step),
     "look": ("vns-sam-tiny, a window encoded", "", look),
     "boxes": ("vns-sam-tiny, 256 boxes decoded", "one at a time", boxes),
+    "method": ("vns-sam-tiny, 16 boxes decoded", "sam-tiny", method),
 }
 
 

@@ -4,7 +4,8 @@ python benchmarks/training_step.py                              vns-sam-tiny, si
 python benchmarks/training_step.py --base vit_b --side 512 --pictures 2
 
 The plain loop is what the authors' does with our modules: SAM's mask decoder answers first and again inside VNS-SAM's,
-pictures are taken one by one, and numbers below 1e-38 are computed as they are (a model without training has none).
+pictures are taken one by one, losses are taken at the full size of the view (ours at half of it, where areas are
+averaged), and numbers below 1e-38 are computed as they are (a model without training has none).
 Times are of one thread of the processor, medians.
 """
 
@@ -25,7 +26,7 @@ from vns_sam.sam.model import SamModel
 from vns_sam.training.loop import tiny_numbers_as_zero
 from vns_sam.training.recipe import parse_recipe
 from vns_sam.training.samples.prompted import collate
-from vns_sam.training.tasks.base import half, prompt_slots
+from vns_sam.training.tasks.base import prompt_slots
 from vns_sam.training.tasks.frozen import VnsRecipe, VnsTask
 from vns_sam.vns.losses import vns_loss
 
@@ -94,7 +95,8 @@ def plain(task: VnsTask, batch: Batch) -> None:
             with torch.no_grad():
                 model.sam.decode_batch(features, prompts)
             maps = model.decode_levels(features, prompts)
-            terms = vns_loss(maps, half(target), half(one[f"{slot}.edge"]), task.bce)
+            label, edge = (full[:, None].float() for full in (target, one[f"{slot}.edge"]))
+            terms = vns_loss(maps, label, edge, task.bce)
             loss: torch.Tensor = sum(terms.values()) / count  # type: ignore[assignment]
             loss.backward(retain_graph=True)
 

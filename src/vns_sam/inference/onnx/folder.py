@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -85,6 +85,7 @@ class OnnxFolder:
         self.path, self.threads = path, threads
         self.manifest = read_manifest(path)
         self._sessions: dict[str, Future[onnxruntime.InferenceSession]] = {}
+        self._kept: dict[str, list[onnxruntime.OrtValue]] = {}
         self._lock = threading.Lock()
 
     def prepare(self, graph: str) -> Future[onnxruntime.InferenceSession]:
@@ -112,12 +113,11 @@ class OnnxFolder:
         options.log_severity_level = 3
         options.intra_op_num_threads = self.threads or _threads_asked()
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # see cli/threads.py
-        named = self.manifest.weights.get(graph, {})
-        with self._lock:  # the weights are read once
-            values = [self._tensor(*at, graph) for at in named.values()]
+        named = self._weights(graph)
         if named:
-            kept = [onnxruntime.OrtValue.ortvalue_from_numpy(value) for value in values]
-            options.add_external_initializers(list(named), kept)
+            values = [onnxruntime.OrtValue.ortvalue_from_numpy(value) for value in named.values()]
+            options.add_external_initializers(list(named), values)
+            self._kept[graph] = values  # a session reads them where they are
         path = self.path / f"{graph}.onnx"
         try:
             return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
@@ -125,18 +125,21 @@ class OnnxFolder:
             reason = " ".join(str(error).split())[:200]
             raise CheckpointError(f"{path} cannot be run ({reason})", hint="export the model again") from None
 
-    def _tensor(self, source: int, key: str, graph: str) -> np.ndarray:
-        try:
-            return self._stored[source][key]
-        except (IndexError, KeyError):
-            raise CheckpointError(
-                f"{self.path / graph}.onnx wants a tensor '{key}' that its weights lack", hint="export the model again"
-            ) from None
-
-    @cached_property
-    def _stored(self) -> list[dict[str, np.ndarray]]:
-        """The weights of all sources as float32."""
-        return [read_arrays(file) for file in self._files]
+    def _weights(self, graph: str) -> dict[str, np.ndarray]:
+        """The weights that a graph names, by its names."""
+        named = self.manifest.weights.get(graph, {})
+        found: dict[str, np.ndarray] = {}
+        for source, file in enumerate(self._files):
+            keys = {name: key for name, (at, key) in named.items() if at == source}
+            stored = read_arrays(file, set(keys.values())) if keys else {}
+            found |= {name: stored[key] for name, key in keys.items() if key in stored}
+        for name in named:
+            if name not in found:
+                raise CheckpointError(
+                    f"{self.path / graph}.onnx wants a tensor '{named[name][1]}' that its weights lack",
+                    hint="export the model again",
+                )
+        return found
 
     @property
     def _files(self) -> list[Path]:
@@ -152,11 +155,11 @@ class OnnxFolder:
 
     def __getstate__(self) -> dict[str, Any]:
         """What is copied and pickled: all but what is opened."""
-        opened = ("_stored", "_sessions", "_lock")
+        opened = ("_sessions", "_kept", "_lock")
         return {name: value for name, value in vars(self).items() if name not in opened}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, _sessions={}, _lock=threading.Lock())
+        vars(self).update(state, _sessions={}, _kept={}, _lock=threading.Lock())
 
 
 def has_graphs(path: Path) -> bool:
@@ -182,20 +185,28 @@ def read_manifest(path: Path) -> Manifest:
     return manifest
 
 
-def read_arrays(file: Path) -> dict[str, np.ndarray]:
+def read_arrays(file: Path, keys: Container[str] | None = None) -> dict[str, np.ndarray]:
     """The tensors of a safetensors file as arrays, floating ones as float32.
+
+    Args:
+        file: The file; what is not asked for is not read.
+        keys: Names of the tensors that are wanted, where the file has them; None takes all.
 
     Raises:
         CheckpointError: It is missing or damaged.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
+    from safetensors import SafetensorError, safe_open
 
     try:
-        state = load_file(file)
+        with safe_open(file, "numpy") as stored:
+            wanted = [key for key in stored.keys() if keys is None or key in keys]  # noqa: SIM118
+            return {key: _widened(stored.get_tensor(key)) for key in wanted}
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"{file} is damaged ({error})", hint="download or copy it again") from None
-    return {key: value.astype(np.float32) if value.dtype.kind == "f" else value for key, value in state.items()}
+
+
+def _widened(value: np.ndarray) -> np.ndarray:
+    return value.astype(np.float32) if value.dtype.kind == "f" else value
 
 
 def _threads_asked() -> int:

@@ -74,13 +74,13 @@ def vns_loss(
     def enlarge(x: torch.Tensor) -> torch.Tensor:
         return F.interpolate(x, size, mode="bilinear", align_corners=False)
 
-    terms = {}
+    terms, weight = {}, boundary_weight(label)
     for level, mask_logits, edge_logits in (
         ("", maps.mask_logits, maps.edge_logits),
         ("level1_", maps.level1_mask_logits, maps.level1_edge_logits),
     ):
         if mask_logits is not None:
-            terms[f"{level}mask"] = structure_loss(enlarge(mask_logits), label, bce)
+            terms[f"{level}mask"] = bce_iou_loss(enlarge(mask_logits), label, weight, bce).mean()
         if edge_logits is not None:
             terms[f"{level}edge"] = dice_loss(enlarge(edge_logits.sigmoid()), edge)
     return terms

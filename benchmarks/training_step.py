@@ -29,7 +29,7 @@ from vns_sam.sam.model import SamModel
 from vns_sam.training.loop import tiny_numbers_as_zero
 from vns_sam.training.recipe import parse_recipe
 from vns_sam.training.samples.prompted import collate
-from vns_sam.training.tasks.base import prompt_slots
+from vns_sam.training.tasks.base import enlarge, prompt_slots
 from vns_sam.training.tasks.frozen import VnsRecipe, VnsTask
 from vns_sam.vns.losses import SupervisedMaps, dice_loss
 
@@ -105,18 +105,14 @@ def plain(task: VnsTask, batch: Batch) -> None:
 
 def plain_loss(maps: SupervisedMaps, label: torch.Tensor, edge: torch.Tensor, bce: Bce) -> torch.Tensor:
     """The sum of :func:`vns_sam.vns.losses.vns_loss`, each of its terms by itself."""
-
-    def enlarge(x: torch.Tensor) -> torch.Tensor:
-        return F.interpolate(x, label.shape[-2:], mode="bilinear", align_corners=False)
-
     total = torch.zeros(())
     for mask in (maps.mask_logits, maps.level1_mask_logits):
         if mask is not None:
             weight = 1 + 5 * (F.avg_pool2d(label, 31, 1, 15) - label).abs()
-            total = total + bce_iou_loss(enlarge(mask), label, weight, bce).mean()
+            total = total + bce_iou_loss(enlarge(mask, label), label, weight, bce).mean()
     for drawn in (maps.edge_logits, maps.level1_edge_logits):
         if drawn is not None:
-            total = total + dice_loss(enlarge(drawn.sigmoid()), edge)
+            total = total + dice_loss(enlarge(drawn.sigmoid(), edge), edge)
     return total
 
 

@@ -62,12 +62,12 @@ def mask_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 
     Args:
         logits: (..., h, w).
-        target: (..., h, w) in [0, 1].
+        target: (..., h, w) in [0, 1]; an axis of 1 stands for all maps along it.
 
     Returns:
         (...) one value for each map.
     """
-    return bce_iou_loss(logits, target, boundary_weight(target, 15))
+    return bce_iou_loss(logits, target.expand_as(logits), boundary_weight(target, 15))
 
 
 def sam_loss(logits: torch.Tensor, scores: torch.Tensor, target: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -81,7 +81,7 @@ def sam_loss(logits: torch.Tensor, scores: torch.Tensor, target: torch.Tensor) -
     Returns:
         Scalars ``mask``, ``multimask`` and ``score``, to be added up.
     """
-    each = mask_loss(logits, target[:, None].expand_as(logits))
+    each = mask_loss(logits, target[:, None])
     return {
         "mask": each[:, 0].mean(),
         "multimask": 0.3 * each[:, 1:].amin(dim=1).mean(),

@@ -115,11 +115,11 @@ class VnsTask(FrozenSamTask):
         """One group, or two where the adapter has a rate of its own."""
         assert isinstance(recipe, VnsRecipe)
         rate = recipe.adapter_rate
-        if self.only_scores or self.model.adapter is None or rate in (0, 1):
-            return super().groups(recipe)
         learnt = {name: value for name, value in self.model.named_parameters() if value.requires_grad}
+        adapter = [value for name, value in learnt.items() if name.startswith("adapter.")]
+        if not adapter or rate == 1:
+            return super().groups(recipe)
         rest = [value for name, value in learnt.items() if not name.startswith("adapter.")]
-        adapter = [*self.model.adapter.parameters()]
         return [{"params": rest, "peak": recipe.optim.lr}, {"params": adapter, "peak": rate * recipe.optim.lr}]
 
     def forward(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -25,6 +25,16 @@ OWN = "model."
 """How the names of weights begin in a graph."""
 INLINE = 4096
 """Numbers of a constant that is no stored weight, at most: a graph that only names its weights holds it itself."""
+MERGED = (
+    "remove_optional_bias_from_conv_rule",
+    "normalize_pad_format_conv_rule",
+    "fuse_pad_into_conv_rule",
+    "reshape_reshape_rule",
+    "transpose_transpose_rule",
+    "unsqueeze_unsqueeze_rule",
+    "materialize_reshape_shape_rule",
+)
+"""Rules of onnxscript that make fewer nodes of more and change no weight."""
 LARGE = 1_800_000_000
 """Bytes from which on weights lie beside a graph: a file of ONNX itself may have 2 GiB."""
 
@@ -98,8 +108,11 @@ def _optimise(model: onnx_ir.Model) -> None:
 def _simplify(model: onnx_ir.Model) -> None:
     """Computes what is known, but nothing that weights take part in: that is left to who runs the graph."""
     from onnxscript import optimizer
+    from onnxscript.rewriter import RewritePass
 
     common: Any = import_module("onnx_ir.passes.common")
+    rules: Any = import_module("onnxscript.rewriter.rules.common")
+    merge = RewritePass([getattr(rules, name) for name in MERGED])
 
     def has_weights(node: onnx_ir.Node) -> bool | None:
         named = (value.name for value in node.inputs if value is not None and value.is_initializer())
@@ -108,6 +121,7 @@ def _simplify(model: onnx_ir.Model) -> None:
     common.InlinePass()(model)
     for _ in range(2):
         optimizer.fold_constants(model, onnx_shape_inference=True, output_size_limit=INLINE, should_fold=has_weights)
+        merge(model)
         common.RemoveUnusedNodesPass()(model)
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     common.CommonSubexpressionEliminationPass()(model)

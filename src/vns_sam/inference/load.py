@@ -11,7 +11,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
 
-from vns_sam.dis.config import DisSamConfig
 from vns_sam.errors import CheckpointError, MissingExtraError, UsageError
 from vns_sam.inference.onnx.folder import has_graphs
 from vns_sam.inference.onnx.load import open_graphs, refine_with_graph
@@ -270,6 +269,7 @@ def _refining_network(
 ) -> PromptableNetwork:
     need_torch(f"refining with '{name}'")
     from vns_sam.dis import official
+    from vns_sam.dis.config import DisSamConfig
     from vns_sam.sam.files import read_tensors
 
     dis: Any = registry.resolve(registry.MODELS[DisSamConfig.model_type])

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from vns_sam.dis.config import DisSamConfig
 from vns_sam.errors import CheckpointError
 from vns_sam.inference.onnx.folder import OnnxFolder
 from vns_sam.inference.onnx.promptable import OnnxPromptable
-from vns_sam.inference.onnx.refiner import OnnxRefiner
-from vns_sam.inference.onnx.segmenter import OnnxSegmenter
 from vns_sam.sam.folder import CONFIG, read_config
 from vns_sam.sam.registry import place
 from vns_sam.types import PromptableModel
+
+if TYPE_CHECKING:
+    from vns_sam.inference.onnx.refiner import OnnxRefiner
 
 
 def open_graphs(path: Path) -> PromptableModel:
@@ -25,12 +26,10 @@ def open_graphs(path: Path) -> PromptableModel:
     if folder.manifest.kind == "promptable":
         return OnnxPromptable(folder)
     if folder.manifest.kind == "segmenter":
+        from vns_sam.inference.onnx.segmenter import OnnxSegmenter
+
         return OnnxSegmenter(folder)
-    config = _config(path)
-    first = open_graphs(_beside(path, config.base))
-    if first.info.alpha or not first.info.prompts:
-        raise CheckpointError(f"the first stage of {path}, '{config.base}', cannot be refined", hint="name a SAM")
-    return OnnxRefiner(folder, config, first, config.name)
+    return _refiner(folder)
 
 
 def refine_with_graph(path: Path, first: PromptableModel) -> PromptableModel:
@@ -42,12 +41,23 @@ def refine_with_graph(path: Path, first: PromptableModel) -> PromptableModel:
     folder = OnnxFolder(path)
     if folder.manifest.kind != "refiner":
         raise CheckpointError(f"{path} holds a {folder.manifest.kind} model, expected a DIS-SAM to refine with")
-    config = _config(path)
-    return OnnxRefiner(folder, config, first, f"{first.info.name}+{config.name}")
+    return _refiner(folder, first)
 
 
-def _config(path: Path) -> DisSamConfig:
-    return DisSamConfig.from_dict(read_config(path), path / CONFIG)
+def _refiner(folder: OnnxFolder, first: PromptableModel | None = None) -> OnnxRefiner:
+    """The refiner of a folder after its own first stage, or after another."""
+    from vns_sam.dis.config import DisSamConfig  # not paid for by those who refine nothing
+    from vns_sam.inference.onnx.refiner import OnnxRefiner
+
+    config = DisSamConfig.from_dict(read_config(folder.path), folder.path / CONFIG)
+    if first is not None:
+        return OnnxRefiner(folder, config, first, f"{first.info.name}+{config.name}")
+    own = open_graphs(_beside(folder.path, config.base))
+    if own.info.alpha or not own.info.prompts:
+        raise CheckpointError(
+            f"the first stage of {folder.path}, '{config.base}', cannot be refined", hint="name a SAM"
+        )
+    return OnnxRefiner(folder, config, own, config.name)
 
 
 def _beside(path: Path, base: str) -> Path:

@@ -21,6 +21,7 @@ from vns_sam.sam.encoders.norms import WithStoredNorms
 from vns_sam.sam.mask_decoder import LayerNorm2d
 from vns_sam.sam.pointwise import pointwise
 from vns_sam.sam.prompt_encoder import MaskEmbedding
+from vns_sam.sam.recording import being_recorded
 from vns_sam.types import PromptBatch
 
 STAGES = (
@@ -52,10 +53,10 @@ class ConvBn(nn.Sequential):
         """Maps (B, in_ch, H, W) to (B, out_ch, H / stride, W / stride).
 
         A norm with stored statistics is one factor and one offset for each channel. Put into the convolution they
-        cost its weights, not its map: a quarter less time for the whole encoder.
+        cost its weights, not its map: a quarter less time for the whole encoder. Who runs a graph does so by itself.
         """
         conv, norm = cast(nn.Conv2d, self[1]), cast(nn.BatchNorm2d, self[2])
-        if norm.training or norm.running_mean is None or norm.running_var is None:
+        if norm.training or norm.running_mean is None or norm.running_var is None or being_recorded():
             return self[3](norm(conv(self[0](x))))
         scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
         weight, bias = conv.weight * scale[:, None, None, None], norm.bias - norm.running_mean * scale

@@ -119,6 +119,17 @@ def test_every_gelu_is_one_operation_to_the_runtime(name: str, graph: str) -> No
     assert all(halves & {*users[users[node.output[0]].output[0]].input} for node in raised)
 
 
+@pytest.mark.parametrize(("name", "graph"), [("vns-sam-tiny", "encoder"), ("ws-sam-tiny", "segmenter")])
+def test_norms_are_left_to_the_runtime_and_no_bias_is_of_zeros(name: str, graph: str) -> None:
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load(registry.place(name) / f"{graph}.onnx", load_external_data=False)
+    constant = {value.name for value in model.graph.initializer}
+    folded = [node.op_type for node in model.graph.node if node.input and {*node.input} <= constant]
+    assert not {"Sqrt", "Reciprocal"} & {*folded}  # a norm's weights, which were 480 of an encoder's 622 nodes
+    held = [onnx.numpy_helper.to_array(value) for value in model.graph.initializer if not value.external_data]
+    assert not [values.shape for values in held if values.size > 8 and not values.any()]
+
+
 def test_another_opset_is_refused() -> None:
     with pytest.raises(UsageError, match="--opset must be 18 to 21, found 9"):
         record(narrow_sam(), 9)

@@ -18,6 +18,7 @@ from vns_sam.errors import CheckpointError, UsageError
 from vns_sam.images.read import read_image
 from vns_sam.inference.load import load_model, load_network, refine_with
 from vns_sam.inference.onnx.folder import OnnxFolder
+from vns_sam.inference.onnx.promptable import OnnxPromptable
 from vns_sam.inference.predictor import Predictor
 from vns_sam.metrics.iou import iou
 from vns_sam.sam import registry
@@ -170,6 +171,33 @@ def test_threads_open_a_graph_once() -> None:
     assert folder.prepare("encoder") is folder.prepare("encoder")
     for other in found[1:]:
         np.testing.assert_array_equal(other, found[0])
+
+
+def test_many_runs_lie_side_by_side_and_answer_as_one_after_the_other() -> None:
+    path, feeds = (
+        registry.place("sam-tiny"),
+        [{"pixels": np.full((1, 3, 512, 512), 40 * k, np.float32)} for k in range(5)],
+    )
+    together, alone = OnnxFolder(path, threads=2), OnnxFolder(path, threads=1)
+    expected = [alone.run("encoder", feed)[0] for feed in feeds]
+    for folder in (together, alone):
+        for (found,), one in zip(folder.run_each("encoder", feeds), expected, strict=True):
+            np.testing.assert_array_equal(found, one)
+    assert [len(vars(folder)["_sessions"]) for folder in (together, alone)] == [1, 1]  # each was opened in one way only
+    few = OnnxFolder(path, threads=2)
+    few.run_each("encoder", feeds[:3])
+    assert [*vars(few)["_sessions"]] == [("encoder", False)]
+
+
+def test_boxes_answer_alike_however_many_are_decoded_side_by_side(picture: np.ndarray) -> None:
+    prompts, path = [Prompts(_boxes(33, picture))], registry.place("vns-sam-tiny")
+    found = []
+    for threads in (1, 3):
+        model = OnnxPromptable(OnnxFolder(path, threads))
+        found.append(model.decode(model.encode([picture]), prompts, [0]))
+    np.testing.assert_allclose(found[0].scores, found[1].scores, atol=1e-6)
+    for row in (0, 16, 32):
+        np.testing.assert_allclose(found[0].logits(row), found[1].logits(row), atol=1e-4)
 
 
 def test_a_first_mask_waits_for_nothing_that_it_does_not_need() -> None:

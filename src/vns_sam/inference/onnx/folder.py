@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 VERSION = 1
 """Of the manifest's layout."""
+MANY = 4
+"""Runs at a time from which on they are worth a second way of opening their graph."""
 
 Kind = Literal["promptable", "refiner", "segmenter"]
 
@@ -84,18 +86,28 @@ class OnnxFolder:
     def __init__(self, path: Path, threads: int | None = None) -> None:
         self.path, self.threads = path, threads
         self.manifest = read_manifest(path)
-        self._sessions: dict[str, Future[onnxruntime.InferenceSession]] = {}
-        self._kept: dict[str, list[onnxruntime.OrtValue]] = {}
+        self._sessions: dict[tuple[str, bool], Future[onnxruntime.InferenceSession]] = {}
+        self._kept: dict[str, dict[str, onnxruntime.OrtValue]] = {}
         self._lock = threading.Lock()
 
-    def prepare(self, graph: str) -> Future[onnxruntime.InferenceSession]:
-        """Begins to open a graph beside what the caller does meanwhile; opening takes as long as encoding a picture."""
+    @property
+    def at_a_time(self) -> int:
+        """Threads of a run, and runs that :meth:`run_each` has side by side."""
+        return self.threads or _threads_asked() or os.cpu_count() or 1
+
+    def prepare(self, graph: str, *, alone: bool = False) -> Future[onnxruntime.InferenceSession]:
+        """Begins to open a graph beside what the caller does meanwhile; opening takes as long as encoding a picture.
+
+        Args:
+            graph: Its name.
+            alone: Whether each run shall have one thread.
+        """
         with self._lock:
-            if graph not in self._sessions:
+            if (graph, alone) not in self._sessions:
                 thread = ThreadPoolExecutor(1)
-                self._sessions[graph] = thread.submit(self._open, graph)
+                self._sessions[graph, alone] = thread.submit(self._open, graph, alone)
                 thread.shutdown(wait=False)
-            return self._sessions[graph]
+            return self._sessions[graph, alone]
 
     def run(self, graph: str, feed: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         """All outputs of a graph.
@@ -103,21 +115,37 @@ class OnnxFolder:
         Raises:
             CheckpointError: It cannot be opened.
         """
-        found: list[np.ndarray] = self.prepare(graph).result().run(None, feed)
-        return found
+        return _outputs(self.prepare(graph).result(), feed)
 
-    def _open(self, graph: str) -> onnxruntime.InferenceSession:
+    def run_each(self, graph: str, feeds: Sequence[Mapping[str, np.ndarray]]) -> list[list[np.ndarray]]:
+        """All outputs for each of several feeds.
+
+        Many run side by side, each in one thread: threads that share a run wait for each other at every operator, those
+        that have one each do not. The numbers are the same.
+
+        Raises:
+            CheckpointError: It cannot be opened.
+        """
+        wanted = 2 if (graph, True) in self._sessions else MANY
+        if self.at_a_time == 1 or len(feeds) < wanted:
+            return [self.run(graph, feed) for feed in feeds]
+        session = self.prepare(graph, alone=True).result()
+        with ThreadPoolExecutor(min(self.at_a_time, len(feeds))) as threads:
+            return [*threads.map(lambda feed: _outputs(session, feed), feeds)]
+
+    def _open(self, graph: str, alone: bool) -> onnxruntime.InferenceSession:
         import onnxruntime  # not paid for by those who load a network
 
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
-        options.intra_op_num_threads = self.threads or _threads_asked()
+        options.intra_op_num_threads = 1 if alone else self.threads or _threads_asked()
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # see cli/threads.py
-        named = self._weights(graph)
-        if named:
-            values = [onnxruntime.OrtValue.ortvalue_from_numpy(value) for value in named.values()]
-            options.add_external_initializers(list(named), values)
-            self._kept[graph] = values  # a session reads them where they are
+        kept = self._kept.get(graph)
+        if kept is None:
+            values = {k: onnxruntime.OrtValue.ortvalue_from_numpy(each) for k, each in self._weights(graph).items()}
+            kept = self._kept.setdefault(graph, values)  # sessions read weights where they are, both the same ones
+        if kept:
+            options.add_external_initializers([*kept], [*kept.values()])
         path = self.path / f"{graph}.onnx"
         try:
             return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
@@ -207,6 +235,11 @@ def read_arrays(file: Path, keys: Container[str] | None = None) -> dict[str, np.
 
 def _widened(value: np.ndarray) -> np.ndarray:
     return value.astype(np.float32) if value.dtype.kind == "f" else value
+
+
+def _outputs(session: onnxruntime.InferenceSession, feed: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+    found: list[np.ndarray] = session.run(None, feed)
+    return found
 
 
 def _threads_asked() -> int:

@@ -74,12 +74,9 @@ class OnnxPromptable:
             PromptError: A row holds no point, box or mask, or an index names no image.
         """
         features.check_owner(self.info)
-        order: list[int] = []
-        parts: list[list[np.ndarray]] = []
-        for rows in self._chunks(prompt_rows(prompts, image_index, features.geometry)):
-            order.extend(row.number for row in rows)
-            parts.append(self.folder.run("decoder", self._feed(features, rows)))
-        back = np.argsort(order)
+        chunks = [*self._chunks(prompt_rows(prompts, image_index, features.geometry))]
+        parts = self.folder.run_each("decoder", [self._feed(features, rows) for rows in chunks])
+        back = np.argsort([row.number for rows in chunks for row in rows])
         masks, scores, offered, offered_scores, *edges = (
             np.concatenate(part)[back] for part in zip(*parts, strict=True)
         )
@@ -93,12 +90,14 @@ class OnnxPromptable:
         )
 
     def _chunks(self, rows: Iterable[PromptRow]) -> Iterator[list[PromptRow]]:
-        """Rows about one picture with as many points each and with or without a box: as many as are decoded at once."""
+        """Rows about one picture with as many points each and with or without a box: as many as are decoded at once,
+        fewer where runs lie side by side.
+        """
         alike: dict[tuple[int, bool, int], list[PromptRow]] = defaultdict(list)
         for row in rows:
             box, points, _ = row.kind
             alike[row.image, box, points].append(row)
-        at_once = max(1, CELLS_AT_ONCE // self.preprocessing.grid**2)
+        at_once = max(1, CELLS_AT_ONCE // self.preprocessing.grid**2 // self.folder.at_a_time)
         for members in alike.values():
             for start in range(0, len(members), at_once):
                 yield members[start : start + at_once]

@@ -187,6 +187,7 @@ def test_many_runs_lie_side_by_side_and_answer_as_one_after_the_other() -> None:
     few = OnnxFolder(path, threads=2)
     few.run_each("encoder", feeds[:3])
     assert [*vars(few)["_sessions"]] == [("encoder", False)]
+    assert [OnnxFolder(path, threads).at_a_time for threads in (1, 16, 64)] == [1, 16, 16]
 
 
 def test_boxes_answer_alike_however_many_are_decoded_side_by_side(picture: np.ndarray) -> None:

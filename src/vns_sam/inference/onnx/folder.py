@@ -33,6 +33,8 @@ VERSION = 1
 """Of the manifest's layout."""
 MANY = 4
 """Runs at a time from which on they are worth a second way of opening their graph."""
+SIDE_BY_SIDE = 16
+"""Runs that lie side by side at most: each has its own maps in memory."""
 
 Kind = Literal["promptable", "refiner", "segmenter"]
 
@@ -92,8 +94,8 @@ class OnnxFolder:
 
     @property
     def at_a_time(self) -> int:
-        """Threads of a run, and runs that :meth:`run_each` has side by side."""
-        return self.threads or _threads_asked() or os.cpu_count() or 1
+        """Runs that :meth:`run_each` has side by side, one for each thread that may be used."""
+        return min(self.threads or _threads_asked() or os.cpu_count() or 1, SIDE_BY_SIDE)
 
     def prepare(self, graph: str, *, alone: bool = False) -> Future[onnxruntime.InferenceSession]:
         """Begins to open a graph beside what the caller does meanwhile; opening takes as long as encoding a picture.

@@ -214,14 +214,23 @@ def test_a_picture_of_20000_pixels_is_sharp_and_prompts_are_exact(page: Any, sit
     at = page.locator("#canvas").get_attribute("data-at").split(",")
     assert (int(x), int(y)) == (int(at[0]), int(at[1]))
     assert abs(x - 7000) < 400
-    kept = page.wait_for_function(
-        """() => new Promise((done) => { const open = indexedDB.open("vns-sam");
-      open.onsuccess = () => { const all = open.result.transaction("pictures").objectStore("pictures").getAll();
-        all.onsuccess = () => done(all.result.at(-1).doc.items[0].mask); }; })""",
-        timeout=WAIT,
-    )  # kept a moment after it is shown
-    mask = decode_rle(kept.json_value())
+    mask = decode_rle(_kept_mask(page))
     ys, xs = np.nonzero(mask)
     assert mask.shape == (1500, 20_000)
     assert abs(xs.mean() + 0.5 - x) < 1
     assert abs(ys.mean() + 0.5 - y) < 1
+
+
+def _kept_mask(page: Any) -> dict[str, Any]:
+    """The mask of the first object in the page's storage, which keeps it a moment after it is shown."""
+    for _ in range(WAIT // 100):
+        kept = page.evaluate(
+            """() => new Promise((done) => { const open = indexedDB.open("vns-sam");
+      open.onsuccess = () => { const all = open.result.transaction("pictures").objectStore("pictures").getAll();
+        all.onsuccess = () => { open.result.close(); done(all.result.at(-1)?.doc.items[0]?.mask ?? null); }; }; })"""
+        )
+        if kept is not None:
+            found: dict[str, Any] = kept
+            return found
+        page.wait_for_timeout(100)
+    raise AssertionError("the mask was not kept")

@@ -174,18 +174,16 @@ def test_threads_open_a_graph_once() -> None:
 
 
 def test_many_runs_lie_side_by_side_and_answer_as_one_after_the_other() -> None:
-    path, feeds = (
-        registry.place("sam-tiny"),
-        [{"pixels": np.full((1, 3, 512, 512), 40 * k, np.float32)} for k in range(5)],
-    )
+    path = registry.place("sam-tiny")
+    feeds = [{"pixels": np.full((1, 3, 512, 512), 40 * k, np.float32)} for k in range(5)]
     together, alone = OnnxFolder(path, threads=2), OnnxFolder(path, threads=1)
     expected = [alone.run("encoder", feed)[0] for feed in feeds]
     for folder in (together, alone):
-        for (found,), one in zip(folder.run_each("encoder", feeds), expected, strict=True):
+        for (found,), one in zip(folder.run_each("encoder", feeds, dict), expected, strict=True):
             np.testing.assert_array_equal(found, one)
     assert [len(vars(folder)["_sessions"]) for folder in (together, alone)] == [1, 1]  # each was opened in one way only
     few = OnnxFolder(path, threads=2)
-    few.run_each("encoder", feeds[:3])
+    few.run_each("encoder", feeds[:3], dict)
     assert [*vars(few)["_sessions"]] == [("encoder", False)]
     assert [OnnxFolder(path, threads).at_a_time for threads in (1, 16, 64)] == [1, 16, 16]
 

@@ -10,12 +10,12 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 
@@ -37,6 +37,7 @@ SIDE_BY_SIDE = 16
 """Runs that lie side by side at most: each has its own maps in memory."""
 
 Kind = Literal["promptable", "refiner", "segmenter"]
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -119,21 +120,28 @@ class OnnxFolder:
         """
         return _outputs(self.prepare(graph).result(), feed)
 
-    def run_each(self, graph: str, feeds: Sequence[Mapping[str, np.ndarray]]) -> list[list[np.ndarray]]:
-        """All outputs for each of several feeds.
+    def run_each(
+        self, graph: str, items: Sequence[Item], feed: Callable[[Item], Mapping[str, np.ndarray]]
+    ) -> list[list[np.ndarray]]:
+        """All outputs for each of several items.
 
         Many run side by side, each in one thread: threads that share a run wait for each other at every operator, those
         that have one each do not. The numbers are the same.
+
+        Args:
+            graph: Its name.
+            items: What is run, one after the other or side by side.
+            feed: Makes the inputs of one, no earlier than it is run; called in several threads.
 
         Raises:
             CheckpointError: It cannot be opened.
         """
         wanted = 2 if (graph, True) in self._sessions else MANY
-        if self.at_a_time == 1 or len(feeds) < wanted:
-            return [self.run(graph, feed) for feed in feeds]
+        if self.at_a_time == 1 or len(items) < wanted:
+            return [self.run(graph, feed(item)) for item in items]
         session = self.prepare(graph, alone=True).result()
-        with ThreadPoolExecutor(min(self.at_a_time, len(feeds))) as threads:
-            return [*threads.map(lambda feed: _outputs(session, feed), feeds)]
+        with ThreadPoolExecutor(self.at_a_time) as threads:
+            return [*threads.map(lambda item: _outputs(session, feed(item)), items)]
 
     def _open(self, graph: str, alone: bool) -> onnxruntime.InferenceSession:
         import onnxruntime  # not paid for by those who load a network

@@ -75,7 +75,7 @@ class OnnxPromptable:
         """
         features.check_owner(self.info)
         chunks = [*self._chunks(prompt_rows(prompts, image_index, features.geometry))]
-        parts = self.folder.run_each("decoder", [self._feed(features, rows) for rows in chunks])
+        parts = self.folder.run_each("decoder", chunks, lambda rows: self._feed(features, rows))
         back = np.argsort([row.number for rows in chunks for row in rows])
         masks, scores, offered, offered_scores, *edges = (
             np.concatenate(part)[back] for part in zip(*parts, strict=True)

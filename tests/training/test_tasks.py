@@ -225,6 +225,12 @@ def test_the_sam_task_takes_a_tiny_sam_only(vns_recipe: VnsRecipe, tmp_path: Pat
         build_task(changed(vns_recipe, task="sam", init=str(tmp_path / "vit")))
 
 
+def test_the_sam_task_goes_on_from_a_name(vns_recipe: VnsRecipe) -> None:
+    task = build_task(changed(vns_recipe, task="sam", init="sam-tiny"))
+    bundled = load_network("sam-tiny").state_dict()
+    assert all(torch.equal(value, bundled[key]) for key, value in task.trained_state().items())
+
+
 def test_corrections_click_on_what_is_wrong() -> None:
     target = torch.zeros(2, 32, 32, dtype=torch.bool)
     target[:, 8:16, 8:24] = True

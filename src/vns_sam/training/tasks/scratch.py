@@ -9,6 +9,7 @@ import torch
 from pydantic.dataclasses import dataclass
 
 from vns_sam.errors import MissingExtraError, UsageError
+from vns_sam.inference.load import load_network
 from vns_sam.sam.config import TINY
 from vns_sam.sam.encoders.lite import TinyEncoder
 from vns_sam.sam.losses import sam_loss
@@ -26,7 +27,7 @@ class SamRecipe(Recipe):
     """Trains a tiny SAM from scratch."""
 
     task: Literal["sam"]
-    """`init` is the folder of a tiny SAM to go on from; ImageNet weights without it."""
+    """`init` is a tiny SAM to go on from; ImageNet weights without it."""
     data: TrainingData
 
     def __post_init__(self) -> None:
@@ -41,10 +42,11 @@ class SamTask(Task):
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__()
-        self.model = SamModel(TINY) if recipe.init is None else SamModel.from_pretrained(recipe.init)
-        encoder = self.model.image_encoder
-        if not isinstance(encoder, TinyEncoder):
-            raise UsageError(f"the task 'sam' trains a tiny SAM, '{recipe.init}' is a {self.model.config.backbone}")
+        model = SamModel(TINY) if recipe.init is None else load_network(recipe.init)
+        encoder = model.image_encoder if isinstance(model, SamModel) else None
+        if not isinstance(model, SamModel) or not isinstance(encoder, TinyEncoder):
+            raise UsageError(f"the task 'sam' trains a tiny SAM, '{recipe.init}' is a {type(model).__name__}")
+        self.model = model
         if recipe.init is None:
             encoder.load_imagenet(imagenet_weights())
         for part in (encoder.stem, *encoder.stages[:FROZEN_STAGES]):

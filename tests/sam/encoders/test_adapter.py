@@ -15,7 +15,7 @@ from vns_sam.sam.model import SamModel, build_adapter
 SMALL = {"tiny": NARROW, "vit": toy_sam(64)}
 
 
-@pytest.mark.parametrize(("height", "width"), [(64, 64), (32, 96), (33, 35), (16, 256)])
+@pytest.mark.parametrize(("height", "width"), [(64, 64), (32, 96), (33, 35), (16, 256), (32, 512)])
 def test_high_frequencies_leave_out_the_centre_of_the_spectrum(height: int, width: int) -> None:
     pixels = np.random.default_rng(0).normal(size=(2, 3, height, width))
     spectrum = np.fft.fftshift(np.fft.fft2(pixels), axes=(-2, -1))

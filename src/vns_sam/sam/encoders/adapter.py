@@ -24,8 +24,8 @@ RATE = 0.25
 def high_frequencies(pixels: torch.Tensor, rate: float = RATE) -> torch.Tensor:
     """Magnitude of a picture without its low frequencies; half precision is widened.
 
-    The square of low frequencies is that of the rows' times that of the columns', so the picture is multiplied with one
-    fixed matrix from each side: the same numbers as by two Fourier transforms, in a fraction of their time.
+    The rectangle of low frequencies is that of the rows' times that of the columns', so the picture is multiplied with
+    one fixed matrix from each side: the same numbers as by two Fourier transforms, in a fraction of their time.
 
     Args:
         pixels: (I, 3, S, S') normalised.
@@ -36,41 +36,46 @@ def high_frequencies(pixels: torch.Tensor, rate: float = RATE) -> torch.Tensor:
     """
     wide = pixels if pixels.dtype == torch.float64 else pixels.float()
     height, width = pixels.shape[-2:]
-    half = int((height * width * rate) ** 0.5 / 2)
-    rows, columns = (_low_pass(side, half, wide.device, wide.dtype) for side in (height, width))
-    down, across = (part.recorded() if being_recorded() else part.real for part in (rows, columns))
-    low = down @ wide @ across.mT - rows.left @ (rows.right.mT @ wide @ columns.right) @ columns.left.mT
+    make = _low_pass if being_recorded() else _low_pass_once
+    down, across = (make(*sides, rate, wide.device, wide.dtype) for sides in ((height, width), (width, height)))
+    low = down.real @ wide @ across.real.mT - down.left @ (down.right.mT @ wide @ across.right) @ across.left.mT
     return (wide - low).abs_().to(pixels.dtype)
 
 
 class _LowPass(NamedTuple):
     """The matrix that keeps the frequencies -half to half - 1 of a side. The lowest has no partner, so it is complex:
-    ``real`` (S, S), which is ``kernel`` (S,) turned round and round, and, of rank two, ``left @ right.mT``.
+    ``real`` (S, S), and, of rank two, ``left @ right.mT``.
     """
 
-    kernel: torch.Tensor
     real: torch.Tensor
     left: torch.Tensor
     right: torch.Tensor
 
-    def recorded(self) -> torch.Tensor:
-        """``real`` as a graph makes it: the kernel is all that the graph has to hold."""
-        places = torch.arange(self.kernel.shape[0], device=self.kernel.device)
-        return self.kernel[(places[:, None] - places) % self.kernel.shape[0]]
 
+def _low_pass(side: int, other: int, rate: float, device: torch.device, dtype: torch.dtype) -> _LowPass:
+    """For one side of a picture, told the other too, by sums of cosines in closed form: a graph that is recorded knows
+    neither number.
+    """
+    places, across = (torch.arange(count, device=device).to(dtype) for count in (side, other))
+    length = places[-1] + 1
+    half = ((length * (across[-1] + 1) * rate).sqrt() / 2).floor()
+    half = torch.minimum(half, (length / 2).floor())  # from there on all frequencies are kept
 
-@lru_cache(maxsize=8)
-@torch.inference_mode(False)
-def _low_pass(side: int, half: int, device: torch.device, dtype: torch.dtype) -> _LowPass:
-    frequencies = torch.fft.fftfreq(side, 1 / side, dtype=torch.float64)
-    kernel = torch.fft.ifft(((-half <= frequencies) & (frequencies < half)).double()).real
-    places = torch.arange(side)
-    phase = 2 * torch.pi * half / side * places.double()
+    def angle(halves: torch.Tensor) -> torch.Tensor:
+        """So many half turns over the whole length, without the whole turns among them, which cost digits."""
+        return torch.pi / length * (halves - 2 * length * (halves / (2 * length)).round())
+
+    odd, phase = 2 * half - 1, angle(2 * half * places)
+    near = torch.minimum(places, length - places)  # a row is even and goes round
+    first = near == 0
+    paired = torch.where(first, odd, angle(odd * near).sin() / torch.where(first, 1, angle(near).sin()))
+    row = (paired + phase.cos()) / length
     left, right = (torch.stack(pair, dim=1) for pair in ((phase.sin(), phase.cos()), (phase.cos(), -phase.sin())))
-    if half > side // 2:
-        left = torch.zeros_like(left)
-    real = kernel[(places[:, None] - places) % side]
-    return _LowPass(*(part.to(device, dtype) for part in (kernel, real, left / side, right)))
+    apart = (places[:, None] - places).abs().long()
+    return _LowPass(row[apart], left / length, right)
+
+
+_low_pass_once = lru_cache(maxsize=16)(torch.inference_mode(False)(_low_pass))
 
 
 class VitAdapter(nn.Module):

@@ -5,6 +5,8 @@ Shapes: P prompts, T tokens, C channels, S positions.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import nn
 
@@ -19,10 +21,19 @@ class Attention(nn.Module):
     all prompts share is projected once for all of them. Where the image is a prompt's own, its projection is folded
     into the few: q (Wk x) = (q Wk) x costs one product with heads x tokens vectors instead of one with the inner
     width. And a sum of weights is 1, so biases of keys drop out and biases of values join the result.
+
+    Args:
+        config: The decoder's.
+        downsample_rate: Of the inner width.
+        image: Which side the image's positions are. Told to who records: a graph knows neither number. What runs
+            counts.
     """
 
-    def __init__(self, config: MaskDecoderConfig, downsample_rate: int) -> None:
+    def __init__(
+        self, config: MaskDecoderConfig, downsample_rate: int, image: Literal["query", "key"] | None = None
+    ) -> None:
         super().__init__()
+        self.image = image
         self.inner = config.hidden_size // downsample_rate
         self.heads = config.num_attention_heads
         self.q_proj = nn.Linear(config.hidden_size, self.inner)
@@ -32,11 +43,10 @@ class Attention(nn.Module):
 
     def forward(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         """Attends from (P, T, C) to (P, S, C). Either side may be (1, ..., C), which all P share."""
-        if being_recorded():  # tokens are of any number, positions are not
-            own, other = (isinstance(side.shape[1], int) for side in (query, key))
-            if own == other:
+        if being_recorded():
+            if self.image is None:
                 return self._directly(query, key, value)
-            return self._to_many(query, key, value) if other else self._from_many(query, key, value)
+            return self._to_many(query, key, value) if self.image == "key" else self._from_many(query, key, value)
         few, many = sorted((query.shape[1], key.shape[1]))
         if query.shape[0] == key.shape[0] and self.heads * few > min(self.inner, many):
             return self._directly(query, key, value)

@@ -38,12 +38,12 @@ class TwoWayBlock(nn.Module):
         self.first = first
         self.self_attn = Attention(config, 1)
         self.layer_norm1 = nn.LayerNorm(size, eps)
-        self.cross_attn_token_to_image = Attention(config, rate)
+        self.cross_attn_token_to_image = Attention(config, rate, "key")
         self.layer_norm2 = nn.LayerNorm(size, eps)
         self.mlp = _TwoLinear(size, config.mlp_dim)
         self.layer_norm3 = nn.LayerNorm(size, eps)
         self.layer_norm4 = nn.LayerNorm(size, eps)
-        self.cross_attn_image_to_token = Attention(config, rate)
+        self.cross_attn_image_to_token = Attention(config, rate, "query")
 
     def forward(
         self, queries: torch.Tensor, keys: torch.Tensor, query_pe: torch.Tensor, key_pe: torch.Tensor
@@ -69,7 +69,7 @@ class TwoWayTransformer(nn.Module):
     def __init__(self, config: MaskDecoderConfig) -> None:
         super().__init__()
         self.layers = nn.ModuleList(TwoWayBlock(config, first=i == 0) for i in range(config.num_hidden_layers))
-        self.final_attn_token_to_image = Attention(config, config.attention_downsample_rate)
+        self.final_attn_token_to_image = Attention(config, config.attention_downsample_rate, "key")
         self.layer_norm_final_attn = nn.LayerNorm(config.hidden_size, config.layer_norm_eps)
 
     def forward(

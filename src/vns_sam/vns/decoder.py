@@ -112,7 +112,7 @@ class VnsMaskDecoder(AroundSamDecoder):
         self.mask_mlp = FeedForward(hidden, hidden, masks, layers=2 if switches.token_fusion == "none" else 3)
         self.edge_mlp = FeedForward(hidden, hidden, masks) if edges else None
         self.token_fusion = heads.build_token_fusion(switches, sam)
-        self.level1_attention = Attention(sam, sam.attention_downsample_rate) if attention else None
+        self.level1_attention = Attention(sam, sam.attention_downsample_rate, "key") if attention else None
         self.level1_norm = nn.LayerNorm(hidden, sam.layer_norm_eps) if attention else None
         self.nsfm = (
             Nsfm(

@@ -79,7 +79,7 @@ def _openvino(name: str, picture: np.ndarray, threads: int) -> Callable[[], obje
     write(network, Path(folder))
     core = openvino.Core()
     compiled = core.compile_model(f"{folder}/encoder.onnx", "CPU", {"INFERENCE_NUM_THREADS": threads})
-    return lambda: compiled(network.preprocessing.square(picture)[0][None])
+    return lambda: compiled(network.preprocessing.padded(picture)[0][None])
 
 
 if __name__ == "__main__":

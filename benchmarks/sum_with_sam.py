@@ -70,7 +70,7 @@ def answers(image: np.ndarray, truth: np.ndarray, rng: np.random.Generator) -> I
     with torch.inference_mode():
         features, plain = vns.encode_pixels(pixels[None]), sam.encode_pixels(pixels[None])
         for kind, prompts in prompts_of(truth, rng):
-            ((_, batch),) = batch_prompts([prompts], [0], [geometry], 4 * vns.grid)
+            ((_, batch),) = batch_prompts([prompts], [0], [geometry], vns.preprocessing)
             maps = vns.decode_levels(features, batch)
             low = (maps.mask_logits, maps.sam_mask_logits, sam.decode_batch(plain, batch).mask_logits)
             own, inside, beside = (np.asarray(maps_to_original(one, geometry)[0]) for one in low)

@@ -9,6 +9,7 @@ import torch
 
 from vns_sam.images.geometry import fit
 from vns_sam.sam.answers import MapAnswers
+from vns_sam.sam.preprocessing import Preprocessing
 from vns_sam.sam.prompt_rows import row_geometry
 from vns_sam.sam.promptable import batch_prompts
 from vns_sam.types import ImageFeatures, ModelInfo, Prompts
@@ -39,7 +40,7 @@ class FakeModel:
     ) -> MapAnswers:
         """Full-resolution logits, +5 inside and -5 outside."""
         maps: dict[int, torch.Tensor] = {}
-        for rows, batch in batch_prompts(prompts, image_index, features.geometry, SIDE):
+        for rows, batch in batch_prompts(prompts, image_index, features.geometry, Preprocessing(SIDE, stride=4)):
             for k, row in enumerate(rows):
                 maps[row] = torch.full((SIDE, SIDE), -5.0)
                 if batch.boxes is not None:

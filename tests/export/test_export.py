@@ -76,9 +76,9 @@ def test_prompts_without_branches_are_embedded_alike(name: str) -> None:
 
 def test_packed_maps_come_back_whole() -> None:
     maps = (torch.rand(1, 8, 4, 4), torch.rand(1, 2, 16, 16), torch.rand(1, 8, 4, 4))
-    packed = pack(maps, 4)
+    packed = pack(maps)
     assert packed.shape == (1, 8 + 2 * 16 + 8, 4, 4)
-    for one, back in zip(maps, unpack(packed, tuple(m.shape[1:] for m in maps), 4), strict=True):
+    for one, back in zip(maps, unpack(packed, tuple(m.shape[1:] for m in maps)), strict=True):
         torch.testing.assert_close(one, back)
 
 
@@ -128,6 +128,17 @@ def test_norms_are_left_to_the_runtime_and_no_bias_is_of_zeros(name: str, graph:
     assert not {"Sqrt", "Reciprocal"} & {*folded}  # a norm's weights, which were 480 of an encoder's 622 nodes
     held = [onnx.numpy_helper.to_array(value) for value in model.graph.initializer if not value.external_data]
     assert not [values.shape for values in held if values.size > 8 and not values.any()]
+
+
+@pytest.mark.parametrize("graph", ["encoder", "decoder"])
+def test_nothing_is_computed_in_doubles(graph: str) -> None:
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load(registry.place("vns-sam-tiny") / f"{graph}.onnx", load_external_data=False)
+    double = onnx.TensorProto.DOUBLE
+    assert double not in {value.data_type for value in model.graph.initializer}
+    casts = [node for node in model.graph.node if node.op_type == "Cast"]
+    assert casts
+    assert double not in {node.attribute[0].i for node in casts}  # a browser's runtime has few operations for them
 
 
 def test_another_opset_is_refused() -> None:

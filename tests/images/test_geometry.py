@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vns_sam.errors import UsageError
 from vns_sam.images.geometry import (
     boxes_to_model,
     fit,
@@ -16,6 +17,7 @@ from vns_sam.images.geometry import (
     resize_image,
     stretch,
 )
+from vns_sam.types import Geometry
 
 lengths = st.integers(1, 700)
 
@@ -47,8 +49,39 @@ def test_sizes_come_back(height: int, width: int) -> None:
     assert min(geometry.fitted_height, geometry.fitted_width) >= 1
     image = np.zeros((height, width, 3), np.uint8)
     assert resize_image(image, geometry).shape == (geometry.fitted_height, geometry.fitted_width, 3)
-    assert masks_to_model(torch.ones(2, height, width), geometry, 16).shape == (2, 1, 16, 16)
+    assert masks_to_model(torch.ones(2, height, width), geometry, (16, 16)).shape == (2, 1, 16, 16)
     assert maps_to_original(torch.zeros(2, 1, 16, 16), geometry).shape == (2, height, width)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "wanted"),
+    [(320, 480, (352, 512)), (480, 321, (512, 352)), (400, 400, (512, 512)), (90, 700, (96, 512)), (1, 900, (32, 512))],
+)
+def test_a_tight_input_ends_at_the_next_multiple(height: int, width: int, wanted: tuple[int, int]) -> None:
+    tight, square = fit(height, width, 512, 32), fit(height, width, 512)
+    assert (tight.input, square.input) == (wanted, (512, 512))
+    assert tight.scale_xy == square.scale_xy
+
+
+@pytest.mark.parametrize("array", [True, False])
+def test_a_mask_comes_back_from_a_tight_input(array: bool) -> None:
+    geometry = fit(90, 160, 256, 32)
+    mask = np.zeros((1, 90, 160), np.float32)
+    mask[0, 20:70, 30:120] = 1
+    given = masks_to_model(mask if array else torch.from_numpy(mask), geometry, (80, 128))
+    assert given.shape == (1, 1, 80, 128)
+    back = np.asarray(maps_to_original(given, geometry))[0] > 0.5
+    assert (back == (mask[0] > 0)).mean() > 0.99
+
+
+def test_places_are_packed_and_those_of_earlier_versions_refused() -> None:
+    places = (fit(30, 64, 64), fit(30, 64, 64, 16))
+    packed = Geometry.pack(places)
+    assert packed.tolist() == [[30, 64, 30, 64, 64, 64], [30, 64, 30, 64, 32, 64]]
+    assert Geometry.unpack(packed) == places
+    assert Geometry.unpack(Geometry.pack(())) == ()
+    with pytest.raises(UsageError, match="six numbers"):
+        Geometry.unpack(packed[:, :5])
 
 
 @pytest.mark.parametrize("array", [True, False])
@@ -57,7 +90,7 @@ def test_a_line_keeps_one_pixel(array: bool) -> None:
         geometry = fit(height, width, 64)
         assert (geometry.fitted_height, geometry.fitted_width) == (min(height, 64), min(width, 64))
         mask = np.ones((1, height, width), np.float32)
-        square = np.asarray(masks_to_model(mask if array else torch.from_numpy(mask), geometry, 16))[0, 0]
+        square = np.asarray(masks_to_model(mask if array else torch.from_numpy(mask), geometry, (16, 16)))[0, 0]
         assert np.argwhere(square > 0).max(axis=0).tolist() == [min(height, 16) - 1, min(width, 16) - 1]
 
 
@@ -65,7 +98,7 @@ def test_a_mask_survives_the_way_there_and_back() -> None:
     mask = torch.zeros(1, 90, 160)
     mask[0, 20:70, 30:120] = 1
     geometry = fit(90, 160, 256)
-    back = maps_to_original(masks_to_model(mask, geometry, 256) - 0.5, geometry) > 0
+    back = maps_to_original(masks_to_model(mask, geometry, (256, 256)) - 0.5, geometry) > 0
     assert (back[0] == (mask[0] > 0)).float().mean() > 0.995
 
 
@@ -79,9 +112,9 @@ def test_arrays_and_tensors_are_mapped_alike() -> None:
     small = maps_to_original(maps, geometry, (20, 50))
     np.testing.assert_allclose(small, maps_to_original(torch.from_numpy(maps), geometry, (20, 50)).numpy(), atol=1e-4)
     masks = rng.random((2, 90, 140)).astype(np.float32)
-    given = masks_to_model(masks, geometry, 16)
+    given = masks_to_model(masks, geometry, (16, 16))
     assert given.shape == (2, 1, 16, 16)
-    np.testing.assert_allclose(given, masks_to_model(torch.from_numpy(masks), geometry, 16).numpy(), atol=1e-4)
+    np.testing.assert_allclose(given, masks_to_model(torch.from_numpy(masks), geometry, (16, 16)).numpy(), atol=1e-4)
 
 
 @pytest.mark.parametrize(("height", "width"), [(30, 64), (64, 64), (64, 30), (90, 64), (64, 90)])

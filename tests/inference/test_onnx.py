@@ -90,9 +90,10 @@ def test_graphs_answer_as_the_network(name: str, picture: np.ndarray) -> None:
 
 def test_rows_of_several_pictures_come_back_in_order(picture: np.ndarray) -> None:
     network, graphs = (load_model("sam-tiny", backend=b) for b in ("torch", "onnx"))
-    pictures = [picture, picture[:, ::-1].copy()]
-    boxes = _boxes(19, picture)
-    asked = [Prompts(boxes[:9]), Prompts(points=boxes[:2, None, :2], labels=np.ones((2, 1), int)), Prompts(boxes[9:])]
+    pictures = [picture, np.ascontiguousarray(picture.swapaxes(0, 1))]  # inputs of two sizes
+    boxes, turned = _boxes(19, picture), _boxes(19, pictures[1])
+    clicks = Prompts(points=turned[:2, None, :2], labels=np.ones((2, 1), int))
+    asked = [Prompts(boxes[:9]), clicks, Prompts(turned[9:])]
     one, other = (model.decode(model.encode(pictures), asked, [0, 1, 1]) for model in (network, graphs))
     assert len(one) == len(other) == 21
     np.testing.assert_allclose(one.scores, other.scores, atol=1e-5)

@@ -11,6 +11,7 @@ from PIL import Image
 
 from vns_sam.images.geometry import fit, resize_image
 from vns_sam.sam.answers import MapAnswers
+from vns_sam.sam.preprocessing import Preprocessing
 from vns_sam.sam.prompt_rows import row_geometry
 from vns_sam.sam.promptable import batch_prompts
 from vns_sam.types import ImageFeatures, ModelInfo, Prompts
@@ -48,7 +49,7 @@ class ColourModel:
     ) -> MapAnswers:
         """Logits +8 on that colour, -8 elsewhere; the clicked pixel must be in the picture."""
         maps: dict[int, torch.Tensor] = {}
-        for rows, batch in batch_prompts(prompts, image_index, features.geometry, SIDE):
+        for rows, batch in batch_prompts(prompts, image_index, features.geometry, Preprocessing(SIDE, stride=4)):
             for k, row in enumerate(rows):
                 red = features.embedding[batch.image_index[k], 0]
                 place = batch.points[k, 0] if batch.points is not None else batch.boxes[k].view(2, 2).mean(0)

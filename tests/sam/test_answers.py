@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from workshop import IMAGES, PROMPTS, narrow_sam
+from workshop import IMAGES, NARROW, PROMPTS, narrow_sam
 
 from vns_sam.errors import UsageError
 from vns_sam.hq.model import HqSamModel
 from vns_sam.images.geometry import fit, maps_to_original, masks_to_model
 from vns_sam.sam.answers import MapAnswers
+from vns_sam.sam.config import vit_config
+from vns_sam.sam.model import SamModel
 from vns_sam.sam.promptable import PromptableNetwork
-from vns_sam.types import Geometry, ImageFeatures
+from vns_sam.types import Geometry, ImageFeatures, Prompts
 from vns_sam.vns.config import VnsSamConfig
 from vns_sam.vns.model import VnsSamModel
 
@@ -105,6 +108,38 @@ def test_one_picture_of_several(model: PromptableNetwork) -> None:
     np.testing.assert_allclose(alone.logits(0), together.logits(2), atol=1e-5)
 
 
+def test_inputs_of_several_sizes_do_not_touch_each_other() -> None:
+    sam = SamModel(replace(NARROW, image_size=128, fit="tight")).eval()
+    model = VnsSamModel.from_sam(sam, VnsSamConfig.for_sam(sam.config, inner_channels=8, head_channels=8)).eval()
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 255, (*size, 3), dtype=np.uint8) for size in ((40, 64), (64, 30), (64, 64), (40, 64))]
+    mask = Prompts(masks=rng.random((1, 64, 30)).astype(np.float32))
+    asked, index = [*PROMPTS, mask, PROMPTS[0], PROMPTS[1]], [0, 1, 1, 3, 2]
+    features = model.encode(images)
+    assert [place.input for place in features.geometry] == [(96, 128), (128, 64), (128, 128), (96, 128)]
+    assert features.embedding.shape[2:] == (8, 8)
+    kept = ImageFeatures.from_arrays(features.arrays())
+    for given in (features, kept):
+        together, row = model.decode(given, asked, index, candidates=True), 0
+        for prompts, image in zip(asked, index, strict=True):
+            alone = model.decode(model.encode([images[image]]), [prompts], [0], candidates=True)
+            for k in range(len(prompts)):
+                assert together.logits(row).shape == images[image].shape[:2]
+                np.testing.assert_allclose(together.logits(row), alone.logits(k), atol=1e-5)
+                np.testing.assert_allclose(together.candidate(row, 2), alone.candidate(k, 2), atol=1e-5)
+                edges, own = together.edges(row), alone.edges(k)
+                assert edges is not None
+                assert own is not None
+                np.testing.assert_allclose(edges, own, atol=1e-5)
+                row += 1
+    assert features.over((96, 64)).embedding.shape[2:] == (6, 4)
+
+
+def test_positions_that_are_bound_to_a_square_want_a_square() -> None:
+    with pytest.raises(UsageError, match="cannot be 'tight'"):
+        replace(vit_config("vit_b"), fit="tight")
+
+
 @pytest.mark.parametrize(("height", "width"), [(48, 64), (300, 200), (20, 90)])
 def test_tensors_and_arrays_come_back_alike(height: int, width: int) -> None:
     rng = np.random.default_rng(0)
@@ -113,13 +148,13 @@ def test_tensors_and_arrays_come_back_alike(height: int, width: int) -> None:
     tensor = maps_to_original(torch.from_numpy(maps), geometry)
     np.testing.assert_allclose(maps_to_original(maps, geometry), tensor.numpy(), atol=2e-5)
     masks = rng.random((2, height, width)).astype(np.float32)
-    square = masks_to_model(torch.from_numpy(masks), geometry, 16)
-    np.testing.assert_allclose(masks_to_model(masks, geometry, 16), square.numpy(), atol=1e-5)
+    square = masks_to_model(torch.from_numpy(masks), geometry, (16, 16))
+    np.testing.assert_allclose(masks_to_model(masks, geometry, (16, 16)), square.numpy(), atol=1e-5)
 
 
 def test_a_row_at_any_size() -> None:
     maps = torch.linspace(-4, 4, 256).view(1, 1, 16, 16)
-    answers = MapAnswers(maps, np.ones(1, np.float32), (Geometry(64, 64, 64, 64, 64),), maps.clone())
+    answers = MapAnswers(maps, np.ones(1, np.float32), (Geometry(64, 64, 64, 64, 64, 64),), maps.clone())
     assert answers.logits(0).shape == (64, 64)
     assert answers.logits(0, (10, 20)).shape == (10, 20)
     direct = answers.logits(0, (32, 32), direct=True)

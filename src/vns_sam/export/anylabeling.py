@@ -7,6 +7,7 @@ needs is packed into it. And they always add "not a point", which SAM wants wher
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -20,7 +21,9 @@ from vns_sam.export.store import Precision, store
 from vns_sam.images.write import write_text
 from vns_sam.inference.onnx.promptable import NOT_A_POINT, RIGHT_BOTTOM
 from vns_sam.sam.based import SamBasedNetwork
+from vns_sam.sam.preprocessing import Preprocessing
 from vns_sam.sam.promptable import PromptableNetwork
+from vns_sam.types import Geometry
 
 CANVAS = (684, 1024)
 """AnyLabeling's, height and width."""
@@ -30,22 +33,20 @@ LOW_RESOLUTION = 256
 
 
 class CanvasEncoder(nn.Module):
-    """A canvas (h, w, 3), RGB 0..255, to one map (1, K, g, g) that holds the embedding and all other maps."""
+    """A canvas (h, w, 3), RGB 0..255, to one map (1, K, g, g') that holds the embedding and all other maps."""
 
     def __init__(self, model: SamBasedNetwork, canvas: tuple[int, int]) -> None:
         super().__init__()
         self.model, self.encoder, self.canvas = model, EncoderGraph(model), canvas
 
     def forward(self, input_image: torch.Tensor) -> torch.Tensor:
-        """Scales the canvas into the square, pads it with the mean, encodes and packs."""
-        preprocessing = self.model.preprocessing
-        side = preprocessing.image_size
-        scale = side / max(self.canvas)
-        size = (round(self.canvas[0] * scale), round(self.canvas[1] * scale))
+        """Scales the canvas into the input, pads it with the mean, encodes and packs."""
+        place = placed(self.model.preprocessing, self.canvas)
+        size = (place.fitted_height, place.fitted_width)
         pixels = F.interpolate(input_image.permute(2, 0, 1)[None], size, mode="bilinear", align_corners=False)
-        mean = torch.tensor(preprocessing.mean)[None, :, None, None]
-        padded = F.pad(pixels - mean, (0, side - size[1], 0, side - size[0])) + mean
-        return pack(self.encoder(padded), preprocessing.grid)
+        mean = torch.tensor(self.model.preprocessing.mean)[None, :, None, None]
+        padded = F.pad(pixels - mean, (0, place.input_width - size[1], 0, place.input_height - size[0])) + mean
+        return pack(self.encoder(padded))
 
 
 class CanvasDecoder(nn.Module):
@@ -77,7 +78,7 @@ class CanvasDecoder(nn.Module):
         """Decodes.
 
         Args:
-            image_embeddings: (1, K, g, g).
+            image_embeddings: (1, K, g, g').
             point_coords: (1, N, 2) XY in pixels of a picture whose longer side is 1024.
             point_labels: (1, N) float: 0, 1, 2 and 3 for a box's corners, -1 for "not a point".
             mask_input: (1, 1, 256, 256) logits; never given by these programs, and not looked at.
@@ -85,32 +86,37 @@ class CanvasDecoder(nn.Module):
             orig_im_size: (2,) of the canvas, which is fixed here.
 
         Returns:
-            Logits (1, 1, h, w) on the canvas, predicted IoU (1, 1), and logits (1, 1, 4g, 4g) of the square.
+            Logits (1, 1, h, w) on the canvas, predicted IoU (1, 1), and logits (1, 1, 4g, 4g') of the input.
         """
         preprocessing = self.model.preprocessing
-        side, cells = preprocessing.image_size, 4 * preprocessing.grid
-        embedding, *maps = unpack(image_embeddings, self.shapes, preprocessing.grid)
+        place = placed(preprocessing, self.canvas)
+        embedding, *maps = unpack(image_embeddings, self.shapes)
         labels = point_labels[0].long()
         boxed = (labels == RIGHT_BOTTOM).any()
         kept = ((labels != NOT_A_POINT) | ~boxed).nonzero()[:, 0]
-        points = point_coords[:, kept] * (side / LONGER_SIDE)
+        points = point_coords[:, kept] * (preprocessing.image_size / LONGER_SIDE)
         unused = mask_input.sum() * 0 + has_mask_input.sum() * 0 + orig_im_size.sum() * 0
-        masks = torch.zeros(1, 1, cells, cells) + unused
+        masks = torch.zeros(1, 1, *preprocessing.cells(place, 4)) + unused
         logits, score, *_ = self.decoder(embedding, points, labels[kept][None], masks, torch.zeros(1), *maps)
-        square = F.interpolate(logits, (side, side), mode="bilinear", align_corners=False)
-        scale = side / max(self.canvas)
-        fitted = square[..., : round(self.canvas[0] * scale), : round(self.canvas[1] * scale)]
+        whole = F.interpolate(logits, place.input, mode="bilinear", align_corners=False)
+        fitted = whole[..., : place.fitted_height, : place.fitted_width]
         return F.interpolate(fitted, self.canvas, mode="bilinear", align_corners=False), score[:, None], logits
 
 
-def pack(maps: tuple[torch.Tensor, ...], grid: int) -> torch.Tensor:
-    """Maps (1, C_k, s * g, s * g) as one (1, sum of C_k * s * s, g, g)."""
+def placed(preprocessing: Preprocessing, canvas: tuple[int, int]) -> Geometry:
+    """How the canvas lies in the model's input, its aspect kept."""
+    return replace(preprocessing, fit="tight" if preprocessing.fit == "tight" else "pad").place(*canvas)
+
+
+def pack(maps: tuple[torch.Tensor, ...]) -> torch.Tensor:
+    """Maps (1, C_k, s * g, s * g'), the coarsest first, as one (1, sum of C_k * s * s, g, g')."""
+    grid = maps[0].shape[-1]
     return torch.cat([F.pixel_unshuffle(one, one.shape[-1] // grid) for one in maps], dim=1)
 
 
-def unpack(packed: torch.Tensor, shapes: tuple[torch.Size, ...], grid: int) -> list[torch.Tensor]:
-    """Inverse of :func:`pack` for maps of these shapes (C_k, s * g, s * g)."""
-    folds = [shape[-1] // grid for shape in shapes]
+def unpack(packed: torch.Tensor, shapes: tuple[torch.Size, ...]) -> list[torch.Tensor]:
+    """Inverse of :func:`pack` for maps of these shapes (C_k, s * g, s * g')."""
+    folds = [shape[-1] // packed.shape[-1] for shape in shapes]
     parts = packed.split([shape[0] * fold**2 for shape, fold in zip(shapes, folds, strict=True)], dim=1)
     return [F.pixel_shuffle(part, fold) if fold > 1 else part for part, fold in zip(parts, folds, strict=True)]
 
@@ -140,12 +146,12 @@ def write_anylabeling(
     picture = torch.rand(*canvas, 3) * 255
     encoder = CanvasEncoder(model.eval(), canvas)
     with torch.no_grad():
-        side = model.preprocessing.image_size
-        maps = encoder.encoder(torch.rand(1, 3, side, side))
-        mined = len(model.encode_pixels(torch.zeros(1, 3, side, side)).mined)
+        pixels = torch.rand(1, 3, *placed(model.preprocessing, canvas).input)
+        maps = encoder.encoder(pixels)
+        mined = len(model.encode_pixels(pixels).mined)
     store(recorder(encoder, (picture,), ["input_image"], ["image_embeddings"]), folder / "encoder.onnx", precision)
     example = (
-        pack(maps, model.preprocessing.grid),
+        pack(maps),
         torch.rand(1, 4, 2) * LONGER_SIDE,
         torch.tensor([[1.0, 2.0, 3.0, -1.0]]),
         torch.zeros(1, 1, LOW_RESOLUTION, LOW_RESOLUTION),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from vns_sam.images.write import write_bytes, write_text
 from vns_sam.inference.onnx.folder import Manifest, read_arrays
 from vns_sam.sam.based import SamBasedNetwork
 from vns_sam.sam.folder import CONFIG, GRAPHS, WEIGHTS
+from vns_sam.sam.preprocessing import Preprocessing
 from vns_sam.sam.promptable import PromptableNetwork
 from vns_sam.sam.registry import bundled, place, portable
 
@@ -70,16 +71,18 @@ def _record_promptable(model: SamBasedNetwork, recorder: Recorder) -> tuple[Mani
         features = model.encode_pixels(model.preprocessing.normalise(pixels))  # what is computed once is computed here
     maps, mined = (*features.mined, *features.finer), len(features.mined)
     others = [f"mined.{k}" if k < mined else f"finer.{k - mined}" for k in range(len(maps))]
-    encoder = recorder(EncoderGraph(model), (pixels,), ["pixels"], ["embedding", *others])
+    sides = _free_sides(model.preprocessing)
+    encoder = recorder(EncoderGraph(model), (pixels,), ["pixels"], ["embedding", *others], (sides(side),))
     places, labels = torch.rand(3, 5, 2) * side, torch.tensor([[1, 0, -1, 2, 3]] * 3)
     example = (features.embedding, places, labels, torch.rand(3, 1, 4 * grid, 4 * grid), torch.ones(3))
     each: dict[int, Any] = {0: torch.export.Dim("P", min=1, max=4096)}
     points = each | {1: torch.export.Dim("N", min=1, max=4096)}
-    more: tuple[Any, ...] = (tuple({} for _ in maps),) if maps else ()  # what a *argument gets is one entry
+    masks = each | sides(4 * grid)
+    more: tuple[Any, ...] = (tuple(sides(one.shape[-1]) for one in maps),) if maps else ()  # a *argument is one entry
     inputs = ["embedding", "points", "labels", "masks", "has_mask", *(f"maps.{k}" for k in range(len(maps)))]
     outputs = ["mask_logits", "scores", "candidate_logits", "candidate_scores", "edge_logits"][: 4 + info.edges]
     graph = DecoderGraph(model, mined)
-    decoder = recorder(graph, (*example, *maps), inputs, outputs, ({}, points, points, each, each, *more))
+    decoder = recorder(graph, (*example, *maps), inputs, outputs, (sides(grid), points, points, masks, each, *more))
     manifest = Manifest(
         "promptable",
         info.name,
@@ -92,6 +95,17 @@ def _record_promptable(model: SamBasedNetwork, recorder: Recorder) -> tuple[Mani
         info.least_stability,
     )
     return manifest, {"encoder": encoder, "decoder": decoder}
+
+
+def _free_sides(preprocessing: Preprocessing) -> Callable[[int], dict[int, Any]]:
+    """Which sides of a map are free, told how many cells it has along a side of the largest input: both where pictures
+    are not padded to a square, in steps of the unit that they are padded to.
+    """
+    if preprocessing.fit != "tight":
+        return lambda cells: {}
+    units = preprocessing.image_size // preprocessing.unit
+    down, across = (torch.export.Dim(name, min=2, max=units) for name in ("down", "across"))
+    return lambda cells: {2: cells // units * down, 3: cells // units * across}
 
 
 def write(model: PromptableNetwork, folder: Path, precision: Precision = "fp32", opset: int = OPSET) -> Manifest:

@@ -19,16 +19,16 @@ def enlarge_found(values: np.ndarray, geometry: Geometry, size: Size) -> tuple[P
     other, so that any part of the result is a product of three small matrices.
 
     Args:
-        values: (h, h) float32 over the padded square, object where > 0.
-        geometry: How the picture was fitted into the square.
+        values: (h, h') float32 over the padded input, object where > 0.
+        geometry: How the picture was fitted into the input.
         size: Height and width of the result, of which a part is made.
 
     Returns:
         Where the part lies, and the part, float32. It is empty where nothing is above 0.
     """
     found = values > 0
-    down = _weights(values.shape[0], geometry.side, geometry.fitted_height, size[0])
-    across = _weights(values.shape[1], geometry.side, geometry.fitted_width, size[1])
+    down = _weights(values.shape[0], geometry.input_height, geometry.fitted_height, size[0])
+    across = _weights(values.shape[1], geometry.input_width, geometry.fitted_width, size[1])
     rows, columns = (_touched(w, np.asarray(found.any(axis=axis))) for w, axis in ((down, 1), (across, 0)))
     if rows.start == rows.stop or columns.start == columns.stop:
         return (slice(0, 0), slice(0, 0)), np.zeros((0, 0), np.float32)

@@ -1,5 +1,5 @@
-"""Fitting a picture into a model's square input (aspect kept and padded right and bottom, or stretched) and the exact
-way back.
+"""Fitting a picture into a model's input (aspect kept and padded right and bottom, or stretched over a square) and the
+exact way back.
 
 Masks and maps may be tensors or numpy arrays and stay what they are; the two ways agree to rounding. Only tensors need
 torch.
@@ -19,16 +19,24 @@ if TYPE_CHECKING:
     from vns_sam.types.features import Map
 
 
-def fit(height: int, width: int, side: int) -> Geometry:
-    """Scales the longer side to ``side`` and rounds the shorter one as SAM does, never below one pixel."""
+def fit(height: int, width: int, side: int, unit: int | None = None) -> Geometry:
+    """Scales the longer side to ``side`` and rounds the shorter one as SAM does, never below one pixel.
+
+    Args:
+        height: Of the picture.
+        width: Of the picture.
+        side: Longer side of the input.
+        unit: What the input's shorter side is rounded up to a multiple of; None pads it to the square.
+    """
     scale = side / max(height, width)
     fitted = [max(1, int(length * scale + 0.5)) for length in (height, width)]
-    return Geometry(height, width, fitted[0], fitted[1], side)
+    padded = [side if unit is None else -(-length // unit) * unit for length in fitted]
+    return Geometry(height, width, *fitted, *padded)
 
 
 def stretch(height: int, width: int, side: int) -> Geometry:
     """Scales both sides to ``side``, whatever the aspect, as SAM 2 does; there is no padding."""
-    return Geometry(height, width, side, side, side)
+    return Geometry(height, width, side, side, side, side)
 
 
 def resize_image(image: np.ndarray, geometry: Geometry) -> np.ndarray:
@@ -54,32 +62,32 @@ def points_to_original(points: np.ndarray, geometry: Geometry) -> np.ndarray:
     return (points / np.array(geometry.scale_xy)).astype(np.float32)
 
 
-def masks_to_model(masks: Map, geometry: Geometry, size: int) -> Map:
-    """Maps masks (P, H, W) to the padded square (P, 1, size, size), smoothed; padding is background (0)."""
-    height = max(1, round(geometry.fitted_height * size / geometry.side))
-    width = max(1, round(geometry.fitted_width * size / geometry.side))
+def masks_to_model(masks: Map, geometry: Geometry, size: Size) -> Map:
+    """Maps masks (P, H, W) to the padded input (P, 1, *size), smoothed; padding is background (0)."""
+    height = max(1, round(geometry.fitted_height * size[0] / geometry.input_height))
+    width = max(1, round(geometry.fitted_width * size[1] / geometry.input_width))
     if isinstance(masks, np.ndarray):
-        square = np.zeros((len(masks), 1, size, size), np.float32)
-        square[:, :, :height, :width] = resize_maps(masks[:, None], (height, width), antialias=True)
-        return square
+        padded = np.zeros((len(masks), 1, *size), np.float32)
+        padded[:, :, :height, :width] = resize_maps(masks[:, None], (height, width), antialias=True)
+        return padded
     import torch.nn.functional as F
 
     fitted = resize_maps(masks[:, None].float(), (height, width), antialias=True)
-    return F.pad(fitted, (0, size - width, 0, size - height))
+    return F.pad(fitted, (0, size[1] - width, 0, size[0] - height))
 
 
 def maps_to_original(maps: Map, geometry: Geometry, size: Size | None = None) -> Map:
-    """Maps (P, 1, h, h) over the padded square back to (P, H, W) at the original size.
+    """Maps (P, 1, h, h') over the padded input back to (P, H, W) at the original size.
 
-    As SAM does it: bilinear to the square input, padding cut off, bilinear to the original size.
+    As SAM does it: bilinear to the input, padding cut off, bilinear to the original size.
 
     Args:
         maps: Float maps.
-        geometry: How the picture was fitted into the square.
+        geometry: How the picture was fitted into the input.
         size: Height and width of the result, where it is not the original.
     """
-    square = resize_maps(maps, (geometry.side, geometry.side))
-    fitted = square[..., : geometry.fitted_height, : geometry.fitted_width]
+    padded = resize_maps(maps, geometry.input)
+    fitted = padded[..., : geometry.fitted_height, : geometry.fitted_width]
     return resize_maps(fitted, size or (geometry.height, geometry.width))[:, 0]
 
 

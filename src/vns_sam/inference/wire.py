@@ -70,7 +70,6 @@ def unpack_prompts(content: bytes, ceiling: int) -> tuple[Prompts | None, bool, 
 def pack_answers(answers: Answers) -> bytes:
     """Answers about one picture: a network's maps as they are, others at full size."""
     if isinstance(answers, MapAnswers):
-        shapes = [(g.height, g.width, g.fitted_height, g.fitted_width, g.side) for g in answers.geometry]
         named = {
             "mask_logits": answers.mask_logits,
             "edge_logits": answers.edge_logits,
@@ -78,7 +77,7 @@ def pack_answers(answers: Answers) -> bytes:
             "candidate_iou": answers.candidate_iou,
         }
         maps = {name: _numpy(value) for name, value in named.items() if value is not None}
-        return pack({**maps, "scores": answers.scores, "geometry": np.array(shapes, np.int64).reshape(-1, 5)})
+        return pack({**maps, "scores": answers.scores, "geometry": Geometry.pack(answers.geometry)})
     arrays = {"scores": answers.scores}
     for row in range(len(answers)):
         arrays[f"logits.{row}"] = answers.logits(row)
@@ -93,6 +92,7 @@ def unpack_answers(content: bytes) -> Answers:
 
     Raises:
         DataError: These are no answers.
+        UsageError: They are those of an earlier version.
     """
     arrays = unpack(content)
     try:
@@ -101,7 +101,7 @@ def unpack_answers(content: bytes) -> Answers:
             rows = range(len(scores))
             alphas = tuple(arrays[f"alpha.{row}"] for row in rows if f"alpha.{row}" in arrays)
             return PlainAnswers(tuple(arrays[f"logits.{row}"] for row in rows), scores, alphas)
-        geometry = tuple(Geometry(*(int(value) for value in row)) for row in arrays["geometry"])
+        geometry = Geometry.unpack(arrays["geometry"])
         rest = (arrays.get(name) for name in ("edge_logits", "candidate_logits", "candidate_iou"))
         return MapAnswers(arrays["mask_logits"], scores, geometry, *rest)
     except KeyError as error:

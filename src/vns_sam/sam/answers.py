@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from vns_sam.images.enlarge import enlarge_found
 from vns_sam.images.geometry import maps_to_original, resize_maps
 from vns_sam.types import Answers, Geometry, Size
+from vns_sam.types.features import crop_map, largest_input
 
 if TYPE_CHECKING:
     from vns_sam.types.features import Map
@@ -22,14 +24,15 @@ def probability(logits: Map) -> Map:
 
 @dataclass(frozen=True)
 class MapAnswers(Answers):
-    """Answers as maps over the model's padded square, tensors or numpy arrays, until they are asked for.
+    """Answers as maps over the model's padded input, tensors or numpy arrays, until they are asked for.
 
     Attributes:
-        mask_logits: (P, 1, h, h), object where > 0.
+        mask_logits: (P, 1, h, h'), object where > 0; it and the other maps may be joined, see
+            :func:`vns_sam.types.features.join_maps`.
         scores: (P,) float32 predicted IoU.
-        geometry: How the picture of each row was fitted into the square.
-        edge_logits: (P, 1, h, h) or None.
-        candidate_logits: (P, M, h, h), the masks to choose from, or None.
+        geometry: How the picture of each row was fitted into the input.
+        edge_logits: (P, 1, h, h') or None.
+        candidate_logits: (P, M, h, h'), the masks to choose from, or None.
         candidate_iou: (P, M) float32, their predicted IoU, or None.
     """
 
@@ -42,7 +45,7 @@ class MapAnswers(Answers):
 
     def logits(self, row: int, size: Size | None = None, *, direct: bool = False) -> np.ndarray:
         """See :meth:`vns_sam.types.Answers.logits`."""
-        one = _single(self.mask_logits, row)
+        one = self._single(self.mask_logits, row)
         if direct:
             geometry = self.geometry[row]
             return _numpy(resize_maps(one, size or (geometry.height, geometry.width))[0, 0])
@@ -50,14 +53,14 @@ class MapAnswers(Answers):
 
     def found(self, row: int, size: Size) -> tuple[tuple[slice, slice], np.ndarray]:
         """See :meth:`vns_sam.types.Answers.found`."""
-        part, logits = enlarge_found(_numpy(_single(self.mask_logits, row))[0, 0], self.geometry[row], size)
+        part, logits = enlarge_found(_numpy(self._single(self.mask_logits, row))[0, 0], self.geometry[row], size)
         return part, logits > 0
 
     def edges(self, row: int, size: Size | None = None) -> np.ndarray | None:
         """See :meth:`vns_sam.types.Answers.edges`."""
         if self.edge_logits is None:
             return None
-        logits = maps_to_original(_single(self.edge_logits, row), self.geometry[row], size)[0]
+        logits = maps_to_original(self._single(self.edge_logits, row), self.geometry[row], size)[0]
         return _numpy(probability(logits))
 
     def candidate_scores(self, row: int) -> np.ndarray:
@@ -68,8 +71,17 @@ class MapAnswers(Answers):
         """See :meth:`vns_sam.types.Answers.candidate`."""
         if self.candidate_logits is None:
             return super().candidate(row, number, size)
-        one = _single(self.candidate_logits[row], number)
-        return _numpy(maps_to_original(one[None], self.geometry[row], size)[0])
+        one = self._single(self.candidate_logits, row)[:, number : number + 1]
+        return _numpy(maps_to_original(one, self.geometry[row], size)[0])
+
+    def _single(self, maps: Map, row: int) -> Map:
+        """The maps of one row over its own input, (1, C, h, h') float32."""
+        one = crop_map(maps[row : row + 1], self._stored, self.geometry[row].input)
+        return one.astype(np.float32) if isinstance(one, np.ndarray) else one.float()
+
+    @cached_property
+    def _stored(self) -> Size:
+        return largest_input(self.geometry)
 
 
 @dataclass(frozen=True)
@@ -90,12 +102,6 @@ class ChosenAnswers(Answers):
         """See :meth:`vns_sam.types.Answers.logits`."""
         number = self.numbers[row]
         return self.answers.logits(row, size) if number < 0 else self.answers.candidate(row, number, size)
-
-
-def _single(maps: Map, row: int) -> Map:
-    """One map as float32 (1, 1, h, h) of maps (P, 1, h, h), or (1, h, h) of maps (P, h, h)."""
-    one = maps[row : row + 1]
-    return one.astype(np.float32) if isinstance(one, np.ndarray) else one.float()
 
 
 def _numpy(values: Map) -> np.ndarray:

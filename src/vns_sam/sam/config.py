@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from vns_sam.errors import UsageError
 from vns_sam.sam.architectures import EncoderConfig
 from vns_sam.sam.model_config import Between, Checked, Count, ModelConfig, Width
+from vns_sam.sam.preprocessing import Fit
 
 LevelChannels = tuple[Width, Width, Width, Width]
 """Channels of the four exported maps, shallow to deep."""
@@ -115,13 +116,14 @@ class SamConfig(ModelConfig):
         name: What users call it.
         backbone: "tiny" (EfficientNet-Lite0), or the numbers of a ViT, of MobileSAM's TinyViT, SAM 2's Hiera or SAM 3's
             ViT; a file may give a name in :data:`VITS`.
-        image_size: Side of the square input in pixels, a multiple of twice the stride.
+        image_size: Longer side of the input in pixels, a multiple of twice the stride.
         level_channels: Channels of the four exported maps, shallow to deep.
         mask_prompt: How a coarse mask in [0, 1] enters the mask encoder: "logits" as SAM's own low-resolution
             logits (-10 .. 10), "grey" as 0 .. 255 like the authors of VNS-SAM train.
         mixer_blocks: Blocks that mix the drawn prompt with the image before the decoder; 0 is SAM itself.
         stride: Of the embedding's grid in pixels.
-        fit: Whether a picture is padded to the square or stretched over it (SAM 2 and 3).
+        fit: Whether a picture is padded to the square, stretched over it (SAM 2 and 3), or "tight": padded only as far
+            as strides want, which the tiny encoder alone can take.
         mean, std: Of the input per RGB channel on the 0..255 scale.
         closed_prompts: Whether "not a point" follows boxes too, and stands twice where there is a mask alone (SAM 2).
     """
@@ -137,7 +139,7 @@ class SamConfig(ModelConfig):
     mixer_blocks: Annotated[int, Between(0, 64)] = 0
     mask_decoder: MaskDecoderConfig = MaskDecoderConfig()
     stride: Annotated[int, Between(4, 64)] = 16
-    fit: Literal["pad", "stretch"] = "pad"
+    fit: Fit = "pad"
     mean: Rgb = (123.675, 116.28, 103.53)
     std: Rgb = (58.395, 57.12, 57.375)
     closed_prompts: bool = False
@@ -155,6 +157,8 @@ class SamConfig(ModelConfig):
             raise UsageError(f"image_size must be a multiple of {2 * self.stride}, found {self.image_size}")
         if isinstance(self.backbone, str):
             return
+        if self.fit == "tight":
+            raise UsageError(f"fit cannot be 'tight' where positions are bound to the square, as in '{self.name}'")
         expected = self.backbone.level_channels
         if self.level_channels != expected:
             raise UsageError(f"level_channels must be {list(expected)}, found {list(self.level_channels)}")
@@ -184,5 +188,7 @@ def vit_config(backbone: str | VitConfig, *, image_size: int = 1024) -> SamConfi
     return SamConfig(name=name, backbone=vit, image_size=image_size, level_channels=(width, width, width, width))
 
 
-TINY = SamConfig(name="sam-tiny", backbone="tiny", image_size=512, level_channels=(384, 160, 112, 320), mixer_blocks=3)
+TINY = SamConfig(
+    name="sam-tiny", backbone="tiny", image_size=512, level_channels=(384, 160, 112, 320), mixer_blocks=3, fit="tight"
+)
 """The bundled model's architecture."""

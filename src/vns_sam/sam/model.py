@@ -36,8 +36,7 @@ class SamModel(SamBasedNetwork):
         super().__init__()
         self.config = config
         self.name = config.name
-        stretched = config.fit == "stretch"
-        self.preprocessing = Preprocessing(config.image_size, config.mean, config.std, config.stride, stretched)
+        self.preprocessing = Preprocessing(config.image_size, config.mean, config.std, config.stride, config.fit)
         hidden = config.mask_decoder.hidden_size
         encoder: nn.Module = _encoder_class(config).for_sam(config.backbone, hidden, config.image_size)
         self.image_encoder = encoder

@@ -34,7 +34,9 @@ from vns_sam.types import (
     ModelInfo,
     PromptBatch,
     Prompts,
+    Size,
 )
+from vns_sam.types.features import join_maps
 
 CELLS_AT_ONCE_ELSEWHERE = 2**17
 """The same for other devices, which want larger products."""
@@ -115,10 +117,24 @@ class PromptableNetwork(nn.Module, ABC):
     @torch.inference_mode()
     def encode(self, images: Sequence[np.ndarray]) -> ImageFeatures:
         """Encodes I pictures, each (H, W, 3) uint8 RGB of any size."""
-        fitted = [self.preprocessing(image, self.device) for image in images]
-        pixels = torch.stack([pixels for pixels, _ in fitted])
-        geometry = tuple(geometry for _, geometry in fitted)
-        return replace(self.encode_pixels(pixels), levels=(), geometry=geometry, owner=self.info)
+        pixels, geometry = zip(*(self.preprocessing(image, self.device) for image in images), strict=True)
+        alike: dict[Size, list[int]] = defaultdict(list)
+        for number, place in enumerate(geometry):
+            alike[place.input].append(number)
+        parts = [self.encode_pixels(torch.stack([pixels[number] for number in some])) for some in alike.values()]
+        back = np.argsort([number for some in alike.values() for number in some])
+
+        def joined(*maps: torch.Tensor) -> torch.Tensor:
+            return maps[0] if len(maps) == 1 else join_maps(maps)[back]
+
+        return ImageFeatures(
+            joined(*(part.embedding for part in parts)),
+            (),
+            geometry,
+            tuple(joined(*maps) for maps in zip(*(part.mined for part in parts), strict=True)),
+            owner=self.info,
+            finer=tuple(joined(*maps) for maps in zip(*(part.finer for part in parts), strict=True)),
+        )
 
     @torch.inference_mode()
     def decode(
@@ -148,18 +164,18 @@ class PromptableNetwork(nn.Module, ABC):
             order.extend(rows)
         back = torch.from_numpy(np.argsort(order)).to(self.device)
 
-        def joined(name: str) -> torch.Tensor | None:
+        def joined(name: str, join: Callable[[list[torch.Tensor]], torch.Tensor]) -> torch.Tensor | None:
             values = [getattr(part, name) for part in parts]
-            return None if values[0] is None else torch.cat(values)[back]
+            return None if values[0] is None else join(values)[back]
 
-        scores, iou = joined("scores"), joined("candidate_scores")
+        scores, iou = joined("scores", torch.cat), joined("candidate_scores", torch.cat)
         assert scores is not None
         return MapAnswers(
-            joined("mask_logits"),
+            joined("mask_logits", join_maps),
             scores.float().cpu().numpy(),
             row_geometry(features, prompts, image_index),
-            joined("edge_logits"),
-            joined("candidate_logits"),
+            joined("edge_logits", join_maps),
+            joined("candidate_logits", join_maps),
             None if iou is None else iou.float().cpu().numpy(),
         )
 
@@ -185,9 +201,12 @@ class PromptableNetwork(nn.Module, ABC):
         """Row numbers, features, and prompts of one kind about them: at most :attr:`at_once`, on the model's device. On
         a CPU they are about one picture and share what is its alone.
         """
-        for rows, batch in batch_prompts(prompts, image_index, features.geometry, 4 * self.grid):
-            apart = self.device.type == "cpu"
-            for members, asked, part in _by_image(rows, features, batch) if apart else [(rows, features, batch)]:
+        for rows, batch in batch_prompts(prompts, image_index, features.geometry, self.preprocessing):
+            if self.device.type == "cpu":
+                parts = [*_by_image(rows, features, batch)]
+            else:
+                parts = [(rows, features.over(features.geometry[int(batch.image_index[0])].input), batch)]
+            for members, asked, part in parts:
                 for start in range(0, len(members), self.at_once):
                     at = slice(start, start + self.at_once)
                     yield members[at], asked, _take(part, at).to(self.device)
@@ -230,15 +249,18 @@ class _State:
 
 
 def batch_prompts(
-    prompts: Sequence[Prompts], image_index: Sequence[int], geometry: Sequence[Geometry], mask_size: int
+    prompts: Sequence[Prompts],
+    image_index: Sequence[int],
+    geometry: Sequence[Geometry],
+    preprocessing: Preprocessing,
 ) -> Iterator[tuple[list[int], PromptBatch]]:
-    """Sorts prompt rows by kind and maps them to model pixels.
+    """Sorts prompt rows by kind and by the size of the input, and maps them to model pixels.
 
     Args:
         prompts: One entry for each (image, kind); rows are numbered through in order.
         image_index: The image of each entry.
         geometry: One for each image.
-        mask_size: Side of the dense prompt in pixels (4g).
+        preprocessing: How the pictures entered.
 
     Yields:
         The row numbers and the batch of each kind.
@@ -246,14 +268,14 @@ def batch_prompts(
     Raises:
         PromptError: A row holds nothing, an index names no image, or there is no row at all.
     """
-    kinds: dict[tuple[bool, int, bool], list[PromptRow]] = defaultdict(list)
+    kinds: dict[tuple[Size, tuple[bool, int, bool]], list[PromptRow]] = defaultdict(list)
     for row in prompt_rows(prompts, image_index, geometry):
-        kinds[row.kind].append(row)
+        kinds[geometry[row.image].input, row.kind].append(row)
     for members in kinds.values():
-        yield [row.number for row in members], _stack(members, geometry, mask_size)
+        yield [row.number for row in members], _stack(members, geometry, preprocessing)
 
 
-def _stack(rows: Sequence[PromptRow], geometry: Sequence[Geometry], mask_size: int) -> PromptBatch:
+def _stack(rows: Sequence[PromptRow], geometry: Sequence[Geometry], preprocessing: Preprocessing) -> PromptBatch:
     """Rows of one kind as a batch."""
 
     def stacked(name: str) -> torch.Tensor | None:
@@ -263,7 +285,7 @@ def _stack(rows: Sequence[PromptRow], geometry: Sequence[Geometry], mask_size: i
     masks = None
     if rows[0].mask is not None:
         given = ((torch.from_numpy(row.mask)[None], geometry[row.image]) for row in rows if row.mask is not None)
-        masks = torch.cat([masks_to_model(mask, place, mask_size) for mask, place in given])
+        masks = torch.cat([masks_to_model(mask, place, preprocessing.cells(place, 4)) for mask, place in given])
     labels = stacked("labels")
     index = torch.tensor([row.image for row in rows])
     return PromptBatch(index, stacked("box"), stacked("points"), None if labels is None else labels.long(), masks)

@@ -1,7 +1,7 @@
 """The containers that travel between the rooms of the package, and the protocol that every model follows.
 
 Shape letters: I images, P prompts, N points of one prompt, C channels, H x W pixels of the original picture,
-g embedding grid (stride 16 of the model's square input). Nothing here loads torch.
+g x g' embedding grid (stride 16 of the model's input). Nothing here loads torch.
 """
 
 from vns_sam.types.answers import Answers, Candidates, DecoderOutput, Prediction

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vns_sam.errors import PromptError
+from vns_sam.errors import PromptError, UsageError
 from vns_sam.types.info import PromptKind
+from vns_sam.types.pieces import Size
 
 if TYPE_CHECKING:
     import torch
@@ -19,25 +21,50 @@ PADDING_LABEL = -1
 
 @dataclass(frozen=True)
 class Geometry:
-    """How one picture was fitted into the model's square input: scaled with its aspect kept, then padded
-    at the right and the bottom.
+    """How one picture was fitted into the model's input: scaled with its aspect kept, then padded at the right and the
+    bottom.
 
     Attributes:
         height, width: Size of the original picture in pixels.
-        fitted_height, fitted_width: Size after scaling; the rest of the square is padding.
-        side: Side of the square input in pixels.
+        fitted_height, fitted_width: Size after scaling; the rest of the input is padding.
+        input_height, input_width: Size of the input in pixels.
     """
 
     height: int
     width: int
     fitted_height: int
     fitted_width: int
-    side: int
+    input_height: int
+    input_width: int
+
+    @property
+    def input(self) -> Size:
+        """Height and width of the input."""
+        return self.input_height, self.input_width
 
     @property
     def scale_xy(self) -> tuple[float, float]:
         """Factors from original to model pixels, (x, y)."""
         return self.fitted_width / self.width, self.fitted_height / self.height
+
+    @staticmethod
+    def pack(given: Sequence[Geometry]) -> np.ndarray:
+        """Several as one array of their numbers, (I, 6) int64."""
+        return np.array([astuple(one) for one in given], np.int64).reshape(-1, 6)
+
+    @staticmethod
+    def unpack(numbers: np.ndarray) -> tuple[Geometry, ...]:
+        """Inverse of :meth:`pack`.
+
+        Raises:
+            UsageError: They are not six each, as earlier versions wrote them.
+        """
+        if numbers.shape[1:] != (6,):
+            raise UsageError(
+                f"expected six numbers for each picture's place, found an array of {numbers.shape}",
+                hint="encode the picture again; use one version on both sides",
+            )
+        return tuple(Geometry(*(int(value) for value in row)) for row in numbers)
 
 
 @dataclass(frozen=True)

@@ -176,7 +176,7 @@ def _row(prompts: Prompts, row: int) -> Prompts:
 def _singles(model: SamModel | VnsSamModel, features: ImageFeatures, prompts: Prompts) -> Iterator[PromptBatch]:
     """Each prompt as a batch of one."""
     for row in range(len(prompts)):
-        for _, batch in batch_prompts([_row(prompts, row)], [0], features.geometry, 4 * model.grid):
+        for _, batch in batch_prompts([_row(prompts, row)], [0], features.geometry, model.preprocessing):
             yield batch.to(model.device)
 
 

@@ -109,7 +109,7 @@ class WsSamModel(PromptableNetwork):
     def encode(self, images: Sequence[np.ndarray]) -> ImageFeatures:
         """Segments I pictures, each (H, W, 3) uint8 RGB of any size, squashed to the square input."""
         side = self.config.image_size
-        geometry = tuple(Geometry(image.shape[0], image.shape[1], side, side, side) for image in images)
+        geometry = tuple(Geometry(image.shape[0], image.shape[1], *[side] * 4) for image in images)
         squashed = np.stack([resize_image(image, at) for image, at in zip(images, geometry, strict=True)])
         pixels = torch.from_numpy(squashed).to(self.device).permute(0, 3, 1, 2).float()
         features = self.encode_pixels(self.preprocessing.normalise(pixels))

@@ -136,7 +136,7 @@ def test_whole_views_are_what_a_model_is_shown(tmp_path: Path) -> None:
         (tmp_path / "one" / name).mkdir(parents=True)
         cv2.imwrite(str(tmp_path / "one" / name / "wide.png"), values)
     data = replace(one_set(tmp_path), views="whole", sizes=(128,))
-    image, geometry = Preprocessing(128).square(wide)
+    image, geometry = Preprocessing(128).padded(wide)
     for position in range(4):
         sample = stream(data)[position]
         place = (slice(0, geometry.fitted_height), slice(0, geometry.fitted_width))

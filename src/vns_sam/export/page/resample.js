@@ -1,19 +1,24 @@
-// Bringing a picture into the model's square, and its map back, in the arithmetic of the Python package.
+// Bringing a picture into the model's input, and its map back, in the arithmetic of the Python package.
 
 /**
- * @typedef {{height: number, width: number, fittedHeight: number, fittedWidth: number, side: number}} Geometry
- * How a picture lies in the square input: scaled, padded right and bottom.
+ * @typedef {{height: number, width: number, fittedHeight: number, fittedWidth: number, inputHeight: number,
+ *   inputWidth: number}} Geometry How a picture lies in the input: scaled, padded right and bottom.
  */
 
 /**
  * Scales the longer side to `side` with the aspect kept, or both where the model wants that.
- * @param {number} height @param {number} width @param {number} side @param {boolean} stretched
+ * @param {number} height @param {number} width @param {number} side
+ * @param {'pad' | 'stretch' | 'tight'} how Padded to the square, stretched over it, or padded to a multiple of `unit`.
+ * @param {number} unit
  * @returns {Geometry}
  */
-export function fit(height, width, side, stretched) {
+export function fit(height, width, side, how, unit) {
   const scale = side / Math.max(height, width);
-  const fitted = (length) => (stretched ? side : Math.max(1, Math.floor(length * scale + 0.5)));
-  return { height, width, fittedHeight: fitted(height), fittedWidth: fitted(width), side };
+  const fitted = (length) => (how === 'stretch' ? side : Math.max(1, Math.floor(length * scale + 0.5)));
+  const padded = (length) => (how === 'tight' ? Math.ceil(fitted(length) / unit) * unit : side);
+  return {
+    height, width, fittedHeight: fitted(height), fittedWidth: fitted(width), inputHeight: padded(height), inputWidth: padded(width),
+  };
 }
 
 const BITS = 22; // of a weight; halves between two values are rounded as Pillow rounds them only with its whole numbers
@@ -50,14 +55,14 @@ function mixed(values, start, step, weights) {
 }
 
 /**
- * A picture as the encoder's input: RGB planes of 0..255 in a square that is padded with the mean.
+ * A picture as the encoder's input: RGB planes of 0..255, padded with the mean.
  * @param {ImageData} picture @param {Geometry} geometry @param {number[]} mean
- * @returns {Float32Array} (3, side, side)
+ * @returns {Float32Array} (3, inputHeight, inputWidth)
  */
-export function toSquare(picture, geometry, mean) {
-  const { height, width, fittedHeight, fittedWidth, side } = geometry;
+export function toInput(picture, geometry, mean) {
+  const { height, width, fittedHeight, fittedWidth, inputHeight, inputWidth } = geometry;
   const across = triangle(width, fittedWidth), down = triangle(height, fittedHeight);
-  const square = new Float32Array(3 * side * side);
+  const all = inputHeight * inputWidth, input = new Float32Array(3 * all);
   const narrow = new Uint8ClampedArray(height * fittedWidth); // rounded in between, as Pillow does
   for (let channel = 0; channel < 3; channel++) {
     for (let y = 0; y < height; y++) {
@@ -66,13 +71,15 @@ export function toSquare(picture, geometry, mean) {
         narrow[y * fittedWidth + x] = mixed(picture.data, 4 * (y * width + first) + channel, 4, weights);
       }
     }
-    const plane = square.subarray(channel * side * side, (channel + 1) * side * side).fill(mean[channel]);
+    const plane = input.subarray(channel * all, (channel + 1) * all).fill(mean[channel]);
     for (let y = 0; y < fittedHeight; y++) {
       const { first, weights } = down[y];
-      for (let x = 0; x < fittedWidth; x++) plane[y * side + x] = mixed(narrow, first * fittedWidth + x, fittedWidth, weights);
+      for (let x = 0; x < fittedWidth; x++) {
+        plane[y * inputWidth + x] = mixed(narrow, first * fittedWidth + x, fittedWidth, weights);
+      }
     }
   }
-  return square;
+  return input;
 }
 
 /**
@@ -110,12 +117,12 @@ function resize(values, stride, from, to) {
 }
 
 /**
- * A map over the square at the picture's size: to the square, padding cut off, to the picture.
- * @param {Float32Array} map (cells, cells) @param {number} cells @param {Geometry} geometry
+ * A map over the input at the picture's size: to the input, padding cut off, to the picture.
+ * @param {Float32Array} map Of `cells` @param {[number, number]} cells Height and width @param {Geometry} geometry
  * @returns {Float32Array} (height, width)
  */
 export function toPicture(map, cells, geometry) {
-  const { height, width, fittedHeight, fittedWidth, side } = geometry;
-  const square = resize(map, cells, [cells, cells], [side, side]);
-  return resize(square, side, [fittedHeight, fittedWidth], [height, width]);
+  const { height, width, fittedHeight, fittedWidth, inputHeight, inputWidth } = geometry;
+  const input = resize(map, cells[1], cells, [inputHeight, inputWidth]);
+  return resize(input, inputWidth, [fittedHeight, fittedWidth], [height, width]);
 }

@@ -1,7 +1,7 @@
 // The model, off the page's own thread: opens the graphs, encodes a picture once, answers prompts.
 
 import * as ort from './ort/ort.wasm.min.mjs';
-import { fit, toPicture, toSquare } from './resample.js';
+import { fit, toInput, toPicture } from './resample.js';
 
 /** @typedef {{box: number[] | null, points: number[][], labels: number[]}} Prompt In pixels of the picture. */
 
@@ -21,29 +21,31 @@ const tasks = {
 
   /** @param {{picture: ImageData}} asked */
   async encode({ picture }) {
-    const { image_size: side, mean, stretched } = manifest.preprocessing;
-    geometry = fit(picture.height, picture.width, side, stretched);
-    const pixels = new ort.Tensor('float32', toSquare(picture, geometry, mean), [1, 3, side, side]);
+    const { image_size: side, mean, fit: how, stride } = manifest.preprocessing;
+    geometry = fit(picture.height, picture.width, side, how, 2 * stride);
+    const size = [1, 3, geometry.inputHeight, geometry.inputWidth];
+    const pixels = new ort.Tensor('float32', toInput(picture, geometry, mean), size);
     features = Object.values(await encoder.run({ pixels }));
     return {};
   },
 
   /** @param {Prompt} prompt */
   async decode(prompt) {
-    const cells = (4 * manifest.preprocessing.image_size) / manifest.preprocessing.stride;
+    const cells = [geometry.inputHeight, geometry.inputWidth].map((length) => (4 * length) / manifest.preprocessing.stride);
+    const all = cells[0] * cells[1];
     const { places, labels } = toModel(prompt);
     const [embedding, ...maps] = features;
     const found = await decoder.run({
       embedding,
       points: new ort.Tensor('float32', Float32Array.from(places.flat()), [1, labels.length, 2]),
       labels: new ort.Tensor('int64', BigInt64Array.from(labels.map(BigInt)), [1, labels.length]),
-      masks: new ort.Tensor('float32', new Float32Array(cells * cells), [1, 1, cells, cells]),
+      masks: new ort.Tensor('float32', new Float32Array(all), [1, 1, ...cells]),
       has_mask: new ort.Tensor('float32', new Float32Array(1), [1]),
       ...Object.fromEntries(maps.map((map, k) => [`maps.${k}`, map])),
     });
     const own = { logits: found.mask_logits.data, score: found.scores.data[0] };
     const others = [...found.candidate_scores.data].map((score, k) => ({
-      score, logits: found.candidate_logits.data.subarray(k * cells * cells, (k + 1) * cells * cells),
+      score, logits: found.candidate_logits.data.subarray(k * all, (k + 1) * all),
     }));
     others.sort((a, b) => b.score - a.score);
     return { masks: [own, ...others].map(({ logits, score }) => ({ score, mask: inside(toPicture(logits, cells, geometry)) })) };

@@ -29,7 +29,7 @@ from vns_sam.sam.registry import place
 if TYPE_CHECKING:
     import onnxruntime
 
-VERSION = 1
+VERSION = 2
 """Of the manifest's layout."""
 MANY = 4
 """Runs at a time from which on they are worth a second way of opening their graph."""

@@ -11,7 +11,8 @@ from vns_sam.images.geometry import masks_to_model
 from vns_sam.inference.onnx.folder import OnnxFolder
 from vns_sam.sam.answers import MapAnswers
 from vns_sam.sam.prompt_rows import CELLS_AT_ONCE, PromptRow, prompt_rows, row_geometry
-from vns_sam.types import ImageFeatures, ModelInfo, Prompts
+from vns_sam.types import Geometry, ImageFeatures, ModelInfo, Prompts
+from vns_sam.types.features import join_maps
 
 NOT_A_POINT, LEFT_TOP, RIGHT_BOTTOM = -1, 2, 3
 """Labels of points beside 0 and 1, see :class:`vns_sam.export.graphs.DecoderGraph`."""
@@ -49,12 +50,10 @@ class OnnxPromptable:
         self.folder.prepare("decoder")
         maps, geometry = [], []
         for image in images:
-            pixels, place = self.preprocessing.square(image)
+            pixels, place = self.preprocessing.padded(image)
             maps.append(self.folder.run("encoder", {"pixels": pixels[None]}))
             geometry.append(place)
-        embedding, *others = (
-            joined[0] if len(joined) == 1 else np.concatenate(joined) for joined in zip(*maps, strict=True)
-        )
+        embedding, *others = (join_maps(given) for given in zip(*maps, strict=True))
         mined, finer = others[: self.folder.manifest.mined], others[self.folder.manifest.mined :]
         return ImageFeatures(embedding, (), tuple(geometry), tuple(mined), finer=tuple(finer), owner=self.info)
 
@@ -74,22 +73,20 @@ class OnnxPromptable:
             PromptError: A row holds no point, box or mask, or an index names no image.
         """
         features.check_owner(self.info)
-        chunks = [*self._chunks(prompt_rows(prompts, image_index, features.geometry))]
+        chunks = [*self._chunks(prompt_rows(prompts, image_index, features.geometry), features.geometry)]
         parts = self.folder.run_each("decoder", chunks, lambda rows: self._feed(features, rows))
         back = np.argsort([row.number for rows in chunks for row in rows])
-        masks, scores, offered, offered_scores, *edges = (
-            np.concatenate(part)[back] for part in zip(*parts, strict=True)
-        )
+        masks, scores, offered, offered_scores, *edges = zip(*parts, strict=True)
         return MapAnswers(
-            masks,
-            scores,
+            join_maps(masks)[back],
+            np.concatenate(scores)[back],
             row_geometry(features, prompts, image_index),
-            edges[0] if edges else None,
-            offered if candidates else None,
-            offered_scores if candidates else None,
+            join_maps(edges[0])[back] if edges else None,
+            join_maps(offered)[back] if candidates else None,
+            np.concatenate(offered_scores)[back] if candidates else None,
         )
 
-    def _chunks(self, rows: Iterable[PromptRow]) -> Iterator[list[PromptRow]]:
+    def _chunks(self, rows: Iterable[PromptRow], geometry: Sequence[Geometry]) -> Iterator[list[PromptRow]]:
         """Rows about one picture with as many points each and with or without a box: as many as are decoded at once,
         fewer where runs lie side by side.
         """
@@ -97,19 +94,20 @@ class OnnxPromptable:
         for row in rows:
             box, points, _ = row.kind
             alike[row.image, box, points].append(row)
-        at_once = max(1, CELLS_AT_ONCE // self.preprocessing.grid**2 // self.folder.at_a_time)
         for members in alike.values():
+            height, width = self.preprocessing.cells(geometry[members[0].image])
+            at_once = max(1, CELLS_AT_ONCE // (height * width) // self.folder.at_a_time)
             for start in range(0, len(members), at_once):
                 yield members[start : start + at_once]
 
     def _feed(self, features: ImageFeatures, rows: Sequence[PromptRow]) -> dict[str, np.ndarray]:
         """The decoder's inputs for rows about one picture."""
         one = features.select(rows[0].image)
-        side = 4 * self.preprocessing.grid
-        masks = np.zeros((len(rows), 1, side, side), np.float32)
+        size = self.preprocessing.cells(one.geometry[0], 4)
+        masks = np.zeros((len(rows), 1, *size), np.float32)
         for room, row in zip(masks, rows, strict=True):
             if row.mask is not None:
-                room[:] = masks_to_model(row.mask[None], one.geometry[0], side)[0]
+                room[:] = masks_to_model(row.mask[None], one.geometry[0], size)[0]
         points, labels = zip(*map(self._points, rows), strict=True)
         feed: dict[str, np.ndarray] = {
             "embedding": np.asarray(one.embedding),

@@ -22,7 +22,7 @@ class OnnxSegmenter:
 
     def __init__(self, folder: OnnxFolder) -> None:
         self.folder = folder
-        self.preprocessing = replace(folder.manifest.preprocessing, stretched=True)
+        self.preprocessing = replace(folder.manifest.preprocessing, fit="stretch")
         self._info = ModelInfo(
             folder.manifest.name,
             lambda: folder.digest,
@@ -39,7 +39,7 @@ class OnnxSegmenter:
 
     def encode(self, images: Sequence[np.ndarray]) -> ImageFeatures:
         """Segments I pictures, each (H, W, 3) uint8 RGB of any size: the answers are there, decoding picks them out."""
-        squares, geometry = zip(*map(self.preprocessing.square, images), strict=True)
+        squares, geometry = zip(*map(self.preprocessing.padded, images), strict=True)
         logits = [self.folder.run("segmenter", {"pixels": pixels[None]})[0] for pixels in squares]
         return ImageFeatures(np.concatenate(logits), (), geometry, owner=self.info)
 

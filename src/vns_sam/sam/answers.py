@@ -45,7 +45,7 @@ class MapAnswers(Answers):
 
     def logits(self, row: int, size: Size | None = None, *, direct: bool = False) -> np.ndarray:
         """See :meth:`vns_sam.types.Answers.logits`."""
-        one = self._single(self.mask_logits, row)
+        one = self._row(self.mask_logits, row)
         if direct:
             geometry = self.geometry[row]
             return _numpy(resize_maps(one, size or (geometry.height, geometry.width))[0, 0])
@@ -53,14 +53,14 @@ class MapAnswers(Answers):
 
     def found(self, row: int, size: Size) -> tuple[tuple[slice, slice], np.ndarray]:
         """See :meth:`vns_sam.types.Answers.found`."""
-        part, logits = enlarge_found(_numpy(self._single(self.mask_logits, row))[0, 0], self.geometry[row], size)
+        part, logits = enlarge_found(_numpy(self._row(self.mask_logits, row))[0, 0], self.geometry[row], size)
         return part, logits > 0
 
     def edges(self, row: int, size: Size | None = None) -> np.ndarray | None:
         """See :meth:`vns_sam.types.Answers.edges`."""
         if self.edge_logits is None:
             return None
-        logits = maps_to_original(self._single(self.edge_logits, row), self.geometry[row], size)[0]
+        logits = maps_to_original(self._row(self.edge_logits, row), self.geometry[row], size)[0]
         return _numpy(probability(logits))
 
     def candidate_scores(self, row: int) -> np.ndarray:
@@ -71,10 +71,10 @@ class MapAnswers(Answers):
         """See :meth:`vns_sam.types.Answers.candidate`."""
         if self.candidate_logits is None:
             return super().candidate(row, number, size)
-        one = self._single(self.candidate_logits, row)[:, number : number + 1]
+        one = self._row(self.candidate_logits, row)[:, number : number + 1]
         return _numpy(maps_to_original(one, self.geometry[row], size)[0])
 
-    def _single(self, maps: Map, row: int) -> Map:
+    def _row(self, maps: Map, row: int) -> Map:
         """The maps of one row over its own input, (1, C, h, h') float32."""
         one = crop_map(maps[row : row + 1], self._stored, self.geometry[row].input)
         return one.astype(np.float32) if isinstance(one, np.ndarray) else one.float()

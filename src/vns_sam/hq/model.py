@@ -49,12 +49,11 @@ class HqSamModel(FrozenSamNetwork):
         self.take_over(sam, decoder, self.config.mask_prompt)
         self.decoder = decoder
 
-    def encode_pixels(self, pixels: torch.Tensor) -> ImageFeatures:
-        """Encodes normalised pixels (I, 3, S, S) and fuses early and last map; SAM's encoder gets no gradient."""
-        with torch.no_grad():
-            features = self.sam.encode_pixels(pixels)
-            early = features.levels[0]
-            if self.config.early == "entry":
+    def mine(self, features: ImageFeatures) -> ImageFeatures:
+        """The same features with early and last map fused."""
+        early = features.levels[0]
+        if self.config.early == "entry":
+            with torch.no_grad():
                 early = cast(TinyVitEncoder, self.sam.image_encoder).third_entry(features.levels)
         return replace(features, mined=self.decoder.fuse(features.embedding, early))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -15,7 +16,7 @@ from vns_sam.sam.encoders.adapter import EncoderAdapter
 from vns_sam.sam.mask_decoder import SamMaskDecoder
 from vns_sam.sam.model import SamModel
 from vns_sam.sam.registry import portable
-from vns_sam.types import ModelInfo
+from vns_sam.types import ImageFeatures, ModelInfo
 
 
 class AroundSamDecoder(nn.Module):
@@ -75,6 +76,18 @@ class FrozenSamNetwork(SamBasedNetwork):
         decoder.sam = self.sam.mask_decoder
         if mask_prompt is not None:
             self.sam.prompt_encoder.mask_prompt = mask_prompt
+
+    def encode_pixels(self, pixels: torch.Tensor) -> ImageFeatures:
+        """Encodes normalised pixels (I, 3, S, S') and mines them; no gradient reaches SAM's weights."""
+        return self.mine(self.encode_frozen(pixels))
+
+    def encode_frozen(self, pixels: torch.Tensor) -> ImageFeatures:
+        """What the frozen SAM makes of pixels, helped by the adapter where there is one."""
+        return self.sam.encode_pixels(pixels, self.adapter)
+
+    @abstractmethod
+    def mine(self, features: ImageFeatures) -> ImageFeatures:
+        """The same features with what the method derives from them once for each picture."""
 
     def describe(self, digest: Callable[[], str], **more: Any) -> ModelInfo:
         """Its scores are judged as those of the SAM below."""

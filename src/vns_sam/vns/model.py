@@ -47,9 +47,8 @@ class VnsSamModel(FrozenSamNetwork):
         self.decoder = decoder
         self.adapter = build_adapter(sam.config) if self.config.adapter else None
 
-    def encode_pixels(self, pixels: torch.Tensor) -> ImageFeatures:
-        """Encodes normalised pixels (I, 3, S, S) and mines the levels; no gradient reaches SAM's weights."""
-        features = self.sam.encode_pixels(pixels, self.adapter)
+    def mine(self, features: ImageFeatures) -> ImageFeatures:
+        """The same features with NSFM's of their levels."""
         return replace(features, mined=self.decoder.mine(features.levels))
 
     def decode_levels(self, features: ImageFeatures, batch: PromptBatch) -> VnsDecoderOutput:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import field
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import torch
 from pydantic import Field
@@ -18,9 +18,11 @@ from vns_sam.sam.checkpoints import load_weights
 from vns_sam.sam.encoders.adapter import weaken
 from vns_sam.sam.losses import score_loss
 from vns_sam.sam.model import SamModel
+from vns_sam.training.features import KeptFeatures
 from vns_sam.training.samples.settings import TrainingData
 from vns_sam.training.settings import STRICT, Recipe, fields_of
 from vns_sam.training.tasks.base import Task, enlarge, half, mean_terms, prompt_slots
+from vns_sam.types import ImageFeatures
 from vns_sam.vns.ablations import ablation_switches
 from vns_sam.vns.config import VnsSamConfig
 from vns_sam.vns.losses import structure_loss, vns_loss
@@ -33,13 +35,34 @@ Method = TypeVar("Method", VnsSamModel, HqSamModel)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class VnsRecipe(Recipe):
+class FrozenRecipe(Recipe):
+    """What recipes of a method on a frozen SAM have.
+
+    Attributes:
+        FREE: See ``RunRecipe``.
+    """
+
+    FREE: ClassVar[tuple[str, ...]] = (*Recipe.FREE, "features")
+
+    data: TrainingData
+    features: Path | None = None
+    """Folder in which what the frozen encoder makes of each view is kept: an epoch after the first, and any later run
+    on the same pictures, encodes nothing. It wants views that stay the same, `data.views: whole` and a `data.mix` of
+    zeros, and has room for 71 MB a view on ViT-L, less on others. The weights are those of a run without it."""
+
+    def __post_init__(self) -> None:
+        data = self.data
+        if self.features and (data.samples != "house" or data.views != "whole" or any(vars(data.mix).values())):
+            raise ValueError("features are kept of views that stay the same: data.views: whole, data.mix: all zeros")
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class VnsRecipe(FrozenRecipe):
     """Trains VNS-SAM's modules on a frozen SAM."""
 
     task: Literal["vns-sam"]
     """`init` is a SAM, for fresh ones on it, or a VNS-SAM, whose modules go on from their weights;
     sam-tiny without it."""
-    data: TrainingData
     vns: fields_of(VnsSamConfig, ablation=ablation_switches) = field(  # type: ignore[valid-type]
         default_factory=dict
     )
@@ -58,13 +81,12 @@ class VnsRecipe(Recipe):
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class HqRecipe(Recipe):
+class HqRecipe(FrozenRecipe):
     """Trains HQ-SAM's modules on a frozen SAM."""
 
     task: Literal["hq-sam"]
     """`init` is a SAM, for fresh ones on it, or an HQ-SAM such as hq_vit_l, whose modules go on;
     sam-tiny without it."""
-    data: TrainingData
     hq: fields_of(HqSamConfig) = field(default_factory=dict)  # type: ignore[valid-type]
     """Fields of `HqSamConfig`; the rest follows what the run starts from."""
     bce: Bce = "weighted"
@@ -75,6 +97,20 @@ class FrozenSamTask(Task):
     """Base of the tasks whose model keeps its SAM and trains the rest."""
 
     model: VnsSamModel | HqSamModel
+    kept: KeptFeatures | None = None
+
+    def keep(self, folder: Path | None) -> None:
+        """Has the frozen encoder's features kept in a folder, or not.
+
+        Raises:
+            UsageError: A part of the encoder learns.
+        """
+        self.kept = None if folder is None else KeptFeatures(folder, self.model)
+
+    def encode(self, batch: dict[str, torch.Tensor]) -> ImageFeatures:
+        """Features of a batch's pictures."""
+        pixels = self.model.preprocessing.normalise(batch["image"].float())
+        return self.model.encode_pixels(pixels) if self.kept is None else self.model.mine(self.kept(pixels))
 
     def groups(self, recipe: Recipe) -> list[dict[str, Any]]:
         """One group: everything that is not SAM's."""
@@ -110,6 +146,7 @@ class VnsTask(FrozenSamTask):
         elif self.model.adapter is not None:
             weaken(self.model.adapter, recipe.adapter_share)
             self.model.adapter.requires_grad_(recipe.adapter_rate > 0)
+        self.keep(recipe.features)
 
     def groups(self, recipe: Recipe) -> list[dict[str, Any]]:
         """One group, or two where the adapter has a rate of its own."""
@@ -126,7 +163,7 @@ class VnsTask(FrozenSamTask):
         """Means over the prompt slots of the terms of :func:`vns_sam.vns.losses.vns_loss`, at half the view's size, and
         of ``score`` where the model judges its masks.
         """
-        features = self.model.encode_pixels(self.model.preprocessing.normalise(batch["image"].float()))
+        features = self.encode(batch)
         slots, counts = [], []
         for k, (prompts, target) in enumerate(prompt_slots(batch, self.model, features, official=self.official)):
             label = half(target)
@@ -156,10 +193,11 @@ class HqTask(FrozenSamTask):
         super().__init__()
         self.model = _begin(HqSamModel, HqSamConfig, recipe.init or "sam-tiny", recipe.hq)
         self.bce = recipe.bce
+        self.keep(recipe.features)
 
     def forward(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Mean over the prompt slots of the structure loss of the HQ token's mask, at half the view's size."""
-        features = self.model.encode_pixels(self.model.preprocessing.normalise(batch["image"].float()))
+        features = self.encode(batch)
         slots, counts = [], []
         for prompts, target in prompt_slots(batch, self.model, features, official=self.official):
             label = half(target)

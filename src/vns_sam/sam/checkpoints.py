@@ -106,12 +106,21 @@ def write_checkpoint(
     check_finite(stored, folder)
     write_text(folder / CONFIG, json.dumps(config, indent=2) + "\n")
     with atomic_path(folder / WEIGHTS) as part:
-        try:
-            save_file(stored, part)
-        except SafetensorError as error:
-            number = re.search(r"os error (\d+)", str(error))
-            raise OSError(int(number[1]) if number else errno.EIO, str(error)) from None
+        save_tensors(stored, part)
         part.chmod((folder / CONFIG).stat().st_mode)  # safetensors would keep other users of the machine out
+
+
+def save_tensors(state: dict[str, torch.Tensor], path: Path) -> None:
+    """Writes contiguous tensors as safetensors.
+
+    Raises:
+        OSError: The place cannot be written; safetensors has an error of its own for that.
+    """
+    try:
+        save_file(state, path)
+    except SafetensorError as error:
+        number = re.search(r"os error (\d+)", str(error))
+        raise OSError(int(number[1]) if number else errno.EIO, str(error)) from None
 
 
 def read_state(folder: str | Path) -> dict[str, torch.Tensor]:

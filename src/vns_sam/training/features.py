@@ -7,12 +7,12 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
 from vns_sam.errors import UsageError
 from vns_sam.images.write import atomic_path
-from vns_sam.sam.checkpoints import model_digest
+from vns_sam.sam.checkpoints import model_digest, save_tensors
 from vns_sam.sam.frozen import FrozenSamNetwork
 from vns_sam.types import ImageFeatures
 
@@ -50,7 +50,7 @@ class KeptFeatures:
             for row, number in enumerate(missing):
                 view = found[number] = {name: value[row].cpu().contiguous().clone() for name, value in made.items()}
                 with atomic_path(files[number]) as part:
-                    save_file(view, part)
+                    save_tensors(view, part)
         views = [arrays for arrays in found if arrays is not None]
         whole = {name: torch.stack([view[name] for view in views]).to(pixels.device) for name in views[0]}
 

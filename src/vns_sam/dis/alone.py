@@ -42,7 +42,7 @@ class IsNetModel(PromptableNetwork):
         super().__init__()
         self.config = config
         self.name = config.name
-        self.preprocessing = Preprocessing(config.image_size, (127.5,) * 3, (255.0,) * 3)
+        self.preprocessing = Preprocessing(config.image_size, (127.5,) * 3, (255.0,) * 3, fit="stretch")
         self.network = network or IsNet(COLOURS, config.width)
 
     def encode_pixels(self, pixels: torch.Tensor) -> ImageFeatures:
@@ -53,7 +53,7 @@ class IsNetModel(PromptableNetwork):
     def encode(self, images: Sequence[np.ndarray]) -> ImageFeatures:
         """Segments I pictures, each (H, W, 3) uint8 RGB of any size."""
         side = self.config.image_size
-        geometry = tuple(Geometry(image.shape[0], image.shape[1], *[side] * 4) for image in images)
+        geometry = tuple(self.preprocessing.place(*image.shape[:2]) for image in images)
         seen = [torch.as_tensor(colour_channels(image, side, antialias=self.config.antialias)) for image in images]
         features = self.encode_pixels(torch.stack(seen).to(self.device))
         return replace(features, geometry=geometry, owner=self.info)

@@ -18,7 +18,7 @@ from vns_sam.sam.checkpoints import load_weights, read_checkpoint, write_checkpo
 from vns_sam.sam.preprocessing import Preprocessing
 from vns_sam.sam.promptable import PromptableNetwork
 from vns_sam.sam.unprompted import asked_pictures, expected_iou
-from vns_sam.types import DecoderOutput, Geometry, ImageFeatures, ModelInfo, PromptBatch, Prompts
+from vns_sam.types import DecoderOutput, ImageFeatures, ModelInfo, PromptBatch, Prompts
 from vns_sam.ws.backbones import Backbone, build_backbone, load_backbone
 from vns_sam.ws.config import STRIDE, WsSamConfig
 from vns_sam.ws.head import SegmentationHead, WsSamOutput
@@ -40,7 +40,7 @@ class WsSamModel(PromptableNetwork):
         super().__init__()
         self.config = config
         self.name = config.name
-        self.preprocessing = Preprocessing(config.image_size)
+        self.preprocessing = Preprocessing(config.image_size, fit="stretch")
         self.backbone = backbone or build_backbone(config.backbone)
         self.head = SegmentationHead(config, self.backbone.channels)
 
@@ -108,8 +108,7 @@ class WsSamModel(PromptableNetwork):
     @torch.inference_mode()
     def encode(self, images: Sequence[np.ndarray]) -> ImageFeatures:
         """Segments I pictures, each (H, W, 3) uint8 RGB of any size, squashed to the square input."""
-        side = self.config.image_size
-        geometry = tuple(Geometry(image.shape[0], image.shape[1], *[side] * 4) for image in images)
+        geometry = tuple(self.preprocessing.place(*image.shape[:2]) for image in images)
         squashed = np.stack([resize_image(image, at) for image, at in zip(images, geometry, strict=True)])
         pixels = torch.from_numpy(squashed).to(self.device).permute(0, 3, 1, 2).float()
         features = self.encode_pixels(self.preprocessing.normalise(pixels))

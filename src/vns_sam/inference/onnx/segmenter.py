@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -22,7 +21,7 @@ class OnnxSegmenter:
 
     def __init__(self, folder: OnnxFolder) -> None:
         self.folder = folder
-        self.preprocessing = replace(folder.manifest.preprocessing, fit="stretch")
+        self.preprocessing = folder.manifest.preprocessing
         self._info = ModelInfo(
             folder.manifest.name,
             lambda: folder.digest,

@@ -10,6 +10,7 @@ from typing import Any, Self
 import torch
 from torch import nn
 
+from vns_sam.sam import narrow
 from vns_sam.sam.based import SamBasedNetwork
 from vns_sam.sam.checkpoints import load_weights, read_checkpoint, write_checkpoint
 from vns_sam.sam.config import SamConfig
@@ -53,8 +54,8 @@ class SamModel(SamBasedNetwork):
 
     def encode_pixels(self, pixels: torch.Tensor, adapter: EncoderAdapter | None = None) -> ImageFeatures:
         """Encodes normalised pixels (I, 3, S, S), helped by an adapter that :func:`build_adapter` made."""
-        encoded = self.image_encoder(pixels) if adapter is None else self.image_encoder(pixels, adapter)
-        embedding, levels, *finer = encoded
+        helpers = () if adapter is None else (adapter,)
+        embedding, levels, *finer = narrow.call(self.image_encoder, pixels, *helpers)
         return ImageFeatures(embedding, levels, (), finer=tuple(finer))
 
     def image_pe(self, grid: tuple[int, int]) -> torch.Tensor:

@@ -25,15 +25,17 @@ class PositionalEmbedding(nn.Module):
         self.register_buffer("positional_embedding", torch.randn(2, hidden_size // 2))
 
     def forward(self, coordinates: torch.Tensor) -> torch.Tensor:
-        """Encodes (..., 2) XY in [0, 1] as (..., hidden_size)."""
-        angles = 2 * torch.pi * ((2 * coordinates - 1) @ self.positional_embedding)
-        return torch.cat([angles.sin(), angles.cos()], dim=-1)
+        """Encodes (..., 2) XY in [0, 1] as (..., hidden_size). A half-precision model's angles are float32: half has
+        not the digits for a pixel of a thousand.
+        """
+        angles = 2 * torch.pi * ((2 * coordinates - 1) @ self.positional_embedding.to(coordinates.dtype))
+        return torch.cat([angles.sin(), angles.cos()], dim=-1).to(self.positional_embedding.dtype)
 
     def grid(self, height: int, width: int) -> torch.Tensor:
         """Encodes the cell centres of a grid as (1, hidden_size, height, width)."""
-        like = self.positional_embedding
-        y = (torch.arange(height, device=like.device, dtype=like.dtype) + 0.5) / height
-        x = (torch.arange(width, device=like.device, dtype=like.dtype) + 0.5) / width
+        device = self.positional_embedding.device
+        y = (torch.arange(height, device=device, dtype=torch.float32) + 0.5) / height
+        x = (torch.arange(width, device=device, dtype=torch.float32) + 0.5) / width
         xy = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
         return self(xy).permute(2, 0, 1)[None]
 
@@ -51,7 +53,7 @@ class MaskEmbedding(nn.Module):
 
     def forward(self, masks: torch.Tensor) -> torch.Tensor:
         """Two strided convolutions and a projection."""
-        hidden = F.gelu(self.layer_norm1(self.conv1(masks)))
+        hidden = F.gelu(self.layer_norm1(self.conv1(masks.to(self.conv1.weight.dtype))))
         return self.conv3(F.gelu(self.layer_norm2(self.conv2(hidden))))
 
 

@@ -121,7 +121,10 @@ class PromptableNetwork(nn.Module, ABC):
         alike: dict[Size, list[int]] = defaultdict(list)
         for number, place in enumerate(geometry):
             alike[place.input].append(number)
-        parts = [self.encode_pixels(torch.stack([pixels[number] for number in some])) for some in alike.values()]
+        dtype = next(self.parameters()).dtype
+        parts = [
+            self.encode_pixels(torch.stack([pixels[number] for number in some]).to(dtype)) for some in alike.values()
+        ]
         back = np.argsort([number for some in alike.values() for number in some])
 
         def joined(*maps: torch.Tensor) -> torch.Tensor:

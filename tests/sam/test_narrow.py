@@ -1,0 +1,78 @@
+"""Half precision: models take it, and a CPU without instructions for it does not pay for that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from vns_sam.sam import narrow
+from vns_sam.sam.registry import load
+from vns_sam.types import Prompts
+
+
+@pytest.fixture(params=[False, True], ids=["emulated", "native"])
+def native(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[bool]:
+    """Whether the CPU is said to have the instructions."""
+    monkeypatch.setattr(narrow, "has_instructions", lambda dtype: request.param or dtype is torch.float32)
+    return request.param
+
+
+class Dtypes(TorchDispatchMode):
+    """Collects what products of matrices and convolutions are computed in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: set[torch.dtype] = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        if func.overloadpacket in {torch.ops.aten.convolution, torch.ops.aten.addmm, torch.ops.aten.mm}:
+            self.seen |= {x.dtype for x in args if isinstance(x, torch.Tensor)}
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(("name", "dtype"), [("sam-tiny", torch.float16), ("vns-sam-tiny", torch.bfloat16)])
+def test_a_model_takes_half_precision_and_answers_nearly_the_same(name: str, dtype: torch.dtype) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (32, 96, 3), dtype=np.uint8)
+    box, click = np.array([[10, 10, 60, 30]]), np.array([[[30, 20]]])
+    prompts = [Prompts(boxes=box), Prompts(points=click, labels=np.array([[1]]))]
+    model = load(name)
+    known = model.decode(model.encode([image]), prompts, [0, 0])
+    model = model.to(dtype)
+    features = model.encode([image])
+    assert features.embedding.dtype is dtype
+    found = model.decode(features, prompts, [0, 0])
+    different = (known.mask_logits > 0) != (found.mask_logits.float() > 0)
+    assert different.float().mean() < 0.02
+    np.testing.assert_allclose(found.scores, known.scores, atol=0.03)
+
+
+def test_products_are_computed_in_what_the_cpu_multiplies(native: bool) -> None:
+    model = load("vns-sam-tiny").to(torch.bfloat16)
+    pixels = torch.zeros(1, 3, 64, 64, dtype=torch.bfloat16)
+    with torch.no_grad(), Dtypes() as dtypes:
+        embedding = model.foundation.encode_pixels(pixels, model.adapter).embedding
+    assert (torch.bfloat16 in dtypes.seen) is native
+    assert embedding.dtype is torch.bfloat16
+
+
+def test_wide_copies_leave_the_model_and_its_gradients_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(narrow, "has_instructions", lambda dtype: False)
+    layer = torch.nn.Sequential(torch.nn.Linear(4, 2), torch.nn.Linear(2, 2)).bfloat16()
+    kept = layer[0].weight
+    x = torch.ones(3, 4, dtype=torch.bfloat16)
+    with torch.no_grad():
+        narrow.call(layer, x)
+    assert layer[0].weight is kept
+    assert kept.dtype is torch.bfloat16
+    sum(narrow.call(layer, x)).sum().backward()
+    assert kept.grad is not None
+
+
+def test_whole_numbers_of_bits_need_no_help() -> None:
+    assert narrow.has_instructions(torch.float32)
+    assert isinstance(narrow.has_instructions(torch.bfloat16), bool)
+    assert isinstance(narrow.has_instructions(torch.float16), bool)

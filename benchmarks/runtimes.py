@@ -1,8 +1,8 @@
 """Torch, ONNX Runtime and, where it is installed, OpenVINO on one model: they take turns in one run.
 
-    python benchmarks/backends.py                         # vns-sam-tiny: a picture, 1 box, 8 boxes
-    python benchmarks/backends.py sam-tiny --rounds 15 --threads 2
-    pip install openvino && python benchmarks/backends.py
+    python benchmarks/runtimes.py                         # vns-sam-tiny: a picture, 1 box, 8 boxes
+    python benchmarks/runtimes.py sam-tiny --rounds 15 --threads 2
+    pip install openvino && python benchmarks/runtimes.py
 
 Numbers are medians in milliseconds and ratios to torch. OpenVINO runs the encoder of an export that holds its weights.
 """

@@ -41,6 +41,7 @@ import vns_sam.training.chain  # noqa: F401 - what every run would import again
 from vns_sam.cli.main import main as command
 from vns_sam.images import write
 from vns_sam.images.write import write_image, write_mask, write_text
+from vns_sam.sam.architectures import LiteConfig
 from vns_sam.sam.config import MaskDecoderConfig, SamConfig
 from vns_sam.sam.model import SamModel
 
@@ -49,7 +50,7 @@ TWICE = 0.3
 """Share of the runs that are killed a second time."""
 NARROW = SamConfig(
     name="narrow",
-    backbone="tiny",
+    backbone=LiteConfig(),
     image_size=64,
     level_channels=(384, 160, 112, 320),
     mixer_blocks=1,

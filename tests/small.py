@@ -10,6 +10,7 @@ from vns_sam.ws.model import WsSamModel
 DEPTHS = [1, 1, 1, 1]
 SMALL = {
     "efficientnet-lite0": BackboneConfig("efficientnet-lite0"),
+    "efficientnet-lite2": BackboneConfig("efficientnet-lite2"),
     "resnet": BackboneConfig("resnet", {"embedding_size": 8, "hidden_sizes": [16, 24, 32, 40], "depths": DEPTHS}),
     "pvt_v2": BackboneConfig(
         "pvt_v2", {"hidden_sizes": [8, 16, 24, 32], "depths": DEPTHS, "num_attention_heads": [1, 2, 2, 4]}

@@ -9,13 +9,14 @@ import cv2
 import numpy as np
 import torch
 
+from vns_sam.sam.architectures import LiteConfig
 from vns_sam.sam.config import MaskDecoderConfig, SamConfig
 from vns_sam.sam.model import SamModel
 from vns_sam.types import Prompts
 
 NARROW = SamConfig(
     name="narrow",
-    backbone="tiny",
+    backbone=LiteConfig(),
     image_size=64,
     level_channels=(384, 160, 112, 320),
     mixer_blocks=1,

@@ -6,7 +6,7 @@ import pytest
 
 from vns_sam.errors import CheckpointError, UsageError
 from vns_sam.inference.load import load_model
-from vns_sam.sam.config import TINY
+from vns_sam.sam.config import tiny_config
 from vns_sam.sam.model import SamModel
 
 
@@ -43,7 +43,7 @@ def test_a_device_that_is_not_there(device: str) -> None:
 
 
 def test_a_folder(tmp_path: Path) -> None:
-    SamModel(TINY).save_pretrained(tmp_path / "model")
+    SamModel(tiny_config()).save_pretrained(tmp_path / "model")
     assert load_model(tmp_path / "model").name == "sam-tiny"
     (tmp_path / "model" / "model.safetensors").write_bytes(b"damaged")
     with pytest.raises(CheckpointError, match="damaged"):

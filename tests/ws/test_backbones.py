@@ -9,6 +9,7 @@ import torch
 from small import SMALL
 
 from vns_sam.errors import CheckpointError, UsageError
+from vns_sam.sam.architectures import LITES, LiteConfig
 from vns_sam.sam.encoders.lite import TinyEncoder
 from vns_sam.ws.backbones import LiteBackbone, TransformersBackbone, build_backbone, load_backbone
 from vns_sam.ws.config import BACKBONES, BackboneConfig
@@ -30,6 +31,7 @@ def test_four_maps(kind: str, height: int, width: int) -> None:
     ("name", "channels", "parameters"),
     [
         ("efficientnet-lite0", (24, 40, 112, 320), 2_958_848),
+        ("efficientnet-lite2", (24, 48, 120, 352), 4_357_952),
         ("resnet50", (256, 512, 1024, 2048), 23_508_032),
         ("pvtv2-b2", (64, 128, 320, 512), 24_849_856),
         ("pvtv2-b4", (64, 128, 320, 512), 62_043_072),
@@ -46,7 +48,7 @@ def test_named_backbones(name: str, channels: tuple[int, ...], parameters: int) 
 
 @torch.no_grad()
 def test_the_bundled_backbone_is_that_of_the_tiny_sam() -> None:
-    encoder, backbone = TinyEncoder().eval(), LiteBackbone().eval()
+    encoder, backbone = TinyEncoder(LiteConfig()).eval(), LiteBackbone(LiteConfig()).eval()
     state = {key: value for key, value in encoder.state_dict().items() if not key.startswith(("laterals", "neck"))}
     backbone.encoder.load_state_dict(state)
     pixels = torch.randn(1, 3, 64, 64)
@@ -56,19 +58,19 @@ def test_the_bundled_backbone_is_that_of_the_tiny_sam() -> None:
 
 
 def test_the_bundled_backbone_keeps_its_statistics() -> None:
-    backbone = LiteBackbone().train()
+    backbone = LiteBackbone(LiteConfig()).train()
     before = {key: value.clone() for key, value in backbone.named_buffers()}
     backbone(torch.randn(2, 3, 64, 64))
     assert all(torch.equal(value, before[key]) for key, value in backbone.named_buffers())
 
 
 def test_imagenet_weights_of_another_network_are_refused() -> None:
-    with pytest.raises(CheckpointError, match="not EfficientNet-Lite0 weights"):
-        LiteBackbone().load_imagenet({"conv1.weight": torch.zeros(1)})
+    with pytest.raises(CheckpointError, match="not weights of this EfficientNet-Lite"):
+        LiteBackbone(LiteConfig()).load_imagenet({"conv1.weight": torch.zeros(1)})
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("kind", [kind for kind in SMALL if kind != "efficientnet-lite0"])
+@pytest.mark.parametrize("kind", [kind for kind in SMALL if kind not in LITES])
 def test_weights_of_a_published_classifier(kind: str, tmp_path: Path) -> None:
     from transformers import AutoModelForImageClassification
 

@@ -11,6 +11,7 @@ from vns_sam.sam.model_config import Between, Checked, Count, Width
 
 Four = tuple[Width, Width, Width, Width]
 """One number for each of an encoder's four stages, shallow to deep."""
+Seven = tuple[Width, Width, Width, Width, Width, Width, Width]
 Block = Annotated[int, Between(0, 1023)]
 """The place of a block, from 0 on."""
 
@@ -30,7 +31,7 @@ def _folded(widths: Four) -> Four:
 
 @dataclass(frozen=True)
 class EncoderConfig(Checked, ABC):
-    """What the configurations of all encoders but "tiny" have; a ``config.json`` may hold any that derives from it."""
+    """What the configurations of all encoders have; a ``config.json`` may hold any that derives from it."""
 
     @property
     @abstractmethod
@@ -41,6 +42,32 @@ class EncoderConfig(Checked, ABC):
     @abstractmethod
     def level_channels(self) -> Four:
         """Channels of the four levels, shallow to deep."""
+
+
+@dataclass(frozen=True)
+class LiteConfig(EncoderConfig):
+    """EfficientNet-Lite (Tan and Le 2019), the encoder of the bundled models.
+
+    Attributes:
+        widths, depths: Channels and blocks of the seven stages; the defaults are EfficientNet-Lite0's.
+    """
+
+    widths: Seven = (16, 24, 40, 80, 112, 192, 320)
+    depths: Seven = (1, 2, 2, 3, 3, 4, 1)
+    kind: Literal["lite"] = "lite"
+
+    @property
+    def level_channels(self) -> Four:
+        """Channels of the four levels, the stages that end at strides 4, 8, 16 and 32."""
+        _, first, second, _, third, _, fourth = self.widths
+        return _folded((first, second, third, fourth))
+
+
+LITES = {
+    "efficientnet-lite0": LiteConfig(),
+    "efficientnet-lite2": LiteConfig((16, 24, 48, 88, 120, 208, 352), (1, 3, 3, 4, 4, 5, 1)),
+}
+"""The published ones."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 from vns_sam.errors import UsageError
-from vns_sam.sam.architectures import EncoderConfig
+from vns_sam.sam.architectures import LITES, EncoderConfig
 from vns_sam.sam.model_config import Between, Checked, Count, ModelConfig, Width
 from vns_sam.sam.preprocessing import Fit
 
@@ -101,6 +101,8 @@ VITS: dict[str, VitConfig] = {
     "vit_h": VitConfig(1280, 32, 16, (7, 15, 23, 31)),
 }
 """The published ones by SAM's own names."""
+NAMED: dict[str, EncoderConfig] = {"tiny": LITES["efficientnet-lite0"], **LITES, **VITS}
+"""Encoders by the names that a file may give."""
 
 TINY_TRUST = {"least_score": 0.3, "least_stability": 0.5}
 """Chosen on train splits with ``benchmarks/automatic_thresholds.py``, see docs/benchmarks.md."""
@@ -114,8 +116,8 @@ class SamConfig(ModelConfig):
 
     Attributes:
         name: What users call it.
-        backbone: "tiny" (EfficientNet-Lite0), or the numbers of a ViT, of MobileSAM's TinyViT, SAM 2's Hiera or SAM 3's
-            ViT; a file may give a name in :data:`VITS`.
+        backbone: The numbers of an EfficientNet-Lite, a ViT, MobileSAM's TinyViT, SAM 2's Hiera or SAM 3's ViT; a file
+            may give a name in :data:`NAMED`.
         image_size: Longer side of the input in pixels, a multiple of twice the stride.
         level_channels: Channels of the four exported maps, shallow to deep.
         mask_prompt: How a coarse mask in [0, 1] enters the mask encoder: "logits" as SAM's own low-resolution
@@ -132,7 +134,7 @@ class SamConfig(ModelConfig):
     title: ClassVar[str] = "SAM"
 
     name: str
-    backbone: Literal["tiny"] | EncoderConfig
+    backbone: EncoderConfig
     image_size: Annotated[int, Between(28, 16384, 2)] = 1024
     level_channels: LevelChannels = (1024, 1024, 1024, 1024)
     mask_prompt: Literal["logits", "grey"] = "logits"
@@ -149,15 +151,18 @@ class SamConfig(ModelConfig):
         """``least_score`` and ``least_stability`` of ``ModelInfo``, for it and what stands on it: SAM's, or what was
         found for the tiny encoder, whose scores are lower and whose edges are softer.
         """
-        return TINY_TRUST if self.backbone == "tiny" else {}
+        return TINY_TRUST if self.small else {}
+
+    @property
+    def small(self) -> bool:
+        """Whether it stands on an EfficientNet-Lite, which takes inputs of any sides."""
+        return self.backbone.kind == "lite"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.image_size % (2 * self.stride):
             raise UsageError(f"image_size must be a multiple of {2 * self.stride}, found {self.image_size}")
-        if isinstance(self.backbone, str):
-            return
-        if self.fit == "tight":
+        if self.fit == "tight" and not self.small:
             raise UsageError(f"fit cannot be 'tight' where positions are bound to the square, as in '{self.name}'")
         expected = self.backbone.level_channels
         if self.level_channels != expected:
@@ -165,14 +170,14 @@ class SamConfig(ModelConfig):
 
     @classmethod
     def prepare(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """A published ViT's name becomes its numbers."""
+        """A published encoder's name becomes its numbers."""
         backbone = values.get("backbone")
-        if isinstance(backbone, str) and backbone in VITS:
-            return {**values, "backbone": asdict(VITS[backbone])}
-        if isinstance(backbone, str) and backbone != "tiny":
-            known = ", ".join(["tiny", *VITS])
-            raise UsageError(f"backbone must be one of {known} or a ViT's numbers, found '{backbone}'")
-        return values
+        if not isinstance(backbone, str):
+            return values
+        if backbone not in NAMED:
+            raise UsageError(f"backbone must be one of {', '.join(NAMED)} or an encoder's numbers, found '{backbone}'")
+        found = NAMED[backbone]
+        return {"level_channels": found.level_channels, **values, "backbone": asdict(found)}
 
 
 def vit_config(backbone: str | VitConfig, *, image_size: int = 1024) -> SamConfig:
@@ -188,7 +193,7 @@ def vit_config(backbone: str | VitConfig, *, image_size: int = 1024) -> SamConfi
     return SamConfig(name=name, backbone=vit, image_size=image_size, level_channels=(width, width, width, width))
 
 
-TINY = SamConfig(
-    name="sam-tiny", backbone="tiny", image_size=512, level_channels=(384, 160, 112, 320), mixer_blocks=3, fit="tight"
-)
-"""The bundled model's architecture."""
+def tiny_config(backbone: str = "efficientnet-lite0") -> SamConfig:
+    """The architecture of the bundled model, on an encoder by its name in :data:`LITES`."""
+    lite = LITES[backbone]
+    return SamConfig("sam-tiny", lite, image_size=512, level_channels=lite.level_channels, mixer_blocks=3, fit="tight")

@@ -115,15 +115,14 @@ class SamModel(SamBasedNetwork):
         """
         config, state = read_checkpoint(folder, SamConfig)
         # The meta device saves a ViT's random initialisation but costs a second of imports: not for a small model.
-        with nullcontext() if config.backbone == "tiny" else torch.device("meta"):
+        with nullcontext() if config.small else torch.device("meta"):
             model = cls(config)
         load_weights(model, state, folder)
         return model.eval()
 
 
 def _encoder_class(config: SamConfig) -> Any:
-    kind = config.backbone if isinstance(config.backbone, str) else config.backbone.kind
-    return resolve(ENCODERS[kind])
+    return resolve(ENCODERS[config.backbone.kind])
 
 
 def build_adapter(config: SamConfig) -> EncoderAdapter:

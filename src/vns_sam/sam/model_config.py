@@ -173,8 +173,8 @@ def fit(value: Any, hint: Any, place: str) -> Any:
     origin, options = get_origin(hint), get_args(hint)
     if origin is Annotated:
         return _bounded(value, options[0], options[1], place)
-    if origin in (Union, types.UnionType):
-        return _one_of(value, options, place)
+    if origin in (Union, types.UnionType) or isabstract(hint):
+        return _one_of(value, options or (hint,), place)
     if origin is Literal:
         if any(value == option and type(value) is type(option) for option in options):
             return value

@@ -44,7 +44,7 @@ MODELS = {
 function of the folder and of what names it, a path or a hub id."""
 
 ENCODERS = {
-    "tiny": "vns_sam.sam.encoders.lite:TinyEncoder",
+    "lite": "vns_sam.sam.encoders.lite:TinyEncoder",
     "vit": "vns_sam.sam.encoders.vit:VitEncoder",
     "tiny_vit": "vns_sam.sam.encoders.tiny_vit:TinyVitEncoder",
     "hiera": "vns_sam.sam.encoders.hiera:HieraEncoder",

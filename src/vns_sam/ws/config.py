@@ -12,7 +12,7 @@ from vns_sam.sam.model_config import Between, Checked, Count, ModelConfig, Width
 
 Reconstruct = Literal["assign", "broadcast"]
 """How groups become a map again."""
-Kind = Literal["efficientnet-lite0", "resnet", "pvt_v2", "swin"]
+Kind = Literal["efficientnet-lite0", "efficientnet-lite2", "resnet", "pvt_v2", "swin"]
 Rate = Annotated[float, Between(0.01, 64)]
 Share = Annotated[float, Between(0, 1)]
 
@@ -28,6 +28,7 @@ _FourWidths, _Four = tuple[Width, Width, Width, Width], tuple[Count, Count, Coun
 _Rates = tuple[Rate, Rate, Rate, Rate]
 SETTINGS: dict[Kind, dict[str, Any]] = {
     "efficientnet-lite0": {},
+    "efficientnet-lite2": {},
     "resnet": {
         "embedding_size": Width,
         "hidden_sizes": _FourWidths,
@@ -60,7 +61,7 @@ class BackboneConfig(Checked):
     """A backbone.
 
     Attributes:
-        kind: "efficientnet-lite0", the bundled one, or a kind by its name in transformers.
+        kind: An EfficientNet-Lite by its name, as the bundled model has, or a kind by its name in transformers.
         settings: What differs from that kind's defaults in transformers, see :data:`SETTINGS`.
 
     Raises:
@@ -81,6 +82,7 @@ class BackboneConfig(Checked):
 
 BACKBONES: dict[str, BackboneConfig] = {
     "efficientnet-lite0": BackboneConfig("efficientnet-lite0"),
+    "efficientnet-lite2": BackboneConfig("efficientnet-lite2"),
     "resnet50": BackboneConfig("resnet"),
     "pvtv2-b2": BackboneConfig("pvt_v2", {"hidden_sizes": [64, 128, 320, 512], "depths": [3, 4, 6, 3]}),
     "pvtv2-b4": BackboneConfig("pvt_v2", {"hidden_sizes": [64, 128, 320, 512], "depths": [3, 8, 27, 3]}),

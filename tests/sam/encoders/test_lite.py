@@ -1,4 +1,4 @@
-"""The tiny backbone against an independent EfficientNet-Lite0, and prompts drawn where they should be."""
+"""The tiny backbone against an independent EfficientNet-Lite, and prompts drawn where they should be."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
-from workshop import NARROW, narrow_sam
+from workshop import narrow_sam
 
 from vns_sam.errors import CheckpointError
+from vns_sam.sam.architectures import LITES, LiteConfig
 from vns_sam.sam.encoders.lite import ConvBn, PromptMixer, TinyEncoder
 from vns_sam.types import PromptBatch
 
-# Every block of EfficientNet-Lite0 as (kernel, stride, expansion, input channels, output channels).
-BLOCKS = [
+# Every block as (kernel, stride, expansion, input channels, output channels).
+LITE0 = [
     (3, 1, 1, 32, 16),
     *[(3, 2, 6, 16, 24), (3, 1, 6, 24, 24)],
     *[(5, 2, 6, 24, 40), (5, 1, 6, 40, 40)],
@@ -24,13 +25,27 @@ BLOCKS = [
     *[(5, 2, 6, 112, 192), (5, 1, 6, 192, 192), (5, 1, 6, 192, 192), (5, 1, 6, 192, 192)],
     (3, 1, 6, 192, 320),
 ]
-EXPORTED = {2: 4, 4: 8, 10: 16, 15: 32}
-"""Last block of each level and its stride."""
+LITE2 = [
+    (3, 1, 1, 32, 16),
+    *[(3, 2, 6, 16, 24), (3, 1, 6, 24, 24), (3, 1, 6, 24, 24)],
+    *[(5, 2, 6, 24, 48), (5, 1, 6, 48, 48), (5, 1, 6, 48, 48)],
+    *[(3, 2, 6, 48, 88), (3, 1, 6, 88, 88), (3, 1, 6, 88, 88), (3, 1, 6, 88, 88)],
+    *[(5, 1, 6, 88, 120), (5, 1, 6, 120, 120), (5, 1, 6, 120, 120), (5, 1, 6, 120, 120)],
+    *[(5, 2, 6, 120, 208), (5, 1, 6, 208, 208), (5, 1, 6, 208, 208), (5, 1, 6, 208, 208), (5, 1, 6, 208, 208)],
+    (3, 1, 6, 208, 352),
+]
+NETWORKS = {"efficientnet-lite0": (LITE0, (2, 4, 10, 15)), "efficientnet-lite2": (LITE2, (3, 6, 14, 20))}
+"""Blocks, and the last one of each level, strides 4 to 32."""
 State = dict[str, torch.Tensor]
 
 
 @pytest.fixture(scope="module")
 def published() -> State:
+    """EfficientNet-Lite0's."""
+    return publish("efficientnet-lite0")
+
+
+def publish(network: str) -> State:
     """Random weights under the published names, with the classifier that the backbone has no use for."""
     generator = torch.Generator().manual_seed(0)
     state: State = {}
@@ -43,18 +58,18 @@ def published() -> State:
         state[f"{norm}.num_batches_tracked"] = torch.tensor(1)
 
     conv("_conv_stem", "_bn0", 32, 3, 3, 3)
-    for i, (kernel, _, expansion, in_ch, out_ch) in enumerate(BLOCKS):
+    for i, (kernel, _, expansion, in_ch, out_ch) in enumerate(NETWORKS[network][0]):
         wide = in_ch * expansion
         if expansion > 1:
             conv(f"_blocks.{i}._expand_conv", f"_blocks.{i}._bn0", wide, in_ch, 1, 1)
         conv(f"_blocks.{i}._depthwise_conv", f"_blocks.{i}._bn1", wide, 1, kernel, kernel)
         conv(f"_blocks.{i}._project_conv", f"_blocks.{i}._bn2", out_ch, wide, 1, 1)
-    conv("_conv_head", "_bn1", 1280, 320, 1, 1)
+    conv("_conv_head", "_bn1", 1280, NETWORKS[network][0][-1][-1], 1, 1)
     return {**state, "_fc.weight": torch.zeros(1000, 1280), "_fc.bias": torch.zeros(1000)}
 
 
-def reference(state: State, x: torch.Tensor) -> list[torch.Tensor]:
-    """EfficientNet-Lite0 by its published weights: the maps at strides 4, 8, 16 and 32."""
+def reference(network: str, state: State, x: torch.Tensor) -> list[torch.Tensor]:
+    """An EfficientNet-Lite by its published weights: the maps at strides 4, 8, 16 and 32."""
 
     def layer(x: torch.Tensor, conv: str, norm: str, stride: int = 1, *, linear: bool = False) -> torch.Tensor:
         weight = state[f"{conv}.weight"]
@@ -67,27 +82,30 @@ def reference(state: State, x: torch.Tensor) -> list[torch.Tensor]:
 
     x = layer(x, "_conv_stem", "_bn0", 2)
     levels = []
-    for i, (_, stride, expansion, in_ch, out_ch) in enumerate(BLOCKS):
+    blocks, exported = NETWORKS[network]
+    for i, (_, stride, expansion, in_ch, out_ch) in enumerate(blocks):
         name, y = f"_blocks.{i}", x
         if expansion > 1:
             y = layer(y, f"{name}._expand_conv", f"{name}._bn0")
         y = layer(y, f"{name}._depthwise_conv", f"{name}._bn1", stride)
         y = layer(y, f"{name}._project_conv", f"{name}._bn2", linear=True)
         x = x + y if stride == 1 and in_ch == out_ch else y
-        if i in EXPORTED:
+        if i in exported:
             levels.append(x)
     return levels
 
 
 @torch.no_grad()
-def test_levels_are_those_of_the_published_network(published: State) -> None:
-    encoder = TinyEncoder(32).eval()
+@pytest.mark.parametrize("network", NETWORKS)
+def test_levels_are_those_of_the_published_network(network: str) -> None:
+    config, published = LITES[network], publish(network)
+    encoder = TinyEncoder(config, 32).eval()
     encoder.load_imagenet(published)
     pixels = torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(1))
     embedding, levels = encoder(pixels)
     assert embedding.shape == (2, 32, 4, 6)
-    assert [tuple(level.shape) for level in levels] == [(2, 4, 6, c) for c in NARROW.level_channels]
-    finest, fine, same, coarse = reference(published, pixels)
+    assert [tuple(level.shape) for level in levels] == [(2, 4, 6, c) for c in config.level_channels]
+    finest, fine, same, coarse = reference(network, published, pixels)
     expected = [
         F.pixel_unshuffle(finest, 4),
         F.pixel_unshuffle(fine, 2),
@@ -111,10 +129,10 @@ def test_levels_are_those_of_the_published_network(published: State) -> None:
 def test_other_weights_are_refused_and_leave_the_encoder_alone(
     published: State, change: dict[str, torch.Tensor | None]
 ) -> None:
-    encoder = TinyEncoder(32)
+    encoder = TinyEncoder(LiteConfig(), 32)
     before = encoder.stem[1].weight.clone()
     state = {key: value for key, value in {**published, **change}.items() if value is not None}
-    with pytest.raises(CheckpointError, match="not EfficientNet-Lite0"):
+    with pytest.raises(CheckpointError, match="not weights of this EfficientNet-Lite"):
         encoder.load_imagenet(state)
     assert torch.equal(encoder.stem[1].weight, before)
 

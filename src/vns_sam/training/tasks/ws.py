@@ -13,8 +13,8 @@ from pydantic.dataclasses import dataclass
 from vns_sam.errors import UsageError
 from vns_sam.inference.load import load_network, model_type
 from vns_sam.labelling.fusion import Selection
+from vns_sam.sam.architectures import LITES
 from vns_sam.sam.checkpoints import load_weights
-from vns_sam.sam.encoders.lite import TinyEncoder
 from vns_sam.sam.model import SamModel
 from vns_sam.training.samples.weak import WeakSet, segment_iou
 from vns_sam.training.settings import STRICT, Recipe, fields_of
@@ -25,8 +25,6 @@ from vns_sam.ws.backbones import LiteBackbone
 from vns_sam.ws.config import SETTINGS, WsSamConfig
 from vns_sam.ws.losses import PRESETS, ws_loss
 from vns_sam.ws.model import WsSamModel
-
-LITE = "efficientnet-lite0"
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))  # a limit of the selection may be infinite
@@ -51,7 +49,7 @@ class Ws:
     preset: Literal["default", "paper", "released"] = "default"
     """Which loss, see ``vns_sam.ws.losses``."""
     frozen: Annotated[int, Field(ge=0, le=7)] = 0
-    """First stages of an EfficientNet-Lite0, with what is before them, that stay as they are."""
+    """First stages of an EfficientNet-Lite, with what is before them, that stay as they are."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -59,7 +57,7 @@ class WsRecipe(Recipe):
     """Trains WS-SAM's segmenter, which needs no prompt."""
 
     task: Literal["ws-sam"]
-    """`init` is "efficientnet-lite0" for its ImageNet weights, a tiny SAM
+    """`init` is "efficientnet-lite0" or "efficientnet-lite2" for its ImageNet weights, a tiny SAM
     for its encoder's, another backbone's folder or hub id, or a WS-SAM's folder to go on from; fresh weights without
     it."""
     batch_size: Annotated[int, Field(ge=2, le=65536)] = 4
@@ -128,8 +126,8 @@ def begin(init: str | None, fields: dict[str, Any]) -> WsSamModel:
     """A segmenter to train.
 
     Args:
-        init: "efficientnet-lite0" for its ImageNet weights, a tiny SAM for its encoder's, a WS-SAM's folder to
-            continue, a folder or hub id of another backbone, or None for fresh weights.
+        init: The name of an EfficientNet-Lite for its ImageNet weights, a tiny SAM for its encoder's, a WS-SAM's
+            folder to continue, a folder or hub id of another backbone, or None for fresh weights.
         fields: Of :class:`WsSamConfig`.
 
     Raises:
@@ -138,8 +136,10 @@ def begin(init: str | None, fields: dict[str, Any]) -> WsSamModel:
     """
     if init is None:
         return WsSamModel(WsSamConfig.make(**fields))
-    if init == LITE:
-        return _on_lite(init, fields)
+    if init in LITES:
+        model, backbone = _on_lite(init, init, fields)
+        backbone.load_imagenet(imagenet_weights(init))
+        return model
     kind = model_type(init)
     given = load_network(init) if kind == WsSamConfig.model_type else None
     if isinstance(given, WsSamModel):
@@ -147,34 +147,38 @@ def begin(init: str | None, fields: dict[str, Any]) -> WsSamModel:
         load_weights(model, given.state_dict(), init)
         return model
     if kind is not None and kind not in SETTINGS:
-        return _on_lite(init, fields)
+        return _on_sam(init, fields)
     return WsSamModel.from_backbone(init, **{name: value for name, value in fields.items() if name != "backbone"})
 
 
-def _on_lite(init: str, fields: dict[str, Any]) -> WsSamModel:
-    """A fresh head on an EfficientNet-Lite0 from ImageNet or from a tiny SAM."""
-    model = WsSamModel(WsSamConfig.make(**{"backbone": LITE, **fields}))
-    if not isinstance(model.backbone, LiteBackbone):
-        raise UsageError(f"'{init}' fits the backbone {LITE}, found {model.config.backbone.kind}", hint="ws.model")
-    if init == LITE:
-        model.backbone.load_imagenet(imagenet_weights())
-        return model
+def _on_sam(init: str, fields: dict[str, Any]) -> WsSamModel:
+    """A fresh head on the encoder of a tiny SAM."""
     sam = load_network(init)
-    if not isinstance(sam, SamModel) or not isinstance(sam.image_encoder, TinyEncoder):
-        raise UsageError(f"expected a tiny SAM as 'init', '{init}' is none", hint=f"sam-tiny or {LITE}")
-    encoder = model.backbone.encoder
+    lite = sam.config.backbone if isinstance(sam, SamModel) else None
+    name = next((name for name, known in LITES.items() if known == lite), None)
+    if not isinstance(sam, SamModel) or name is None:
+        raise UsageError(f"expected a tiny SAM as 'init', '{init}' is none", hint=f"sam-tiny, {' or '.join(LITES)}")
+    model, backbone = _on_lite(init, name, fields)
     found = sam.image_encoder.state_dict()
-    encoder.load_state_dict({name: found[name] for name in encoder.state_dict()})
+    backbone.encoder.load_state_dict({name: found[name] for name in backbone.encoder.state_dict()})
     return model
 
 
+def _on_lite(init: str, name: str, fields: dict[str, Any]) -> tuple[WsSamModel, LiteBackbone]:
+    """A fresh head on a fresh EfficientNet-Lite of that name, and its backbone."""
+    model = WsSamModel(WsSamConfig.make(**{"backbone": name, **fields}))
+    if not isinstance(model.backbone, LiteBackbone) or model.config.backbone.kind != name:
+        raise UsageError(f"'{init}' fits the backbone {name}, found {model.config.backbone.kind}", hint="ws.model")
+    return model, model.backbone
+
+
 def _freeze(model: WsSamModel, stages: int) -> None:
-    """Keeps the first stages of an EfficientNet-Lite0 as they are."""
+    """Keeps the first stages of an EfficientNet-Lite as they are."""
     if not stages:
         return
     if not isinstance(model.backbone, LiteBackbone) or stages > len(model.backbone.encoder.stages):
         raise UsageError(
-            f"'ws.frozen' takes up to 7 stages of the backbone {LITE}, found {stages}", hint="ws.frozen: 0"
+            f"'ws.frozen' takes up to 7 stages of an EfficientNet-Lite, found {stages}", hint="ws.frozen: 0"
         )
     encoder = model.backbone.encoder
     for part in (encoder.stem, *encoder.stages[:stages]):

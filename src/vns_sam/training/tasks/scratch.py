@@ -31,7 +31,7 @@ class SamRecipe(Recipe):
     task: Literal["sam"]
     """`init` is a tiny SAM to go on from; ImageNet weights without it."""
     data: TrainingData
-    backbone: Lite = "efficientnet-lite2"
+    backbone: Lite = "efficientnet-lite0"
     """The encoder of a run from ImageNet weights."""
 
     def __post_init__(self) -> None:

@@ -28,14 +28,19 @@ class PositionalEmbedding(nn.Module):
         """Encodes (..., 2) XY in [0, 1] as (..., hidden_size). A half-precision model's angles are float32: half has
         not the digits for a pixel of a thousand.
         """
-        angles = 2 * torch.pi * ((2 * coordinates - 1) @ self.positional_embedding.to(coordinates.dtype))
-        return torch.cat([angles.sin(), angles.cos()], dim=-1).to(self.positional_embedding.dtype)
+        frequencies = self.positional_embedding
+        wide = torch.promote_types(frequencies.dtype, torch.float32)
+        angles = 2 * torch.pi * ((2 * coordinates.to(wide) - 1) @ frequencies.to(wide))
+        return torch.cat([angles.sin(), angles.cos()], dim=-1).to(frequencies.dtype)
 
     def grid(self, height: int, width: int) -> torch.Tensor:
         """Encodes the cell centres of a grid as (1, hidden_size, height, width)."""
-        device = self.positional_embedding.device
-        y = (torch.arange(height, device=device, dtype=torch.float32) + 0.5) / height
-        x = (torch.arange(width, device=device, dtype=torch.float32) + 0.5) / width
+        device, wide = (
+            self.positional_embedding.device,
+            torch.promote_types(self.positional_embedding.dtype, torch.float32),
+        )
+        y = (torch.arange(height, device=device, dtype=wide) + 0.5) / height
+        x = (torch.arange(width, device=device, dtype=wide) + 0.5) / width
         xy = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
         return self(xy).permute(2, 0, 1)[None]
 

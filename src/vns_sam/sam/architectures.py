@@ -63,7 +63,8 @@ class LiteConfig(EncoderConfig):
         return _folded((first, second, third, fourth))
 
 
-LITES = {
+Lite = Literal["efficientnet-lite0", "efficientnet-lite2"]
+LITES: dict[str, LiteConfig] = {
     "efficientnet-lite0": LiteConfig(),
     "efficientnet-lite2": LiteConfig((16, 24, 48, 88, 120, 208, 352), (1, 3, 3, 4, 4, 5, 1)),
 }

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 from vns_sam.errors import UsageError
-from vns_sam.sam.architectures import LITES, EncoderConfig
+from vns_sam.sam.architectures import LITES, EncoderConfig, Lite
 from vns_sam.sam.model_config import Between, Checked, Count, ModelConfig, Width
 from vns_sam.sam.preprocessing import Fit
 
@@ -193,7 +193,7 @@ def vit_config(backbone: str | VitConfig, *, image_size: int = 1024) -> SamConfi
     return SamConfig(name=name, backbone=vit, image_size=image_size, level_channels=(width, width, width, width))
 
 
-def tiny_config(backbone: str = "efficientnet-lite0") -> SamConfig:
+def tiny_config(backbone: Lite = "efficientnet-lite0") -> SamConfig:
     """The architecture of the bundled model, on an encoder by its name in :data:`LITES`."""
     lite = LITES[backbone]
     return SamConfig("sam-tiny", lite, image_size=512, level_channels=lite.level_channels, mixer_blocks=3, fit="tight")

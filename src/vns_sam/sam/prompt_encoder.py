@@ -28,21 +28,21 @@ class PositionalEmbedding(nn.Module):
         """Encodes (..., 2) XY in [0, 1] as (..., hidden_size). A half-precision model's angles are float32: half has
         not the digits for a pixel of a thousand.
         """
-        frequencies = self.positional_embedding
-        wide = torch.promote_types(frequencies.dtype, torch.float32)
-        angles = 2 * torch.pi * ((2 * coordinates.to(wide) - 1) @ frequencies.to(wide))
-        return torch.cat([angles.sin(), angles.cos()], dim=-1).to(frequencies.dtype)
+        frequencies = self.positional_embedding.to(self._wide)
+        angles = 2 * torch.pi * ((2 * coordinates.to(self._wide) - 1) @ frequencies)
+        return torch.cat([angles.sin(), angles.cos()], dim=-1).to(self.positional_embedding.dtype)
 
     def grid(self, height: int, width: int) -> torch.Tensor:
         """Encodes the cell centres of a grid as (1, hidden_size, height, width)."""
-        device, wide = (
-            self.positional_embedding.device,
-            torch.promote_types(self.positional_embedding.dtype, torch.float32),
-        )
-        y = (torch.arange(height, device=device, dtype=wide) + 0.5) / height
-        x = (torch.arange(width, device=device, dtype=wide) + 0.5) / width
+        device = self.positional_embedding.device
+        y = (torch.arange(height, device=device, dtype=self._wide) + 0.5) / height
+        x = (torch.arange(width, device=device, dtype=self._wide) + 0.5) / width
         xy = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
         return self(xy).permute(2, 0, 1)[None]
+
+    @property
+    def _wide(self) -> torch.dtype:
+        return torch.promote_types(self.positional_embedding.dtype, torch.float32)
 
 
 class MaskEmbedding(nn.Module):

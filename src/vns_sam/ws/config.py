@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from vns_sam.errors import UsageError
+from vns_sam.sam.architectures import Lite
 from vns_sam.sam.config import LevelChannels as LevelChannels
 from vns_sam.sam.model_config import Between, Checked, Count, ModelConfig, Width, fit, nearest
 
 Reconstruct = Literal["assign", "broadcast"]
 """How groups become a map again."""
-Kind = Literal["efficientnet-lite0", "efficientnet-lite2", "resnet", "pvt_v2", "swin"]
+Kind = Literal[Lite, "resnet", "pvt_v2", "swin"]
 Rate = Annotated[float, Between(0.01, 64)]
 Share = Annotated[float, Between(0, 1)]
 
@@ -27,8 +28,7 @@ FINEST = 4
 _FourWidths, _Four = tuple[Width, Width, Width, Width], tuple[Count, Count, Count, Count]
 _Rates = tuple[Rate, Rate, Rate, Rate]
 SETTINGS: dict[Kind, dict[str, Any]] = {
-    "efficientnet-lite0": {},
-    "efficientnet-lite2": {},
+    **{name: {} for name in get_args(Lite)},
     "resnet": {
         "embedding_size": Width,
         "hidden_sizes": _FourWidths,
@@ -81,8 +81,7 @@ class BackboneConfig(Checked):
 
 
 BACKBONES: dict[str, BackboneConfig] = {
-    "efficientnet-lite0": BackboneConfig("efficientnet-lite0"),
-    "efficientnet-lite2": BackboneConfig("efficientnet-lite2"),
+    **{name: BackboneConfig(name) for name in get_args(Lite)},
     "resnet50": BackboneConfig("resnet"),
     "pvtv2-b2": BackboneConfig("pvt_v2", {"hidden_sizes": [64, 128, 320, 512], "depths": [3, 4, 6, 3]}),
     "pvtv2-b4": BackboneConfig("pvt_v2", {"hidden_sizes": [64, 128, 320, 512], "depths": [3, 8, 27, 3]}),

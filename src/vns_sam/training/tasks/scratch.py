@@ -11,6 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from vns_sam.errors import MissingExtraError, UsageError
 from vns_sam.inference.load import load_network
+from vns_sam.sam.architectures import Lite
 from vns_sam.sam.config import tiny_config
 from vns_sam.sam.encoders.lite import TinyEncoder
 from vns_sam.sam.losses import sam_loss
@@ -19,7 +20,6 @@ from vns_sam.training.samples.settings import TrainingData
 from vns_sam.training.settings import STRICT, Recipe
 from vns_sam.training.tasks.base import Task, mean_terms, prompt_slots, quarter
 
-Lite = Literal["efficientnet-lite0", "efficientnet-lite2"]
 FROZEN_STAGES = 2
 """Stages of the tiny backbone that keep their ImageNet weights; their maps are large and their filters general."""
 

@@ -59,6 +59,7 @@ TITLES = {
     "floors": "in floors",
     "ratio": "sam-tiny = 1",
     "count": "pictures",
+    "vns-sam-tiny+runs/dis-no-guard": "always refined",
     "worth_iou": "IoU",
     "worth_biou": "boundary IoU",
     "score_r": "correlation",
@@ -133,8 +134,9 @@ def command_of(command: str, line: Mapping[str, str]) -> str:
     words[place : place + len(sets)] = own
     models = list(itertools.takewhile(lambda word: not word.startswith("-"), words[2:]))
     words[2 : 2 + len(models)] = [word for word in models if word == line.get("model")] or models
-    if "--out" in words:
-        del words[words.index("--out") : words.index("--out") + 2]
+    for option in ("--out", "--save", "--group"):
+        while option in words:
+            del words[words.index(option) : words.index(option) + 2]
     return shlex.join(words)
 
 

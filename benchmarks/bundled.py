@@ -1,0 +1,238 @@
+"""Measures what the bundled models can do, and writes ``results/`` for ``make docs``: every table of README, cards and
+documents that hangs on their weights, from one command.
+
+python benchmarks/bundled.py --root data                        all of them, half an hour of two cores
+python benchmarks/bundled.py --root data --only unseen scores   some
+
+Each is one or two runs of ``vns-sam evaluate``, which leave their reports in ``runs/``. Started again it goes on where
+it stopped; rows of other weights are measured anew. ``latency.py`` measures times, ``worst.py`` painted scenes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import judging
+
+from vns_sam.data.synthesis.thin import write_thin_set
+from vns_sam.evaluation.results import Results, read_results, write_results
+from vns_sam.sam.registry import BUNDLED
+
+RESULTS = Path(__file__).parents[1] / "results"
+RUNS = Path("runs")
+THIN = "thin_structures"
+UNGUARDED = "dis-no-guard"
+UNSEEN = {
+    "crackforest": "road cracks",
+    "misc_samples": "underwater, cracks",
+    "berkeley": "general",
+    "coco_mval": "general, one object",
+    "imgsal": "general, small objects",
+    "oxford_pets": "cats and dogs",
+}
+SEEN_BY_SAM = {"cwfid": "plants, seen by sam-tiny"}
+LEARNT = {
+    "mpdd_metal_plate": "rusty and painted plates",
+    "soybean_impurity": "stems among beans",
+    "busi": "breast ultrasound",
+    "polypgen": "polyps, other centres",
+    "pascal_s": "general, salient",
+    "ecssd": "general, salient",
+    "caltech_animals": "animals",
+}
+OWN = {
+    "camo": "camouflage",
+    "kvasir_seg": "polyps",
+    "cvc_clinicdb": "polyps",
+    "sd_saliency_900": "steel defects",
+    "magnetic_tile": "tile defects",
+    "neu_seg": "steel defects",
+    "crackforest": "road cracks, unseen",
+}
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One file of results.
+
+    Attributes:
+        title: What was asked.
+        models: What is measured.
+        sets: A word or two about each set, by its name below ``--root``.
+        options: Of each run of ``vns-sam evaluate``, by the name that its rows get instead of the model's, "" for that.
+        groups: Sets whose mean is a row, by its name, and a word about them.
+    """
+
+    title: str
+    models: str
+    sets: dict[str, str]
+    options: dict[str, str]
+    groups: Mapping[str, tuple[Sequence[str], str]] = field(default_factory=dict)
+
+
+MEASUREMENTS = {
+    "bundled": Measurement(
+        "The bundled models on test pictures, one look",
+        "sam-tiny vns-sam-tiny",
+        {
+            "kvasir_seg": "polyps",
+            "sd_saliency_900": "steel defects",
+            **{name: kind for name, kind in OWN.items() if name not in ("kvasir_seg", "sd_saliency_900")},
+            "misc_samples": "mixed, unseen",
+            "berkeley": "general",
+            "coco_mval": "general",
+            "davis345": "general, video",
+            "sod_bsds": "general, salient",
+            "weizmann_horses": "general, horses",
+            "camo_dark": "camouflage, dark",
+            "kvasir_seg_dark": "polyps, dark",
+            "coco_mval_dark": "general, dark",
+        },
+        {"": "--prompt box points:1 points --second-look off"},
+    ),
+    "unseen": Measurement(
+        "Kinds that vns-sam-tiny has not seen, and test pictures of kinds that it learnt last, up to 16 pictures a set",
+        "sam-tiny vns-sam-tiny",
+        UNSEEN | SEEN_BY_SAM | LEARNT,
+        {"": "--metrics iou biou ap --prompt box noise-box points:1 points --second-look off --limit 16"},
+        {
+            "mean of the unseen kinds": (tuple(UNSEEN), "six sets"),
+            "mean of the learnt kinds": (tuple(LEARNT), "seven sets"),
+        },
+    ),
+    "points_curve": Measurement(
+        "From one to ten points",
+        "sam-tiny vns-sam-tiny",
+        dict.fromkeys(("camo", "kvasir_seg", "crackforest", "misc_samples", "coco_mval"), ""),
+        {"": "--prompt points:1-10 --limit 12 --second-look off"},
+        {"mean": (("camo", "kvasir_seg", "crackforest", "misc_samples", "coco_mval"), "five sets")},
+    ),
+    "second_look": Measurement(
+        "vns-sam-tiny with one look and with two",
+        "vns-sam-tiny",
+        {
+            "crackforest": "road cracks, unseen",
+            "magnetic_tile": "tile defects",
+            "misc_samples": "mixed, unseen",
+        },
+        {"two looks": "--prompt box points --second-look on", "one look": "--prompt box points --second-look off"},
+    ),
+    "refined": Measurement(
+        "Masks before and after dis-sam-tiny",
+        "sam-tiny sam-tiny+dis-sam-tiny vns-sam-tiny vns-sam-tiny+dis-sam-tiny",
+        {
+            "cwfid": "plants",
+            "thin_structures": "drawn wheels, fences, branches",
+            "davis345": "general, video",
+            "sod_bsds": "general, salient",
+            "coco_mval": "general",
+        },
+        {"": "--metrics iou biou mae hce --second-look off"},
+    ),
+    "guard": Measurement(
+        "dis-sam-tiny with and without its guard on sets it was not trained on",
+        f"vns-sam-tiny vns-sam-tiny+dis-sam-tiny vns-sam-tiny+{RUNS / UNGUARDED}",
+        {
+            "berkeley": "general",
+            "coco_mval": "general, one object",
+            "misc_samples": "underwater, cracks",
+            "imgsal": "general, small objects",
+            "pascal_s": "general, salient",
+            "caltech_animals": "animals",
+            "oxford_pets": "cats and dogs",
+            "ecssd": "general, salient",
+            "camo": "camouflage",
+            "kvasir_seg": "polyps",
+            "crackforest": "road cracks",
+        },
+        {"": "--prompt box --metrics iou biou mae --second-look off --limit 40"},
+    ),
+    "part_worth": Measurement(
+        "What the parts of vns-sam-tiny are worth: its scores less those with something else in a part's place",
+        "vns-sam-tiny",
+        OWN,
+        {
+            "": "--limit 12 --second-look off --ablate nsfm.low nsfm.high nsfm.low+nsfm.high nsfm mask_embedding "
+            "dense_head adapter.up --ablate-by mean zero shuffle"
+        },
+    ),
+}
+
+
+def main() -> int:
+    """Measures what is wanted, two at a time; the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", default="data", help="folder of the sets (data)")
+    parser.add_argument("--only", nargs="+", choices=[*MEASUREMENTS, "scores"], default=[*MEASUREMENTS, "scores"])
+    args = parser.parse_args()
+    prepare(args.root)
+    names = [name for name in args.only if name in MEASUREMENTS]
+    with ThreadPoolExecutor(2) as pool:
+        codes = list(pool.map(lambda name: measure(name, args.root), names))
+    failed = [name for name, code in zip(names, codes, strict=True) if code]
+    if "scores" in args.only and "unseen" not in failed:
+        rows = tuple(judging.measure(RUNS / "unseen"))
+        told = read_results(RESULTS / "unseen.json")
+        command = "python benchmarks/judging.py runs/unseen --save results/scores.json"
+        write_results(RESULTS / "scores.json", Results(command, rows, told.version, told.machine, title=judging.TITLE))
+    for name in failed:
+        print(f"error: {name} is not measured, see {RUNS / name}.log", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def prepare(root: str) -> None:
+    """Writes what the runs ask for beside the sets: drawn thin structures, and dis-sam-tiny without its guard."""
+    pictures = sorted(Path(root, "berkeley", "images").glob("*.jpg"))
+    write_thin_set(RUNS / THIN, pictures, 40, side=1024, seed=99)
+    shutil.copytree(BUNDLED / "dis-sam-tiny", RUNS / UNGUARDED, dirs_exist_ok=True)
+    config = json.loads((RUNS / UNGUARDED / "config.json").read_text(encoding="utf-8"))
+    config["name"], config["model"]["guard"] = UNGUARDED, False
+    (RUNS / UNGUARDED / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
+
+
+def measure(name: str, root: str) -> int:
+    """Runs one measurement and writes its file; the exit code."""
+    asked = MEASUREMENTS[name]
+    found = []
+    for label, options in asked.options.items():
+        command = command_of(asked, options, root)
+        out = RUNS / "_".join([name, *label.split()])
+        file = out.with_suffix(".json")
+        began = time.monotonic()
+        with out.with_suffix(".log").open("w", encoding="utf-8") as log:
+            whole = [sys.executable, "-m", *command, "--out", str(out), "--save", str(file)]
+            code = subprocess.run(whole, stdout=log, stderr=log, env=os.environ | {"OMP_NUM_THREADS": "1"}).returncode
+        print(f"{out.name}: {'measured' if code == 0 else f'exit code {code}'}, {time.monotonic() - began:.0f} s")
+        if code:
+            return code
+        result = read_results(file)
+        rows = tuple(replace(row, model=label or row.model) for row in result.rows)
+        found.append(replace(result, rows=rows, command=shlex.join(["vns-sam", *command[1:]])))
+    rows = tuple(row for result in found for row in result.rows)
+    words = {group: word for group, (_, word) in asked.groups.items()}
+    write_results(RESULTS / f"{name}.json", replace(found[0], rows=rows, title=asked.title, sets=asked.sets | words))
+    return 0
+
+
+def command_of(asked: Measurement, options: str, root: str) -> list[str]:
+    """The words of one run: the module, its verb, models, options, groups and sets."""
+    groups = [f"{name}={','.join(members)}" for name, (members, _) in asked.groups.items()]
+    places = [str(RUNS / name if name == THIN else Path(root, name)) for name in asked.sets]
+    words = ["vns_sam", "evaluate", *asked.models.split(), *options.split()]
+    return [*words, *itertools.chain.from_iterable(("--group", group) for group in groups), "--data", *places]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

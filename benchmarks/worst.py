@@ -1,0 +1,166 @@
+"""Where the bundled models fail, as pictures for their cards: painted scenes with exact masks, since the research
+pictures that the models are judged on are not ours to show.
+
+python benchmarks/worst.py --save results/painted.json      writes docs/images/worst_MODEL.jpg as well
+
+Eight scenes of each of eight kinds are painted by program, the same on every run; nothing was trained on them. Asked is
+with the tight box of the object, one look; shown are the two worst of each kind.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from measured import save_rows
+from PIL import Image
+
+from vns_sam.data.synthesis.defects import crack, scar
+from vns_sam.data.synthesis.demo_scene import paint_scene
+from vns_sam.data.synthesis.scenes import Scene, camouflage, patchwork
+from vns_sam.data.synthesis.thin import lay_thin
+from vns_sam.evaluation.compare import bootstrap
+from vns_sam.evaluation.figures import Case, worst_cases
+from vns_sam.evaluation.protocol import Protocol, draw_prompt
+from vns_sam.evaluation.results import ResultRow, Score
+from vns_sam.images.write import write_image
+from vns_sam.inference.answers import Asker, predict
+from vns_sam.inference.load import load_model
+from vns_sam.lowlight.camera import draw_shot, take
+from vns_sam.types import PromptableModel
+
+IMAGES = Path(__file__).parents[1] / "docs" / "images"
+MODELS = ("sam-tiny", "vns-sam-tiny", "vns-sam-tiny+dis-sam-tiny", "ws-sam-tiny")
+COUNT = 8
+"""Scenes of each kind."""
+SHOWN = 2
+"""Of these, the worst ones."""
+WIDTH = 1400
+"""Of the figures, in pixels."""
+TITLE = "Painted scenes, box prompt, one look"
+
+
+def as_it_is(scene: Scene, rng: np.random.Generator) -> Scene:
+    """The moth on its litter."""
+    return scene
+
+
+def small(scene: Scene, rng: np.random.Generator) -> Scene:
+    """The moth's picture at a third of its size, among eight of litter alone."""
+    tile, mask = scene.image[::3, ::3], scene.masks[0][::3, ::3]
+    empty = np.where(mask[..., None], np.roll(tile, tile.shape[1] // 2, 1), tile)
+    image, masks = np.tile(empty, (3, 3, 1)), np.zeros((1, 3 * mask.shape[0], 3 * mask.shape[1]), bool)
+    row, column = (int(rng.integers(3)) * side for side in mask.shape)
+    place = np.s_[row : row + mask.shape[0], column : column + mask.shape[1]]
+    image[place], masks[0][place] = tile, mask
+    return Scene(image, masks)
+
+
+def refilled(scene: Scene, rng: np.random.Generator) -> Scene:
+    """The moth in the texture of its own ground."""
+    return camouflage(scene, 0, rng)
+
+
+def of_materials(scene: Scene, rng: np.random.Generator) -> Scene:
+    """The moth in several materials side by side."""
+    return patchwork(scene, 0, Scene(scene.image[::-1], scene.masks[:, ::-1]), rng)
+
+
+def at_night(scene: Scene, rng: np.random.Generator) -> Scene:
+    """The moth's picture taken in the dark."""
+    return Scene(take(scene.image, draw_shot(scene.image, rng), rng), scene.masks)
+
+
+def behind_wires(scene: Scene, rng: np.random.Generator) -> Scene | None:
+    """Wheels, fences, branches or wires before the moth; they are what is asked for."""
+    return lay_thin(scene.image, np.ascontiguousarray(scene.image[::-1]), rng)
+
+
+def marked(scene: Scene, rng: np.random.Generator) -> Scene | None:
+    """A mark on a surface made of the picture."""
+    return scar(scene.image, rng)
+
+
+def cracked(scene: Scene, rng: np.random.Generator) -> Scene | None:
+    """Fine cracks across rough ground made of the picture."""
+    return crack(scene.image, rng)
+
+
+KINDS: dict[str, Callable[[Scene, np.random.Generator], Scene | None]] = {
+    "moth": as_it_is,
+    "small moth": small,
+    "texture of its ground": refilled,
+    "several materials": of_materials,
+    "night": at_night,
+    "thin structure": behind_wires,
+    "mark on a surface": marked,
+    "fine cracks": cracked,
+}
+
+
+def main() -> None:
+    """Paints, asks, draws, prints, and saves where it is wanted."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="*", default=MODELS, metavar="MODEL", help=f"({', '.join(MODELS)})")
+    parser.add_argument("--save", type=Path, metavar="FILE.json")
+    args = parser.parse_args()
+    scenes = {kind: list(paint(kind)) for kind in KINDS}
+    rows = []
+    for name in args.models:
+        model = load_model(name)
+        cases = {kind: ask(model, kind, scenes[kind]) for kind in KINDS}
+        for kind, found in cases.items():
+            ious = np.array([case.scores[model.info.name] for case in found])
+            low, high = bootstrap(ious, np.random.default_rng(0))
+            score = Score(*(round(float(value), 4) for value in (ious.mean(), low, high)))
+            rows.append(ResultRow(name, kind, "box", {"iou": score}, len(ious)))
+            print(f"{name:<28}{kind:<24}IoU {score.mean:.3f}, worst {ious.min():.3f}")
+        draw(name, cases.values())
+    if args.save:
+        save_rows(args.save, rows, TITLE)
+
+
+def paint(kind: str) -> Iterator[Scene]:
+    """The scenes of a kind: moths on leaf litter of ever other seeds, cut and mirrored, then what makes the kind."""
+    rng = np.random.default_rng([*kind.encode()])
+    found = 0
+    while found < COUNT:
+        image, mask, _ = paint_scene(int(rng.integers(2**31)))
+        top, left = (int(rng.integers(side // 4)) for side in mask.shape)
+        step = int(rng.choice([-1, 1]))
+        image, mask = (np.ascontiguousarray(part[top:, left:][:, ::step]) for part in (image, mask))
+        scene = KINDS[kind](Scene(image, mask[None]), rng)
+        if scene is not None and scene.masks[0].any():
+            found += 1
+            yield scene
+
+
+def ask(model: PromptableModel, kind: str, scenes: Sequence[Scene]) -> list[Case]:
+    """What a model finds in scenes, from the true box where it takes one."""
+    asker = Asker.of(model, "off")
+    cases = []
+    for number, scene in enumerate(scenes, start=1):
+        truth = scene.masks[0]
+        prompt = draw_prompt(truth, Protocol("box"), kind)
+        asked = prompt if model.info.prompts else None  # drawn it is all the same: it says which object is meant
+        mask = predict(asker, scene.image, model.encode([scene.image]), asked).masks[0]
+        iou = float((mask & truth).sum() / (mask | truth).sum())
+        label = model.info.name
+        cases.append(Case(f"{kind} {number}", scene.image, truth, prompt, {label: mask}, scores={label: iou}))
+    return cases
+
+
+def draw(name: str, kinds: Iterable[Sequence[Case]]) -> None:
+    """Writes a model's figure: the worst of each kind, the lowest IoU first."""
+    cases = [case for kind in kinds for case in sorted(kind, key=lambda case: max(case.scores.values()))[:SHOWN]]
+    figure = Image.fromarray(worst_cases(cases, next(iter(cases[0].scores))))
+    size = (WIDTH, round(figure.height * WIDTH / figure.width))
+    path = IMAGES / f"worst_{name.rpartition('+')[2]}.jpg"
+    write_image(path, np.asarray(figure.resize(size, Image.Resampling.LANCZOS)))
+    print(path)
+
+
+if __name__ == "__main__":
+    main()

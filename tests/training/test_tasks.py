@@ -191,9 +191,18 @@ def test_an_adapter_keeps_a_share_of_its_effect_and_learns_at_its_own_rate(
     assert all(same) is not moves
 
 
+@pytest.mark.parametrize(("after", "moves"), [(0, True), (1, True), (2, False)])
+def test_an_adapter_waits_for_its_step(vns_recipe: VnsRecipe, after: int, moves: bool) -> None:
+    recipe = changed(vns_recipe, vns={**vns_recipe.vns, "adapter": True}, adapter_after=after, steps=2)
+    train(recipe)
+    trained = load_file(recipe.out / "model" / "model.safetensors")
+    assert any(value.any() for name, value in trained.items() if name.startswith("adapter.up.")) is moves
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
+        ({"adapter_after": 3}, UsageError, "there is no adapter"),
         ({"init": "vns-sam-tyny"}, UsageError, "unknown model 'vns-sam-tyny'"),
         ({"task": "hq-sam", "init": "vns-sam-tiny"}, UsageError, "expected a SAM or a trained HqSamModel"),
         ({"task": "sam-tune", "init": "vns-sam-tiny"}, UsageError, "trains a plain SAM"),

@@ -100,6 +100,7 @@ def _train(recipe: Recipe, accelerator: Any, progress: Progress) -> dict[str, fl
 
     for batches in () if standing.over else _steps(loader, recipe.accumulate):
         _set_rates(optimizer, lr_factor(step, recipe.steps, recipe.optim))
+        task.step = step
         try:
             losses = _optimise(accelerator, model, optimizer, batches, recipe.optim.clip)
         except Diverged as error:

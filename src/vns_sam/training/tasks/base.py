@@ -39,9 +39,11 @@ class Task(nn.Module):
         model: What is validated and saved.
         edges: Whether its samples have edges.
         official: Whether prompts are drawn as the authors' code does, see ``data.samples``.
+        step: Optimiser steps done.
     """
 
     official = True
+    step: int = 0
 
     model: PromptableNetwork | GtEncoder
 

@@ -78,6 +78,9 @@ class VnsRecipe(FrozenRecipe):
     of it keeps more of what SAM knew of kinds that the adapter was not made for, see docs/experiments/022."""
     adapter_rate: Annotated[float, Field(ge=0, le=1)] = 1.0
     """Learning rate of the adapter, as a share of `optim.lr`; with 0 it stays as it is, and steps are faster."""
+    adapter_after: Annotated[int, Field(ge=0)] = 0
+    """Optimiser steps until which the adapter stays as it is. The wavelet bands learn to carry something only while it
+    does not do their work, see docs/experiments/033; and steps are faster."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -98,6 +101,7 @@ class FrozenSamTask(Task):
 
     model: VnsSamModel | HqSamModel
     kept: KeptFeatures | None = None
+    adapter_after: int = 0
 
     def keep(self, folder: Path | None) -> None:
         """Has the frozen encoder's features kept in a folder, or not.
@@ -110,7 +114,11 @@ class FrozenSamTask(Task):
     def encode(self, batch: dict[str, torch.Tensor]) -> ImageFeatures:
         """Features of a batch's pictures."""
         pixels = self.model.preprocessing.normalise(batch["image"].float())
-        return self.model.encode_pixels(pixels) if self.kept is None else self.model.mine(self.kept(pixels))
+        if self.kept is not None:
+            return self.model.mine(self.kept(pixels))
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.step >= self.adapter_after):
+            features = self.model.encode_frozen(pixels)
+        return self.model.mine(features)
 
     def groups(self, recipe: Recipe) -> list[dict[str, Any]]:
         """One group: everything that is not SAM's."""
@@ -135,6 +143,9 @@ class VnsTask(FrozenSamTask):
         super().__init__()
         self.model = _begin(VnsSamModel, VnsSamConfig, recipe.init or "sam-tiny", recipe.vns)
         self.bce = recipe.bce
+        self.adapter_after = recipe.adapter_after
+        if self.adapter_after and self.model.adapter is None:
+            raise UsageError("adapter_after is told, and there is no adapter", hint="add vns.adapter: true")
         self.judges = self.model.decoder.mask_scores
         self.only_scores = recipe.tune == "scores"
         if self.only_scores:

@@ -197,9 +197,9 @@ def prepare(root: str) -> None:
     pictures = sorted(Path(root, "berkeley", "images").glob("*.jpg"))
     write_thin_set(RUNS / THIN, pictures, 40, side=1024, seed=99)
     shutil.copytree(BUNDLED / "dis-sam-tiny", RUNS / UNGUARDED, dirs_exist_ok=True)
-    config = json.loads((RUNS / UNGUARDED / "config.json").read_text(encoding="utf-8"))
-    config["name"], config["model"]["guard"] = UNGUARDED, False
-    (RUNS / UNGUARDED / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
+    config = RUNS / UNGUARDED / "config.json"
+    changed = json.loads(config.read_text(encoding="utf-8")) | {"name": UNGUARDED, "guard": False}
+    config.write_text(json.dumps(changed, indent=2), encoding="utf-8")
 
 
 def measure(name: str, root: str) -> int:

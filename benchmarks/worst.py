@@ -4,7 +4,7 @@ pictures that the models are judged on are not ours to show.
 python benchmarks/worst.py --save results/painted.json      writes docs/images/worst_MODEL.jpg as well
 
 Eight scenes of each of eight kinds are painted by program, the same on every run; nothing was trained on them. Asked is
-with the tight box of the object, one look; shown are the two worst of each kind.
+with the tight box of the object, one look; shown is the worst of each kind.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from vns_sam.evaluation.compare import bootstrap
 from vns_sam.evaluation.figures import Case, worst_cases
 from vns_sam.evaluation.protocol import Protocol, draw_prompt
 from vns_sam.evaluation.results import ResultRow, Score
-from vns_sam.images.write import write_image
 from vns_sam.inference.answers import Asker, predict
 from vns_sam.inference.load import load_model
 from vns_sam.lowlight.camera import draw_shot, take
@@ -35,9 +34,7 @@ IMAGES = Path(__file__).parents[1] / "docs" / "images"
 MODELS = ("sam-tiny", "vns-sam-tiny", "vns-sam-tiny+dis-sam-tiny", "ws-sam-tiny")
 COUNT = 8
 """Scenes of each kind."""
-SHOWN = 2
-"""Of these, the worst ones."""
-WIDTH = 1400
+WIDTH = 1200
 """Of the figures, in pixels."""
 TITLE = "Painted scenes, box prompt, one look"
 
@@ -154,11 +151,11 @@ def ask(model: PromptableModel, kind: str, scenes: Sequence[Scene]) -> list[Case
 
 def draw(name: str, kinds: Iterable[Sequence[Case]]) -> None:
     """Writes a model's figure: the worst of each kind, the lowest IoU first."""
-    cases = [case for kind in kinds for case in sorted(kind, key=lambda case: max(case.scores.values()))[:SHOWN]]
+    cases = [min(kind, key=lambda case: max(case.scores.values())) for kind in kinds]
     figure = Image.fromarray(worst_cases(cases, next(iter(cases[0].scores))))
     size = (WIDTH, round(figure.height * WIDTH / figure.width))
     path = IMAGES / f"worst_{name.rpartition('+')[2]}.jpg"
-    write_image(path, np.asarray(figure.resize(size, Image.Resampling.LANCZOS)))
+    figure.resize(size, Image.Resampling.LANCZOS).save(path, quality=82, optimize=True)
     print(path)
 
 

@@ -120,7 +120,7 @@ def main() -> None:
 
 
 def paint(kind: str) -> Iterator[Scene]:
-    """The scenes of a kind: moths on leaf litter, each of another seed, cut and at times mirrored, then what makes the kind."""
+    """The scenes of a kind: moths on litter, each of another seed, cut and mirrored, then what makes the kind."""
     rng = np.random.default_rng([*kind.encode()])
     found = 0
     while found < COUNT:

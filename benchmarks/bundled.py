@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import os
 import shlex
 import shutil
@@ -25,9 +24,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import judging
+from measured import save_rows
 
 from vns_sam.data.synthesis.thin import write_thin_set
-from vns_sam.evaluation.results import Results, read_results, write_results
+from vns_sam.evaluation.results import read_results, write_results
+from vns_sam.images.write import write_json
+from vns_sam.sam.folder import CONFIG, read_config
 from vns_sam.sam.registry import BUNDLED
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -53,14 +55,20 @@ LEARNT = {
     "caltech_animals": "animals",
 }
 OWN = {
-    "camo": "camouflage",
     "kvasir_seg": "polyps",
-    "cvc_clinicdb": "polyps",
     "sd_saliency_900": "steel defects",
+    "camo": "camouflage",
+    "cvc_clinicdb": "polyps",
     "magnetic_tile": "tile defects",
     "neu_seg": "steel defects",
     "crackforest": "road cracks, unseen",
 }
+KINDS = OWN | UNSEEN | LEARNT
+CURVE = ("camo", "kvasir_seg", "crackforest", "misc_samples", "coco_mval")
+NOT_REFINED = (
+    "berkeley coco_mval misc_samples imgsal pascal_s caltech_animals oxford_pets ecssd camo kvasir_seg crackforest"
+)
+"""Sets that dis-sam-tiny was not trained on."""
 
 
 @dataclass(frozen=True)
@@ -86,10 +94,8 @@ MEASUREMENTS = {
     "bundled": Measurement(
         "The bundled models on test pictures, one look",
         "sam-tiny vns-sam-tiny",
-        {
-            "kvasir_seg": "polyps",
-            "sd_saliency_900": "steel defects",
-            **{name: kind for name, kind in OWN.items() if name not in ("kvasir_seg", "sd_saliency_900")},
+        OWN
+        | {
             "misc_samples": "mixed, unseen",
             "berkeley": "general",
             "coco_mval": "general",
@@ -115,9 +121,9 @@ MEASUREMENTS = {
     "points_curve": Measurement(
         "From one to ten points",
         "sam-tiny vns-sam-tiny",
-        dict.fromkeys(("camo", "kvasir_seg", "crackforest", "misc_samples", "coco_mval"), ""),
+        dict.fromkeys(CURVE, ""),
         {"": "--prompt points:1-10 --limit 12 --second-look off"},
-        {"mean": (("camo", "kvasir_seg", "crackforest", "misc_samples", "coco_mval"), "five sets")},
+        {"mean": (CURVE, "five sets")},
     ),
     "second_look": Measurement(
         "vns-sam-tiny with one look and with two",
@@ -134,7 +140,7 @@ MEASUREMENTS = {
         "sam-tiny sam-tiny+dis-sam-tiny vns-sam-tiny vns-sam-tiny+dis-sam-tiny",
         {
             "cwfid": "plants",
-            "thin_structures": "drawn wheels, fences, branches",
+            THIN: "drawn wheels, fences, branches",
             "davis345": "general, video",
             "sod_bsds": "general, salient",
             "coco_mval": "general",
@@ -144,19 +150,7 @@ MEASUREMENTS = {
     "guard": Measurement(
         "dis-sam-tiny with and without its guard on sets it was not trained on",
         f"vns-sam-tiny vns-sam-tiny+dis-sam-tiny vns-sam-tiny+{RUNS / UNGUARDED}",
-        {
-            "berkeley": "general",
-            "coco_mval": "general, one object",
-            "misc_samples": "underwater, cracks",
-            "imgsal": "general, small objects",
-            "pascal_s": "general, salient",
-            "caltech_animals": "animals",
-            "oxford_pets": "cats and dogs",
-            "ecssd": "general, salient",
-            "camo": "camouflage",
-            "kvasir_seg": "polyps",
-            "crackforest": "road cracks",
-        },
+        {name: KINDS[name] for name in NOT_REFINED.split()},
         {"": "--prompt box --metrics iou biou mae --second-look off --limit 40"},
     ),
     "part_worth": Measurement(
@@ -177,29 +171,30 @@ def main() -> int:
     parser.add_argument("--root", default="data", help="folder of the sets (data)")
     parser.add_argument("--only", nargs="+", choices=[*MEASUREMENTS, "scores"], default=[*MEASUREMENTS, "scores"])
     args = parser.parse_args()
-    prepare(args.root)
     names = [name for name in args.only if name in MEASUREMENTS]
+    if "refined" in names:
+        draw_thin(args.root)
+    if "guard" in names:
+        leave_guard_out()
     with ThreadPoolExecutor(2) as pool:
         codes = list(pool.map(lambda name: measure(name, args.root), names))
     failed = [name for name, code in zip(names, codes, strict=True) if code]
     if "scores" in args.only and "unseen" not in failed:
-        rows = tuple(judging.measure(RUNS / "unseen"))
-        told = read_results(RESULTS / "unseen.json")
-        command = "python benchmarks/judging.py runs/unseen --save results/scores.json"
-        write_results(RESULTS / "scores.json", Results(command, rows, told.version, told.machine, title=judging.TITLE))
-    for name in failed:
-        print(f"error: {name} is not measured, see {RUNS / name}.log", file=sys.stderr)
+        save_rows(RESULTS / "scores.json", list(judging.measure(RUNS / "unseen")), judging.TITLE)
     return 1 if failed else 0
 
 
-def prepare(root: str) -> None:
-    """Writes what the runs ask for beside the sets: drawn thin structures, and dis-sam-tiny without its guard."""
+def draw_thin(root: str) -> None:
+    """Writes the drawn thin structures that "refined" asks about."""
     pictures = sorted(Path(root, "berkeley", "images").glob("*.jpg"))
     write_thin_set(RUNS / THIN, pictures, 40, side=1024, seed=99)
-    shutil.copytree(BUNDLED / "dis-sam-tiny", RUNS / UNGUARDED, dirs_exist_ok=True)
-    config = RUNS / UNGUARDED / "config.json"
-    changed = json.loads(config.read_text(encoding="utf-8")) | {"name": UNGUARDED, "guard": False}
-    config.write_text(json.dumps(changed, indent=2), encoding="utf-8")
+
+
+def leave_guard_out() -> None:
+    """Writes dis-sam-tiny without its guard, which "guard" compares it with."""
+    given = BUNDLED / "dis-sam-tiny"
+    shutil.copytree(given, RUNS / UNGUARDED, dirs_exist_ok=True)
+    write_json(RUNS / UNGUARDED / CONFIG, read_config(given) | {"name": UNGUARDED, "guard": False})
 
 
 def measure(name: str, root: str) -> int:
@@ -210,11 +205,13 @@ def measure(name: str, root: str) -> int:
         command = command_of(asked, options, root)
         out = RUNS / "_".join([name, *label.split()])
         file = out.with_suffix(".json")
-        began = time.monotonic()
-        with out.with_suffix(".log").open("w", encoding="utf-8") as log:
+        began, told = time.monotonic(), out.with_suffix(".log")
+        told.parent.mkdir(parents=True, exist_ok=True)
+        with told.open("w", encoding="utf-8") as log:
             whole = [sys.executable, "-m", *command, "--out", str(out), "--save", str(file)]
             code = subprocess.run(whole, stdout=log, stderr=log, env=os.environ | {"OMP_NUM_THREADS": "1"}).returncode
-        print(f"{out.name}: {'measured' if code == 0 else f'exit code {code}'}, {time.monotonic() - began:.0f} s")
+        end = "measured" if code == 0 else f"exit code {code}, see {told}"
+        print(f"{out.name}: {end}, {time.monotonic() - began:.0f} s")
         if code:
             return code
         result = read_results(file)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 from measured import save_rows
@@ -21,13 +22,13 @@ from vns_sam.data.synthesis.defects import crack, scar
 from vns_sam.data.synthesis.demo_scene import paint_scene
 from vns_sam.data.synthesis.scenes import Scene, camouflage, patchwork
 from vns_sam.data.synthesis.thin import lay_thin
-from vns_sam.evaluation.compare import bootstrap
 from vns_sam.evaluation.figures import Case, worst_cases
 from vns_sam.evaluation.protocol import Protocol, draw_prompt
-from vns_sam.evaluation.results import ResultRow, Score
+from vns_sam.evaluation.results import ResultRow, mean_score
 from vns_sam.inference.answers import Asker, predict
 from vns_sam.inference.load import load_model
 from vns_sam.lowlight.camera import draw_shot, take
+from vns_sam.metrics.iou import iou
 from vns_sam.types import PromptableModel
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
@@ -109,12 +110,11 @@ def main() -> None:
         model = load_model(name)
         cases = {kind: ask(model, kind, scenes[kind]) for kind in KINDS}
         for kind, found in cases.items():
-            ious = np.array([case.scores[model.info.name] for case in found])
-            low, high = bootstrap(ious, np.random.default_rng(0))
-            score = Score(*(round(float(value), 4) for value in (ious.mean(), low, high)))
+            ious = [case.scores[model.info.name] for case in found]
+            score = mean_score(fmean(ious), ious)
             rows.append(ResultRow(name, kind, "box", {"iou": score}, len(ious)))
-            print(f"{name:<28}{kind:<24}IoU {score.mean:.3f}, worst {ious.min():.3f}")
-        draw(name, cases.values())
+            print(f"{name:<28}{kind:<24}IoU {score.mean:.3f}, worst {min(ious):.3f}")
+        draw(name, model.info.name, cases.values())
     if args.save:
         save_rows(args.save, rows, TITLE)
 
@@ -143,16 +143,18 @@ def ask(model: PromptableModel, kind: str, scenes: Sequence[Scene]) -> list[Case
         prompt = draw_prompt(truth, Protocol("box"), kind)
         asked = prompt if model.info.prompts else None  # drawn it is all the same: it says which object is meant
         mask = predict(asker, scene.image, model.encode([scene.image]), asked).masks[0]
-        iou = float((mask & truth).sum() / (mask | truth).sum())
         label = model.info.name
-        cases.append(Case(f"{kind} {number}", scene.image, truth, prompt, {label: mask}, scores={label: iou}))
+        scores = {label: iou(mask, truth)}
+        cases.append(Case(f"{kind} {number}", scene.image, truth, prompt, {label: mask}, scores=scores))
     return cases
 
 
-def draw(name: str, kinds: Iterable[Sequence[Case]]) -> None:
-    """Writes a model's figure: the worst of each kind, the lowest IoU first."""
-    cases = [min(kind, key=lambda case: max(case.scores.values())) for kind in kinds]
-    figure = Image.fromarray(worst_cases(cases, next(iter(cases[0].scores))))
+def draw(name: str, label: str, kinds: Iterable[Sequence[Case]]) -> None:
+    """Writes the figure of a model, whose masks and scores are under ``label``: the worst of each kind, the lowest IoU
+    first.
+    """
+    cases = [min(kind, key=lambda case: case.scores[label]) for kind in kinds]
+    figure = Image.fromarray(worst_cases(cases, label))
     size = (WIDTH, round(figure.height * WIDTH / figure.width))
     path = IMAGES / f"worst_{name.rpartition('+')[2]}.jpg"
     figure.resize(size, Image.Resampling.LANCZOS).save(path, quality=82, optimize=True)

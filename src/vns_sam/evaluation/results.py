@@ -150,6 +150,14 @@ def read_results(path: str | Path) -> Results:
         ) from None
 
 
+def mean_score(mean: float, values: Sequence[float]) -> Score:
+    """A mean with its interval, where it is the mean of the objects' scores."""
+    if not values or not np.isclose(mean, np.mean(values)):
+        return Score(round(mean, 4))
+    low, high = bootstrap(np.array(values), np.random.default_rng(0))
+    return Score(round(mean, 4), round(low, 4), round(high, 4))
+
+
 def _line(line: str, results: Sequence[ModelResult], groups: Mapping[str, Sequence[str]]) -> Iterator[ResultRow]:
     """Rows of one line of a table: of each set, then of each group."""
     means = [result.means() for result in results]
@@ -181,15 +189,7 @@ def _over_seeds(every: Sequence[Mapping[str, float]], metric: str, single: Mappi
     values = [means[metric] for means in every if metric in means]
     if len(values) > 1:
         return Score(round(fmean(values), 4), sd=round(stdev(values), 4))
-    return _score(values[0], single.get(metric, ()))
-
-
-def _score(mean: float, values: Sequence[float]) -> Score:
-    """A mean with its interval, where it is the mean of the objects' scores."""
-    if not values or not np.isclose(mean, np.mean(values)):
-        return Score(round(mean, 4))
-    low, high = bootstrap(np.array(values), np.random.default_rng(0))
-    return Score(round(mean, 4), round(low, 4), round(high, 4))
+    return mean_score(values[0], single.get(metric, ()))
 
 
 def _without_none(value: Mapping[str, Any]) -> dict[str, Any]:

@@ -114,10 +114,9 @@ class FrozenSamTask(Task):
     def encode(self, batch: dict[str, torch.Tensor]) -> ImageFeatures:
         """Features of a batch's pictures."""
         pixels = self.model.preprocessing.normalise(batch["image"].float())
-        if self.kept is not None:
-            return self.model.mine(self.kept(pixels))
+        encode = self.kept or self.model.encode_frozen
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.step >= self.adapter_after):
-            features = self.model.encode_frozen(pixels)
+            features = encode(pixels)
         return self.model.mine(features)
 
     def groups(self, recipe: Recipe) -> list[dict[str, Any]]:

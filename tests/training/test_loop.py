@@ -72,6 +72,16 @@ def test_tiny_numbers_are_zero_while_it_trains_and_only_then(recipe_file: Path) 
     assert (tiny * 1.0).all()
 
 
+def test_products_have_the_asked_precision_while_it_trains_and_only_then(recipe_file: Path) -> None:
+    seen = []
+    train(
+        replace(load_recipe(recipe_file), steps=1, matmul="medium"),
+        lambda done, total, values: seen.append(torch.get_float32_matmul_precision()),
+    )
+    assert seen == ["medium"]
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
 def test_killed_run_continues_to_the_same_weights(recipe_file: Path) -> None:
     recipe = load_recipe(recipe_file)
     process = start(recipe_file)

@@ -100,6 +100,16 @@ def test_wrong_fields_are_named(recipe_file: Path, change: dict[str, object], me
     assert len(caught.value.message) < 1000
 
 
+@pytest.mark.parametrize("task", ["cyclegan", "vns-sam"])
+def test_no_is_a_word_in_a_recipe_and_on_the_command_line(recipe_file: Path, task: str) -> None:
+    given = yaml.safe_load(recipe_file.read_text())
+    if task == "cyclegan":
+        given = {"task": task, "out": "o", "data": {"bright": ["a"], "dark": ["b"]}}
+    assert parse_recipe({**given, **yaml.safe_load("precision: no")}, "r").precision == "no"
+    with pytest.raises(UsageError, match="precision: should be"):
+        parse_recipe({**given, "precision": True}, "r")
+
+
 def test_what_a_run_of_an_earlier_version_wrote_is_the_same_recipe(recipe_file: Path) -> None:
     recipe = load_recipe(recipe_file)
     before = {

@@ -61,7 +61,8 @@ def train(recipe: Recipe, progress: Progress = lambda done, total, values: None)
         MissingExtraError: ``accelerate`` is not installed.
     """
     accelerator = _accelerator(recipe)
-    with locked(recipe.out, "train") if accelerator.is_main_process else nullcontext(), tiny_numbers_as_zero():
+    lock = locked(recipe.out, "train") if accelerator.is_main_process else nullcontext()
+    with lock, tiny_numbers_as_zero(), matmul_precision(recipe.matmul):
         if accelerator.num_processes == 1:  # others may be writing into the cache already
             remove_parts(recipe.out)
         return _train(recipe, accelerator, progress)
@@ -79,6 +80,17 @@ def tiny_numbers_as_zero() -> Iterator[None]:
         yield
     finally:
         torch.set_flush_denormal(False)
+
+
+@contextmanager
+def matmul_precision(name: str) -> Iterator[None]:
+    """Computes products of float32 matrices in the precision of that name, see ``Recipe.matmul``."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(name)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def _train(recipe: Recipe, accelerator: Any, progress: Progress) -> dict[str, float]:

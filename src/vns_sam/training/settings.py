@@ -7,7 +7,7 @@ from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from vns_sam.errors import UsageError
@@ -21,6 +21,8 @@ Steps = Annotated[int, Field(gt=0, le=10**9)]
 Rate = Annotated[float, Field(gt=0, le=10)]
 Weight = Annotated[float, Field(ge=0, le=1e6)]
 Share = Annotated[float, Field(ge=0, le=1)]
+NO = BeforeValidator(lambda given: "no" if given is False else given)
+"""Takes what YAML makes of the word "no" for that word."""
 
 
 @dataclass(frozen=True)
@@ -136,8 +138,12 @@ class Recipe(RunRecipe):
     """Pictures in each process at a time."""
     accumulate: Annotated[int, Field(gt=0, le=65536)] = 1
     """Batches gathered for one optimiser step."""
-    precision: Literal["no", "fp16", "bf16"] = "no"
+    precision: Annotated[Literal["no", "fp16", "bf16"], NO] = "no"
     """Mixed precision."""
+    matmul: Literal["highest", "high", "medium"] = "highest"
+    """How exactly products of float32 matrices are computed, by torch's names. "high" is TF32 on a GPU. "medium" may
+    round to bfloat16; on an AMD CPU with AVX-512 it stays float32 and is twice as fast, since oneDNN multiplies in
+    place of MKL."""
     batch_norm: Literal["all", "process"] = "all"
     """Whose pictures batch norm learns its statistics from: those of "all" processes, so that a step is the same
     however it is spread; or of each "process" alone, as the authors' code has it."""

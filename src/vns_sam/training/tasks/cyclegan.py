@@ -16,7 +16,7 @@ from vns_sam.lowlight.discriminator import PatchDiscriminator
 from vns_sam.lowlight.generator import GeneratorConfig, ResnetGenerator, init_weights
 from vns_sam.lowlight.model import save_generator
 from vns_sam.training.samples.unpaired import UnpairedData
-from vns_sam.training.settings import STRICT, Rate, RunRecipe, Steps, Weight
+from vns_sam.training.settings import NO, STRICT, Rate, RunRecipe, Steps, Weight
 
 Channels = Annotated[int, Field(gt=0, le=65536)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
@@ -53,7 +53,7 @@ class GanRecipe(RunRecipe):
     """Weight of the identity loss as a share of ``cycle``."""
     pool: Annotated[int, Field(ge=0, le=10**6)] = 50
     """Made pictures of earlier steps that each discriminator is shown now and then; 0 shows the latest only."""
-    precision: Literal["no", "bf16"] = "no"
+    precision: Annotated[Literal["no", "bf16"], NO] = "no"
     """Mixed precision."""
     checkpoint_every: Steps = 500
     """Steps between two checkpoints."""

@@ -54,8 +54,10 @@ def measure(report: Path) -> Iterator[ResultRow]:
                     pairs[model, place, row.key.prompt].append(pair)
     for (model, place, prompt), found in pairs.items():
         score, iou = np.array(found).T
-        scores = {
-            "score_r": Score(round(float(np.corrcoef(score, iou)[0, 1]), 3)),
+        related = {}
+        if score.std() and iou.std():  # of one object, or of equal ones, there is no correlation
+            related["score_r"] = Score(round(float(np.corrcoef(score, iou)[0, 1]), 3))
+        scores = related | {
             "score_error": Score(round(float(np.abs(score - iou).mean()), 3)),
             "score_bias": Score(round(float((score - iou).mean()), 3)),
         }

@@ -142,7 +142,7 @@ class Recipe(RunRecipe):
     """Mixed precision."""
     matmul: Literal["highest", "high", "medium"] = "highest"
     """How exactly products of float32 matrices are computed, by torch's names. "high" is TF32 on a GPU. "medium" may
-    round to bfloat16; on an AMD CPU with AVX-512 it stays float32 and is twice as fast, since oneDNN multiplies in
+    round to bfloat16; on an AMD CPU with AVX-512 it stays float32, large products twice as fast: oneDNN multiplies in
     place of MKL."""
     batch_norm: Literal["all", "process"] = "all"
     """Whose pictures batch norm learns its statistics from: those of "all" processes, so that a step is the same

@@ -101,7 +101,7 @@ def test_wrong_fields_are_named(recipe_file: Path, change: dict[str, object], me
 
 
 @pytest.mark.parametrize("task", ["cyclegan", "vns-sam"])
-def test_no_is_a_word_in_a_recipe_and_on_the_command_line(recipe_file: Path, task: str) -> None:
+def test_no_is_a_word_in_a_recipe(recipe_file: Path, task: str) -> None:
     given = yaml.safe_load(recipe_file.read_text())
     if task == "cyclegan":
         given = {"task": task, "out": "o", "data": {"bright": ["a"], "dark": ["b"]}}

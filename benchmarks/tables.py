@@ -60,6 +60,7 @@ TITLES = {
     "ratio": "sam-tiny = 1",
     "count": "pictures",
     "vns-sam-tiny+runs/dis-no-guard": "always refined",
+    "thin_structures": "thin structures",
     "worth_iou": "IoU",
     "worth_biou": "boundary IoU",
     "score_r": "correlation",

@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import re
 import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+import yaml
 
 REPOSITORY = Path(__file__).parents[1]
 if not (REPOSITORY / "results").is_dir():
     pytest.skip("the results are not in this copy", allow_module_level=True)
 
 
-def load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("tables", REPOSITORY / "benchmarks" / "tables.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 sys.path.insert(0, str(REPOSITORY / "benchmarks"))  # they import each other
-TABLES = load()
+TABLES, BUNDLED = importlib.import_module("tables"), importlib.import_module("bundled")
 DOCUMENTS = [path for path in TABLES.documents() if TABLES.TABLE.search(path.read_text(encoding="utf-8"))]
 
 
@@ -53,6 +44,30 @@ def test_every_measurement_is_shown_and_names_its_command() -> None:
     files = sorted((REPOSITORY / "results").glob("*.json"))
     assert shown == {path.relative_to(REPOSITORY).as_posix() for path in files}
     assert all(TABLES.read_results(path).command for path in files)
+
+
+@pytest.mark.parametrize("name", BUNDLED.MEASUREMENTS)
+def test_what_is_measured_of_bundled_models_is_measured_as_the_script_does(name: str) -> None:
+    asked = BUNDLED.MEASUREMENTS[name]
+    results = TABLES.read_results(REPOSITORY / "results" / f"{name}.json")
+    words = BUNDLED.command_of(asked, next(iter(asked.options.values())), "data")
+    assert results.command == shlex.join(["vns-sam", *words[1:]])
+    assert results.title == asked.title
+    assert {row.set for row in results.rows} == {*asked.sets, *asked.groups} | ({"all sets"} & results.sets.keys())
+
+
+def test_sets_called_unseen_are_in_no_recipe_and_sets_called_learnt_in_one() -> None:
+    learnt = {name: trained_on(name) for name in ("sam-tiny", "vns-sam-tiny", "dis-sam-tiny")}
+    assert not BUNDLED.UNSEEN.keys() & set().union(*learnt.values())
+    assert BUNDLED.LEARNT.keys() | BUNDLED.OWN.keys() <= learnt["vns-sam-tiny"]
+    assert not set(BUNDLED.NOT_REFINED.split()) & learnt["dis-sam-tiny"]
+
+
+def trained_on(model: str) -> set[str]:
+    """The sets that the recipe of a bundled model trains on."""
+    steps = yaml.safe_load((REPOSITORY / "recipes" / "bundled" / f"{model}.yaml").read_text(encoding="utf-8"))["steps"]
+    (step,) = (step for step in steps if step["do"] == "train")
+    return set(step["change"]["data.sets"] if "change" in step else step["recipe"]["data"]["sets"])
 
 
 def test_links_between_documents_exist() -> None:

@@ -203,7 +203,8 @@ def test_progress_is_of_the_run_or_of_the_epoch(recipe: WsRecipe) -> None:
 
 def test_what_a_run_starts_from(workshop: Path, tmp_path: Path) -> None:
     sam = load_network("sam-tiny").image_encoder
-    model = begin("sam-tiny", {**SMALL})
+    model = begin("sam-tiny", {name: value for name, value in SMALL.items() if name != "backbone"})
+    assert model.config.backbone.kind == "efficientnet-lite2"  # that of the SAM
     assert torch.equal(model.backbone.encoder.stem[1].weight, sam.stem[1].weight)
     assert torch.equal(model.backbone.encoder.stages[6][0].project[1].weight, sam.stages[6][0].project[1].weight)
     model.save_pretrained(tmp_path / "ws")

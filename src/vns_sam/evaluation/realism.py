@@ -27,7 +27,7 @@ SIDE = 256
 """Side in pixels of the square to which pictures are resized for their features."""
 
 LEVEL_SCALES = (7.3, 4.3, 4.4, 3.7)
-"""Root mean square of the features of each of sam-tiny's levels on 100 daylight pictures (berkeley): divided by it, no level
+"""Root mean square of the features of sam-tiny's levels on the 100 daylight pictures of berkeley: divided by it, none
 outweighs the others."""
 
 LEAST = 4

@@ -34,8 +34,10 @@ class Dtypes(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize(("name", "dtype"), [("sam-tiny", torch.float16), ("vns-sam-tiny", torch.bfloat16)])
-def test_a_model_takes_half_precision_and_answers_nearly_the_same(name: str, dtype: torch.dtype) -> None:
+@pytest.mark.parametrize(
+    ("name", "dtype", "error"), [("sam-tiny", torch.float16, 0.03), ("vns-sam-tiny", torch.bfloat16, 0.08)]
+)
+def test_a_model_takes_half_precision_and_answers_nearly_the_same(name: str, dtype: torch.dtype, error: float) -> None:
     image = np.full((32, 96, 3), 90, np.uint8)
     image[10:30, 10:60] = (220, 180, 40)
     box, click = np.array([[10, 10, 60, 30]]), np.array([[[30, 20]]])
@@ -48,7 +50,7 @@ def test_a_model_takes_half_precision_and_answers_nearly_the_same(name: str, dty
     found = model.decode(features, prompts, [0, 0])
     different = (known.mask_logits > 0) != (found.mask_logits.float() > 0)
     assert different.float().mean() < 0.02
-    np.testing.assert_allclose(found.scores, known.scores, atol=0.03)
+    np.testing.assert_allclose(found.scores, known.scores, atol=error)
 
 
 def test_products_are_computed_in_what_the_cpu_multiplies(native: bool) -> None:

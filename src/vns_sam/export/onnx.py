@@ -20,6 +20,7 @@ from vns_sam.export.store import Precision, store
 from vns_sam.images.write import write_bytes, write_text
 from vns_sam.inference.onnx.folder import Manifest, read_arrays
 from vns_sam.sam.based import SamBasedNetwork
+from vns_sam.sam.editions import edition
 from vns_sam.sam.folder import CONFIG, GRAPHS, WEIGHTS
 from vns_sam.sam.preprocessing import Preprocessing
 from vns_sam.sam.promptable import PromptableNetwork
@@ -158,7 +159,8 @@ def write_named(model: PromptableNetwork, folder: Path, sources: Sequence[str] =
     for name, graph in graphs.items():
         named[name] = _name_weights(graph, known)
         write_bytes(folder / f"{name}.onnx", ir().to_proto(graph).SerializeToString())
-    manifest = replace(manifest, sources=tuple(sources), weights=named)
+    editions = {source: each for source in sources if (each := edition(source)) is not None}
+    manifest = replace(manifest, sources=tuple(sources), editions=editions, weights=named)
     write_text(folder / GRAPHS, json.dumps(asdict(manifest), indent=1) + "\n")
     return manifest
 

@@ -27,6 +27,7 @@ class HqSamConfig(ModelConfig):
         hq_token_only: Whether the mask is that of the HQ token alone, instead of its sum with SAM's own logits.
         mask_prompt: How coarse masks enter SAM's prompt encoder, see ``SamConfig``; None keeps what the SAM has.
         mask_decoder: SAM's decoder.
+        base_edition: Which weights a bundled ``base`` had, see :mod:`vns_sam.sam.editions`; written when it is saved.
     """
 
     model_type: ClassVar[str] = "hq-sam"
@@ -39,6 +40,7 @@ class HqSamConfig(ModelConfig):
     hq_token_only: bool = False
     mask_prompt: Literal["logits", "grey"] | None = None
     mask_decoder: MaskDecoderConfig = field(default_factory=MaskDecoderConfig)
+    base_edition: str | None = None
 
     @classmethod
     def for_sam(cls, sam: SamConfig, **changes: Any) -> Self:

@@ -12,6 +12,7 @@ from torch import nn
 
 from vns_sam.sam.based import SamBasedNetwork
 from vns_sam.sam.checkpoints import load_weights, read_checkpoint, write_checkpoint
+from vns_sam.sam.editions import check_edition, edition
 from vns_sam.sam.encoders.adapter import EncoderAdapter
 from vns_sam.sam.mask_decoder import SamMaskDecoder
 from vns_sam.sam.model import SamModel
@@ -119,7 +120,8 @@ class FrozenSamNetwork(SamBasedNetwork):
         """Writes ``config.json`` and ``model.safetensors`` with what is trained; SAM is named, not copied."""
         state = {key.removeprefix("decoder."): value for key, value in self.trainable_state_dict().items()}
         config = self.config.to_dict()
-        write_checkpoint(folder, {**config, "base": portable(config["base"])}, state, dtype)
+        named = {"base": portable(config["base"]), "base_edition": config["base_edition"] or edition(config["base"])}
+        write_checkpoint(folder, {**config, **named}, state, dtype)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, sam: SamModel | None = None) -> Self:
@@ -130,12 +132,14 @@ class FrozenSamNetwork(SamBasedNetwork):
             sam: The SAM it was trained on; found by the name in the config when omitted.
 
         Raises:
-            CheckpointError: The folder is missing, damaged or made for another SAM, or that SAM is not at hand.
+            CheckpointError: The folder is missing, damaged or made for another SAM, or that SAM is not at hand, or has
+                other weights in this version.
         """
         config, state = read_checkpoint(folder, cls.config_class)
         if sam is None:
             from vns_sam.sam.zoo import load_sam
 
+            check_edition(config.base, config.base_edition, folder)
             sam = load_sam(config.base, beside=folder)
         return cls.assemble(sam, config, state, folder)
 

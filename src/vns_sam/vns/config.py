@@ -36,6 +36,7 @@ class VnsSamConfig(ModelConfig):
         mask_prompt: How coarse masks enter SAM's prompt encoder, see ``SamConfig``; the authors train with
             "grey". None keeps what the SAM has.
         mask_decoder: SAM's decoder.
+        base_edition: Which weights a bundled ``base`` had, see :mod:`vns_sam.sam.editions`; written when it is saved.
     """
 
     model_type: ClassVar[str] = "vns-sam"
@@ -54,6 +55,7 @@ class VnsSamConfig(ModelConfig):
     own_scores: bool = False
     mask_prompt: Literal["logits", "grey"] | None = None
     mask_decoder: MaskDecoderConfig = field(default_factory=MaskDecoderConfig)
+    base_edition: str | None = None
 
     @classmethod
     def for_sam(cls, sam: SamConfig, *, ablation: str | None = None, **changes: Any) -> Self:

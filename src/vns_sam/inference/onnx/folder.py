@@ -21,6 +21,7 @@ import numpy as np
 
 from vns_sam.errors import CheckpointError, UsageError
 from vns_sam.images.bounded import read_bounded
+from vns_sam.sam.editions import check_edition
 from vns_sam.sam.folder import GRAPHS, WEIGHTS
 from vns_sam.sam.model_config import Checked, fit
 from vns_sam.sam.preprocessing import Preprocessing
@@ -54,6 +55,7 @@ class Manifest(Checked):
         closed_prompts: Whether "not a point" follows boxes too, as in SAM 2.
         least_score, least_stability: See :class:`vns_sam.types.ModelInfo`.
         sources: Where weights are that the graphs only name: bundled models, or "" for this folder.
+        editions: Of the bundled ones among them, see :mod:`vns_sam.sam.editions`.
         weights: By graph, the names of such weights to number of the source and name there.
         version: Of this layout.
     """
@@ -68,6 +70,7 @@ class Manifest(Checked):
     least_score: float = 0.88
     least_stability: float = 0.95
     sources: tuple[str, ...] = ()
+    editions: Mapping[str, str] = field(default_factory=dict)
     weights: Mapping[str, Mapping[str, tuple[int, str]]] = field(default_factory=dict)
     version: int = VERSION
 
@@ -83,12 +86,14 @@ class OnnxFolder:
         manifest: What the graphs are.
 
     Raises:
-        CheckpointError: There is no readable manifest.
+        CheckpointError: There is no readable manifest, or a bundled model that it names has other weights in this version.
     """
 
     def __init__(self, path: Path, threads: int | None = None) -> None:
         self.path, self.threads = path, threads
         self.manifest = read_manifest(path)
+        for name, known in self.manifest.editions.items():
+            check_edition(name, known, path)
         self._sessions: dict[tuple[str, bool], Future[onnxruntime.InferenceSession]] = {}
         self._kept: dict[str, dict[str, onnxruntime.OrtValue]] = {}
         self._lock = threading.Lock()

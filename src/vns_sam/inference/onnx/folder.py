@@ -86,7 +86,7 @@ class OnnxFolder:
         manifest: What the graphs are.
 
     Raises:
-        CheckpointError: There is no readable manifest, or a bundled model that it names has other weights in this version.
+        CheckpointError: There is no readable manifest, or a bundled model that it names has other weights now.
     """
 
     def __init__(self, path: Path, threads: int | None = None) -> None:

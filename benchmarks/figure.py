@@ -136,10 +136,11 @@ def _series(line: Line, places: Sequence[tuple[float, float]], number: int) -> I
     for (x, y), point in ordered:
         name = f"{line.title}: {point.latency}"
         yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="{line.colour}"><title>{escape(name)}</title></circle>'
-    top = TOP + 44 + 44 * number
+    top = TOP + 44 + 56 * number
     yield f'<circle cx="{RIGHT + 32}" cy="{top - 4}" r="5" fill="{line.colour}"/>'
     yield _text(RIGHT + 44, top, line.title, INK)
-    yield _text(RIGHT + 44, top + 16, ", ".join(line.sets), GREY, size=9)
+    for at in range(0, len(line.sets), 2):
+        yield _text(RIGHT + 44, top + 16 + 6 * at, ", ".join(line.sets[at : at + 2]), GREY, size=9)
 
 
 def _models(places: Mapping[str, float]) -> Iterator[str]:

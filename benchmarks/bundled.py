@@ -55,7 +55,7 @@ LEARNT = {
     "caltech_animals": "animals",
     "imgsal": "general, small objects",
 }
-"""Sets whose train lists vns-sam-tiny learns from, beside ``OWN``."""
+"""Sets whose train lists vns-sam-tiny learns from; those of ``OWN`` are learnt, too."""
 OWN = {
     "kvasir_seg": "polyps",
     "sd_saliency_900": "steel defects",

@@ -9,7 +9,7 @@ import pytest
 
 from vns_sam.errors import CheckpointError
 from vns_sam.inference.load import load_model
-from vns_sam.sam import editions, registry
+from vns_sam.sam import registry
 from vns_sam.sam.editions import check_edition, edition
 from vns_sam.sam.folder import WEIGHTS, read_config
 from vns_sam.vns.model import VnsSamModel
@@ -25,8 +25,7 @@ def other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (last,) = file.read(1)
         file.seek(-1, 2)
         file.write(bytes([last ^ 1]))
-    for module in (registry, editions):
-        monkeypatch.setattr(module, "BUNDLED", folder)
+    monkeypatch.setattr(registry, "BUNDLED", folder)
     return folder
 
 

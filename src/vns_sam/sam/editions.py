@@ -11,7 +11,7 @@ from pathlib import Path
 
 from vns_sam.errors import CheckpointError
 from vns_sam.sam.folder import WEIGHTS
-from vns_sam.sam.registry import BUNDLED, bundled
+from vns_sam.sam.registry import bundled, place
 
 _READ = 2**18
 
@@ -27,7 +27,7 @@ def edition(name: str) -> str | None:
     """
     if name not in bundled():
         return None
-    with (BUNDLED / name / WEIGHTS).open("rb") as file:
+    with (place(name) / WEIGHTS).open("rb") as file:
         length = file.seek(0, os.SEEK_END)
         digest = hashlib.blake2b(str(length).encode(), digest_size=6)
         for start in (0, max(0, length - _READ)):

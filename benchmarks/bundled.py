@@ -82,14 +82,14 @@ class Measurement:
         models: What is measured.
         sets: A word or two about each set, by its name below ``--root``.
         options: Of each run of ``vns-sam evaluate``, by the name that its rows get instead of the model's, "" for that.
-        groups: Sets whose mean is a row, by its name, and a word about them.
+        groups: Sets whose mean is a row, by its name.
     """
 
     title: str
     models: str
     sets: dict[str, str]
     options: dict[str, str]
-    groups: Mapping[str, tuple[Sequence[str], str]] = field(default_factory=dict)
+    groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 MEASUREMENTS = {
@@ -116,8 +116,8 @@ MEASUREMENTS = {
         UNSEEN | LEARNT,
         {"": "--metrics iou biou ap --prompt box noise-box points:1 points --second-look off --limit 16"},
         {
-            "mean of the unseen kinds": (tuple(UNSEEN), "four sets"),
-            "mean of the learnt kinds": (tuple(LEARNT), "ten sets"),
+            "mean of the unseen kinds": tuple(UNSEEN),
+            "mean of the learnt kinds": tuple(LEARNT),
         },
     ),
     "points_curve": Measurement(
@@ -125,7 +125,7 @@ MEASUREMENTS = {
         "sam-tiny vns-sam-tiny",
         dict.fromkeys(CURVE, ""),
         {"": "--prompt points:1-10 --limit 12 --second-look off"},
-        {"mean": (CURVE, "five sets")},
+        {"mean": CURVE},
     ),
     "second_look": Measurement(
         "vns-sam-tiny with one look and with two",
@@ -220,14 +220,14 @@ def measure(name: str, root: str) -> int:
         rows = tuple(replace(row, model=label or row.model) for row in result.rows)
         found.append(replace(result, rows=rows, command=shlex.join(["vns-sam", *command[1:]])))
     rows = tuple(row for result in found for row in result.rows)
-    words = {group: word for group, (_, word) in asked.groups.items()}
+    words = {group: f"{len(members)} sets" for group, members in asked.groups.items()}
     write_results(RESULTS / f"{name}.json", replace(found[0], rows=rows, title=asked.title, sets=asked.sets | words))
     return 0
 
 
 def command_of(asked: Measurement, options: str, root: str) -> list[str]:
     """The words of one run: the module, its verb, models, options, groups and sets."""
-    groups = [f"{name}={','.join(members)}" for name, (members, _) in asked.groups.items()]
+    groups = [f"{name}={','.join(members)}" for name, members in asked.groups.items()]
     places = [str(RUNS / name if name == THIN else Path(root, name)) for name in asked.sets]
     words = ["vns_sam", "evaluate", *asked.models.split(), *options.split()]
     return [*words, *itertools.chain.from_iterable(("--group", group) for group in groups), "--data", *places]

@@ -28,6 +28,7 @@ from vns_sam.images.write import write_json, write_text
 from vns_sam.inference.load import load_model, load_network
 from vns_sam.runs.lock import locked
 from vns_sam.sam.folder import CARD
+from vns_sam.sam.registry import portable
 from vns_sam.studies.adapt_report import adapted_page, put_model
 from vns_sam.studies.adapt_set import OwnSet, own_set, set_name
 from vns_sam.training.adapting import VALIDATIONS, adapting_values, plan_steps, views_for
@@ -174,7 +175,7 @@ def _make_plan(order: Order, own: OwnSet, began: float, tell: Progress) -> _Plan
     kind = str(getattr(getattr(model, "config", None), "model_type", "model of another kind"))
     values = adapting_values(
         kind,
-        start=_portable(order.start),
+        start=portable(order.start),
         name=f"{model.info.name}-{own.name}"[:80],
         root=own.folder.parent,
         dataset=own.name,
@@ -265,11 +266,6 @@ def _best_score(recipe: Recipe) -> float | None:
 
 def _within(wanted: float, fewest: int, most: int) -> int:
     return min(most, max(fewest, int(wanted)))
-
-
-def _portable(name: str) -> str:
-    """A folder by its absolute path: the run may go on from another place."""
-    return str(Path(name).resolve()) if Path(name).exists() else name
 
 
 def default_out(source: Path) -> Path:

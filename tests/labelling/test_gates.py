@@ -5,7 +5,7 @@ import pytest
 
 from vns_sam.data.sparse import SparseLabel, rasterise
 from vns_sam.errors import UsageError
-from vns_sam.labelling.gates import STROKED, Agreement, Gates, agreement, marked_parts
+from vns_sam.labelling.gates import LEFT_OUT, STROKED, Agreement, Gates, agreement, marked_parts
 
 
 def test_agreement_with_strokes() -> None:
@@ -25,9 +25,10 @@ def test_limits_may_be_nothing_and_all() -> None:
     assert Gates(recall=0, area_max=1).passes(Agreement(0, 0, 1, 0))
 
 
-def test_marks_beside_the_object_count_as_strokes_from_their_limit_on() -> None:
-    for beside, largest in ((STROKED, 1.0), (0.9 * STROKED, 0.5)):
-        assert Gates().largest(Agreement(1, 0, 0.4, 0, beside=beside)) == largest
+@pytest.mark.parametrize(("area", "left"), [(0.4, 0.6), (0.75, 0.25), (0.97, LEFT_OUT), (1.0, LEFT_OUT)])
+def test_marks_beside_the_object_count_as_strokes_by_how_much_the_answer_leaves_out(area: float, left: float) -> None:
+    for beside, largest in ((STROKED * left, 1.0), (0.9 * STROKED * left, 0.5)):
+        assert Gates().largest(Agreement(1, 0, area, 0, beside=beside)) == largest
 
 
 @pytest.mark.parametrize(

@@ -35,8 +35,10 @@ class Agreement:
 
 
 STROKED = 0.002
-"""Where so much of the picture is marked as background, by a stroke or outside of boxes, an answer that is not the
-object is told by what it takes of that, however large it may be."""
+"""Where so much of what an answer leaves out is marked as background, by a stroke or outside of boxes, one that is not
+the object is told by what it takes of that, however large it may be."""
+LEFT_OUT = 0.1
+"""What an answer leaves out counts as at least this share of the picture: a hole around each click is no background."""
 HALF, ROOM = 0.5, 1.5
 """Elsewhere an answer may cover half of the picture, or this much more than what the marks span."""
 
@@ -74,10 +76,12 @@ class Gates:
         return not self.refusal(found)
 
     def largest(self, found: Agreement) -> float:
-        """The largest share of the picture that an answer may cover, by the marks."""
+        """The largest share of the picture that this answer may cover, by the marks."""
         if self.area_max is not None:
             return self.area_max
-        return 1.0 if found.beside >= STROKED else max(HALF, min(1.0, ROOM * found.span))
+        if found.beside >= STROKED * max(LEFT_OUT, 1 - found.area):
+            return 1.0
+        return max(HALF, min(1.0, ROOM * found.span))
 
     def refusal(self, found: Agreement) -> str:
         """Why an answer is not believed, in a few words; "" if it is."""

@@ -22,6 +22,8 @@ from vns_sam.sam.prompt_rows import row_geometry
 from vns_sam.types import PADDING_LABEL, ImageFeatures, ModelInfo, Prompts
 
 HEIGHT, WIDTH = 300, 400
+SURE = np.ones(1, np.float32)
+"""The score of one answer that the model is sure of."""
 
 
 def box(*corners: float) -> Prompts:
@@ -74,7 +76,7 @@ def test_what_was_found_is_above_0(logit: float, again: bool) -> None:
     found = np.full((1, HEIGHT, WIDTH), -1, np.float32)
     found[0, 100:121, 200:241] = logit
     points = Prompts(points=np.array([[[220, 110]]], np.float32), labels=np.array([[1]]))
-    assert look_again(Constant(), picture(), points, found) is again
+    assert look_again(Constant(), picture(), points, found, SURE) is again
 
 
 def test_a_row_whose_clicks_all_lie_outside_of_the_crop_is_not_asked_again() -> None:
@@ -82,7 +84,7 @@ def test_a_row_whose_clicks_all_lie_outside_of_the_crop_is_not_asked_again() -> 
     found[0, 100:121, 200:241] = 1
     before = found.copy()
     background = Prompts(points=np.array([[[10, 10]]], np.float32), labels=np.array([[0]]))
-    assert not look_again(FakeModel(), picture(), background, found)
+    assert not look_again(FakeModel(), picture(), background, found, SURE)
     np.testing.assert_array_equal(found, before)
 
 
@@ -159,7 +161,7 @@ def test_answers_are_averaged_inside_the_crop_only() -> None:
     logits = np.full((2, HEIGHT, WIDTH), -4.0, np.float32)
     prompts = Prompts(boxes=np.array([[200, 100, 240, 120], [50, 10, 350, 290]], np.float32))
     model = Constant()
-    look_again(model, picture(), prompts, logits)
+    look_again(model, picture(), prompts, logits, np.ones(2))
     inside = np.zeros((HEIGHT, WIDTH), bool)
     inside[80:141, 190:251] = True
     assert np.allclose(logits[0][inside], -1.5)
@@ -176,12 +178,12 @@ class WithEdges(Constant):
 
 def test_edges_are_averaged_too_and_may_be_left_out() -> None:
     logits, edges = np.full((1, HEIGHT, WIDTH), -4.0, np.float32), np.full((1, HEIGHT, WIDTH), 0.25, np.float32)
-    look_again(WithEdges(), picture(), box(200, 100, 240, 120), logits, edges)
+    look_again(WithEdges(), picture(), box(200, 100, 240, 120), logits, SURE, edges)
     inside = np.zeros((HEIGHT, WIDTH), bool)
     inside[80:141, 190:251] = True
     np.testing.assert_allclose(edges[0], np.where(inside, 0.375, 0.25), atol=1e-6)
     before = logits.copy()
-    assert look_again(WithEdges(), picture(), box(200, 100, 240, 120), logits)
+    assert look_again(WithEdges(), picture(), box(200, 100, 240, 120), logits, SURE)
     assert (logits != before).any()
 
 
@@ -246,16 +248,24 @@ def test_a_thin_object_is_asked_for_by_what_was_found_of_it_within_the_box() -> 
     assert far.boxes is not None
 
 
-def test_windows_replace_the_first_answer_to_a_thin_object() -> None:
-    logits = np.where(line(), 6.0, -4.0).astype(np.float32)
-    edges = np.full_like(logits, 0.25)
-    look_again(Constant(), picture(), box(0, 0, WIDTH - 1, HEIGHT - 1), logits, edges)
-    inside = np.zeros((HEIGHT, WIDTH), bool)
+def test_windows_and_the_first_answer_to_a_thin_object_count_alike() -> None:
+    first = np.where(line(), 6.0, -4.0).astype(np.float32)
+    logits, edges = first.copy(), np.full_like(first, 0.25)
+    look_again(Constant(), picture(), box(0, 0, WIDTH - 1, HEIGHT - 1), logits, SURE, edges)
+    windows = np.zeros((HEIGHT, WIDTH), np.float32)
     for crop in plan_crops(box(0, 0, WIDTH - 1, HEIGHT - 1), line()):
-        inside[crop.window.index] = True
-    assert np.allclose(logits[0][inside], 1)
-    assert np.all(logits[0][~inside] == -4)
+        windows[crop.window.index] += 1
+    assert windows.max() > 1
+    assert np.allclose(logits[0], (first[0] + windows) / (1 + windows))
     assert np.all(edges == 0.25)
+
+
+@pytest.mark.parametrize(("score", "share"), [(1.0, 0.5), (0.25, 0.8), (0.0, 1 / 1.01), (-0.3, 1 / 1.01), (1.7, 0.5)])
+def test_each_answer_counts_by_the_iou_that_is_expected_of_it(score: float, share: float) -> None:
+    logits = np.full((1, HEIGHT, WIDTH), -4.0, np.float32)
+    look_again(Constant(), picture(), box(200, 100, 240, 120), logits, np.array([score]))
+    assert logits.max() == pytest.approx(1 * share - 4 * (1 - share))
+    assert logits.min() == -4
 
 
 def test_objects_do_not_depend_on_their_company() -> None:

@@ -109,7 +109,9 @@ def full_size(
         logits[k] = answers.logits(row, size)
     rims = _stacked([answers.edges(row, size) for row in rows]) if edges else None
     alpha = _stacked([answers.alpha(row, size) for row in rows]) if edges else None
-    changed = asker.asks_crops and prompts is not None and look_again(asker.model, image, prompts, logits, rims)
+    changed = False
+    if asker.asks_crops and prompts is not None:
+        changed = look_again(asker.model, image, prompts, logits, answers.scores[list(rows)], rims)
     return FullSize(logits, rims, alpha, changed)
 
 

@@ -1,10 +1,9 @@
 """A second look: where the first one was too coarse, parts of the picture are enlarged to the model's input and asked
-about again. Measured in docs/experiments/009-second-look.md.
+about again. Measured in docs/experiments/009-second-look.md and 036-both-looks-count.md.
 
-A model with a small input sees little of a small object: its surroundings are cut out, and the two answers are
-averaged, so that the first keeps the whole in view and the second adds detail. An object that is thin rather than
-small, a crack or a twig, is followed in overlapping windows; what they show replaces the first answer, which drew it
-too wide.
+A model with a small input sees little of a small object: its surroundings are cut out. An object that is thin rather
+than small, a crack or a twig, is followed in overlapping windows. All answers are averaged, so that the first keeps the
+whole in view and the others add detail; each counts by the IoU that the model expects of it.
 """
 
 from __future__ import annotations
@@ -36,6 +35,8 @@ SHARED = 0.25
 """Share of its side that a window has in common with its neighbour."""
 AT_ONCE = 4
 """Cut-outs that are encoded together."""
+LEAST_WORTH = 0.01
+"""What an answer counts at least: some models expect nothing of an answer, or less."""
 WANTED_BELOW = 1024
 """Input side in pixels under which a model gains from a second look by default."""
 
@@ -75,7 +76,12 @@ def wants_second_look(info: ModelInfo, asked: SecondLook) -> bool:
 
 
 def look_again(
-    model: PromptableModel, image: np.ndarray, prompts: Prompts, logits: np.ndarray, edges: np.ndarray | None = None
+    model: PromptableModel,
+    image: np.ndarray,
+    prompts: Prompts,
+    logits: np.ndarray,
+    scores: np.ndarray,
+    edges: np.ndarray | None = None,
 ) -> bool:
     """Betters a prediction by closer looks, in place; objects that are large and not thin stay.
 
@@ -84,6 +90,7 @@ def look_again(
         image: (H, W, 3) uint8 RGB.
         prompts: The P prompts.
         logits: (P, H, W) of the first look.
+        scores: (P,) predicted IoU of the first look.
         edges: (P, H, W) edge probability of the first look.
 
     Returns:
@@ -91,20 +98,21 @@ def look_again(
     """
     moved = ((crop, move_into(prompts, crop)) for crop in plan_crops(prompts, logits > 0))
     asked = [(crop, inside) for crop, inside in moved if _holds_something(inside)]
-    row, answers = -1, np.zeros(image.shape[:2], np.uint8)
+    row, worth = -1, np.zeros(image.shape[:2], np.float32)
     for start in range(0, len(asked), AT_ONCE):
         some = asked[start : start + AT_ONCE]
         features = model.encode([image[crop.window.index] for crop, _ in some])
         closer = model.decode(features, [inside for _, inside in some], range(len(some)))
         for k, (crop, _) in enumerate(some):
             if crop.row != row:  # the crops of a row follow each other
-                row, answers = crop.row, np.full_like(answers, crop.thin is None)
-            place = crop.window.index
-            answers[place] += 1
-            _average(logits[row][place], closer.logits(k), answers[place])
+                row, worth = crop.row, np.full_like(worth, _worth(scores[crop.row]))
+            place, more = crop.window.index, _worth(closer.scores[k])
+            worth[place] += more
+            share = more / worth[place]
+            _take_in(logits[row][place], closer.logits(k), share)
             edge = None if edges is None else closer.edges(k)
             if edges is not None and edge is not None:
-                _average(edges[row][place], edge, answers[place])
+                _take_in(edges[row][place], edge, share)
     return bool(asked)
 
 
@@ -166,9 +174,13 @@ def _holds_something(prompts: Prompts) -> bool:
     return clicked or prompts.boxes is not None or prompts.masks is not None
 
 
-def _average(mean: np.ndarray, value: np.ndarray, count: np.ndarray) -> None:
-    """Takes the last of ``count`` values into a mean, in place."""
-    mean += (value - mean) / count
+def _worth(score: float) -> float:
+    return min(1.0, max(LEAST_WORTH, float(score)))
+
+
+def _take_in(mean: np.ndarray, value: np.ndarray, share: np.ndarray) -> None:
+    """Takes a value into a mean, in place, of which it becomes that share."""
+    mean += (value - mean) * share
 
 
 def _moved(boxes: np.ndarray, window: Window) -> np.ndarray:

@@ -66,6 +66,13 @@ OWN = {
     "crackforest": "road cracks",
 }
 KINDS = OWN | UNSEEN | LEARNT
+UNPROMPTED = (
+    *("camo", "kvasir_seg", "cvc_clinicdb", "busi", "sd_saliency_900", "neu_seg", "magnetic_tile", "crackforest"),
+    *("ecssd", "pascal_s"),
+)
+"""Sets that ws-sam-tiny learns from,"""
+UNPROMPTED_UNSEEN = ("misc_samples", "caltech_animals", "oxford_pets", "cwfid")
+"""and others whose pictures are marked whole."""
 CURVE = ("camo", "kvasir_seg", "crackforest", "misc_samples", "coco_mval")
 NOT_REFINED = (
     "berkeley coco_mval misc_samples imgsal pascal_s caltech_animals oxford_pets ecssd camo kvasir_seg crackforest"
@@ -134,8 +141,15 @@ MEASUREMENTS = {
             "crackforest": "road cracks",
             "magnetic_tile": "tile defects",
             "misc_samples": "mixed, unseen",
+            "kvasir_seg": "polyps",
+            "busi": "breast ultrasound",
+            "coco_mval": "general",
+            "davis345": "general, video",
         },
-        {"two looks": "--prompt box points --second-look on", "one look": "--prompt box points --second-look off"},
+        {
+            "two looks": "--prompt box points:1 points --second-look on",
+            "one look": "--prompt box points:1 points --second-look off",
+        },
     ),
     "refined": Measurement(
         "Masks before and after dis-sam-tiny",
@@ -154,6 +168,12 @@ MEASUREMENTS = {
         f"vns-sam-tiny vns-sam-tiny+dis-sam-tiny vns-sam-tiny+{RUNS / UNGUARDED}",
         {name: KINDS[name] for name in NOT_REFINED.split()},
         {"": "--prompt box --metrics iou biou mae --second-look off --limit 40"},
+    ),
+    "unprompted": Measurement(
+        "ws-sam-tiny, which takes no prompt, on test pictures of kinds it learnt and of others",
+        "ws-sam-tiny",
+        {name: KINDS[name] for name in UNPROMPTED} | {name: f"{KINDS[name]}, unseen" for name in UNPROMPTED_UNSEEN},
+        {"": "--metrics iou biou mae s mean_f weighted_f mean_e"},
     ),
     "part_worth": Measurement(
         "What the parts of vns-sam-tiny are worth: its scores less those with something else in a part's place",

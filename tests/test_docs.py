@@ -57,10 +57,12 @@ def test_what_is_measured_of_bundled_models_is_measured_as_the_script_does(name:
 
 
 def test_sets_called_unseen_are_in_no_recipe_and_sets_called_learnt_in_one() -> None:
-    learnt = {name: trained_on(name) for name in ("sam-tiny", "vns-sam-tiny", "dis-sam-tiny")}
+    learnt = {name: trained_on(name) for name in ("sam-tiny", "vns-sam-tiny", "dis-sam-tiny", "ws-sam-tiny")}
     assert not BUNDLED.UNSEEN.keys() & set().union(*learnt.values())
     assert BUNDLED.LEARNT.keys() | BUNDLED.OWN.keys() <= learnt["vns-sam-tiny"]
     assert not set(BUNDLED.NOT_REFINED.split()) & learnt["dis-sam-tiny"]
+    assert set(BUNDLED.UNPROMPTED) <= learnt["ws-sam-tiny"]
+    assert not set(BUNDLED.UNPROMPTED_UNSEEN) & learnt["ws-sam-tiny"]
 
 
 def trained_on(model: str) -> set[str]:

@@ -50,7 +50,7 @@ SAME = {
     ("inference/regions", "> mask_iou", ">= mask_iou"),  # likewise
     ("inference/second_look", "AT_ONCE = 4", "AT_ONCE = 5"),  # how many at a time
     ("inference/second_look", "prompts.points is not None and", "prompts.points is not None or"),  # both, or neither
-    ("inference/second_look", "row, answers = (-1,", "row, answers = (-2,"),  # no row either way
+    ("inference/second_look", "row, worth = (-1,", "row, worth = (-2,"),  # no row either way
     ("inference/second_look", "4 * away < THIN", "4 * away <= THIN"),  # a value exactly at a limit
     ("inference/second_look", "2 * half > side", "2 * half >= side"),  # likewise
     ("inference/second_look", "<= LARGEST * height", "< LARGEST * height"),  # likewise

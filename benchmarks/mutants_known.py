@@ -8,10 +8,10 @@ CORE = {
     "formats/rle": "formats/test_rle.py formats/test_formats.py",
     "images/enlarge": "images/test_enlarge.py",
     "images/geometry": "images/test_geometry.py sam/test_promptable.py",
-    "images/windows": "images/test_windows.py inference/test_second_look.py",
+    "images/windows": "images/test_windows.py sam/test_second_look.py",
     "inference/predictor": "inference/test_predictor.py",
     "inference/regions": "inference/test_regions.py inference/test_automatic.py",
-    "inference/second_look": "inference/test_second_look.py",
+    "sam/second_look": "sam/test_second_look.py",
     "labelling/gates": "labelling/test_gates.py",
     "metrics/iou": "metrics/test_iou.py metrics/test_scoring.py",
     "prompts/clicks": "prompts/test_clicks.py",
@@ -48,13 +48,13 @@ SAME = {
     ("inference/regions", "shares > 0)", "shares >= 0)"),  # masks of boxes that do not meet have nothing in common
     ("inference/regions", "(shares > box_iou)", "(shares >= box_iou)"),  # a value exactly at a limit
     ("inference/regions", "> mask_iou", ">= mask_iou"),  # likewise
-    ("inference/second_look", "AT_ONCE = 4", "AT_ONCE = 5"),  # how many at a time
-    ("inference/second_look", "prompts.points is not None and", "prompts.points is not None or"),  # both, or neither
-    ("inference/second_look", "row, worth = (-1,", "row, worth = (-2,"),  # no row either way
-    ("inference/second_look", "4 * away < THIN", "4 * away <= THIN"),  # a value exactly at a limit
-    ("inference/second_look", "2 * half > side", "2 * half >= side"),  # likewise
-    ("inference/second_look", "<= LARGEST * height", "< LARGEST * height"),  # likewise
-    ("inference/second_look", "x0:x1], 1)", "x0:x1], 2)"),  # one rim more changes no distance
+    ("sam/second_look", "AT_ONCE = 4", "AT_ONCE = 5"),  # how many at a time
+    ("sam/second_look", "prompts.points is not None and", "prompts.points is not None or"),  # both, or neither
+    ("sam/second_look", "row, worth = (-1,", "row, worth = (-2,"),  # no row either way
+    ("sam/second_look", "4 * away < THIN", "4 * away <= THIN"),  # a value exactly at a limit
+    ("sam/second_look", "2 * half > side", "2 * half >= side"),  # likewise
+    ("sam/second_look", "<= LARGEST * height", "< LARGEST * height"),  # likewise
+    ("sam/second_look", "x0:x1], 1)", "x0:x1], 2)"),  # one rim more changes no distance
     ("prompts/clicks", "distance <= limit", "distance < limit"),  # a value exactly at a limit
     ("prompts/simulate", "RESIDUE_THRESHOLD", "> RESIDUE_THRESHOLD"),  # likewise
     ("prompts/simulate", "strict=True", "strict=False"),  # a choice was drawn for each row

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 import vns_sam
+from vns_sam.images.read import read_image
 from vns_sam.metrics.iou import iou
 from vns_sam.sam import registry
+from vns_sam.types import SecondLook
 
 LIMITS = {"sam-tiny": 30, "vns-sam-tiny": 30, "dis-sam-tiny": 8, "ws-sam-tiny": 15}
 """MB of each; the first two together have 30."""
@@ -47,3 +49,15 @@ def test_the_segmenter_finds_the_moth_without_a_prompt(reference: np.ndarray) ->
     predictor = vns_sam.Predictor(vns_sam.load_model("ws-sam-tiny"))
     predictor.set_image(str(MOTH))
     assert iou(predictor.predict().masks[0], reference) > 0.3
+
+
+@pytest.mark.parametrize(("asked", "looks"), [("off", "off"), ("on", "on"), ("auto", "on")])
+def test_the_first_stage_looks_again_before_its_mask_is_refined(asked: SecondLook, looks: SecondLook) -> None:
+    image, box = read_image(MOTH), [[230, 130, 290, 190]]
+    refined = vns_sam.Predictor("vns-sam-tiny+dis-sam-tiny", second_look=asked)
+    first = vns_sam.Predictor("vns-sam-tiny", second_look=looks)
+    for predictor in (refined, first):
+        predictor.set_image(image)
+    coarse = first.predict(boxes=box).masks[0]
+    wanted = refined.model.refine(image, coarse, np.array(box[0], np.float32))  # type: ignore[attr-defined]
+    np.testing.assert_array_equal(refined.predict(boxes=box).masks[0], wanted.alpha > wanted.threshold)

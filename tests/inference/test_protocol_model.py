@@ -130,7 +130,7 @@ def test_it_labels() -> None:
 def test_its_masks_are_refined() -> None:
     image, mask = disk()
     refined = refine_with(Backend(), "dis-sam-tiny")
-    assert (refined.info.name, refined.info.look_again, refined.info.alpha) == ("backend+dis-sam-tiny", "itself", True)
+    assert (refined.info.name, refined.info.look_again, refined.info.alpha) == ("backend+dis-sam-tiny", "first", True)
     assert refined.info.digest != refine_with(Backend(90), "dis-sam-tiny").info.digest
     predictor = Predictor(refined)
     predictor.set_image(image)
@@ -149,7 +149,7 @@ def test_two_predictors_share_a_model_and_no_option() -> None:
     """A server has one model and many requests."""
     image = np.random.default_rng(0).integers(0, 256, (600, 800, 3), np.uint8)
     model = refine_with(Backend(), "dis-sam-tiny")
-    model.config = replace(model.config, guard=False)  # on noise it would keep the first stage's mask both times
+    model.config = replace(model.config, guard=False, second_look="windows")  # each changes something on noise
     box = [[50, 50, 750, 550]]
     once, twice = Predictor(model, second_look="off"), Predictor(model, second_look="on")
     for predictor in (once, twice):

@@ -33,6 +33,8 @@ class DisSamConfig(ModelConfig):
         antialias: Whether pictures are smoothed when they shrink.
         stretch: Whether each alpha map is stretched to the range 0 to 1.
         cut: Where alpha becomes a mask, see :func:`vns_sam.dis.mattes.threshold`.
+        second_look: Who looks again: IS-Net, in "windows" along uncertain boundaries, or the "first" stage, before
+            IS-Net sees its mask, see :mod:`vns_sam.sam.second_look`. A small first stage does so by default.
         guard: Whether the coarse mask stays where the picture speaks for it, see :mod:`vns_sam.dis.belief`; otherwise
             IS-Net is always believed, as published. In older files it is a number or null.
     """
@@ -52,6 +54,7 @@ class DisSamConfig(ModelConfig):
     antialias: bool = False
     stretch: bool = True
     cut: Cut = "half"
+    second_look: Literal["windows", "first"] = "windows"
     guard: bool = False
 
     @classmethod

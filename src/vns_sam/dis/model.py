@@ -84,7 +84,7 @@ class DisSamModel(Refining, PromptableNetwork):
         """See :func:`refined_info`; IS-Net's digest has the first stage's weights only where that is a network."""
         first = self.first.info
         both = digest if isinstance(self.first, nn.Module) else lambda: joined_digest(first, digest())
-        return refined_info(self.name, both, first)
+        return refined_info(self.config, self.name, both, first)
 
     @torch.inference_mode()
     def look(self, image: np.ndarray, mask: np.ndarray, box: np.ndarray, window: Window) -> np.ndarray:

@@ -22,6 +22,7 @@ from vns_sam.dis.mattes import Matte, MatteAnswers, stretch, threshold, to_pictu
 from vns_sam.dis.windows import Fusion, boundary_windows, surroundings, uncertainty
 from vns_sam.errors import PromptError
 from vns_sam.images.windows import Window, extent, whole
+from vns_sam.sam.second_look import look_again as closer
 from vns_sam.types import Geometry, ImageFeatures, ModelInfo, PromptableModel, Prompts, Size
 
 if TYPE_CHECKING:
@@ -69,7 +70,8 @@ class Refining(ABC):
     ) -> MatteAnswers:
         """Decodes ``prompts[k]`` on image ``image_index[k]``, then refines each mask.
 
-        With ``look_again`` IS-Net looks again, at windows of a finer scale along uncertain boundaries.
+        With ``look_again`` IS-Net looks again, at windows of a finer scale along uncertain boundaries, or the first
+        stage does, see ``DisSamConfig.second_look``; of a picture above 4096 pixels a side it does not.
 
         Returns:
             The refined answers, with the first stage's scores; candidates are refined when they are asked for.
@@ -83,16 +85,27 @@ class Refining(ABC):
             raise PromptError("features without pictures cannot be refined", hint="use this model's own encode")
         features = replace(features, owner=self.first.info)
         coarse = coarse_answers(self.first, features, prompts, image_index, self.config.choice)
+        windows = look_again and self.config.second_look == "windows"
         rows = [
-            (features.pictures[image], _working_size(features.geometry[image], look_again), _box_of(given, row))
+            (features.pictures[image], _working_size(features.geometry[image], windows), given.single(row))
             for given, image in zip(prompts, image_index, strict=True)
             for row in range(len(given))
         ]
 
         def refine(row: int, logits: np.ndarray) -> Matte:
-            return self.refine(rows[row][0], logits > 0, rows[row][2], look_again=look_again)
+            boxes = rows[row][2].boxes
+            return self.refine(rows[row][0], logits > 0, None if boxes is None else boxes[0], look_again=windows)
 
-        mattes = tuple(refine(row, coarse.logits(row, size)) for row, (_, size, _) in enumerate(rows))
+        def coarse_logits(row: int) -> np.ndarray:
+            image, size, prompt = rows[row]
+            logits = coarse.logits(row, size)
+            if look_again and not windows and size == image.shape[:2]:
+                logits = logits[None].copy()
+                closer(self.first, image, prompt, logits, coarse.scores[row : row + 1])
+                logits = logits[0]
+            return logits
+
+        mattes = tuple(refine(row, coarse_logits(row)) for row in range(len(rows)))
         if not candidates:
             return MatteAnswers(mattes, coarse.scores)
         offered = self.first.decode(features, prompts, image_index, candidates=True)
@@ -195,8 +208,9 @@ def isnet_input(
     return colours, coarse, drawn
 
 
-def refined_info(name: str, digest: Callable[[], str], first: ModelInfo) -> ModelInfo:
-    """What a DIS-SAM is: as its first stage, but with alpha and without edges; it looks again itself."""
+def refined_info(config: DisSamConfig, name: str, digest: Callable[[], str], first: ModelInfo) -> ModelInfo:
+    """What a DIS-SAM is: as its first stage, but with alpha and without edges; it or its first stage looks again."""
+    by_first = config.second_look == "first"
     return ModelInfo(
         name,
         digest,
@@ -204,7 +218,7 @@ def refined_info(name: str, digest: Callable[[], str], first: ModelInfo) -> Mode
         first.input_side,
         first.candidates,
         alpha=True,
-        look_again="itself",
+        look_again="itself" if not by_first else "first" if first.look_again == "crops" else "never",
         least_score=first.least_score,
         least_stability=first.least_stability,
     )
@@ -219,10 +233,6 @@ def _hull(box: np.ndarray, other: np.ndarray | None) -> np.ndarray:
     if other is None:
         return box
     return np.concatenate([np.minimum(box[:2], other[:2]), np.maximum(box[2:], other[2:])])
-
-
-def _box_of(given: Prompts, row: int) -> np.ndarray | None:
-    return None if given.boxes is None else given.boxes[row]
 
 
 def _region(found: np.ndarray, reach: int) -> Window:

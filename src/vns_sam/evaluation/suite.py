@@ -17,9 +17,9 @@ from vns_sam.evaluation.runner import Outcome, evaluate, scored_pairs
 from vns_sam.evaluation.saved_maps import SavedMaps
 from vns_sam.evaluation.settings import Choice, Clock, Settings
 from vns_sam.images.write import check_writable, write_json, write_text
-from vns_sam.inference.second_look import wants_second_look
 from vns_sam.runs.job import Mapper
 from vns_sam.runs.threads import overlapped
+from vns_sam.sam.second_look import wants_second_look
 from vns_sam.types import PromptableModel
 
 REPORT = "report"

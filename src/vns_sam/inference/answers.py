@@ -10,8 +10,8 @@ import numpy as np
 
 from vns_sam.images.windows import mask_boxes
 from vns_sam.inference.found import Found, LargePrediction
-from vns_sam.inference.second_look import look_again, plan_crops, wants_second_look
 from vns_sam.sam.answers import probability
+from vns_sam.sam.second_look import look_again, plan_crops, wants_second_look
 from vns_sam.types import (
     Answers,
     ImageFeatures,
@@ -42,7 +42,7 @@ class Asker:
 
     @classmethod
     def of(cls, model: PromptableModel, second_look: SecondLook) -> Asker:
-        """Judges whether a model looks a second time, see :func:`vns_sam.inference.second_look.wants_second_look`.
+        """Judges whether a model looks a second time, see :func:`vns_sam.sam.second_look.wants_second_look`.
 
         Raises:
             UsageError: It was asked for, and the model cannot be asked about one object.
@@ -58,7 +58,7 @@ class Asker:
         candidates: bool = False,
     ) -> Answers:
         """The model's answers; a model that looks again itself has done so."""
-        itself = self.closer and self.model.info.look_again == "itself"
+        itself = self.closer and self.model.info.look_again in ("itself", "first")
         return self.model.decode(features, prompts, image_index, candidates=candidates, look_again=itself)
 
     @property
@@ -159,16 +159,10 @@ def _masks_alone(asker: Asker, image: np.ndarray, answers: Answers, prompts: Pro
     for row in range(len(answers)):
         part, found = answers.found(row, size)
         piece = cut_out(found, part[0].start, part[1].start)
-        one = None if prompts is None else _single(prompts, row)
+        one = None if prompts is None else prompts.single(row)
         if asker.asks_crops and one is not None and any(True for _ in plan_crops(one, piece.full(size)[None])):
             piece = cut_out(full_size(asker, image, answers, [row], one).logits[0] > 0)
         yield piece
-
-
-def _single(prompts: Prompts, row: int) -> Prompts:
-    """One of P prompts."""
-    one = slice(row, row + 1)
-    return Prompts(**{name: None if values is None else values[one] for name, values in vars(prompts).items()})
 
 
 def _stacked(maps: Sequence[np.ndarray | None]) -> np.ndarray | None:

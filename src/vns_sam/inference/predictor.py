@@ -13,8 +13,8 @@ from vns_sam.errors import PromptError, UsageError
 from vns_sam.images.read import ImageLike, read_image
 from vns_sam.inference.answers import Asker, predict
 from vns_sam.inference.found import Found
-from vns_sam.inference.second_look import wants_second_look
 from vns_sam.prompts.validate import make_prompts
+from vns_sam.sam.second_look import wants_second_look
 from vns_sam.types import SECOND_LOOK, Backend, ImageFeatures, PromptableModel, Prompts, SecondLook
 
 
@@ -28,9 +28,9 @@ class Predictor:
     Args:
         model: What encodes and decodes, or its name, see :func:`vns_sam.inference.load.load_model`.
         second_look: Whether small objects are asked about once more in a cut-out of their surroundings and thin ones
-            in windows along them, see :mod:`vns_sam.inference.second_look`; each cut-out costs an encoding of its
+            in windows along them, see :mod:`vns_sam.sam.second_look`; each cut-out costs an encoding of its
             own, a crack across the picture up to a dozen. A DIS-SAM looks again along uncertain boundaries instead.
-            "auto" looks again with models whose input is small, and leaves a DIS-SAM as it is.
+            "auto" looks again with models whose input is small, and leaves most DIS-SAMs as they are.
         backend: What runs a model that is given by its name, see :func:`vns_sam.inference.load.load_model`.
 
     Attributes:

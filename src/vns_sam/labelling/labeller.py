@@ -11,13 +11,13 @@ import numpy as np
 from vns_sam.data.sparse import BOX_ROOM, SparseLabel, inside_boxes
 from vns_sam.errors import UsageError
 from vns_sam.inference.answers import Asker, full_size
-from vns_sam.inference.second_look import wants_second_look
 from vns_sam.labelling.fusion import Fuse, fuse
 from vns_sam.labelling.gates import Agreement, Gates, agreement, marked_parts
 from vns_sam.labelling.points import Sampler, prompts_from
 from vns_sam.labelling.student import add_points, probability
 from vns_sam.labelling.views import Preset, View, usable, views
 from vns_sam.prompts.codes import BACKGROUND, OBJECT
+from vns_sam.sam.second_look import wants_second_look
 from vns_sam.types import SECOND_LOOK, Answers, PromptableModel, Prompts, SecondLook, Size
 
 
@@ -35,7 +35,7 @@ class LabelSettings:
         clamp: Whether marked pixels are set to what the annotator said.
         seed: Of the random sampler.
         second_look: Whether small and thin objects are asked about once more in cut-outs of each view, see
-            :mod:`vns_sam.inference.second_look`; "auto" leaves it to the model.
+            :mod:`vns_sam.sam.second_look`; "auto" leaves it to the model.
 
     Raises:
         UsageError: There is no point to ask with.

@@ -51,7 +51,8 @@ class ModelInfo:
         edges: Whether it predicts edges.
         alpha: Whether it says how much of each pixel is object.
         look_again: How it looks a second time: "crops" by being asked again about parts of the picture, "itself" by
-            ``decode(..., look_again=True)``, or "never".
+            ``decode(..., look_again=True)``, "first" in the same way, by which its first stage is asked again about
+            crops, or "never".
         least_score, least_stability: From which predicted IoU and stability on a mask that nobody asked for is worth
             showing, where automatic masks are filtered by nothing else; the defaults are SAM's own.
         backend: What runs it.
@@ -64,7 +65,7 @@ class ModelInfo:
     candidates: int = 1
     edges: bool = False
     alpha: bool = False
-    look_again: Literal["crops", "itself", "never"] = "crops"
+    look_again: Literal["crops", "itself", "first", "never"] = "crops"
     least_score: float = 0.88
     least_stability: float = 0.95
     backend: Literal["onnx", "torch"] = "torch"

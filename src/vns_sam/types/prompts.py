@@ -112,6 +112,11 @@ class Prompts:
         if self.classes is not None and len(self.classes) != len(self):
             raise PromptError(f"each object has one class, got {len(self.classes)} for {len(self)} objects")
 
+    def single(self, row: int) -> Prompts:
+        """One of the P prompts."""
+        one = slice(row, row + 1)
+        return Prompts(**{name: None if values is None else values[one] for name, values in vars(self).items()})
+
     @property
     def kinds(self) -> frozenset[PromptKind]:
         """The kinds that are given."""

@@ -29,7 +29,7 @@ class OnnxRefiner(Refining):
     def __init__(self, folder: OnnxFolder, config: DisSamConfig, first: PromptableModel, name: str) -> None:
         self.folder, self.config, self.first = folder, config, first
         self._info = replace(
-            refined_info(name, lambda: joined_digest(first.info, folder.digest), first.info), backend="onnx"
+            refined_info(config, name, lambda: joined_digest(first.info, folder.digest), first.info), backend="onnx"
         )
 
     @property

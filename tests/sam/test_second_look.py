@@ -16,9 +16,9 @@ from workshop import narrow_sam
 from vns_sam.errors import UsageError
 from vns_sam.images.windows import Window
 from vns_sam.inference.predictor import Predictor
-from vns_sam.inference.second_look import Crop, look_again, move_into, plan_crops, wants_second_look
 from vns_sam.sam.answers import MapAnswers
 from vns_sam.sam.prompt_rows import row_geometry
+from vns_sam.sam.second_look import Crop, look_again, move_into, plan_crops, wants_second_look
 from vns_sam.types import PADDING_LABEL, ImageFeatures, ModelInfo, Prompts
 
 HEIGHT, WIDTH = 300, 400
@@ -293,6 +293,8 @@ def test_small_models_want_it_by_default() -> None:
     assert not wants_second_look(model.info, "off")
     assert not wants_second_look(replace(FakeModel().info, input_side=1024), "auto")
     assert wants_second_look(FakeModel().info, "on")
+    assert wants_second_look(replace(model.info, look_again="first"), "auto")
+    assert not wants_second_look(replace(model.info, look_again="itself"), "auto")
 
 
 @pytest.mark.parametrize(("asked", "message"), [("on", "cannot be asked about one object"), (True, "auto, on or off")])

@@ -61,7 +61,8 @@ def wants_second_look(info: ModelInfo, asked: SecondLook) -> bool:
 
     Args:
         info: The model.
-        asked: What was asked for; "auto" is yes for a model with a small input that is asked again about crops.
+        asked: What was asked for; "auto" is yes for a model with a small input that is asked again about crops, itself
+            or as the first stage of another.
 
     Raises:
         UsageError: It was asked for, and the model cannot be asked about one object; or it is none of the three words.
@@ -72,7 +73,7 @@ def wants_second_look(info: ModelInfo, asked: SecondLook) -> bool:
         raise UsageError(f"'{info.name}' cannot be asked about one object again", hint="leave the second look out")
     if asked != "auto":
         return asked == "on"
-    return info.look_again == "crops" and info.input_side is not None and info.input_side < WANTED_BELOW
+    return info.look_again in ("crops", "first") and info.input_side is not None and info.input_side < WANTED_BELOW
 
 
 def look_again(

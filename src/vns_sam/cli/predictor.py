@@ -43,7 +43,8 @@ def add_second_look(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -
         const="on",
         choices=("auto", "on", "off"),
         help="look again, closer, at small and thin objects; auto (default): with models whose input is below 1024 "
-        "pixels; on alone makes a DIS-SAM look again along uncertain boundaries",
+        "pixels, dis-sam-tiny's first stage among them; on alone makes other DIS-SAMs look again along uncertain "
+        "boundaries",
     )
     parser.add_argument("--no-second-look", action="store_const", const="off", dest="second_look", help="same as off")
 

@@ -29,7 +29,7 @@ class Settings:
         instances: Whether each object is asked for by itself, where a set tells them apart: of all sets, or of those of
             these names.
         second_look: Whether small and thin objects are asked about once more in cut-outs; not for clicks. A DIS-SAM
-            looks again along uncertain boundaries instead. "auto" is decided for each model.
+            has its first stage do so, or looks again along uncertain boundaries. "auto" is decided for each model.
         choice: Which of the model's masks is scored; one of several is not looked at again.
         precision: Whether masks are kept for average precision, in which objects compete by predicted IoU.
     """

@@ -10,7 +10,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -210,7 +210,7 @@ def isnet_input(
 
 def refined_info(config: DisSamConfig, name: str, digest: Callable[[], str], first: ModelInfo) -> ModelInfo:
     """What a DIS-SAM is: as its first stage, but with alpha and without edges; it or its first stage looks again."""
-    by_first = config.second_look == "first"
+    by_first: Literal["first", "never"] = "first" if first.look_again == "crops" else "never"
     return ModelInfo(
         name,
         digest,
@@ -218,7 +218,7 @@ def refined_info(config: DisSamConfig, name: str, digest: Callable[[], str], fir
         first.input_side,
         first.candidates,
         alpha=True,
-        look_again="itself" if not by_first else "first" if first.look_again == "crops" else "never",
+        look_again=by_first if config.second_look == "first" else "itself",
         least_score=first.least_score,
         least_stability=first.least_stability,
     )

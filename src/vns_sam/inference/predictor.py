@@ -28,10 +28,10 @@ class Predictor:
     Args:
         model: What encodes and decodes, or its name, see :func:`vns_sam.inference.load.load_model`.
         second_look: Whether small objects are asked about once more in a cut-out of their surroundings and thin ones
-            in windows along them, see :mod:`vns_sam.sam.second_look`; each cut-out costs an encoding of its
-            own, a crack across the picture up to a dozen. Of a DIS-SAM the first stage does
-            so, or IS-Net looks again along uncertain boundaries, as its configuration says.
-            "auto" looks again with models whose input is small, and leaves most DIS-SAMs as they are.
+            in windows along them, see :mod:`vns_sam.sam.second_look`; each cut-out costs an encoding of its own, a
+            crack across the picture up to a dozen. Of a DIS-SAM the first stage does so, or IS-Net looks again along
+            uncertain boundaries, as its configuration says. "auto" looks again with models whose input is small; an
+            IS-Net does so only when it is "on".
         backend: What runs a model that is given by its name, see :func:`vns_sam.inference.load.load_model`.
 
     Attributes:

@@ -66,10 +66,7 @@ OWN = {
     "crackforest": "road cracks",
 }
 KINDS = OWN | UNSEEN | LEARNT
-UNPROMPTED = (
-    *("camo", "kvasir_seg", "cvc_clinicdb", "busi", "sd_saliency_900", "neu_seg", "magnetic_tile", "crackforest"),
-    *("ecssd", "pascal_s"),
-)
+UNPROMPTED = (*OWN, "busi", "ecssd", "pascal_s")
 """Sets that ws-sam-tiny learns from,"""
 UNPROMPTED_UNSEEN = ("misc_samples", "caltech_animals", "oxford_pets", "cwfid")
 """and others whose pictures are marked whole."""

@@ -100,9 +100,8 @@ class Refining(ABC):
             image, size, prompt = rows[row]
             logits = coarse.logits(row, size)
             if look_again and not windows and size == image.shape[:2]:
-                logits = logits[None].copy()
-                closer(self.first, image, prompt, logits, coarse.scores[row : row + 1])
-                logits = logits[0]
+                logits = logits.copy()  # bettered in place
+                closer(self.first, image, prompt, logits[None], coarse.scores[row : row + 1])
             return logits
 
         mattes = tuple(refine(row, coarse_logits(row)) for row in range(len(rows)))

@@ -58,7 +58,7 @@ class Asker:
         candidates: bool = False,
     ) -> Answers:
         """The model's answers; a model that looks again itself has done so."""
-        itself = self.closer and self.model.info.look_again in ("itself", "first")
+        itself = self.closer and not self.asks_crops
         return self.model.decode(features, prompts, image_index, candidates=candidates, look_again=itself)
 
     @property

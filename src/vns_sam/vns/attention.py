@@ -115,7 +115,7 @@ def attention_figure(model: PromptableModel, image: np.ndarray, prompts: Prompts
     for row, batch in enumerate(_singles(known, features, prompts)):
         picture = view.image.copy()
         view.draw_outline(picture, truth, TRUTH)
-        view.draw_prompts(picture, _row(prompts, row))
+        view.draw_prompts(picture, prompts.single(row))
         maps = {f"{name}: mask feature": _smooth(_mask_feature(m, features, batch)) for name, m in models.items()}
         for name, one in models.items():
             own = {"SAM": ("SAM mask",), "VNS-SAM": ("mask", "edge")}[name]
@@ -167,16 +167,10 @@ def _recorded(modules: Mapping[str, nn.Module | None]) -> Iterator[_Records]:
             handle.remove()
 
 
-def _row(prompts: Prompts, row: int) -> Prompts:
-    return Prompts(
-        **{name: None if values is None else values[row : row + 1] for name, values in vars(prompts).items()}
-    )
-
-
 def _singles(model: SamModel | VnsSamModel, features: ImageFeatures, prompts: Prompts) -> Iterator[PromptBatch]:
     """Each prompt as a batch of one."""
     for row in range(len(prompts)):
-        for _, batch in batch_prompts([_row(prompts, row)], [0], features.geometry, model.preprocessing):
+        for _, batch in batch_prompts([prompts.single(row)], [0], features.geometry, model.preprocessing):
             yield batch.to(model.device)
 
 

@@ -69,7 +69,7 @@ def views(page: Any, site: str, photos: list[Path]) -> Iterator[str]:
     yield "keys"
     page.keyboard.press("Escape")
     page.locator("#export").click()
-    page.locator("#exports input").first.wait_for(state="attached")
+    page.locator("#exports[open] input").first.wait_for(state="attached")
     yield "export"
     page.keyboard.press("Escape")
     page.locator("#learn").click()

@@ -29,7 +29,7 @@ HAND_OVER = """([kind, data]) => {
 def export(page: Any, name: str) -> bytes:
     """What a format's download holds."""
     page.keyboard.press("Control+s")
-    page.locator(f'#exports input[value="{name}"]').check(force=True)
+    page.locator(f'#exports[open] input[value="{name}"]').check(force=True)
     with page.expect_download(timeout=WAIT) as download:
         page.get_by_role("button", name="Download").click()
     return Path(download.value.path()).read_bytes()

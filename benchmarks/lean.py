@@ -33,7 +33,7 @@ from vns_sam.images.read import read_image
 marks = [time.perf_counter()]
 predictor = vns_sam.Predictor("vns-sam-tiny", second_look="off")
 for graph in ("encoder", "decoder"):
-    predictor.model.folder._session(graph)
+    predictor.model.folder.prepare(graph).result()
 marks.append(time.perf_counter())
 picture = read_image(sys.argv[1])
 for _ in range(2):  # the first encoding and decoding make room, the second is what a picture costs

@@ -9,6 +9,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from vns_sam.dis.channels import reduced
+
 CONFIRMED = 0.8
 """Least 90th percentile of alpha inside the coarse mask: below it IS-Net denies most of the object."""
 EDGES = 1.0
@@ -37,10 +39,9 @@ def is_believed(image: np.ndarray, coarse: np.ndarray, alpha: np.ndarray, found:
         return True
     if not found.any():
         return False
-    scale = LONGEST_SIDE / max(image.shape)
-    if scale < 1:
-        image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        coarse, found = (_reduced(mask, image.shape[:2]) for mask in (coarse, found))
+    image = reduced(image, LONGEST_SIDE)
+    if image.shape[:2] != coarse.shape:
+        coarse, found = (_covered(mask, image.shape[:2]) for mask in (coarse, found))
         alpha = cv2.resize(alpha, image.shape[1::-1], interpolation=cv2.INTER_AREA)
     edges = _edges(image)
     before = _along(edges, coarse)
@@ -50,7 +51,7 @@ def is_believed(image: np.ndarray, coarse: np.ndarray, alpha: np.ndarray, found:
     return bool(gain >= EDGES_OF_THIN and _thickness(found) < THINNER * _thickness(coarse))
 
 
-def _reduced(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+def _covered(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """A mask in another size; what covers any of a pixel stays, so that nothing thin is lost."""
     return cv2.resize(mask.astype(np.float32), shape[::-1], interpolation=cv2.INTER_AREA) > 0
 

@@ -90,10 +90,10 @@ def _profile(start: float, end: float, length: int, size: int, wrap: Wrap) -> Ma
     return resize_maps(wrap(line), (1, size))[0, 0, 0]
 
 
-def reduced(picture: np.ndarray) -> np.ndarray:
-    """A picture (H, W) or (H, W, 3) uint8, area-averaged to :data:`LARGEST_SIDE` where it is longer."""
+def reduced(picture: np.ndarray, longest: int = LARGEST_SIDE) -> np.ndarray:
+    """A picture (H, W) or (H, W, 3) uint8, area-averaged to a longer side of ``longest`` where it has more."""
     height, width = picture.shape[:2]
-    scale = LARGEST_SIDE / max(height, width)
+    scale = longest / max(height, width)
     if scale >= 1:
         return picture
     size = (max(1, round(width * scale)), max(1, round(height * scale)))

@@ -22,8 +22,10 @@ def picture(mask: np.ndarray) -> np.ndarray:
     return np.where(mask[..., None], 200, 60).astype(np.uint8).repeat(3, axis=2)
 
 
-def believed(truth: np.ndarray, coarse: np.ndarray, found: np.ndarray, sure: float = 1.0) -> bool:
-    return is_believed(picture(truth), coarse, np.where(coarse | found, np.float32(sure), np.float32(0)), found)
+def believed(truth: np.ndarray, coarse: np.ndarray, found: np.ndarray, sure: float = 1.0, rest: float = 0.0) -> bool:
+    """With an alpha of ``sure`` in the refined mask, and of ``rest`` in what it leaves out of the coarse one."""
+    alpha = np.where(found, np.float32(sure), np.where(coarse, np.float32(rest), np.float32(0)))
+    return is_believed(picture(truth), coarse, alpha, found)
 
 
 def test_a_mask_on_the_objects_edges_is_and_one_beside_them_is_not() -> None:
@@ -36,7 +38,7 @@ def test_the_same_mask_again_is() -> None:
     assert believed(square(20, 70), square(24, 66), square(24, 66))
 
 
-@pytest.mark.parametrize(("sure", "taken"), [(0.79, False), (0.81, True)])
+@pytest.mark.parametrize(("sure", "taken"), [(0.89, False), (0.91, True)])
 def test_an_answer_that_denies_most_of_the_object_is_not(sure: float, taken: bool) -> None:
     assert believed(square(20, 70), square(26, 76), square(20, 70), sure) is taken
 
@@ -58,12 +60,26 @@ def test_a_filled_grid_that_becomes_its_bars_is_though_it_is_less_sure() -> None
     assert believed(wheel(), coarse=square(20, 70), found=wheel(), sure=0.5)
 
 
+def test_bars_cut_out_of_an_answer_that_is_grey_all_over_are_not() -> None:
+    assert believed(wheel(), coarse=square(20, 70), found=wheel(), sure=0.5, rest=0.09)
+    assert not believed(wheel(), coarse=square(20, 70), found=wheel(), sure=0.5, rest=0.11)
+
+
+@pytest.mark.parametrize(("grey", "taken"), [(0.69, True), (0.71, False)])
+def test_so_much_of_it_may_be_grey(grey: float, taken: bool) -> None:
+    whole, bars = square(20, 70), wheel()
+    alpha = np.zeros((SIDE, SIDE), np.float32)
+    rows, columns = np.nonzero(whole)
+    alpha[rows[: round(grey * whole.sum())], columns[: round(grey * whole.sum())]] = 0.5
+    assert is_believed(picture(bars), whole, alpha, bars) is taken
+
+
 def test_bars_where_the_picture_has_none_are_not() -> None:
     assert not believed(square(20, 70), coarse=square(20, 70), found=wheel(), sure=0.5)
 
 
 def test_thin_parts_may_have_weaker_edges_but_not_by_far(monkeypatch: pytest.MonkeyPatch) -> None:
-    for strength, taken in ((0.81, True), (0.79, False)):
+    for strength, taken in ((0.91, True), (0.89, False)):
         values = iter((1.0, strength))
         monkeypatch.setattr(belief, "_along", lambda *_, values=values: next(values))
         assert believed(wheel(), square(20, 70), wheel(), 0.5) is taken
@@ -82,7 +98,7 @@ def test_a_mask_of_the_whole_picture_is_as_thick_as_it() -> None:
 
 def test_a_picture_without_edges_leaves_it_to_the_network() -> None:
     flat = np.full((SIDE, SIDE, 3), 90, np.uint8)
-    for sure, taken in ((0.9, True), (0.5, False)):
+    for sure, taken in ((0.91, True), (0.5, False)):
         alpha = np.where(square(20, 70), np.float32(sure), np.float32(0))
         assert is_believed(flat, square(20, 70), alpha, square(22, 72)) is taken
 

@@ -1,7 +1,8 @@
 """Whether a refined mask is believed, or rather the coarse one: told by the picture, without any truth.
 
 A mask that became better lies on stronger edges of the picture than before; one that was hollowed out, or follows a
-shadow, on weaker ones. The limits were chosen on train splits, see docs/experiments/025-edges-as-judge.md.
+shadow, on weaker ones. The limits were chosen on train splits, see docs/experiments/025-edges-as-judge.md and, for the
+present ones, docs/experiments/035-one-run-of-dis-sam-tiny.md.
 """
 
 from __future__ import annotations
@@ -11,14 +12,19 @@ import numpy as np
 
 from vns_sam.dis.channels import reduced
 
-CONFIRMED = 0.8
+CONFIRMED = 0.9
 """Least 90th percentile of alpha inside the coarse mask: below it IS-Net denies most of the object."""
 EDGES = 1.0
 """Least strength of the edges along the refined mask, as a multiple of that along the coarse one."""
 THINNER = 0.4
 """A refined mask whose mean thickness is below this share of the coarse one's drew the parts of a thin structure,"""
-EDGES_OF_THIN = 0.8
-"""which have little of their own colour: so strong must their edges be."""
+EDGES_OF_THIN = 0.9
+"""which have little of their own colour: so strong must their edges be,"""
+UNSURE = 0.7
+"""and so small what IS-Net is unsure of, as a share of the coarse mask: where it finds no parts in a broad object its
+alpha is grey all over, and what is cut out of that is not the object."""
+GREY = (0.1, 0.9)
+"""Alpha between these is unsure."""
 LONGEST_SIDE = 1024
 """In pixels; a larger part of a picture is judged reduced to it."""
 
@@ -48,7 +54,8 @@ def is_believed(image: np.ndarray, coarse: np.ndarray, alpha: np.ndarray, found:
     gain = _along(edges, found) / before if before else np.inf
     if gain >= EDGES and np.percentile(alpha[coarse], 90) >= CONFIRMED:
         return True
-    return bool(gain >= EDGES_OF_THIN and _thickness(found) < THINNER * _thickness(coarse))
+    unsure = ((alpha > GREY[0]) & (alpha < GREY[1])).sum() / coarse.sum()
+    return bool(gain >= EDGES_OF_THIN and unsure <= UNSURE and _thickness(found) < THINNER * _thickness(coarse))
 
 
 def _covered(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

@@ -1,8 +1,8 @@
 """Whether a refined mask is believed, or rather the coarse one: told by the picture, without any truth.
 
 A mask that became better lies on stronger edges of the picture than before; one that was hollowed out, or follows a
-shadow, on weaker ones. The limits were chosen on train splits, see docs/experiments/025-edges-as-judge.md and, for the
-present ones, docs/experiments/035-one-run-of-dis-sam-tiny.md.
+shadow, on weaker ones. The limits were chosen on train splits and on drawn and painted scenes, see
+docs/experiments/025-edges-as-judge.md and, for the present ones, docs/experiments/035-one-run-of-dis-sam-tiny.md.
 """
 
 from __future__ import annotations

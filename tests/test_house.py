@@ -9,10 +9,12 @@ import re
 import subprocess
 import sys
 import tomllib
+from graphlib import TopologicalSorter
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from grimp import build_graph
 
 import vns_sam
 from vns_sam import errors
@@ -79,6 +81,11 @@ def test_files_and_functions_are_short(room: str) -> None:
         ]
         long += [f"{where} has {lines} lines" for where, lines, most in spans if lines > most]
     assert long == []
+
+
+def test_no_file_needs_itself() -> None:
+    graph = build_graph("vns_sam")
+    TopologicalSorter({file: graph.find_modules_directly_imported_by(file) for file in graph.modules}).prepare()
 
 
 def test_nothing_in_the_repository_imports_what_is_refused() -> None:

@@ -11,7 +11,7 @@ import torch
 
 from vns_sam.cli import main as module
 from vns_sam.cli.main import VERBS, main
-from vns_sam.cli.train import apply_overrides
+from vns_sam.cli.overrides import apply_overrides
 from vns_sam.errors import MissingExtraError, UsageError
 
 SOURCE = str(Path(module.__file__).parents[2])

@@ -17,7 +17,8 @@ from vns_sam.errors import MissingExtraError, UsageError
 from vns_sam.evaluation.suite import make_suite
 from vns_sam.labelling.folder import LabelJob, LabelRun, Loaded, label_folder, plan_run
 from vns_sam.labelling.labeller import LabelSettings
-from vns_sam.labelling.store import LabelStore, Record
+from vns_sam.labelling.records import Record
+from vns_sam.labelling.store import LabelStore
 from vns_sam.runs.threads import in_line
 
 SMALL = {"CPU": 3.0, "memory": 1e9}

@@ -17,7 +17,8 @@ from vns_sam.evaluation.compare import compare, read_rows
 from vns_sam.evaluation.report import ModelResult, Report
 from vns_sam.evaluation.results import Origin, gather, read_results, write_results
 from vns_sam.evaluation.rows import Detection, Key, Row, RowStore
-from vns_sam.labelling.store import LINES, LabelStore
+from vns_sam.labelling.records import LINES
+from vns_sam.labelling.store import LabelStore
 from vns_sam.metrics.scoring import ImageScores
 from vns_sam.prompts.files import read_prompt_file
 from vns_sam.runs.manifest import read_manifest

@@ -11,7 +11,9 @@ from vns_sam.labelling.audit import Audited, area_under, audit, mean_iou, risk_c
 from vns_sam.labelling.figures import chosen, write_figures
 from vns_sam.labelling.folder import label_folder, plan_run
 from vns_sam.labelling.fusion import Selection
-from vns_sam.labelling.store import LabelStore, Record, map_path
+from vns_sam.labelling.maps import map_path
+from vns_sam.labelling.records import Record
+from vns_sam.labelling.store import LabelStore
 
 RECORD = Record("a", "k", map_path("a"), 4, 5, "scribble", 12, True, 12, 12, 0.05, 0.2, 0.05, 0.3, 0.9)
 

@@ -12,7 +12,8 @@ from vns_sam.errors import DataError, UsageError
 from vns_sam.labelling.folder import LabelJob, Loaded, label_folder, plan_run
 from vns_sam.labelling.fusion import Selection
 from vns_sam.labelling.labeller import LabelSettings
-from vns_sam.labelling.store import LINES, LabelStore
+from vns_sam.labelling.records import LINES
+from vns_sam.labelling.store import LabelStore
 from vns_sam.runs.job import Done, Job, attempt
 
 

@@ -9,16 +9,9 @@ from PIL import Image
 
 from vns_sam.errors import DataError
 from vns_sam.labelling.fusion import Selection, measure
-from vns_sam.labelling.store import (
-    LINES,
-    LabelStore,
-    Record,
-    decode_map,
-    encode_map,
-    map_path,
-    write_map,
-    write_records,
-)
+from vns_sam.labelling.maps import decode_map, encode_map, map_path, write_map
+from vns_sam.labelling.records import LINES, Record, write_records
+from vns_sam.labelling.store import LabelStore
 
 RECORD = Record(
     "a/frog.jpg", "k", map_path("a/frog.jpg"), 4, 5, "scribble", 12, True, 12, 12, 0.05, 0.2, 0.05, 0.3, 0.9

@@ -22,12 +22,13 @@ from vns_sam.inference.load import load_network
 from vns_sam.training.chain import train_all
 from vns_sam.training.loop import train
 from vns_sam.training.recipe import load_recipe
+from vns_sam.training.refinement import Dis
 from vns_sam.training.samples.coarse import CoarseCache, fingerprint
 from vns_sam.training.samples.prompted import collate
 from vns_sam.training.samples.refinement import flip
 from vns_sam.training.samples.sampler import split_pairs
 from vns_sam.training.tasks import build_task
-from vns_sam.training.tasks.dis import Dis, DisRecipe
+from vns_sam.training.tasks.dis import DisRecipe
 from vns_sam.training.tracking import read_log
 
 

@@ -18,7 +18,9 @@ from vns_sam.data.pairs import find_pairs, read_mask
 from vns_sam.data.scribble_set import annotate_set, plan_run
 from vns_sam.errors import DataError, UsageError
 from vns_sam.inference.load import load_network
-from vns_sam.labelling.store import LINES, LabelStore, Record, write_map, write_records
+from vns_sam.labelling.maps import write_map
+from vns_sam.labelling.records import LINES, Record, write_records
+from vns_sam.labelling.store import LabelStore
 from vns_sam.training.loop import train
 from vns_sam.training.recipe import load_recipe
 from vns_sam.training.samples.weak import SetLabels, WeakSet

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vns_sam.cli.lines import print_json
+from vns_sam.cli.overrides import read_overrides
 from vns_sam.cli.predictor import DEFAULT_MODEL
 from vns_sam.cli.progress import progress_bars
 from vns_sam.errors import UsageError, printable
@@ -18,9 +19,8 @@ if TYPE_CHECKING:
     from vns_sam.studies.adapt import Adapted
 
 
-def run_adapt(args: argparse.Namespace) -> int:
-    """Runs ``train`` with a folder."""
-    from vns_sam.cli.train import DEFAULT_MINUTES, read_overrides
+def run_adapt(args: argparse.Namespace, minutes: float) -> int:
+    """Runs ``train`` with a folder, in about so many minutes."""
     from vns_sam.inference.load import check_model_name
     from vns_sam.studies.adapt import Order, adapt, default_out
 
@@ -30,9 +30,8 @@ def run_adapt(args: argparse.Namespace) -> int:
     check_model_name(start)
     source = Path(args.recipe)
     out = Path(args.out) if args.out else default_out(source)
-    minutes = args.minutes or DEFAULT_MINUTES
     changes = tuple(read_overrides(args.overrides))
-    order = Order(source, out, start, float(minutes), changes, args.device or "cpu", workers=os.cpu_count() or 1)
+    order = Order(source, out, start, minutes, changes, args.device or "cpu", workers=os.cpu_count() or 1)
     lines = sys.stderr if args.json else sys.stdout
 
     def say(line: str) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vns_sam.cli.lines import print_json
+from vns_sam.cli.overrides import read_overrides
 
 if TYPE_CHECKING:
     from vns_sam.studies.making import Planned
@@ -38,7 +39,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the verb."""
-    from vns_sam.cli.train import read_overrides
     from vns_sam.runs.lock import locked
     from vns_sam.studies.making import judge
     from vns_sam.studies.pipeline import parse_pipeline, plan

@@ -10,6 +10,7 @@ import argparse
 from pathlib import Path
 
 from vns_sam.cli.lines import print_json
+from vns_sam.cli.overrides import apply_overrides
 from vns_sam.cli.progress import progress_bar
 from vns_sam.cli.saving import add_save, mean_lines, save_results
 from vns_sam.cli.work import add_worker_arguments, choose_mapper
@@ -28,7 +29,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the verb."""
-    from vns_sam.cli.train import apply_overrides
     from vns_sam.images.write import check_writable, remove_parts
     from vns_sam.runs.lock import locked
     from vns_sam.studies.study import TABLE, parse_study, run_study, trials

@@ -13,7 +13,8 @@ from vns_sam.data.pairs import is_set, read_mask, set_folders
 from vns_sam.errors import DataError
 from vns_sam.images.read import EXTENSIONS
 from vns_sam.labelling.fusion import Selection
-from vns_sam.labelling.store import LabelStore, Record
+from vns_sam.labelling.records import Record
+from vns_sam.labelling.store import LabelStore
 from vns_sam.metrics.iou import iou
 
 Order = Literal["absolute", "relative", "relative to all", "model's score"]

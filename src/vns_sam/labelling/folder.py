@@ -21,7 +21,8 @@ from vns_sam.images.write import encode_image
 from vns_sam.inference.load import on_device, to_device
 from vns_sam.labelling.fusion import HIGH, measure
 from vns_sam.labelling.labeller import FusedLabel, LabelSettings, label_picture, resolved
-from vns_sam.labelling.store import LINES, decode_map, encode_map, map_path
+from vns_sam.labelling.maps import decode_map, encode_map, map_path
+from vns_sam.labelling.records import LINES
 from vns_sam.runs.engine import Outcome, run
 from vns_sam.runs.job import Job, Mapper, Result
 from vns_sam.runs.manifest import digest

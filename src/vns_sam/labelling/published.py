@@ -11,7 +11,8 @@ import numpy as np
 from vns_sam.errors import DataError
 from vns_sam.images.find import EXTENSIONS
 from vns_sam.labelling.fusion import HIGH, Uncertainty, measure
-from vns_sam.labelling.store import LINES, Record, decode_map, read_bytes
+from vns_sam.labelling.maps import decode_map, read_bytes
+from vns_sam.labelling.records import LINES, Record
 
 logger = logging.getLogger(__name__)
 

@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 
+from vns_sam.sam.encoders.lite import PromptMixer
+from vns_sam.sam.prompt_encoder import SamPromptEncoder
 from vns_sam.sam.promptable import PromptableNetwork
 from vns_sam.types import DecoderOutput, ImageFeatures, PromptBatch
 
-if TYPE_CHECKING:
-    from vns_sam.sam.model import SamModel
+
+class Embeds(Protocol):
+    """What of a SAM embeds prompts.
+
+    Attributes:
+        prompt_encoder: Maps prompts to tokens and SAM's dense map.
+        prompt_mixer: The tiny model's drawn prompts, None on others.
+    """
+
+    prompt_encoder: SamPromptEncoder
+    prompt_mixer: PromptMixer | None
+
+    def embed_prompts(self, features: ImageFeatures, batch: PromptBatch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Embeds P prompts of one kind: sparse (P, N, C) and dense (P, C, g, g'), or (1, C, g, g') for all."""
 
 
 class SamBasedNetwork(PromptableNetwork):
@@ -19,7 +33,7 @@ class SamBasedNetwork(PromptableNetwork):
 
     @property
     @abstractmethod
-    def foundation(self) -> SamModel:
+    def foundation(self) -> Embeds:
         """The SAM that embeds the prompts."""
 
     @abstractmethod

@@ -12,11 +12,11 @@ import torch
 
 from vns_sam.errors import CheckpointError, UsageError
 from vns_sam.sam import registry
+from vns_sam.sam.based import SamBasedNetwork
 from vns_sam.sam.checkpoints import KeyReport, load_weights, read_state
 from vns_sam.sam.config import VitConfig
 from vns_sam.sam.folder import read_config
 from vns_sam.sam.foundations.names import named_config
-from vns_sam.sam.frozen import FrozenSamNetwork
 from vns_sam.sam.keys import hf_key_to_own
 from vns_sam.sam.meta import build_vit_sam
 from vns_sam.sam.model import SamModel
@@ -37,12 +37,11 @@ def load_sam(name: str | os.PathLike[str], *, beside: str | Path | None = None) 
             damaged or of another architecture.
     """
     model = registry.load(name, beside=beside)
-    if isinstance(model, FrozenSamNetwork):
-        model.sam.prompt_encoder.mask_prompt = model.sam.config.mask_prompt
-        return model.sam
-    if not isinstance(model, SamModel):
+    sam = model.foundation if isinstance(model, SamBasedNetwork) else None
+    if not isinstance(sam, SamModel):
         raise CheckpointError(f"'{name}' is a {_title(model)}, expected a SAM", hint="name the SAM below it")
-    return model
+    sam.prompt_encoder.mask_prompt = sam.config.mask_prompt
+    return sam
 
 
 def blank_sam(foundation: str) -> SamModel:

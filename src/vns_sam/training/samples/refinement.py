@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,13 +19,11 @@ from vns_sam.dis.windows import surroundings
 from vns_sam.errors import DataError
 from vns_sam.images.windows import Window, extent, whole
 from vns_sam.metrics.iou import boundary_iou, iou
+from vns_sam.training.refinement import Dis
 from vns_sam.training.samples.coarse import CoarseCache
 from vns_sam.training.samples.memory import Memory
 from vns_sam.training.samples.sampler import ATTEMPTS, SMALLEST, SetSampler, read_scene, split_pairs
 from vns_sam.training.samples.settings import SetData
-
-if TYPE_CHECKING:
-    from vns_sam.training.tasks.dis import Dis
 
 THIN = "thin"
 """Name of the synthetic set."""

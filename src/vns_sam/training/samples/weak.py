@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from operator import attrgetter, itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,10 +19,8 @@ from vns_sam.training.samples.memory import Memory
 from vns_sam.training.samples.sampler import ATTEMPTS, SetSampler
 from vns_sam.training.samples.settings import SetData
 from vns_sam.training.samples.views import WeakPicture, draw_view
+from vns_sam.training.weak import Ws
 from vns_sam.types import PromptableModel
-
-if TYPE_CHECKING:
-    from vns_sam.training.tasks.ws import Ws
 
 logger = logging.getLogger(__name__)
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import torch
-from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from vns_sam.data.synthesis.thin import write_thin_set
@@ -22,51 +21,14 @@ from vns_sam.inference.load import check_model_name, load_network
 from vns_sam.sam.checkpoints import load_weights, read_checkpoint, write_checkpoint
 from vns_sam.sam.files import read_tensors
 from vns_sam.sam.promptable import PromptableNetwork
+from vns_sam.training.refinement import Dis
 from vns_sam.training.samples.coarse import CoarseCache, fingerprint
 from vns_sam.training.samples.refinement import THIN, RefinementSet, RefinementValidator, all_pairs, held_out
 from vns_sam.training.samples.sampler import split_pairs
-from vns_sam.training.settings import STRICT, Rate, Recipe, Share, Steps, fields_of
+from vns_sam.training.settings import STRICT, Recipe
 from vns_sam.training.tasks.base import Task, Validate
 
 BASE = "sam-tiny"
-
-
-@dataclass(frozen=True, config=STRICT)
-class Dis:
-    """What the tasks "gt-encoder" and "dis-sam" have of their own."""
-
-    model: fields_of(DisSamConfig) = field(default_factory=dict)  # type: ignore[valid-type]
-    """Fields of ``DisSamConfig``; ``base`` is the first stage, sam-tiny without it."""
-    preset: Literal["paper", "released"] = "paper"
-    """"paper": flips left to right, norms of convolutions in the orthogonality loss, ground-truth encoder in eval
-    mode. "released": what the authors' code does."""
-    loader: Literal["house", "released"] = "house"
-    """"released" makes samples as the authors' loader does: the whole picture, squashed and cut to whole grey levels,
-    the box drawn from the resized truth without its last row and column."""
-    stages: tuple[str, ...] = ()
-    """Models whose masks are refined in training; the first stage alone when empty."""
-    encoder: Path | None = None
-    """Trained ground-truth encoder; None trains one first, into ``out/gt_encoder``."""
-    encoder_steps: Steps = 1000
-    """Optimiser steps of that training."""
-    encoder_lr: Rate = 1e-4
-    """Its peak learning rate."""
-    cache: Path | None = None
-    """Folder of coarse masks and synthetic pictures, ``out/cache`` without it."""
-    thin: Annotated[int, Field(ge=0, le=10**7)] = 0
-    """Synthetic pictures of thin structures, laid over the pictures of the sets."""
-    thin_weight: Annotated[float, Field(gt=0, le=1e9)] = 1.0
-    """How often they are drawn, relative to ``data.sets``."""
-    views: Literal["whole", "object"] = "whole"
-    """What a sample shows: the whole picture, as published, or one object's surroundings, some of them in part."""
-    colour: Share = 0.0
-    """Share of samples in other colours."""
-    drop: Share = 0.0
-    """Share of samples without a coarse mask."""
-
-    def __post_init__(self) -> None:
-        if self.loader == "released" and (self.views != "whole" or self.colour or self.drop or self.thin):
-            raise ValueError("views, colour, drop and thin belong to loader: house")
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

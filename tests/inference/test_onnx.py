@@ -242,6 +242,15 @@ def test_the_digest_knows_weights_and_graphs(tmp_path: Path) -> None:
     assert OnnxFolder(folder).digest != before
 
 
+def test_the_digest_knows_what_becomes_of_the_graphs_answers(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(registry.place("dis-sam-tiny"), folder)
+    before = load_model(folder, backend="onnx").info.digest
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "guard": not config["guard"]}))
+    assert load_model(folder, backend="onnx").info.digest != before
+
+
 @pytest.mark.parametrize("name", registry.bundled())
 def test_bundled_graphs_name_each_weight_by_its_own_name(name: str) -> None:
     """New values under the same names are then right as well; tensors of zeros are not taken for each other."""

@@ -22,7 +22,7 @@ import numpy as np
 from vns_sam.errors import CheckpointError, UsageError
 from vns_sam.images.bounded import read_bounded
 from vns_sam.sam.editions import check_edition
-from vns_sam.sam.folder import GRAPHS, WEIGHTS
+from vns_sam.sam.folder import CONFIG, GRAPHS, WEIGHTS
 from vns_sam.sam.model_config import Checked, fit
 from vns_sam.sam.preprocessing import Preprocessing
 from vns_sam.sam.registry import place
@@ -190,9 +190,10 @@ class OnnxFolder:
 
     @cached_property
     def digest(self) -> str:
-        """Identifies manifest, graphs and weights."""
+        """Identifies configuration, manifest, graphs and weights."""
         digest = hashlib.sha256()
-        for file in (self.path / GRAPHS, *sorted(self.path.glob("*.onnx*")), *self._files):
+        told = (file for file in (self.path / CONFIG, self.path / GRAPHS) if file.is_file())
+        for file in (*told, *sorted(self.path.glob("*.onnx*")), *self._files):
             digest.update(hashlib.sha256(file.read_bytes()).digest())
         return digest.hexdigest()[:16]
 

@@ -2,7 +2,7 @@
 
     python benchmarks/sum_with_sam.py DATA --pictures 8
 
-DATA holds the sets of docs/datasets.md; pictures are drawn from their train lists.
+DATA holds the small sets of docs/datasets.md; pictures are drawn from their train lists.
 """
 
 from __future__ import annotations

@@ -43,6 +43,7 @@ def test_recipes_that_are_compared_train_on_the_same_samples(scale: str) -> None
     ("change", "message"),
     [
         ({"stepz": 3}, "stepz: no such field of the task 'sam', did you mean 'steps'"),
+        ({"composite": 1}, "composite: no such field of the task 'sam'(?!, did you mean 'composite')"),
         ({"optim": {"lr": "fast"}}, r"optim\.lr: .*found 'fast'"),
         ({"optim": {"lr": -1}}, r"optim\.lr: should be greater than 0, found -1"),
         ({"optim": {"lr": float("nan")}}, r"optim\.lr"),

@@ -2,7 +2,7 @@
 
 vns-sam make recipes/bundled/vns-sam-tiny.yaml --root data --dry-run     what would be done, as command lines
 vns-sam make vns-sam-tiny --root data             one that comes with vns-sam is found by its name from any folder
-vns-sam make recipes/bundled/ws-sam-tiny.yaml --out runs/short --student.change.steps 100    any field can be set
+vns-sam make recipes/bundled/ws-sam-tiny.yaml --out runs/short --train.change.steps 100      any field can be set
 
 A step is done once for what it is made of: its own fields, the results that it takes, the files of its sets, and the
 models it names. See docs/pipelines.md.

@@ -190,7 +190,7 @@ def _explain(kind: str, place: tuple[str | int, ...], message: str, parts: Seque
     """The problem of one field; an unknown one gets the nearest name there is."""
     if kind != "unexpected_keyword_argument":
         return message.removeprefix("Value error, ").replace("Input should", "should")
-    known = [entry.name for part in parts for entry in fields(part)]
+    known = [entry.name for part in parts for entry in fields(part) if entry.name != place[-1]]
     near = get_close_matches(str(place[-1]), known, 1)
     return f"no such field{of}, did you mean '{near[0]}'?" if near else f"no such field{of}"
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import os
 import shutil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,11 @@ CHROMIUM = [
     pytest.mark.skipif(BINARY is None, reason="no Chromium: apt-get install chromium, or name it in CHROMIUM"),
     pytest.mark.xdist_group("chromium"),
 ]
+HAND_OVER = """([kind, data]) => {
+  const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0)), transfer = new DataTransfer();
+  transfer.items.add(new File([bytes], `${kind}.png`, { type: "image/png" }));
+  window.dispatchEvent(kind === "drop" ? new DragEvent("drop", { dataTransfer: transfer, bubbles: true })
+    : new ClipboardEvent("paste", { clipboardData: transfer, bubbles: true })); }"""
 
 
 def visit(page: Any, address: str) -> None:
@@ -67,3 +74,17 @@ def area(page: Any) -> int:
     shot = np.asarray(Image.open(io.BytesIO(page.locator("#canvas").screenshot())).convert("RGB")).astype(int)
     red, _, blue = shot[70:-70, 10:-10].transpose(2, 0, 1)
     return int((blue - red > 60).sum())
+
+
+def export(page: Any, name: str) -> bytes:
+    """What a format's download holds."""
+    page.keyboard.press("Control+s")
+    page.locator(f'#exports[open] input[value="{name}"]').check(force=True)
+    with page.expect_download(timeout=WAIT) as download:
+        page.get_by_role("button", name="Download").click()
+    return Path(download.value.path()).read_bytes()
+
+
+def hand_over(page: Any, kind: str, content: bytes) -> None:
+    """Drops or pastes a picture, which is called ``drop.png`` or ``paste.png``."""
+    page.evaluate(HAND_OVER, [kind, base64.b64encode(content).decode()])

@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
-from serving_stub import JSON, send_picture, serve
+from serving_stub import JSON, picture_file, send_picture, serve
+from starlette.testclient import TestClient
 
 from vns_sam.formats.rle import decode_rle, encode_rle
 from vns_sam.serving.exporting import safe_names
@@ -52,6 +54,30 @@ def test_several_pictures_become_one_coco_set() -> None:
     names = {row["id"]: row["name"] for row in whole["categories"]}
     assert [names[row["category_id"]] for row in whole["annotations"]] == ["frog", "moth", "moth"]
     np.testing.assert_array_equal(decode_rle(whole["annotations"][2]["segmentation"]), mask(9))
+
+
+def test_pictures_of_the_folder_are_named_by_number(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        (tmp_path / "photos").mkdir(exist_ok=True)
+        (tmp_path / "photos" / name).write_bytes(picture_file())
+    rows = [
+        {"index": k, "name": f"{name}.png", "objects": [{"mask": encode_rle(mask(3 + k))}]}
+        for k, name in enumerate("ab")
+    ]
+
+    def ask(client: TestClient, *pictures: dict[str, Any]) -> Any:
+        return client.post("/api/export", content=json.dumps({"format": "png", "pictures": pictures}), headers=JSON)
+
+    with serve(folder=tmp_path / "photos", out=tmp_path / "masks") as client:
+        archive = zipfile.ZipFile(io.BytesIO(ask(client, *rows).content))
+        assert archive.namelist() == ["a_mask.png", "b_mask.png"]
+        for k, name in enumerate(archive.namelist()):
+            np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(archive.read(name)))), mask(3 + k) * 255)
+        assert ask(client, {**rows[0], "index": 2}).status_code == 404
+        assert ask(client, {**rows[0], "id": "x"}).status_code == 422
+        assert ask(client, {"name": "a.png", "objects": rows[0]["objects"]}).status_code == 422
+    with serve() as client:
+        assert ask(client, rows[0]).status_code == 404
 
 
 def test_every_format_can_be_written() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import json
 import zipfile
@@ -12,27 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from serving_page import CHROMIUM, WAIT, drag, expect, objects, score, settled, spot, visit
+from serving_page import CHROMIUM, WAIT, drag, expect, export, hand_over, objects, score, settled, spot, visit
 from serving_stub import picture_file
 
 from vns_sam.formats.rle import decode_rle
 
 pytest.importorskip("playwright.sync_api", reason="the page's tests need playwright: pip install playwright")
 pytestmark = CHROMIUM
-HAND_OVER = """([kind, data]) => {
-  const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0)), transfer = new DataTransfer();
-  transfer.items.add(new File([bytes], `${kind}.png`, { type: "image/png" }));
-  window.dispatchEvent(kind === "drop" ? new DragEvent("drop", { dataTransfer: transfer, bubbles: true })
-    : new ClipboardEvent("paste", { clipboardData: transfer, bubbles: true })); }"""
-
-
-def export(page: Any, name: str) -> bytes:
-    """What a format's download holds."""
-    page.keyboard.press("Control+s")
-    page.locator(f'#exports[open] input[value="{name}"]').check(force=True)
-    with page.expect_download(timeout=WAIT) as download:
-        page.get_by_role("button", name="Download").click()
-    return Path(download.value.path()).read_bytes()
 
 
 def test_five_pictures_from_the_first_mark_to_the_files(page: Any, site: str, photos: list[Path]) -> None:
@@ -75,7 +60,7 @@ def test_five_pictures_from_the_first_mark_to_the_files(page: Any, site: str, ph
 def test_pictures_are_dropped_and_pasted(page: Any, site: str) -> None:
     visit(page, site)
     for count, kind in enumerate(("drop", "paste"), start=1):
-        page.evaluate(HAND_OVER, [kind, base64.b64encode(picture_file(160, 120)).decode()])
+        hand_over(page, kind, picture_file(160, 120))
         expect(page.locator("#where")).to_contain_text(f"{kind}.png", timeout=WAIT)
         expect(page.locator("#where")).to_contain_text(f"{count} / {count}", timeout=WAIT)
         settled(page)

@@ -82,6 +82,30 @@ def test_what_does_not_belong_together_is_refused(photos: Path, tmp_path: Path) 
         assert client.post("/api/folder/0").status_code == 404
 
 
+def test_nobody_replaces_what_was_saved_meanwhile(photos: Path, tmp_path: Path) -> None:
+    with serve(folder=photos, out=tmp_path / "masks") as client:
+        opened = client.post("/api/folder/1").json()
+
+        def put(saved_at: float, rows: slice, base: float | None) -> Any:
+            asked = {"picture": opened["id"], **({} if base is None else {"base": base})}
+            body = {"objects": [{"mask": encode_rle(mask_of(rows))}], "saved_at": saved_at}
+            return client.put("/api/folder/1/annotations", params=asked, content=json.dumps(body), headers=JSON)
+
+        assert put(5, slice(3, 9), 0).status_code == 204
+        assert put(5, slice(3, 9), 0).status_code == 204  # sent again, as after an answer that was lost
+        refused = put(7, slice(20, 25), 0)
+        assert refused.status_code == 409
+        assert refused.json()["error"] == "a.png was changed elsewhere since it was opened"
+        there = client.get("/api/folder/1/annotations").json()
+        assert there["saved_at"] == 5
+        np.testing.assert_array_equal(
+            np.asarray(Image.open(tmp_path / "masks" / "a.png.png")), mask_of(slice(3, 9)) * 255
+        )
+        assert put(7, slice(20, 25), 5).status_code == 204
+        assert put(9, slice(3, 9), None).status_code == 204
+        assert client.get("/api/folder/9/annotations").status_code == 404
+
+
 def test_a_damaged_file_is_left_out(photos: Path, tmp_path: Path) -> None:
     project = Project(photos, tmp_path / "masks")
     (tmp_path / "masks").mkdir()

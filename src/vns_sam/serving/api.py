@@ -164,16 +164,27 @@ def _folder(router: APIRouter, service: Service, project: Project | None) -> Non
         data, kind = await asyncio.to_thread(lambda: preview(named().read(index), THUMBNAIL))
         return Response(data, media_type=kind)
 
+    @router.get("/folder/{index}/annotations")
+    async def saved(index: Index) -> Annotations:
+        """What was done on a picture of the folder."""
+        return await asyncio.to_thread(named().annotations, index)
+
     @router.put("/folder/{index}/annotations", status_code=HTTPStatus.NO_CONTENT)
     async def save(
-        request: Request, index: Index, picture: Annotated[str, Query(max_length=64)], body: Annotations
+        request: Request,
+        index: Index,
+        picture: Annotated[str, Query(max_length=64)],
+        body: Annotations,
+        base: Annotated[float | None, Query(ge=0)] = None,
     ) -> None:
-        """Saves what was done on a picture of the folder, and its mask."""
+        """Saves what was done on a picture of the folder, and its mask; refused where somebody has saved since
+        ``base``, the ``saved_at`` that the client went on from.
+        """
         folder = named()
         size = service.picture(request, picture).size
         if service.picture(request, picture).name != folder.name(index):
             raise unknown_picture(picture)
-        await asyncio.to_thread(folder.save, index, body, size)
+        await asyncio.to_thread(folder.save, index, body, size, base)
 
 
 def _details(service: Service, name: str) -> ModelDetails:

@@ -59,7 +59,7 @@ def create_app(settings: Settings, engine: Engine | None = None, place: Place | 
     app.add_exception_handler(VnsSamError, on_ours)
     app.include_router(build_router(service, project))
     app.include_router(lessons.build_router(service, service.learning, project))
-    app.include_router(exporting.build_router(service))
+    app.include_router(exporting.build_router(service, project))
     app.include_router(labelstudio.build_router(service, project))
     app.include_router(anylabeling.build_router(service))
     app.include_router(osam.build_router(service))

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import numpy as np
 from fastapi import APIRouter, Request, Response
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from vns_sam.formats import registry
 from vns_sam.formats.result import Files, Result, categories_for
 from vns_sam.images.windows import mask_boxes
+from vns_sam.serving.folder import Project
 from vns_sam.serving.masks import read_mask
-from vns_sam.serving.problems import DOCUMENTED, unusable
+from vns_sam.serving.problems import DOCUMENTED, unknown_picture, unusable
 from vns_sam.serving.schemas import Rle, Strict
 from vns_sam.serving.service import Service
-from vns_sam.serving.shelf import Picture
 from vns_sam.types import Prediction
 
 NEEDS_MODEL = ("alpha", "candidates")
@@ -49,11 +50,23 @@ class ExportObject(Strict):
 
 
 class ExportPicture(Strict):
-    """One picture by its id, what it is called, and its objects."""
+    """One picture, what it is called, and its objects.
 
-    id: Annotated[str, Field(max_length=64)]
+    Attributes:
+        id: Of a picture that the client has opened.
+        index: Its number in the server's folder, instead of that.
+    """
+
+    id: Annotated[str, Field(max_length=64)] | None = None
+    index: int | None = None
     name: Annotated[str, Field(max_length=300, min_length=1)]
     objects: Annotated[list[ExportObject], Field(max_length=1000, min_length=1)]
+
+    @model_validator(mode="after")
+    def _is_named_once(self) -> Self:
+        if (self.id is None) == (self.index is None):
+            raise ValueError("expected the id of an opened picture or its index in the folder")
+        return self
 
 
 class Export(Strict):
@@ -63,7 +76,7 @@ class Export(Strict):
     pictures: Annotated[list[ExportPicture], Field(max_length=2000, min_length=1)]
 
 
-def build_router(service: Service) -> APIRouter:
+def build_router(service: Service, project: Project | None) -> APIRouter:
     """The routes."""
     router = APIRouter(prefix="/api", responses=DOCUMENTED)
 
@@ -77,8 +90,8 @@ def build_router(service: Service) -> APIRouter:
         """The masks that the client sends, in a format: a file, or an archive where it takes several."""
         if body.format not in registry.FORMATS or body.format in NEEDS_MODEL:
             raise unusable(f"unknown format '{body.format}'", hint="see GET /api/formats")
-        pictures = [service.picture(request, picture.id) for picture in body.pictures]
-        files = await service.worker.run(request, lambda: write(body, pictures))
+        readers = [_reader(service, project, request, picture) for picture in body.pictures]
+        files = await service.worker.run(request, lambda: write(body, readers))
         name, content = _one_file(files, body)
         headers = {"content-disposition": f'attachment; filename="{name}"'}
         return Response(content, media_type="application/octet-stream", headers=headers)
@@ -86,20 +99,27 @@ def build_router(service: Service) -> APIRouter:
     return router
 
 
-def write(export: Export, pictures: Sequence[Picture]) -> dict[str, bytes]:
+def write(export: Export, readers: Sequence[Callable[[], np.ndarray]]) -> dict[str, bytes]:
     """The files of an export by name; a picture that takes one file of many beside others is in an archive.
+
+    Args:
+        export: What is wanted.
+        readers: For each picture what gives its pixels (H, W, 3); they are asked for one after the other.
 
     Raises:
         Problem: A mask is not of the size of its picture.
+        DataError: A picture of the folder cannot be read.
     """
     names = safe_names([entry.name for entry in export.pictures])
     categories = categories_for(item.label for entry in export.pictures for item in entry.objects)
-    in_set = len(pictures) > 1
+    in_set = len(readers) > 1
     files: Files = {}
     firsts = []
-    for entry, picture, name in zip(export.pictures, pictures, names, strict=True):
-        masks = np.stack([read_mask(item.mask.model_dump(), picture.size) for item in entry.objects])
-        result = Result(name, _prediction(entry, masks), categories, pixels=picture.pixels)
+    for entry, read, name in zip(export.pictures, readers, names, strict=True):
+        pixels = read()
+        size = (pixels.shape[0], pixels.shape[1])
+        masks = np.stack([read_mask(item.mask.model_dump(), size) for item in entry.objects])
+        result = Result(name, _prediction(entry, masks), categories, pixels=pixels)
         plan = registry.plan_outputs(name, [export.format], len(masks), in_set=in_set)
         made = registry.encode(result, plan)
         files |= made
@@ -126,6 +146,23 @@ def safe_names(names: Sequence[str]) -> list[str]:
         taken.add(path.with_suffix("").as_posix().lower())
         found.append(path.as_posix())
     return found
+
+
+def _reader(
+    service: Service, project: Project | None, request: Request, picture: ExportPicture
+) -> Callable[[], np.ndarray]:
+    """What gives the pixels of a picture: one that the client has opened is there, one of the folder is read.
+
+    Raises:
+        Problem: There is none.
+    """
+    if picture.id is not None:
+        opened = service.picture(request, picture.id)
+        return lambda: opened.pixels
+    if project is None or picture.index is None:
+        raise unknown_picture(str(picture.index))
+    project.name(picture.index)
+    return partial(project.read, picture.index)
 
 
 def _prediction(entry: ExportPicture, masks: np.ndarray) -> Prediction:

@@ -15,7 +15,7 @@ from vns_sam.images.find import find_images
 from vns_sam.images.read import file_digest, read_image
 from vns_sam.images.write import write_mask, write_text
 from vns_sam.serving.masks import read_mask
-from vns_sam.serving.problems import Problem, unknown_picture
+from vns_sam.serving.problems import Problem, changed_elsewhere, unknown_picture
 from vns_sam.serving.schemas import Annotations, Folder, FolderRow
 
 logger = logging.getLogger(__name__)
@@ -86,16 +86,24 @@ class Project:
             logger.warning("%s cannot be read and is left out (%s)", path, type(error).__name__)
             return Annotations()
 
-    def save(self, index: int, annotations: Annotations, size: tuple[int, int]) -> None:
+    def save(self, index: int, annotations: Annotations, size: tuple[int, int], base: float | None = None) -> None:
         """Writes both files of picture ``index``, whose size is (H, W), each whole or not at all, one save at a time.
 
+        Args:
+            index: Of the picture.
+            annotations: What replaces what is there.
+            size: (H, W) of the picture.
+            base: ``saved_at`` of what the client went on from, 0 for nothing; None replaces whatever is there.
+
         Raises:
-            Problem: There is no such number, or a mask is not of this size.
+            Problem: There is no such number, or a mask is not of this size, or somebody else has saved since.
             DataError: The place cannot be written.
         """
         masks = [read_mask(item.mask.model_dump(), size) for item in annotations.objects if item.mask is not None]
         path = self._json(index)
         with self._writing:
+            if base is not None and self.annotations(index).saved_at not in (base, annotations.saved_at):
+                raise changed_elsewhere(self.names[index])
             write_text(path, annotations.model_dump_json() + "\n")
             png = path.with_suffix(".png")
             if masks:

@@ -46,6 +46,11 @@ class Problem(HTTPException):
         return JSONResponse(body.model_dump(), self.status_code, self.headers)
 
 
+def changed_elsewhere(name: str) -> Problem:
+    """A save would replace what somebody else saved meanwhile."""
+    return Problem(HTTPStatus.CONFLICT, f"{name} was changed elsewhere since it was opened", hint="open it again")
+
+
 def too_large(message: str, *, hint: str = "") -> Problem:
     """413."""
     return Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, message, hint=hint)

@@ -22,7 +22,7 @@ export function setKey(key) { sessionStorage.setItem("key", key); }
 /**
  * Sends a request and gives the response, whatever its kind.
  * @param {string} method @param {string} path
- * @param {{json?: unknown, body?: Blob, signal?: AbortSignal, keepalive?: boolean}} [options]
+ * @param {{json?: unknown, body?: Blob, signal?: AbortSignal}} [options]
  * @returns {Promise<Response>}
  */
 export async function send(method, path, options = {}) {
@@ -35,7 +35,7 @@ export async function send(method, path, options = {}) {
   const body = options.json !== undefined ? JSON.stringify(options.json) : options.body;
   let response;
   try {
-    response = await fetch(path, { method, headers, body, signal: options.signal, keepalive: options.keepalive });
+    response = await fetch(path, { method, headers, body, signal: options.signal });
   } catch (error) {
     if (/** @type {Error} */ (error).name === "AbortError") throw error;
     throw new Refusal(0, "The server does not answer.", "Start it again: vns-sam serve. Your work is safe in this browser.");

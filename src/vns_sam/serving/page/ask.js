@@ -5,70 +5,91 @@ import { paintInside } from "./paint.js";
 import { isPrompted } from "./editor.js";
 
 /** @typedef {import("./types.js").Picture} Picture @typedef {import("./types.js").Item} Item @typedef {import("./types.js").XY} XY */
+/** @typedef {{controller: AbortController, picture: Picture, asked: Item | null}} Question  What the object was when it was asked about. */
 
 const PER_STROKE = 6; // clicks that stand for a scribble
 const MOST_FOUND = 40; // objects that a grid of clicks adds at most
 const FIND = "find"; // stands for an object's id while all are looked for
+const ASKED = /** @type {const} */ (["clicks", "strokes", "box", "lasso", "mask", "refine", "look"]); // what an answer is of
 
 export class Asker {
   /** @param {import("./editor.js").Editor} editor @param {{model: () => string, row: () => import("./types.js").ModelRow | undefined, wantsEdges: () => boolean, busy: (text: string) => void, done: (text: string) => void, failed: (error: unknown) => void}} page */
   constructor(editor, page) {
     this.editor = editor;
     this.page = page;
-    /** @type {Map<string, AbortController>} */
+    /** What is asked at present, by the object's id. @type {Map<string, Question>} */
     this.running = new Map();
     /** @type {Map<string, Promise<string>>} */
     this.uploads = new Map();
+    editor.addEventListener("change", () => this.#leaveOld());
   }
 
   /** Asks for the mask of one object of the present picture. @param {string} id */
   async ask(id) {
-    const picture = this.editor.picture, item = picture?.doc.items.find((other) => other.id === id);
+    const picture = this.editor.picture, item = picture && find(picture, id);
     if (!picture || !item) return;
-    this.running.get(id)?.abort();
+    this.running.get(id)?.controller.abort();
+    this.running.delete(id);
+    if (item.waits !== isPrompted(item)) this.editor.amend(picture, id, { waits: isPrompted(item) });
     if (!isPrompted(item)) return;
-    const controller = new AbortController();
-    this.running.set(id, controller);
+    /** @type {Question} */
+    const question = { controller: new AbortController(), picture, asked: find(picture, id) }, { signal } = question.controller;
+    this.running.set(id, question);
     this.page.busy(picture.server ? "Looking" : "Preparing the picture");
     const start = performance.now();
     try {
       const body = { ...this.#settings(item), objects: [promptsOf(item, picture)] };
       const closer = item.look === "auto" && !item.refine && this.page.row()?.looks_again;
-      const answer = await this.#post(picture, closer ? { ...body, second_look: "off" } : body, controller.signal);
-      if (controller.signal.aborted) return;
-      this.editor.amend(picture, id, changeOf(answer.objects[0]));
-      if (closer) await this.#closer(picture, id, body, controller.signal);
-      if (!controller.signal.aborted) this.page.done(timing(answer, performance.now() - start));
+      const answer = await this.#post(picture, closer ? { ...body, second_look: "off" } : body, signal);
+      if (signal.aborted) return;
+      this.#take(question, id, answer.objects[0]);
+      if (closer) await this.#closer(question, id, body);
+      if (!signal.aborted) this.page.done(timing(answer, performance.now() - start));
     } catch (error) {
-      if (!controller.signal.aborted) this.page.failed(error);
+      if (!signal.aborted) this.page.failed(error);
     } finally {
-      if (this.running.get(id) === controller) this.running.delete(id);
+      if (this.running.get(id) === question) this.running.delete(id);
     }
   }
 
-  /** The mask is there as soon as the decoder has it; what a second look finds replaces it, unless it was changed meanwhile. @param {Picture} picture @param {string} id @param {object} body @param {AbortSignal} signal */
-  async #closer(picture, id, body, signal) {
-    const mask = () => picture.doc.items.find((item) => item.id === id)?.mask, before = mask();
+  /** The mask is there as soon as the decoder has it; what a second look finds replaces it. @param {Question} question @param {string} id @param {object} body */
+  async #closer(question, id, body) {
     this.page.busy("Looking closer");
-    const answer = await this.#post(picture, body, signal);
-    const [found] = answer.objects;
-    if (!signal.aborted && mask() === before && found.rle.counts !== before?.counts) this.editor.amend(picture, id, changeOf(found));
+    const answer = await this.#post(question.picture, body, question.controller.signal), [found] = answer.objects;
+    if (!question.controller.signal.aborted && found.rle.counts !== question.asked?.mask?.counts) this.#take(question, id, found);
+  }
+
+  /** Puts an answer into its object. @param {Question} question @param {string} id @param {any} found */
+  #take(question, id, found) {
+    question.asked = null;
+    this.editor.amend(question.picture, id, changeOf(found));
+    question.asked = find(question.picture, id);
+  }
+
+  /** Hangs up on questions about objects that have been changed, drawn on or taken away since: an answer replaces no work. */
+  #leaveOld() {
+    for (const [id, { controller, picture, asked }] of this.running) {
+      if (!asked || isAsked(find(picture, id), asked)) continue;
+      controller.abort();
+      this.running.delete(id);
+      if (!this.running.size) this.page.done("");
+    }
   }
 
   /** Hangs up on all that is asked at present. */
   cancel() {
-    for (const controller of this.running.values()) controller.abort();
+    for (const { controller } of this.running.values()) controller.abort();
     this.running.clear();
     this.page.done("");
   }
 
   /** All that there is: what a model without prompts finds, or what a grid of clicks does. */
   async find() {
-    const picture = this.editor.picture, model = this.page.row();
+    const picture = this.editor.shown, model = this.page.row();
     if (!picture || !model) return;
-    this.running.get(FIND)?.abort();
-    const controller = new AbortController();
-    this.running.set(FIND, controller);
+    this.running.get(FIND)?.controller.abort();
+    const controller = new AbortController(), question = { controller, picture, asked: null };
+    this.running.set(FIND, question);
     this.page.busy("Finding objects");
     const start = performance.now();
     try {
@@ -84,7 +105,7 @@ export class Asker {
     } catch (error) {
       if (!controller.signal.aborted) this.page.failed(error);
     } finally {
-      if (this.running.get(FIND) === controller) this.running.delete(FIND);
+      if (this.running.get(FIND) === question) this.running.delete(FIND);
     }
   }
 
@@ -92,9 +113,8 @@ export class Asker {
   async prepare(picture, tell = true) {
     if (tell) this.page.busy("Preparing the picture");
     try {
-      const id = await this.upload(picture);
-      await json("POST", `/api/pictures/${id}/encode?model=${encodeURIComponent(this.page.model())}`);
-      if (tell) this.page.done("Ready");
+      await this.knowing(picture, (id) => json("POST", `/api/pictures/${id}/encode?model=${encodeURIComponent(this.page.model())}`));
+      if (tell && this.editor.picture === picture) this.page.done("Ready");
     } catch (error) { if (tell) this.page.failed(error); }
   }
 
@@ -119,19 +139,30 @@ export class Asker {
     return { model: this.page.model(), candidates: true, edges: this.page.wantsEdges(), refine: item.refine, second_look: item.look };
   }
 
-  /** Asks once more where the server has forgotten the picture. @param {Picture} picture @param {object} body @param {AbortSignal} [signal] @param {string} [way] */
-  async #post(picture, body, signal, way = "masks") {
+  /** Does something with the picture's id at the server, once more where the server has forgotten it. @template T @param {Picture} picture @param {(id: string) => Promise<T>} work @returns {Promise<T>} */
+  async knowing(picture, work) {
     for (let attempt = 0; ; attempt++) {
       const id = await this.upload(picture);
       try {
-        return await json("POST", `/api/pictures/${id}/${way}`, { json: body, signal });
+        return await work(id);
       } catch (error) {
         if (/** @type {any} */ (error).status !== 404 || attempt) throw error;
         picture.server = null;
       }
     }
   }
+
+  /** @param {Picture} picture @param {object} body @param {AbortSignal} [signal] @param {string} [way] */
+  #post(picture, body, signal, way = "masks") {
+    return this.knowing(picture, (id) => json("POST", `/api/pictures/${id}/${way}`, { json: body, signal }));
+  }
 }
+
+/** @param {Picture} picture @param {string} id @returns {Item | null} */
+const find = (picture, id) => picture.doc.items.find((item) => item.id === id) ?? null;
+
+/** Whether an object still is what the model was asked about. @param {Item | null} item @param {Item} asked */
+const isAsked = (item, asked) => Boolean(item) && ASKED.every((name) => item?.[name] === asked[name]);
 
 /** An object's prompts as the server takes them. @param {Item} item @param {Picture} picture */
 export function promptsOf(item, picture) {
@@ -155,7 +186,7 @@ export function promptsOf(item, picture) {
 
 /** What an answer changes of its object. @param {any} found @returns {Partial<Item>} */
 function changeOf(found) {
-  return { mask: found.rle, score: found.score, edges: found.edges, chosen: 0, edited: false, candidates: candidatesOf(found) };
+  return { mask: found.rle, score: found.score, edges: found.edges, chosen: 0, edited: false, waits: false, candidates: candidatesOf(found) };
 }
 
 /** The mask itself first, then the others that the model has. @param {any} found @returns {import("./types.js").Candidate[]} */

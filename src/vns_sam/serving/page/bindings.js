@@ -30,6 +30,7 @@ export function bindings(page) {
     { keys: "shift+enter", when: onCanvas, act: () => tools.strike(0) },
     { keys: "escape", act: page.leave },
     { keys: "backspace", act: () => tools.back() },
+    { keys: "shift+delete", act: page.remove },
     { keys: "delete", act: () => { if (editor.active) editor.remove(editor.active.id); } },
     { keys: "ctrl+z", act: () => page.travel("undo") },
     { keys: "ctrl+shift+z ctrl+y", act: () => page.travel("redo") },
@@ -73,6 +74,6 @@ export const LIST = [
   ["Objects", [["N", "New object"], [",", "Next object"], ["D", "Name the class"], ["V", "Hide or show"], ["Delete", "Delete the object"],
     ["F", "Find objects"], ["M", "Next model"], ["U", "Learn from these"]]],
   ["View", [["+ -", "Zoom"], ["0", "Fit"], ["H", "Hand"], ["Space", "Hold: move the picture"], ["O", "Only the selected"], ["W", "Outline"],
-    ["G", "Edge map"], ["{ }", "Masks fainter, stronger"], ["J", "Dark or light"], ["PgUp PgDn", "Previous, next picture"], ["Ctrl O", "Open"],
+    ["G", "Edge map"], ["{ }", "Masks fainter, stronger"], ["J", "Dark or light"], ["PgUp PgDn", "Previous, next picture"], ["Ctrl O", "Open"], ["Shift Delete", "Remove an opened picture"],
     ["Ctrl S", "Export"], ["?", "This list"]]],
 ];

@@ -10,7 +10,7 @@ export const emptyDoc = () => ({ items: [], active: null });
 /** A picture without objects. @param {Partial<Picture> & {key: string, name: string}} given @returns {Picture} */
 export function makePicture(given) {
   return {
-    width: 0, height: 0, blob: null, index: null, server: null, doc: emptyDoc(), past: [], future: [], savedAt: 0,
+    width: 0, height: 0, blob: null, index: null, server: null, doc: emptyDoc(), past: [], future: [], savedAt: 0, base: 0, place: "",
     count: 0, bitmap: null, thumbnail: null, ...given,
   };
 }
@@ -27,6 +27,9 @@ export class Editor extends EventTarget {
     this.picture = null;
     this.lastLabel = "object";
   }
+
+  /** @returns {Picture | null} The present picture once it is on the screen: before that nothing can be done on it. */
+  get shown() { return this.picture?.bitmap ? this.picture : null; }
 
   /** @returns {Item | null} The selected object. */
   get active() {
@@ -73,7 +76,7 @@ export class Editor extends EventTarget {
     return {
       id: crypto.randomUUID?.() ?? String(Math.random()), label: this.lastLabel, colour: PALETTE[number % PALETTE.length], clicks: [],
       strokes: [], box: null, lasso: null, mask: null, score: null, candidates: [], chosen: 0, edges: null,
-      edited: false, hidden: false, refine: false, look: "auto", ...given,
+      edited: false, hidden: false, refine: false, look: "auto", waits: false, ...given,
     };
   }
 
@@ -82,6 +85,14 @@ export class Editor extends EventTarget {
     const { doc } = this.#current();
     const items = doc.items.filter((item) => item.id !== id);
     this.commit({ items, active: doc.active === id ? (items.at(-1)?.id ?? null) : doc.active });
+  }
+
+  /** Takes what was made of a picture elsewhere; undo brings back what was here. @param {Picture} picture @param {Doc} doc @param {number} savedAt */
+  adopt(picture, doc, savedAt) {
+    picture.past.push(picture.doc);
+    picture.future = [];
+    picture.savedAt = picture.base = savedAt;
+    this.#set(picture, doc, false);
   }
 
   undo() { this.#travel("past", "future"); }
@@ -102,7 +113,7 @@ export class Editor extends EventTarget {
   #set(picture, doc, dirty = true) {
     picture.doc = doc;
     picture.count = doc.items.length;
-    picture.savedAt = Date.now();
+    if (dirty) picture.savedAt = Math.max(Date.now(), picture.savedAt + 1);
     this.dispatchEvent(new CustomEvent("change", { detail: { dirty, picture } }));
   }
 

@@ -2,7 +2,7 @@
 
 import { json, send } from "./api.js";
 import { body, heading } from "./keys.js";
-import { recall } from "./store.js";
+import { itemsOf } from "./pictures.js";
 
 /** @typedef {import("./types.js").Picture} Picture */
 
@@ -47,12 +47,11 @@ export class Exports {
     button.disabled = true;
     try {
       const some = every ? this.editor.pictures : /** @type {Picture[]} */ ([this.editor.picture]);
-      const pictures = [];
-      for (const picture of some) {
-        const row = await this.#row(picture);
-        if (row) pictures.push(row);
-      }
-      const response = await send("POST", "/api/export", { json: { format: this.format, pictures } });
+      const response = await this.#ask(some).catch((error) => {
+        if (error.status !== 404) throw error;
+        for (const picture of some) picture.server = null; // the server has forgotten some of them
+        return this.#ask(some);
+      });
       const name = /filename="([^"]+)"/.exec(response.headers.get("content-disposition") ?? "")?.[1] ?? "masks";
       download(await response.blob(), name);
       this.dialog.close();
@@ -62,12 +61,22 @@ export class Exports {
     } finally { button.disabled = false; }
   }
 
+  /** @param {Picture[]} some */
+  async #ask(some) {
+    const pictures = [];
+    for (const picture of some) {
+      const row = await this.#row(picture);
+      if (row) pictures.push(row);
+    }
+    return send("POST", "/api/export", { json: { format: this.format, pictures } });
+  }
+
   /** @param {Picture} picture */
   async #row(picture) {
-    const doc = picture.width ? picture.doc : ((await recall(picture.key))?.doc ?? picture.doc);
-    const objects = doc.items.filter((/** @type {any} */ item) => item.mask).map((/** @type {any} */ { label, score, mask }) => ({ label, score, mask }));
+    const objects = (await itemsOf(picture)).filter((item) => item.mask).map(({ label, score, mask }) => ({ label, score, mask }));
     if (!objects.length) return null;
-    return { id: await this.asker.upload(picture), name: picture.name, objects };
+    const which = picture.index === null ? { id: await this.asker.upload(picture) } : { index: picture.index };
+    return { ...which, name: picture.name, objects };
   }
 }
 

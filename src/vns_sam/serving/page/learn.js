@@ -2,7 +2,7 @@
 
 import { json } from "./api.js";
 import { body, capital, heading } from "./keys.js";
-import { recall } from "./store.js";
+import { itemsOf } from "./pictures.js";
 
 /** @typedef {import("./types.js").Picture} Picture @typedef {import("./types.js").Lesson} Lesson @typedef {import("./types.js").LearnedRow} LearnedRow */
 /** @typedef {{failed: (error: unknown) => void, model: () => import("./types.js").ModelRow | undefined, saved: () => Promise<unknown>, use: (name: string) => Promise<void>}} Page */
@@ -158,15 +158,9 @@ export class Lessons {
 
   /** @param {Picture} picture */
   async #give(picture) {
-    const doc = picture.width ? picture.doc : ((await recall(picture.key))?.doc ?? picture.doc);
-    const objects = doc.items.filter((/** @type {any} */ item) => item.mask).map((/** @type {any} */ { mask }) => ({ mask }));
+    const objects = (await itemsOf(picture)).filter((item) => item.mask).map(({ mask }) => ({ mask }));
     if (!objects.length) return;
-    const put = async () => json("PUT", `/api/learn/pictures/${await this.asker.upload(picture)}`, { json: { objects } });
-    await put().catch((error) => {
-      if (error.status !== 404) throw error;
-      picture.server = null;
-      return put();
-    });
+    await this.asker.knowing(picture, (id) => json("PUT", `/api/learn/pictures/${id}`, { json: { objects } }));
   }
 
   /** Does what a button is for, and shows what came of it. @param {HTMLButtonElement} self @param {() => Promise<Lesson | null>} work */

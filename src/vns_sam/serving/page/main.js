@@ -2,14 +2,14 @@
 
 import { json, Refusal } from "./api.js";
 import { Asker } from "./ask.js";
-import { Editor, isPrompted } from "./editor.js";
+import { Editor } from "./editor.js";
 import { Exports } from "./exports.js";
 import { bindings, LIST } from "./bindings.js";
 import { fillList, listen } from "./keys.js";
 import { Lessons } from "./learn.js";
 import { icon, Panel } from "./panel.js";
 import { firstPictures, fromFiles, keepFew, load, thumbnailOf } from "./pictures.js";
-import { keep } from "./store.js";
+import { forget, keep } from "./store.js";
 import { Saver } from "./saving.js";
 import { Strip } from "./strip.js";
 import { failed, settle, status } from "./told.js";
@@ -36,7 +36,7 @@ const asker = new Asker(editor, {
 const page = { ask: (/** @type {string} */ id) => void asker.ask(id), model: () => models.find((model) => model.name === element("model").value), moved };
 const panel = new Panel(editor, page);
 const tools = new Tools(view, editor, page);
-const strip = new Strip(element("strip"), editor, (picture) => void go(picture), thumbnailOf);
+const strip = new Strip(element("strip"), editor, { go: (picture) => void go(picture), remove: (picture) => void remove(picture), fetch: thumbnailOf });
 const saver = new Saver(asker, element("saved"), failed);
 const exports = new Exports(element("exports"), editor, asker, failed);
 const lessons = new Lessons(element("lessons"), element("learn"), editor, asker, {
@@ -50,6 +50,7 @@ const act = {
   editor, view, tools, panel, asker, element, use, showContext, travel, nextObject, nextModel, toggle, opacity, theme, step,
   leave: () => { tools.leave(); asker.cancel(); },
   open: () => element("files").click(),
+  remove: () => void remove(editor.picture),
   save: () => { if (!element("export").disabled) void exports.open().catch(failed); },
   learn: () => { if (!element("learn").disabled) void lessons.open().catch(failed); },
   find: () => { if (!element("find-section").hidden) void asker.find(); },
@@ -83,6 +84,7 @@ async function go(picture) {
   editor.emit();
   keepFew(editor.pictures, picture);
   await asker.prepare(picture);
+  if (editor.picture === picture) askWaiting();
   const next = editor.pictures[editor.pictures.indexOf(picture) + 1];
   if (next && editor.picture === picture) void load(next, asker).then(() => { strip.show(); return asker.prepare(next, false); }).catch(() => {});
 }
@@ -92,12 +94,23 @@ async function leave(picture, before) {
   editor.pictures = editor.pictures.filter((other) => other !== picture);
   editor.picture = null;
   editor.emit();
+  void forget(picture.key);
   if (before && before !== picture) await go(before);
+}
+
+/** Takes a picture that was opened from a file out of this browser. @param {Picture | null} picture */
+async function remove(picture) {
+  if (!picture || picture.index !== null) return;
+  const marked = picture.count ? ` and its ${picture.count} object${picture.count > 1 ? "s" : ""}` : "";
+  if (!confirm(`Remove ${picture.name}${marked} from this browser?`)) return;
+  const at = editor.pictures.indexOf(picture), shown = editor.picture;
+  await saver.drop(picture);
+  await leave(picture, shown === picture ? editor.pictures[at + 1] ?? editor.pictures[at - 1] ?? null : shown);
 }
 
 /** @param {Iterable<File>} files */
 async function open(files) {
-  const pictures = fromFiles(files);
+  const pictures = fromFiles(files, editor.pictures);
   if (!pictures.length) return failed(new Refusal(0, "There is no picture among these files.", "Give a JPEG, PNG, WebP, TIFF or BMP."));
   editor.pictures.push(...pictures);
   for (const picture of pictures.slice(1)) void keep(picture);
@@ -188,8 +201,12 @@ function showContext() {
 function travel(way) {
   asker.cancel();
   editor[way]();
-  const item = editor.active;
-  if (item && isPrompted(item) && !item.mask && !item.edited) page.ask(item.id);
+  askWaiting();
+}
+
+/** Asks about the objects whose prompts were never answered. */
+function askWaiting() {
+  for (const item of editor.picture?.doc.items ?? []) if (item.waits) page.ask(item.id);
 }
 
 /** @param {number} by */

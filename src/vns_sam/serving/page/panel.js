@@ -71,7 +71,7 @@ export class Panel {
 
   clear() {
     const item = this.editor.active;
-    if (item) this.editor.change(item.id, { clicks: [], strokes: [], box: null, lasso: null, mask: null, score: null, candidates: [], edges: null, edited: false });
+    if (item) this.editor.change(item.id, { clicks: [], strokes: [], box: null, lasso: null, mask: null, score: null, candidates: [], edges: null, edited: false, waits: false });
   }
 
   /** Takes candidate ``k`` of the selected object, or the next one. @param {number} [k] */
@@ -79,7 +79,7 @@ export class Panel {
     const item = this.editor.active;
     if (!item || item.candidates.length < 2) return;
     const next = k ?? (item.chosen + 1) % item.candidates.length, candidate = item.candidates[next];
-    if (candidate) this.editor.change(item.id, { mask: candidate.mask, score: candidate.score, chosen: next, edited: false });
+    if (candidate) this.editor.change(item.id, { mask: candidate.mask, score: candidate.score, chosen: next, edited: false, waits: false });
   }
 
   /** @param {Item} item @param {number} position @param {boolean} selected */

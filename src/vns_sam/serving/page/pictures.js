@@ -17,15 +17,16 @@ export async function firstPictures() {
   const folder = await json("GET", "/api/folder");
   const pictures = folder.pictures.map((/** @type {any} */ row) =>
     makePicture({ key: `folder:${folder.key}:${row.name}`, name: row.name, index: row.index, count: row.objects }));
-  if (pictures.length) return pictures;
-  return (await recallAll()).map((row) => ({ ...makePicture(row), ...row, count: row.doc.items.length }));
+  const opened = (await recallAll()).filter((row) => (row.place ?? "") === (folder.key ?? ""));
+  return [...pictures, ...opened.map((row) => makePicture({ ...row, base: row.savedAt, count: row.doc.items.length }))];
 }
 
-/** Pictures from files; others are left out. @param {Iterable<File>} files @returns {Picture[]} */
-export function fromFiles(files) {
+/** Pictures from files; others are left out. They come back to where they were opened: beside a folder of the server, or none. @param {Iterable<File>} files @param {Picture[]} beside @returns {Picture[]} */
+export function fromFiles(files, beside) {
+  const place = beside.find(({ index }) => index !== null)?.key.split(":")[1] ?? "";
   const wanted = [...files].filter((file) => file.type.startsWith("image/") || /\.(tiff?|bmp|ppm|pgm)$/i.test(file.name));
   const now = String(Date.now()).padStart(15, "0");
-  return wanted.map((file, k) => makePicture({ key: `${now}-${String(k).padStart(4, "0")}`, name: file.name || "pasted.png", blob: file }));
+  return wanted.map((file, k) => makePicture({ key: `${now}-${String(k).padStart(4, "0")}`, name: file.name || "pasted.png", blob: file, place }));
 }
 
 /** Brings a picture to the screen: what was done on it, its size and its pixels. @param {Picture} picture @param {import("./ask.js").Asker} asker */
@@ -59,19 +60,44 @@ async function loadFromFolder(picture) {
   picture.bitmap = await fromServer(opened.id);
 }
 
-/** What was done on a picture of the folder: of the server's copy and this browser's, the newer one. @param {Picture} picture @param {any} opened */
+/** What was done on a picture of the folder before this page opened it. @param {Picture} picture @param {any} opened */
 async function recallWork(picture, opened) {
+  const work = newest(await recall(picture.key), opened.annotations);
+  if (picture.doc.items.length) return;
+  Object.assign(picture, work, { count: work.doc.items.length });
+}
+
+/**
+ * This browser's copy of the work on a picture of the folder, or the server's where that was changed elsewhere since; undo then brings this browser's back.
+ * @param {any} mine @param {any} theirs
+ * @returns {Pick<Picture, "doc" | "past" | "future" | "savedAt" | "base">}
+ */
+function newest(mine, theirs) {
+  const base = theirs.saved_at, since = mine?.base ?? (mine?.savedAt > base ? base : NaN);
+  if (mine && (!base || mine.savedAt === base || since === base)) return { doc: mine.doc, past: mine.past, future: mine.future, savedAt: mine.savedAt, base };
+  return { doc: fromAnnotations(theirs), past: mine?.doc.items.length ? [mine.doc] : [], future: [], savedAt: base, base };
+}
+
+/** The objects of a picture, whether this page has opened it or not. @param {Picture} picture @returns {Promise<import("./types.js").Item[]>} */
+export async function itemsOf(picture) {
+  if (picture.width) return picture.doc.items;
   const mine = await recall(picture.key);
-  if (mine && mine.savedAt >= opened.annotations.saved_at) {
-    Object.assign(picture, { doc: mine.doc, past: mine.past, future: mine.future, savedAt: mine.savedAt });
-  } else if (!picture.doc.items.length) picture.doc = fromAnnotations(opened.annotations);
-  picture.count = picture.doc.items.length;
+  if (picture.index === null) return (mine ?? picture).doc.items;
+  return newest(mine, await savedThere(picture)).doc.items;
+}
+
+/** What the server has of a picture of its folder. @param {Picture} picture */
+const savedThere = (picture) => json("GET", `/api/folder/${picture.index}/annotations`);
+
+/** What the server has, as this page shows it. @param {Picture} picture */
+export async function workThere(picture) {
+  const theirs = await savedThere(picture);
+  return { doc: fromAnnotations(theirs), savedAt: theirs.saved_at };
 }
 
 /** @param {Picture} picture @param {import("./ask.js").Asker} asker */
 async function loadFromFile(picture, asker) {
-  const id = await asker.upload(picture);
-  const opened = await json("GET", `/api/pictures/${id}`);
+  const opened = await asker.knowing(picture, (id) => json("GET", `/api/pictures/${id}`));
   Object.assign(picture, { width: opened.width, height: opened.height });
   picture.bitmap = await show(picture, asker);
   await keep(picture);
@@ -79,13 +105,13 @@ async function loadFromFile(picture, asker) {
 
 /** The pixels for the screen: of the file where the browser reads it, else as the server sees it. @param {Picture} picture @param {import("./ask.js").Asker} asker */
 async function show(picture, asker) {
-  if (picture.width * picture.height > LARGEST_HERE) return fromServer(await asker.upload(picture));
+  if (picture.width * picture.height > LARGEST_HERE) return asker.knowing(picture, fromServer);
   const scale = Math.min(1, LARGEST / Math.max(picture.width, picture.height));
   const size = scale < 1 ? { resizeWidth: Math.round(picture.width * scale), resizeHeight: Math.round(picture.height * scale), resizeQuality: /** @type {const} */ ("medium") } : {};
   try {
     return await createImageBitmap(/** @type {Blob} */ (picture.blob), size);
   } catch {
-    return fromServer(await asker.upload(picture));
+    return asker.knowing(picture, fromServer);
   }
 }
 
@@ -131,7 +157,7 @@ function fromAnnotations(annotations) {
   if (!annotations.objects.length) return emptyDoc();
   const items = annotations.objects.map((/** @type {any} */ { page, ...kept }, /** @type {number} */ k) => ({
     id: `saved-${k}`, clicks: [], strokes: [], box: null, lasso: null, chosen: 0, edited: false, hidden: false, refine: false,
-    look: "auto", ...page, candidates: [], edges: null, ...kept,
+    look: "auto", waits: false, ...page, candidates: [], edges: null, ...kept,
   }));
   return { items, active: items[0].id };
 }

@@ -1,7 +1,7 @@
 /** Autosave: each step goes to this browser's store, and of a picture of the server's folder to the server too. */
 
 import { json, Refusal } from "./api.js";
-import { toAnnotations } from "./pictures.js";
+import { toAnnotations, workThere } from "./pictures.js";
 import { keep } from "./store.js";
 
 /** @typedef {import("./types.js").Picture} Picture */
@@ -37,30 +37,41 @@ export class Saver {
     return saved;
   }
 
-  /** @param {Picture} picture */
+  /** Saves nothing more of a picture; done when what is being saved is. @param {Picture} picture */
+  drop(picture) {
+    clearTimeout(this.unsaved.get(picture));
+    this.unsaved.delete(picture);
+    return this.running.get(picture) ?? Promise.resolve();
+  }
+
+  /** Both places are tried, so that one that is full or away does not keep the work from the other. @param {Picture} picture */
   async #saveNow(picture) {
     const savedAt = picture.savedAt;
-    try {
-      await keep(picture);
-      if (picture.index !== null) {
-        await this.#send(picture).catch((error) => {
-          if (error.status !== 404) throw error;
-          picture.server = null;
-          return this.#send(picture);
-        });
-      }
-      if (picture.savedAt === savedAt) this.unsaved.delete(picture);
-      this.line.textContent = this.unsaved.size ? "" : "Saved";
-    } catch (error) {
+    const [here, there] = await Promise.allSettled([keep(picture), picture.index === null ? null : this.#send(picture)]);
+    const place = picture.index === null ? here : there;
+    if (place.status === "rejected") {
+      if (place.reason.status === 409) return this.#meet(picture, await workThere(picture));
       this.line.textContent = "Not saved yet";
-      if (!(error instanceof Refusal) || error.status) this.failed(error);
-      this.soon(picture, LATER);
+      if (!(place.reason instanceof Refusal) || place.reason.status) this.failed(place.reason);
+      return this.soon(picture, LATER);
     }
+    if (picture.index === null && place.value) return this.#meet(picture, place.value);
+    if (picture.savedAt === savedAt) void this.drop(picture);
+    this.line.textContent = this.unsaved.size ? "" : "Saved";
+  }
+
+  /** Shows what was made of a picture elsewhere meanwhile. @param {Picture} picture @param {{doc: import("./types.js").Doc, savedAt: number}} theirs */
+  #meet(picture, theirs) {
+    void this.drop(picture);
+    this.asker.editor.adopt(picture, theirs.doc, theirs.savedAt);
+    this.line.textContent = "";
+    this.failed(new Refusal(409, `${picture.name} was changed in another window meanwhile.`, "That is shown now; undo brings yours back."));
   }
 
   /** @param {Picture} picture */
   async #send(picture) {
-    const path = `/api/folder/${picture.index}/annotations?picture=${await this.asker.upload(picture)}`;
-    return json("PUT", path, { json: toAnnotations(picture) });
+    const made = toAnnotations(picture), base = picture.base;
+    await this.asker.knowing(picture, (id) => json("PUT", `/api/folder/${picture.index}/annotations?picture=${id}&base=${base}`, { json: made }));
+    picture.base = made.saved_at;
   }
 }

@@ -2,7 +2,7 @@
 
 /** @typedef {import("./types.js").Picture} Picture */
 
-const FIELDS = /** @type {const} */ (["key", "name", "width", "height", "blob", "index", "doc", "past", "future", "savedAt"]);
+const FIELDS = /** @type {const} */ (["key", "name", "width", "height", "blob", "index", "doc", "past", "future", "savedAt", "base", "place"]);
 const REMEMBERED = 40; // steps of undo that outlive a reload
 
 /** @returns {Promise<IDBDatabase>} */
@@ -21,18 +21,38 @@ let database = open();
 async function run(mode, work) {
   const transaction = (await database).transaction("pictures", mode);
   const request = work(transaction.objectStore("pictures"));
+  await done(transaction);
+  return request.result;
+}
+
+/** @param {IDBTransaction} transaction @returns {Promise<void>} */
+function done(transaction) {
   return new Promise((resolve, reject) => {
-    transaction.oncomplete = () => resolve(request.result);
-    transaction.onabort = transaction.onerror = () => reject(transaction.error ?? request.error);
+    transaction.oncomplete = () => resolve();
+    transaction.onabort = transaction.onerror = () => reject(transaction.error);
   });
 }
 
-/** Keeps a picture and its objects. @param {Picture} picture */
-export function keep(picture) {
+/**
+ * Keeps a picture and its objects. Of one that was opened from a file this is the only copy: where another tab has changed it since, its row stays and is given.
+ * @param {Picture} picture @returns {Promise<any>}
+ */
+export async function keep(picture) {
   const row = Object.fromEntries(FIELDS.map((name) => [name, picture[name]]));
   row.past = picture.past.slice(-REMEMBERED);
   row.future = picture.future.slice(-REMEMBERED);
-  return run("readwrite", (store) => store.put(row));
+  const transaction = (await database).transaction("pictures", "readwrite"), store = transaction.objectStore("pictures");
+  /** @type {any} */
+  let other = null;
+  const found = store.get(picture.key);
+  found.onsuccess = () => {
+    const old = found.result;
+    if (picture.index === null && old && old.savedAt !== picture.base && old.savedAt !== row.savedAt) other = old;
+    else store.put(row);
+  };
+  await done(transaction);
+  if (picture.index === null && !other) picture.base = row.savedAt;
+  return other;
 }
 
 /** One picture, or undefined. @param {string} key @returns {Promise<any>} */

@@ -64,7 +64,7 @@ export class Tools {
 
   /** @param {PointerEvent} event */
   #press(event) {
-    if (!this.editor.picture) return;
+    if (!this.editor.shown) return;
     this.view.canvas.setPointerCapture(event.pointerId);
     this.down.set(event.pointerId, [event.offsetX, event.offsetY]);
     this.cross = null;
@@ -204,7 +204,7 @@ export class Tools {
     const { width, height } = /** @type {import("./types.js").Picture} */ (this.editor.picture), active = this.editor.active;
     this.#clear();
     const mask = paintLine(active?.mask ?? blank(width, height), line, breadth, value);
-    if (active) this.editor.change(active.id, { mask, edited: true, candidates: [], edges: null });
+    if (active) this.editor.change(active.id, { mask, edited: true, candidates: [], edges: null, waits: false });
     else this.editor.add({ mask, edited: true });
   }
 
@@ -228,7 +228,7 @@ export class Tools {
 
   /** Moves the cross hair, in steps of the screen. @param {number} dx @param {number} dy */
   steer(dx, dy) {
-    const picture = this.editor.picture;
+    const picture = this.editor.shown;
     if (!picture) return;
     const [x, y] = this.cross ?? [picture.width / 2, picture.height / 2];
     this.cross = /** @type {XY} */ (this.#clamped([x + dx / this.view.scale, y + dy / this.view.scale, 0, 0]).slice(0, 2));
@@ -238,7 +238,7 @@ export class Tools {
 
   /** Does at the cross hair what a click there would do. @param {0 | 1} label */
   strike(label) {
-    if (!this.cross) return this.steer(0, 0);
+    if (!this.cross || !this.editor.shown) return this.steer(0, 0);
     if (this.tool === "box") {
       if (!this.corner) { this.corner = this.cross; return this.#hover(this.cross, true); }
       const gesture = this.#box(this.corner);

@@ -24,6 +24,7 @@
  * @property {boolean} hidden
  * @property {boolean} refine
  * @property {"auto" | "on" | "off"} look  The second look.
+ * @property {boolean} waits  Whether the model has not answered its prompts yet: the mask, if any, is of earlier ones.
  *
  * @typedef {{items: Item[], active: string | null}} Doc  All that undo brings back.
  *
@@ -38,7 +39,9 @@
  * @property {Doc} doc
  * @property {Doc[]} past
  * @property {Doc[]} future
- * @property {number} savedAt
+ * @property {number} savedAt  When it became what it is, milliseconds since 1970; each step has a later one.
+ * @property {number} base  `savedAt` of the copy at the place that it is kept at, as far as this page knows: of its file here, of the server's folder there.
+ * @property {string} place  Key of the server's folder beside which its file was opened, or "".
  * @property {number} count  Objects, for pictures that were not opened yet.
  * @property {ImageBitmap | null} bitmap  For the screen, reduced where it is large.
  * @property {string | null} thumbnail  An address of a small picture.

@@ -1,0 +1,243 @@
+"""Work in the page is not lost to a picture that still opens, a late answer, another window or a full disk."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from serving_page import CHROMIUM, WAIT, area, drag, expect, export, hand_over, objects, score, settled, spot, visit
+from serving_site import free_port, start
+from serving_stub import picture_file
+
+from vns_sam.formats.rle import encode_rle
+from vns_sam.serving.folder import Project
+from vns_sam.serving.schemas import Annotations
+
+pytest.importorskip("playwright.sync_api", reason="the page's tests need playwright: pip install playwright")
+pytestmark = CHROMIUM
+
+
+@pytest.fixture
+def project(photos: list[Path], tmp_path: Path) -> Project:
+    """Two objects in each of the first two of five pictures."""
+    project = Project(photos[0].parent, tmp_path / "masks")
+    for index in range(2):
+        project.save(index, marked(10, 60), (120, 160))
+    return project
+
+
+@pytest.fixture
+def labelled(project: Project) -> Iterator[str]:
+    port = free_port()
+    process = start(port, str(project.root), str(project.out))
+    yield f"http://127.0.0.1:{port}/"
+    process.kill()
+    process.wait()
+
+
+def marked(*tops: int, saved_at: float = 17.0) -> Annotations:
+    found = []
+    for top in tops:
+        mask = np.zeros((120, 160), bool)
+        mask[top : top + 20, 100:120] = True
+        found.append({"label": "frog", "mask": encode_rle(mask)})
+    return Annotations.model_validate({"objects": found, "saved_at": saved_at})
+
+
+def hold(page: Any, pattern: str) -> Callable[[], None]:
+    """Holds the answers to requests back until what is given is called."""
+    held: list[Any] = []
+    free = Event()
+    page.route(pattern, lambda route: route.continue_() if free.is_set() else held.append(route))
+
+    def release() -> None:
+        free.set()
+        for route in held:
+            route.continue_()
+
+    return release
+
+
+def saved(page: Any) -> None:
+    settled(page)
+    expect(page.locator("#saved")).to_have_text("Saved", timeout=WAIT)
+
+
+def test_nothing_is_drawn_on_a_picture_that_is_still_opening(page: Any, labelled: str, project: Project) -> None:
+    release = hold(page, "**/api/folder/0")
+    page.goto(labelled)
+    expect(page.locator("#where")).to_contain_text("ant.png", timeout=WAIT)
+    page.keyboard.press("p")
+    page.mouse.move(*spot(page, 20, 20))
+    page.mouse.down()
+    page.mouse.move(*spot(page, 40, 20), steps=4)
+    page.mouse.up()
+    page.keyboard.press("Enter")
+    page.keyboard.press("f")
+    release()
+    expect(objects(page)).to_have_count(2, timeout=WAIT)
+    drag(page, (20, 20), (40, 20))
+    saved(page)
+    assert len(project.annotations(0).objects) == 2  # the stroke went into the selected one
+
+
+def test_all_pictures_are_exported_whether_they_were_opened_or_not(page: Any, labelled: str) -> None:
+    visit(page, labelled)
+    settled(page)
+    page.keyboard.press("PageDown")
+    page.keyboard.press("PageDown")  # the third: nothing was marked on it
+    settled(page)
+    page.mouse.click(*spot(page, 40, 40))
+    saved(page)
+    page.reload()
+    page.locator("html[data-ready]").wait_for(timeout=WAIT)
+    settled(page)
+    with zipfile.ZipFile(io.BytesIO(export(page, "coco"))) as archive:
+        coco = json.loads(archive.read(next(name for name in archive.namelist() if "/" not in name)))
+    assert [row["file_name"] for row in coco["images"]] == ["ant.png", "bee.png", "cat.png"]
+    names = {row["id"]: row["name"] for row in coco["categories"]}
+    assert [names[row["category_id"]] for row in coco["annotations"]] == ["frog"] * 4 + ["object"]
+
+
+def test_a_late_answer_replaces_no_stroke(page: Any, site: str, photos: list[Path]) -> None:
+    visit(page, site)
+    page.set_input_files("#files", photos[:1])
+    settled(page)
+    release = hold(page, "**/masks")
+    page.mouse.click(*spot(page, 40, 40))
+    expect(objects(page)).to_have_count(1)
+    page.keyboard.press("p")
+    drag(page, (90, 80), (120, 80))
+    expect(score(page)).to_have_text("drawn")
+    drawn = area(page)
+    release()
+    settled(page)
+    expect(score(page)).to_have_text("drawn")
+    assert area(page) == drawn
+
+
+def test_what_was_never_answered_is_asked_again(page: Any, site: str, photos: list[Path]) -> None:
+    visit(page, site)
+    page.set_input_files("#files", photos[:1])
+    settled(page)
+    page.mouse.click(*spot(page, 40, 40))
+    settled(page)
+    one = area(page)
+    release = hold(page, "**/masks")
+    page.mouse.click(*spot(page, 70, 80))
+    page.keyboard.press("Control+z")
+    release()
+    settled(page)
+    assert area(page) == one
+    page.keyboard.press("Control+Shift+z")
+    settled(page)
+    assert area(page) > one  # and not the mask of one click beside two
+
+
+def test_a_click_that_is_taken_back_is_no_longer_looked_at(page: Any, site: str, photos: list[Path]) -> None:
+    visit(page, site)
+    page.set_input_files("#files", photos[:1])
+    settled(page)
+    hold(page, "**/masks")
+    page.mouse.click(*spot(page, 40, 40))
+    expect(page.locator("#status")).to_have_attribute("data-busy", "true")
+    page.keyboard.press("Backspace")
+    settled(page)
+
+
+def test_two_windows_do_not_replace_each_others_work(page: Any, labelled: str, project: Project) -> None:
+    other = page.context.new_page()
+    for window in (page, other):
+        visit(window, labelled)
+        settled(window)
+        window.keyboard.press("n")
+    page.mouse.click(*spot(page, 40, 40))
+    saved(page)
+    other.mouse.click(*spot(other, 40, 90))
+    expect(other.get_by_role("alert")).to_contain_text("changed in another window", timeout=WAIT)
+    assert [item.page.get("clicks", [])[-1:] for item in project.annotations(0).objects[2:]] == [
+        [{"x": pytest.approx(40, abs=0.6), "y": pytest.approx(40, abs=0.6), "label": 1}]
+    ]
+    other.keyboard.press("Control+z")
+    saved(other)
+    (mine,) = project.annotations(0).objects[2:]
+    assert mine.page["clicks"][0]["y"] == pytest.approx(90, abs=0.6)
+
+
+def test_two_windows_on_a_dropped_picture(page: Any, site: str, photos: list[Path]) -> None:
+    visit(page, site)
+    page.set_input_files("#files", photos[:1])
+    settled(page)
+    page.mouse.click(*spot(page, 40, 40))
+    saved(page)
+    other = page.context.new_page()
+    visit(other, site)
+    settled(other)
+    page.keyboard.press("n")
+    page.mouse.click(*spot(page, 100, 80))
+    saved(page)
+    other.keyboard.press("Delete")
+    expect(other.get_by_role("alert")).to_contain_text("changed in another window", timeout=WAIT)
+    expect(objects(other)).to_have_count(2)
+    page.reload()
+    page.locator("html[data-ready]").wait_for(timeout=WAIT)
+    expect(objects(page)).to_have_count(2, timeout=WAIT)
+
+
+def test_a_dropped_picture_stays_beside_the_folder_until_it_is_removed(page: Any, labelled: str) -> None:
+    visit(page, labelled)
+    settled(page)
+    hand_over(page, "drop", picture_file(160, 120))
+    expect(page.locator("#strip .picture")).to_have_count(6, timeout=WAIT)
+    settled(page)
+    page.mouse.click(*spot(page, 40, 40))
+    saved(page)
+    page.reload()
+    page.locator("html[data-ready]").wait_for(timeout=WAIT)
+    expect(page.locator("#where")).to_contain_text("drop.png", timeout=WAIT)
+    expect(objects(page)).to_have_count(1, timeout=WAIT)
+    asked: list[str] = []
+    page.on("dialog", lambda dialog: (asked.append(dialog.message), dialog.accept()))
+    page.keyboard.press("Shift+Delete")
+    expect(page.locator("#strip .picture")).to_have_count(5, timeout=WAIT)
+    assert asked == ["Remove drop.png and its 1 object from this browser?"]
+    expect(page.locator("#where")).to_contain_text("elk.png")
+    page.keyboard.press("Shift+Delete")  # the folder's stay
+    page.reload()
+    page.locator("html[data-ready]").wait_for(timeout=WAIT)
+    expect(page.locator("#strip .picture")).to_have_count(5, timeout=WAIT)
+
+
+def test_a_browser_that_keeps_nothing_still_saves_to_the_server(page: Any, labelled: str, project: Project) -> None:
+    visit(page, labelled)
+    settled(page)
+    page.evaluate("() => { IDBDatabase.prototype.transaction = () => { throw new DOMException('full'); }; }")
+    page.keyboard.press("n")
+    page.mouse.click(*spot(page, 40, 40))
+    saved(page)
+    assert len(project.annotations(0).objects) == 3
+
+
+def test_a_server_that_has_forgotten_the_pictures_still_exports_them(page: Any, photos: list[Path]) -> None:
+    port = free_port()
+    process = start(port)
+    visit(page, f"http://127.0.0.1:{port}/")
+    page.set_input_files("#files", photos[:1])
+    settled(page)
+    page.mouse.click(*spot(page, 40, 40))
+    saved(page)
+    process.kill()
+    process.wait()
+    process = start(port)
+    mask = np.asarray(Image.open(io.BytesIO(export(page, "png"))))
+    assert mask[40, 40] == 255
+    process.kill()
+    process.wait()

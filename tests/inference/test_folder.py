@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 from fakes import FakeModel
 from PIL import Image
 
@@ -135,3 +136,20 @@ def test_coco_runs_end_in_one_set(run: FolderRun) -> None:
     list(segment(replace(run, formats=("coco",))))
     merged = json.loads((run.out / "annotations.json").read_text())
     assert [image["file_name"] for image in merged["images"]] == ["a.png", "b.jpg", "sub/c.png"]
+
+
+@pytest.mark.parametrize("known", [{1: "object"}, {4: "frog"}])
+def test_a_set_names_every_class_of_its_pictures(run: FolderRun, known: dict[int, str]) -> None:
+    prompts = {
+        "a.png": {**BOX, "classes": ["frog"]},
+        "b.jpg": BOX,
+        "sub/c.png": {"boxes": BOX["boxes"] * 2, "classes": ["owl", ""]},
+    }
+    list(segment(replace(run, prompts=prompts, categories=known, formats=("coco", "yolo"))))
+    merged = json.loads((run.out / "annotations.json").read_text())
+    names = {row["id"]: row["name"] for row in merged["categories"]}
+    assert [names[row["category_id"]] for row in merged["annotations"]] == ["frog", "object", "owl", "object"]
+    ranks = yaml.safe_load((run.out / "data.yaml").read_text())["names"]
+    labels = [(run.out / f"labels/{stem}.txt").read_text().split("\n") for stem in ("a", "b", "sub/c")]
+    drawn = [ranks[int(line.split()[0])] for lines_ in labels for line in lines_ if line]
+    assert drawn == ["frog", "object", "owl", "object"]

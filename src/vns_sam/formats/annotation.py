@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -94,10 +94,36 @@ class Contents:
     problems: list[str] = field(default_factory=list)
 
     def add(self, other: Contents) -> None:
-        """Takes what another file of the same kind holds."""
-        self.pictures += other.pictures
-        self.categories |= {key: name for key, name in other.categories.items() if key not in self.categories}
+        """Takes what another file of the same kind holds, which numbered its classes by itself.
+
+        Classes are joined by name. One that is new keeps its number where that is free, else it gets the next one;
+        shapes follow. The number of a shape whose class the other file does not name is dropped.
+        """
+        numbers = self._numbers_of(other.categories)
+        self.categories |= {numbers[number]: name for number, name in other.categories.items()}
+        self.pictures += [_renumbered(picture, numbers) for picture in other.pictures]
         self.problems += other.problems
+
+    def _numbers_of(self, categories: Mapping[int, str]) -> dict[int, int]:
+        """The number that each class of another file has here, by the one that it has there."""
+        known = {name: number for number, name in reversed(self.categories.items())}
+        found = {}
+        for number, name in categories.items():
+            if self.categories.get(number, name) == name:
+                found[number] = number if number in self.categories else known.setdefault(name, number)
+        for number, name in categories.items():
+            if number not in found:
+                found[number] = known.setdefault(name, max((*known.values(), *self.categories)) + 1)
+        return found
+
+
+def _renumbered(picture: Described, numbers: Mapping[int, int]) -> Described:
+    """A picture whose shapes have other numbers of their classes."""
+    shapes = tuple(
+        shape if shape.category is None else replace(shape, category=numbers.get(shape.category))
+        for shape in picture.shapes
+    )
+    return replace(picture, shapes=shapes)
 
 
 def numbered(names: Iterable[str]) -> dict[int, str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from vns_sam.errors import DataError
 from vns_sam.formats import coco, cvat, geojson, labelme, labelstudio, tables, voc, yolo
-from vns_sam.formats.annotation import Contents, Described
+from vns_sam.formats.annotation import Contents, Described, numbered
 from vns_sam.formats.text import decode, parse_json, parse_xml, read_bytes
 from vns_sam.images.find import EXTENSIONS
 
@@ -127,8 +127,7 @@ def _joined(folder: Path, files: list[Path], what: str) -> Contents:
         raise DataError(problems[0], hint=f"known are {KNOWN}")
     if found.kind in ("labelme file", "VOC file"):
         found.kind = f"folder of {found.kind}s"
-        labels = (shape.label for picture in found.pictures for shape in picture.shapes)
-        found.categories = dict(enumerate(sorted(set(labels) - {""}), 1))
+        found.categories = numbered(shape.label for picture in found.pictures for shape in picture.shapes)
     found.problems += problems
     return found
 

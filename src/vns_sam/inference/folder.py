@@ -43,7 +43,8 @@ class FolderRun:
         prompts: By picture, its path relative to ``folder``; empty for a model that takes none.
         formats: Of the results, see :data:`vns_sam.formats.registry.FORMATS`.
         overlay: Whether to write ``a/b_overlay.jpg`` as well.
-        categories: Classes by number.
+        categories: Classes by number; those of ``prompts`` that it lacks are added, so that files of the whole run name
+            every number that a picture has.
         simplify: Outlines may leave the pixel edges by so many pixels.
     """
 
@@ -54,6 +55,16 @@ class FolderRun:
     overlay: bool = False
     categories: Mapping[int, str] = field(default_factory=lambda: {1: formats.OBJECT})
     simplify: float = 0.0
+
+    def __post_init__(self) -> None:
+        names = [name for entry in self.prompts.values() for name in _classes(entry)]
+        object.__setattr__(self, "categories", formats.categories_for(names, self.categories))
+
+
+def _classes(entry: Mapping[str, Any]) -> list[str]:
+    """The classes that the prompts of a picture name, "" where they name none."""
+    given = entry.get("classes")
+    return [str(name or "") for name in given] if isinstance(given, list | tuple) else [""]
 
 
 @dataclass(frozen=True)

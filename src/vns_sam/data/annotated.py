@@ -28,7 +28,8 @@ class Annotated:
         size: (H, W) that the annotations are made for, or None where they are fractions of the size.
         shapes: Its objects; all have outlines.
         split: ``train``, ``val``, ``test``, or "" where the source does not say.
-        stored: Whether coordinates count pixels as they are stored, before EXIF turns the picture.
+        stored: Whether coordinates may count pixels as they are stored, see
+            :class:`vns_sam.formats.annotation.Described`.
     """
 
     image: Path

@@ -20,7 +20,7 @@ from vns_sam.formats.drawing import BROKEN, draw_shape
 from vns_sam.formats.objects import ENDING, Object, encode_objects
 from vns_sam.formats.png import encode_image
 from vns_sam.formats.rle import number_objects
-from vns_sam.images.read import read_image, stored_size, turn_upright
+from vns_sam.images.read import must_turn, read_image, turn_upright
 from vns_sam.images.write import link_or_copy, write_bytes, write_json, write_mask, write_text
 from vns_sam.types import cut_out
 
@@ -123,7 +123,7 @@ def _claim(out: Path, source: Path) -> None:
 def _write(annotated: Annotated, out: Path, problems: list[str]) -> int:
     """Writes one pair; the number of its objects."""
     height, width = read_image(annotated.image).shape[:2]
-    turned = annotated.stored and annotated.size == stored_size(annotated.image)
+    turned = annotated.stored and must_turn(annotated.size, annotated.image)
     if annotated.size not in (None, (height, width)) and not turned:
         stated = f"{annotated.size[1]} x {annotated.size[0]}" if annotated.size else ""
         raise DataError(f"{annotated.image}: annotated as {stated}, the picture is {width} x {height}")

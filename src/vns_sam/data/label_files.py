@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -10,6 +11,8 @@ import numpy as np
 
 from vns_sam.formats.annotation import Contents, Shape
 from vns_sam.formats.drawing import BROKEN, draw_shape
+from vns_sam.formats.rle import decode_rle, encode_rle
+from vns_sam.images.read import must_turn, turn_boxes, turn_corners, turn_upright
 from vns_sam.prompts.codes import BACKGROUND, OBJECT
 
 BACKGROUND_CLASSES = frozenset({"background", "bg", "back", "negative", "neg", "0", "__background__", "_background_"})
@@ -19,7 +22,8 @@ STROKE = 3
 """Width of a line that is described by its corners alone, in pixels."""
 
 Marks = dict[str, Any]
-"""What is marked in one picture: ``points`` and ``labels``, ``boxes``, ``lines`` and ``areas`` with their codes."""
+"""What is marked in one picture: ``points`` and ``labels``, ``boxes``, ``lines`` and ``areas`` with their codes; and
+``stored``, boxes and areas that may count pixels as they are stored, each of their lists with its ``size``."""
 
 
 def marks_of(contents: Contents) -> dict[str, Marks]:
@@ -30,8 +34,11 @@ def marks_of(contents: Contents) -> dict[str, Marks]:
     found: dict[str, Marks] = {}
     for picture in contents.pictures:
         marks = found.setdefault(picture.name, {})
+        part: Marks = {} if picture.stored else marks
         for shape in picture.shapes:
-            _add(marks, shape)
+            _add(part, shape)
+        if picture.stored and part:
+            marks.setdefault("stored", []).append({**part, "size": picture.size})
         if picture.fractions:
             marks["fractions"] = True
         if picture.size is not None and "areas" in marks:
@@ -60,6 +67,34 @@ def _add(marks: Marks, shape: Shape) -> None:
     elif shape.box is not None:
         x0, y0, x1, y1 = shape.box
         marks.setdefault("areas", []).append([code, [[[x0, y0], [x1, y0], [x1, y1], [x0, y1]]]])
+
+
+def upright_marks(marks: Marks, picture: Path | None) -> Marks:
+    """Marks with those that may count stored pixels among the others, turned as EXIF turns the picture at ``picture``.
+
+    See :func:`vns_sam.images.read.must_turn`; without a picture nothing is turned.
+    """
+    found = {key: value for key, value in marks.items() if key != "stored"}
+    for part in marks.get("stored", ()):
+        turned = part
+        if picture is not None and must_turn(part["size"], picture):
+            boxes = np.asarray(part.get("boxes", ()), float).reshape(-1, 4)
+            areas = [[code, _turned(area, picture)] for code, area in part.get("areas", ())]
+            turned = {"boxes": turn_boxes(boxes, picture).tolist(), "areas": areas}
+        for key in ("boxes", "areas"):
+            if turned.get(key):
+                found[key] = [*found.get(key, ()), *turned[key]]
+    return found
+
+
+def _turned(area: Any, picture: Path) -> Any:
+    """Run lengths or polygons, upright. Broken run lengths stay as they are, and are told when they are drawn."""
+    if not isinstance(area, Mapping):
+        return [turn_corners(np.asarray(corners), picture).tolist() for corners in area]
+    try:
+        return encode_rle(turn_upright(decode_rle(area), picture))
+    except BROKEN:
+        return area
 
 
 def draw_marks(marks: Marks, shape: tuple[int, int]) -> tuple[np.ndarray, list[str]]:

@@ -85,7 +85,7 @@ def _import(
     boxes: dict[str, list[tuple[float, ...]]],
     state: LabelImport,
 ) -> None:
-    label = labels.read(name, upright_size(images / name), outside=False)
+    label = labels.read(name, upright_size(images / name), picture=images / name, outside=False)
     if len(label.boxes):
         boxes[name] = [tuple(map(float, box)) for box in label.boxes]
         state.boxes += len(label.boxes)

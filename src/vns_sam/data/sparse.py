@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from vns_sam.data.label_files import Marks, draw_marks, marks_of
+from vns_sam.data.label_files import Marks, draw_marks, marks_of, upright_marks
 from vns_sam.data.label_maps import HINT, Colours, read_label_map
 from vns_sam.errors import DataError
 from vns_sam.formats.recognise import read_annotations
@@ -197,12 +197,15 @@ class SparseLabels:
             parts.append(hashlib.sha256(json.dumps(marks, sort_keys=True).encode()).hexdigest()[:16])
         return parts[0] if len(parts) == 1 else hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
 
-    def read(self, name: str, shape: tuple[int, int], *, outside: bool = True) -> SparseLabel:
+    def read(
+        self, name: str, shape: tuple[int, int], *, picture: Path | None = None, outside: bool = True
+    ) -> SparseLabel:
         """Reads the label of one picture.
 
         Args:
             name: Path of the picture, relative to its folder.
             shape: (H, W) of the picture.
+            picture: Its file; None where EXIF does not turn it.
             outside: Whether what lies outside of all boxes is background.
 
         Raises:
@@ -215,6 +218,7 @@ class SparseLabels:
         boxes = np.zeros((0, 4), np.float32)
         codes = drawn
         if marks is not None:
+            marks = upright_marks(marks, picture)
             if "lines" in marks or "areas" in marks:
                 more, problems = draw_marks(marks, shape)
                 self.problems += [f"{where}: {problem}" for problem in problems]

@@ -67,7 +67,8 @@ class Described:
         size: (H, W) that the coordinates are made for, or None where the file does not tell.
         shapes: Its objects.
         fractions: Whether coordinates are fractions of the picture's size.
-        stored: Whether they count pixels as they are stored, before EXIF turns the picture (COCO).
+        stored: Whether they may count pixels as they are stored, before EXIF turns the picture (COCO of other tools);
+            whether they do shows beside the picture, see :func:`vns_sam.images.read.must_turn`.
     """
 
     name: str

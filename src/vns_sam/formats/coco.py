@@ -27,6 +27,10 @@ ENDING = "_mask.json"
 SET = "annotations.json"
 """Name of the file that holds all pictures of a run."""
 
+UPRIGHT = "upright"
+"""In the row of a picture: true where its size and coordinates are those of the picture as EXIF turns it, which is how
+this package sees it. COCO's own tools pass over it, and count pixels as they are stored."""
+
 _HINT = "expected an object with 'images' and 'annotations'"
 
 
@@ -59,7 +63,8 @@ def read(content: bytes, where: str) -> Contents:
         except MALFORMED as error:
             found.problems.append(f"{where}: image {picture['id']}: expected file_name, height and width: {error!r}")
             continue
-        found.pictures.append(Described(name, size, tuple(shapes[picture["id"]]), stored=True))
+        stored = picture.get(UPRIGHT) is not True
+        found.pictures.append(Described(name, size, tuple(shapes[picture["id"]]), stored=stored))
     return found
 
 
@@ -143,8 +148,8 @@ def to_dict(result: Result) -> dict[str, Any]:
                 "score": round(float(prediction.scores[index]), 4),
             }
         )
-    images = [{"id": 1, "file_name": result.name, "width": width, "height": height}]
-    return {"images": images, "annotations": annotations, "categories": _rows(result.categories)}
+    image = {"id": 1, "file_name": result.name, "width": width, "height": height, UPRIGHT: True}
+    return {"images": [image], "annotations": annotations, "categories": _rows(result.categories)}
 
 
 def encode(result: Result, paths: Sequence[str]) -> Files:

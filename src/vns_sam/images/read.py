@@ -130,10 +130,54 @@ def upright_size(path: Path) -> tuple[int, int]:
     return (width, height) if turn in _SWAPPING else (height, width)
 
 
+def must_turn(size: tuple[int, int] | None, path: Path) -> bool:
+    """Whether what counts the stored pixels of a picture, and was made for a size of (H, W), has to be turned upright.
+
+    It has to where EXIF turns the picture and its stored pixels have that size. With another size it was made for the
+    upright picture, whatever its format says. A picture that cannot be read turns nothing: who reads it tells.
+    """
+    try:
+        stored, turn = _head(path)
+    except DataError:
+        return False
+    return turn is not None and size == stored
+
+
 def turn_upright(mask: np.ndarray, path: Path) -> np.ndarray:
-    """Turns a mask (H, W) bool, drawn on the pixels of a picture as they are stored, as EXIF turns the picture."""
+    """Turns a mask (H, W) bool, drawn on the pixels of a picture as they are stored, as EXIF turns the picture.
+
+    Raises:
+        DataError: The picture cannot be read.
+    """
     turn = _head(path)[1]
     return mask if turn is None else np.asarray(Image.fromarray(mask).transpose(turn))
+
+
+def turn_corners(corners: np.ndarray, path: Path) -> np.ndarray:
+    """Turns corners (N, 2) XY between the pixels of a picture as they are stored, as EXIF turns the picture.
+
+    Raises:
+        DataError: The picture cannot be read.
+    """
+    (height, width), turn = _head(path)
+    x, y = corners[:, 0], corners[:, 1]
+    places = {
+        None: (x, y),
+        Image.Transpose.FLIP_LEFT_RIGHT: (width - x, y),
+        Image.Transpose.ROTATE_180: (width - x, height - y),
+        Image.Transpose.FLIP_TOP_BOTTOM: (x, height - y),
+        Image.Transpose.TRANSPOSE: (y, x),
+        Image.Transpose.ROTATE_270: (height - y, x),
+        Image.Transpose.TRANSVERSE: (height - y, width - x),
+        Image.Transpose.ROTATE_90: (y, width - x),
+    }
+    return np.stack(places[turn], axis=1)
+
+
+def turn_boxes(boxes: np.ndarray, path: Path) -> np.ndarray:
+    """Turns boxes (P, 4) XYXY, right and bottom exclusive; see :func:`turn_corners`."""
+    corners = turn_corners(boxes.reshape(-1, 2), path).reshape(-1, 2, 2)
+    return np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
 
 
 _TURNS = {

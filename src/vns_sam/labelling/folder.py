@@ -163,8 +163,9 @@ class LabelJob(Job[str]):
 
     @override
     def read(self, item: str) -> tuple[np.ndarray, SparseLabel]:
-        image = read_image(self.label_run.folder / item)
-        return image, self.label_run.labels.read(item, (image.shape[0], image.shape[1]))
+        path = self.label_run.folder / item
+        image = read_image(path)
+        return image, self.label_run.labels.read(item, (image.shape[0], image.shape[1]), picture=path)
 
     @override
     def work(self, item: str, content: tuple[np.ndarray, SparseLabel]) -> Labelled:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from vns_sam.errors import DataError
 from vns_sam.formats.annotation import Box, Contents, Described, Shape
 from vns_sam.formats.drawing import BROKEN
@@ -17,7 +19,7 @@ from vns_sam.formats.rle import decode_rle
 from vns_sam.formats.text import decode, parse_json, read_bytes
 from vns_sam.images.find import EXTENSIONS
 from vns_sam.images.names import NameIndex
-from vns_sam.images.read import file_digest
+from vns_sam.images.read import file_digest, must_turn, turn_boxes
 from vns_sam.images.windows import extent
 
 FIELDS = ("boxes", "points", "labels", "classes")
@@ -56,27 +58,40 @@ class PromptTable:
         entries: By name of the picture, as the file has it.
         categories: Classes by number.
         problems: One line for each thing that could not be used.
+        stored: By name, (H, W) of pictures whose boxes may count pixels as they are stored, before EXIF turns them;
+            None for others.
     """
 
     kind: str
     entries: dict[str, Entry] = field(default_factory=dict)
     categories: dict[int, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    stored: dict[str, tuple[int, int] | None] = field(default_factory=dict)
 
     def in_folder(self, folder: Path, names: Sequence[str]) -> Matched:
-        """Which pictures of a folder are asked about, see :class:`vns_sam.images.names.NameIndex`."""
+        """Which pictures of a folder are asked about, see :class:`vns_sam.images.names.NameIndex`.
+
+        Their boxes are upright, see :func:`vns_sam.images.read.must_turn`.
+        """
         found, lost = NameIndex(folder, names).match_all(self.entries)
         prompts: dict[str, Entry] = {}
         for key, name in found.items():
-            before = prompts.get(name)
-            prompts[name] = self.entries[key] if before is None else _joined(before, self.entries[key], name)
+            entry, before = self._upright(key, folder / name), prompts.get(name)
+            prompts[name] = entry if before is None else _joined(before, entry, name)
         return Matched(prompts, tuple(lost), tuple(name for name in names if name not in prompts))
 
     def for_picture(self, path: Path) -> Entry | None:
         """What is asked of one picture; a file about a single picture without a name is about this one."""
         if set(self.entries) == {""}:
-            return self.entries[""]
+            return self._upright("", path)
         return self.in_folder(path.parent, [path.name]).prompts.get(path.name)
+
+    def _upright(self, key: str, path: Path) -> Entry:
+        """What is asked of a picture, as EXIF turns it."""
+        entry, size = self.entries[key], self.stored.get(key)
+        if size is None or "boxes" not in entry or not must_turn(size, path):
+            return entry
+        return {**entry, "boxes": turn_boxes(np.asarray(entry["boxes"], float), path).tolist()}
 
 
 class Matched(NamedTuple):
@@ -153,6 +168,12 @@ def _from_contents(contents: Contents, path: Path) -> PromptTable:
         entry = _entry(picture, table.problems)
         if entry is not None:
             before = table.entries.get(picture.name)
+            size = picture.size if picture.stored else None
+            if table.stored.setdefault(picture.name, size) != size:
+                raise DataError(
+                    f"{path}: {picture.name} is there twice, stored as it is and upright, or in two sizes",
+                    hint="give all objects of a picture in one way",
+                )
             table.entries[picture.name] = entry if before is None else _joined(before, entry, picture.name)
     if not table.entries:
         what = "boxes or points" if shapes else "objects"

@@ -318,9 +318,14 @@ def test_an_output_inside_the_raw_folder_is_no_source(tmp_path: Path) -> None:
     assert split(report, "nc4k", "test").notes == ()
 
 
-def test_lis_gets_its_objects_one_by_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("orientation", "inside"), [(1, (6, 6)), (6, (6, 1))], ids=["upright", "turned by EXIF"])
+def test_lis_gets_its_objects_one_by_one(tmp_path: Path, orientation: int, inside: tuple[int, int]) -> None:
     raw, out = tmp_path / "raw/LIS", tmp_path / "out"
     write_picture(raw / "RGB-dark/JPEGImages/2.JPG")
+    with Image.open(raw / "RGB-dark/JPEGImages/2.JPG") as picture:
+        exif = picture.getexif()
+        exif[0x0112] = orientation
+        picture.copy().save(raw / "RGB-dark/JPEGImages/2.JPG", "JPEG", exif=exif)
     squares = [[[0, 0, 4, 0, 4, 4, 0, 4]], [[5, 5, 8, 5, 8, 8, 5, 8]]]
     annotations = [{"image_id": 2, "segmentation": square} for square in squares]
     coco = {"images": [{"id": 2, "file_name": "2.JPG", "height": 8, "width": 8}], "annotations": annotations}
@@ -332,7 +337,8 @@ def test_lis_gets_its_objects_one_by_one(tmp_path: Path) -> None:
     assert pair.instances is not None
     with Image.open(pair.instances) as ids:
         assert np.unique(np.asarray(ids)).tolist() == [0, 1, 2]
-    assert read_mask(pair.mask)[6, 6]
+    assert read_mask(pair.mask)[inside]
+    assert read_mask(pair.mask).sum() == 4 * 4 + 3 * 3
 
 
 @pytest.mark.parametrize("packed", [False, True])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +16,10 @@ from vns_sam.data.sets.layouts import Found
 from vns_sam.errors import DataError
 from vns_sam.formats.annotation import Described
 from vns_sam.formats.drawing import draw_objects
-from vns_sam.formats.objects import ENDING
+from vns_sam.formats.objects import ENDING, Object
 from vns_sam.formats.rle import number_objects
 from vns_sam.images.find import EXTENSIONS
-from vns_sam.images.read import file_digest, read_image
+from vns_sam.images.read import file_digest, must_turn, read_image, turn_upright
 from vns_sam.images.write import atomic_path
 from vns_sam.types import cut_out
 
@@ -85,7 +85,8 @@ def assemble(folder: Path, found: Found, split: str) -> Assembled:
             if isinstance(found.mask, Member):
                 _put_mask(found.mask, mask_part, shape, found.image.label)
             else:
-                _put_objects(found.mask, mask_part, folder, found.stem, shape, found.image.label)
+                objects = _objects(found.mask, image_part, shape, found.image.label)
+                _put_objects(objects, mask_part, folder, found.stem)
         for suffix in EXTENSIONS - {image.suffix}:  # an earlier build may have taken it from another source
             image.with_name(f"{found.stem}{suffix}").unlink(missing_ok=True)
     return Assembled(
@@ -108,14 +109,19 @@ def _put_mask(mask: Member, part: Path, shape: tuple[int, ...], image_label: str
         _write_png(part, values.astype(np.uint8) * 255)
 
 
-def _put_objects(
-    described: Described, part: Path, folder: Path, stem: str, shape: tuple[int, ...], image_label: str
-) -> None:
+def _objects(described: Described, image: Path, shape: tuple[int, ...], image_label: str) -> list[Object]:
+    """The objects of a picture, upright as the picture is read."""
     objects = draw_objects(described)
-    size = described.size or (0, 0)
-    if size != shape:
-        raise _sizes_differ("its annotation", size, image_label, shape)
-    ids = number_objects([cut_out(each.mask) for each in objects], size)
+    if described.stored and must_turn(described.size, image):
+        objects = [replace(each, mask=turn_upright(each.mask, image)) for each in objects]
+    for each in objects:
+        if each.mask.shape != shape:
+            raise _sizes_differ("its annotation", each.mask.shape, image_label, shape)
+    return objects
+
+
+def _put_objects(objects: Sequence[Object], part: Path, folder: Path, stem: str) -> None:
+    ids = number_objects([cut_out(each.mask) for each in objects], objects[0].mask.shape)
     with atomic_path(folder / "masks_instance" / f"{stem}{LOSSLESS}") as instances_part:
         _write_png(instances_part, ids if ids.max() > 255 else ids.astype(np.uint8))
     write_whole(folder / OBJECTS / f"{stem}{ENDING}", objects, ids)

@@ -76,7 +76,7 @@ class SetLabels:
         shape = (image.shape[0], image.shape[1])
         codes, target, weight = np.zeros((3, *shape), np.uint8)
         if self.sparse is not None and pair.image.name in self.sparse:
-            codes = self.sparse.read(pair.image.name, shape).codes
+            codes = self.sparse.read(pair.image.name, shape, picture=pair.image).codes
         if self.ws.supervision == "full":
             mask = read_mask(pair.mask)
             check_same_size(pair, image, mask)

@@ -17,7 +17,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from vns_sam.errors import DataError, UsageError
-from vns_sam.formats import coco, geojson, labelme, labelstudio, npz, svg, yolo
+from vns_sam.formats import coco, cvat, geojson, labelme, labelstudio, npz, svg, yolo
 from vns_sam.formats.brush import decode_brush, encode_brush
 from vns_sam.formats.drawing import draw_shape
 from vns_sam.formats.png import read_instances, read_mask
@@ -233,14 +233,47 @@ def test_label_studio_accepts_its_predictions(simplify: float) -> None:
 
 def test_readers_give_what_writers_wrote() -> None:
     one = result(ring_mask())
-    for module in (coco, labelme, geojson):
+    for module in (coco, labelme, geojson, cvat, labelstudio):
         (content,) = module.encode(one, ["x"]).values()
         (described,) = module.read(content, "x").pictures  # type: ignore[arg-type]
         (shape,) = described.shapes
         np.testing.assert_array_equal(draw_shape(shape, 40, 60), ring_mask(), err_msg=module.NAME)
+    (task,) = labelstudio.encode(result(ring_mask(), simplify=0.01), ["x"]).values()
+    (shape,) = labelstudio.read(task, "x").pictures[0].shapes  # type: ignore[arg-type]
+    assert isinstance(shape.outline, tuple)
+    assert len(shape.outline) == 2
     (archive,) = npz.encode(one, ["x"]).values()
     np.testing.assert_array_equal(npz.read(archive, "x").masks[0], ring_mask())  # type: ignore[arg-type]
     assert npz.encode(one, ["x"]) == npz.encode(one, ["x"])
+
+
+def test_polygons_of_one_group_and_class_are_one_object() -> None:
+    corners = [[0, 0], [4, 0], [4, 4]]
+    drawn = [("frog", 0), ("owl", 0), ("frog", 0), ("frog", None), ("frog", None), ("frog", 10), ("frog", 1)]
+    shapes = [{"label": label, "points": corners, "group_id": group} for label, group in drawn]
+    one = {"label": "frog", "points": corners[:2], "group_id": 0, "shape_type": "rectangle"}
+    raw = {"imagePath": "a.jpg", "shapes": [*shapes, one, {**shapes[0], "group_id": [1]}]}
+    parts = [
+        (shape.label, len(shape.outline or ()))
+        for shape in labelme.read(json.dumps(raw).encode(), "a").pictures[0].shapes
+    ]
+    assert parts == [
+        ("frog", 2),
+        ("owl", 1),
+        ("frog", 1),
+        ("frog", 1),
+        ("frog", 1),
+        ("frog", 1),
+        ("frog", 0),
+        ("frog", 1),
+    ]
+
+    groups = "".join(
+        f'<polygon label="{label}" points="0,0;4,0;4,4" group_id="{0 if group is None else group + 1}"/>'
+        for label, group in drawn
+    )
+    (picture,) = cvat.read(f'<annotations><image name="a.jpg">{groups}</image></annotations>'.encode(), "a").pictures
+    assert [(shape.label, len(shape.outline or ())) for shape in picture.shapes] == parts[:6]
 
 
 def test_indexed_and_cut_outs(tmp_path: Path) -> None:

@@ -127,6 +127,28 @@ def _renumbered(picture: Described, numbers: Mapping[int, int]) -> Described:
     return replace(picture, shapes=shapes)
 
 
+def join_groups(shapes: Iterable[tuple[Shape, str]]) -> tuple[Shape, ...]:
+    """The objects of a picture: polygons of one group and class are one object, at the place of the first of them.
+
+    Args:
+        shapes: In the order of the file, each with its group, "" where it has none.
+    """
+    found: list[Shape] = []
+    firsts: dict[tuple[str, str], int] = {}
+    outlines: dict[int, Polygons] = {}
+    for shape, group in shapes:
+        if not group or not isinstance(shape.outline, tuple):
+            found.append(shape)
+            continue
+        place = firsts.setdefault((group, shape.label), len(found))
+        outlines[place] = outlines.get(place, ()) + shape.outline
+        if place == len(found):
+            found.append(shape)
+        else:
+            found[place] = replace(found[place], outline=outlines[place])
+    return tuple(found)
+
+
 def numbered(names: Iterable[str]) -> dict[int, str]:
     """Numbers from 1 for classes that have none, by name."""
     return dict(enumerate(sorted(set(names) - {""}), 1))

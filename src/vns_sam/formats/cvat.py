@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from vns_sam.errors import DataError
-from vns_sam.formats.annotation import MALFORMED, Contents, Described, Shape, box_of, corners_of, numbered
+from vns_sam.formats.annotation import MALFORMED, Contents, Described, Shape, box_of, corners_of, join_groups, numbered
 from vns_sam.formats.polygons import join_rings
 from vns_sam.formats.result import Files, Result, each_object
 from vns_sam.formats.rle import decode_rle, encode_piece
@@ -21,7 +21,7 @@ SET = "annotations.xml"
 
 
 def read(content: bytes, where: str) -> Contents:
-    """Reads the file of a task.
+    """Reads the file of a task. Polygons of one group and class are one object.
 
     Raises:
         DataError: It is no CVAT file.
@@ -31,14 +31,14 @@ def read(content: bytes, where: str) -> Contents:
         raise DataError(f"expected a CVAT file at {where}, found XML of '{root.tag}'")
     found = Contents("CVAT file")
     for image in root.iter("image"):
-        shapes = []
+        parts: list[tuple[Shape, str]] = []
         for entry in image:
             try:
                 shape = _shape(entry, image)
-                shapes += [shape] if shape is not None else []
+                parts += [(shape, _group(entry))] if shape is not None else []
             except MALFORMED as error:
                 found.problems.append(f"{where}: {image.get('name')}: {entry.tag}: {error}")
-        found.pictures.append(Described(image.get("name", ""), _size(image), tuple(shapes)))
+        found.pictures.append(Described(image.get("name", ""), _size(image), join_groups(parts)))
     if not found.pictures and root.find("track") is not None:
         raise DataError(f"{where} holds tracks of a video, expected pictures", hint="export as 'CVAT for images 1.1'")
     named = [text for label in root.findall("meta//label/name") if (text := (label.text or "").strip())]
@@ -47,6 +47,12 @@ def read(content: bytes, where: str) -> Contents:
     if not set(used) <= set(named):
         found.categories = numbered(shape.label for picture in found.pictures for shape in picture.shapes)
     return found
+
+
+def _group(entry: ElementTree.Element) -> str:
+    """What a shape belongs to; CVAT's 0 is no group."""
+    group = entry.get("group_id", "")
+    return "" if group == "0" else group
 
 
 def _size(image: ElementTree.Element) -> tuple[int, int] | None:

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from vns_sam.errors import DataError
-from vns_sam.formats.annotation import MALFORMED, Contents, Described, Shape, box_of, corners_of, numbered
+from vns_sam.formats.annotation import MALFORMED, Contents, Described, Shape, box_of, corners_of, join_groups, numbered
 from vns_sam.formats.polygons import join_rings
 from vns_sam.formats.result import Files, Result, each_object
 from vns_sam.formats.rle import encode_piece
@@ -97,26 +97,16 @@ def read(content: bytes, where: str) -> Contents:
         raise DataError(f"expected a labelme file at {where}, found other JSON")
     found = Contents("labelme file")
     size = _size(raw)
-    shapes: list[Shape] = []
-    groups: dict[tuple[Any, str], int] = {}
+    parts: list[tuple[Shape, str]] = []
     for number, entry in enumerate(raw["shapes"]):
         try:
-            shape = _shape(entry, f"shape {number}", size)
-            group = (entry.get("group_id"), shape.label)
+            group = entry.get("group_id")
+            parts.append((_shape(entry, f"shape {number}", size), "" if group is None else str(group)))
         except MALFORMED as error:
             found.problems.append(f"{where}: shape {number}: {error}")
-            continue
-        if group[0] is not None and group in groups and isinstance(shape.outline, tuple):
-            first = shapes[groups[group]]
-            if isinstance(first.outline, tuple):
-                outline = first.outline + shape.outline
-                shapes[groups[group]] = Shape(first.label, outline=outline, mark=first.mark)
-                continue
-        if group[0] is not None and isinstance(shape.outline, tuple):
-            groups[group] = len(shapes)
-        shapes.append(shape)
+    shapes = join_groups(parts)
     name = str(raw["imagePath"]).replace("\\", "/")
-    found.pictures.append(Described(name, size, tuple(shapes)))
+    found.pictures.append(Described(name, size, shapes))
     found.categories = numbered(shape.label for shape in shapes)
     return found
 

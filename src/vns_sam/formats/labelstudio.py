@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, quote, unquote, urlparse
 import numpy as np
 
 from vns_sam.errors import DataError
-from vns_sam.formats.annotation import MALFORMED, Contents, Described, Shape, box_of, corners_of, numbered
+from vns_sam.formats.annotation import MALFORMED, Contents, Described, Shape, box_of, corners_of, join_groups, numbered
 from vns_sam.formats.brush import decode_brush, encode_brush
 from vns_sam.formats.polygons import join_rings
 from vns_sam.formats.result import Files, Result, each_object
@@ -26,6 +26,7 @@ LOCAL = "/data/local-files/?d="
 MODEL_VERSION = "vns-sam"
 
 _UPLOADED = re.compile(r"^[0-9a-f]{8}-")
+_PART = re.compile(r"(object-\d+)-\d+")  # what a part of an object is called by this package
 _CONTROLS = (("BrushLabels", "brush"), ("PolygonLabels", "polygon"), ("RectangleLabels", "box"))
 
 
@@ -107,6 +108,8 @@ def looks_like(raw: Any) -> bool:
 def read(content: bytes, where: str) -> Contents:
     """Reads an export, JSON or JSON-MIN: of each task the newest annotation, else the first prediction.
 
+    Polygons that :func:`to_regions` made of one object are one object, as long as they keep their names and class.
+
     Raises:
         DataError: It is no list of tasks.
     """
@@ -116,21 +119,27 @@ def read(content: bytes, where: str) -> Contents:
     found = Contents("Label Studio file")
     for number, task in enumerate(raw if isinstance(raw, list) else [raw]):
         name = _picture(task)
-        shapes: list[Shape] = []
+        parts: list[tuple[Shape, str]] = []
         size: tuple[int, int] | None = None
         for region in _regions(task):
             try:
                 size = int(region["original_height"]), int(region["original_width"])
-                shape = _shape(region, f"task {number}, region {region.get('id', len(shapes))}", size)
-                shapes += [shape] if shape is not None else []
+                shape = _shape(region, f"task {number}, region {region.get('id', len(parts))}", size)
+                parts += [(shape, _group(region))] if shape is not None else []
             except MALFORMED as error:
                 found.problems.append(f"{where}: task {number}: {type(error).__name__} {error}")
         if name:
-            found.pictures.append(Described(name, size, tuple(shapes)))
+            found.pictures.append(Described(name, size, join_groups(parts)))
         else:
             found.problems.append(f"{where}: task {number} names no picture")
     found.categories = numbered(shape.label for picture in found.pictures for shape in picture.shapes)
     return found
+
+
+def _group(region: Mapping[str, Any]) -> str:
+    """The object that a region is a part of, "" where its name tells none."""
+    part = _PART.fullmatch(str(region.get("id", "")))
+    return part.group(1) if part else ""
 
 
 def _short(task: Mapping[str, Any]) -> bool:

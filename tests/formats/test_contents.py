@@ -6,10 +6,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from vns_sam.data.sparse import SparseLabels
 from vns_sam.formats.annotation import Contents, Described, Shape
-from vns_sam.formats.recognise import read_annotations
+from vns_sam.formats.recognise import masks_in, read_annotations
+from vns_sam.formats.registry import save
+from vns_sam.images.windows import mask_boxes
+from vns_sam.prompts.files import read_prompt_file
+from vns_sam.types import Prediction
 
 
 def contents(categories: dict[int, str], *shapes: tuple[str, int | None]) -> Contents:
@@ -63,3 +70,43 @@ def test_files_that_number_by_themselves_give_each_class_a_number(tmp_path: Path
     found = read_annotations(tmp_path)
     assert found.categories == {1: "cat", 2: "dog", 3: "fox"}
     assert [picture.shapes[0].label for picture in found.pictures] == ["cat", "dog", "fox", "cat"]
+
+
+def test_a_folder_of_our_own_outlines_is_read(tmp_path: Path) -> None:
+    mask = np.zeros((1, 20, 30), bool)
+    mask[0, 4:9, 6:16] = True
+    for stem in ("a", "b"):
+        found = Prediction(mask, mask * 2.0 - 1, np.ones(1, np.float32), None, mask_boxes(mask), classes=("frog",))
+        save(found, tmp_path / f"{stem}_mask.geojson", name=f"{stem}.jpg")
+    (tmp_path / "manifest.jsonl").write_text("{}\n")
+    Image.new("RGB", (30, 20)).save(tmp_path / "a_overlay.jpg")
+    table = read_prompt_file(tmp_path)
+    assert table.kind == "GeoJSON file"
+    assert table.entries == {f"{stem}.jpg": {"boxes": [[6, 4, 16, 9]], "classes": ["frog"]} for stem in ("a", "b")}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.geojson", json.dumps({"type": "FeatureCollection", "features": []})),
+        ("a.tsv", "name\tx0\ty0\tx1\ty1\na.jpg\t1\t2\t3\t4\n"),
+    ],
+)
+def test_pictures_beside_annotations_are_no_masks(tmp_path: Path, name: str, text: str) -> None:
+    Image.new("RGB", (30, 20)).save(tmp_path / "a.jpg")
+    assert masks_in(tmp_path) == [tmp_path / "a.jpg"]
+    (tmp_path / name).write_text(text)
+    assert masks_in(tmp_path) == []
+    assert read_annotations(tmp_path).problems == []
+
+
+def test_outlines_beside_maps_are_labels(tmp_path: Path) -> None:
+    codes = np.zeros((20, 30), np.uint8)
+    codes[0, 0] = 2
+    Image.fromarray(codes).save(tmp_path / "a.png")
+    ring = [[6, 4], [16, 4], [16, 9], [6, 9], [6, 4]]
+    geometry = {"type": "Polygon", "coordinates": [ring]}
+    feature = {"type": "Feature", "geometry": geometry, "properties": {"image": "a.jpg"}}
+    (tmp_path / "a.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    read = SparseLabels(tmp_path).read("a.jpg", (20, 30))
+    assert (read.codes[0, 0], (read.codes == 1).sum()) == (2, 50)

@@ -20,7 +20,7 @@ import numpy as np
 from vns_sam.data.label_files import Marks, draw_marks, marks_of, upright_marks
 from vns_sam.data.label_maps import HINT, Colours, read_label_map
 from vns_sam.errors import DataError
-from vns_sam.formats.recognise import read_annotations
+from vns_sam.formats.recognise import SUFFIXES, read_annotations
 from vns_sam.formats.yolo import CLASS_FILES
 from vns_sam.images.find import EXTENSIONS
 from vns_sam.images.names import NameIndex
@@ -32,7 +32,7 @@ from vns_sam.prompts.validate import make_prompts
 TABLES = ("points.csv", "points.json", "boxes.csv", "boxes.json")
 """Names under which a folder of labels may hold a table."""
 
-OTHERS = frozenset({".json", ".xml", ".csv", ".txt"})
+OTHERS = frozenset({*SUFFIXES, ".txt"})
 """Endings of files in which other tools keep marks."""
 LABEL_STUDIO = re.compile(r"task-\d+-annotation-\d+-by-")
 """Label Studio's brush masks are called after tasks, which do not tell the picture."""

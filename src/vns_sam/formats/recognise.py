@@ -15,6 +15,12 @@ from vns_sam.images.find import EXTENSIONS
 
 KNOWN = "COCO, YOLO, VOC, labelme, CVAT, Label Studio, GeoJSON, a table (.csv), or a folder of masks"
 
+TABLES = (".csv", ".tsv")
+"""Endings of tables."""
+
+SUFFIXES = (".json", ".geojson", ".xml", *TABLES)
+"""Endings of files that a folder is read by, the first that it has before the others; YOLO's .txt comes last."""
+
 _JSON = (coco, labelme, geojson, labelstudio)
 
 
@@ -34,7 +40,7 @@ def read_file(path: Path, what: str = "annotation file") -> Contents:
         raise DataError(f"{path} is an archive, expected a {what}", hint="unpack it")
     content = read_bytes(path, what)
     where = str(path)
-    if suffix in (".csv", ".tsv"):
+    if suffix in TABLES:
         return tables.read(decode(content, where), where)
     text = decode(content, where)
     if suffix == ".xml" or (suffix != ".json" and text.lstrip().startswith("<")):
@@ -86,7 +92,7 @@ def read_folder(folder: Path, what: str = "annotation file") -> Contents:
     by_suffix: dict[str, list[Path]] = {}
     for path in files:
         by_suffix.setdefault(path.suffix.lower(), []).append(path)
-    for suffix in (".json", ".xml", ".csv"):
+    for suffix in SUFFIXES:
         if suffix in by_suffix:
             return _joined(folder, by_suffix[suffix], what)
     if any(path.name not in yolo.CLASS_FILES for path in by_suffix.get(".txt", ())):
@@ -95,11 +101,11 @@ def read_folder(folder: Path, what: str = "annotation file") -> Contents:
 
 
 def masks_in(folder: Path) -> list[Path]:
-    """Pictures in a folder that holds nothing else: it may be a folder of masks."""
+    """Pictures in a folder that holds no annotations, or results of a run: it may be a folder of masks."""
     files = [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")]
     pictures = sorted(path for path in files if path.suffix.lower() in EXTENSIONS)
     others = {path.suffix.lower() for path in files} - EXTENSIONS
-    return [] if others & {".json", ".xml", ".csv", ".txt"} and not _is_run(folder) else pictures
+    return [] if others & {*SUFFIXES, ".txt"} and not _is_run(folder) else pictures
 
 
 def _is_run(folder: Path) -> bool:

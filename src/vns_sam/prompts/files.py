@@ -123,7 +123,8 @@ def read_prompt_file(path: str | Path) -> PromptTable:
     if path.suffix.lower() in EXTENSIONS and path.is_file():
         return PromptTable("mask", {"": {"masks": _mask_files(path)}})
     if path.is_dir():
-        if not (path / "labels").is_dir() and (masks := masks_in(path)):
+        masks = [] if (path / "labels").is_dir() else [mask for mask in masks_in(path) if not _BESIDE.search(mask.stem)]
+        if masks:
             return _from_masks(path, masks)
         table = _from_contents(read_folder(path, "prompts file"), path)
     elif path.suffix.lower() == ".json":
@@ -238,8 +239,6 @@ def _from_masks(folder: Path, masks: Sequence[Path]) -> PromptTable:
             hint="export the project as JSON: it holds the same brushes with the names",
         )
     for path in masks:
-        if _BESIDE.search(path.stem):
-            continue
         name = path.relative_to(folder).with_suffix("")
         key = name.with_name(_RESULT.sub("", name.name)).as_posix()
         try:

@@ -122,6 +122,24 @@ def test_boxes_there_and_back(tmp_path: Path) -> None:
     assert boxes.tolist() == [[1, 1, 3, 4], [5, 0, 8, 2.5]]
 
 
+@pytest.mark.parametrize(
+    "name", ["frog, big.jpg", 'a "toad".jpg', "a;b;c;d;e;f;g.jpg", "two\nlines.jpg", "a\u2028b.jpg"]
+)
+def test_any_name_of_a_picture_comes_back(tmp_path: Path, name: str) -> None:
+    (tmp_path / "boxes.csv").write_text(write_boxes({name: [(1, 1, 3, 4)], "b.jpg": [(0, 0, 2, 2)]}))
+    (tmp_path / "points.csv").write_text(write_points({name: [(2, 2, 1)]}))
+    labels = SparseLabels(tmp_path)
+    assert labels.problems == []
+    assert sorted(labels.names) == sorted([name, "b.jpg"])
+    assert labels.read(name, SHAPE).boxes.tolist() == [[1, 1, 3, 4]]
+    assert labels.read(name, SHAPE).codes[2, 2] == 1
+
+
+def test_the_separator_is_looked_for_outside_of_names(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text('"a;b;c;d;e;f.jpg",1,1,3,4\n"b;c;d;e;f;g.jpg",0,0,2,2\n')
+    assert SparseLabels(tmp_path / "t.csv").names == ["a;b;c;d;e;f.jpg", "b;c;d;e;f;g.jpg"]
+
+
 def test_json_is_that_of_prompts(tmp_path: Path) -> None:
     (tmp_path / "points.json").write_text(json.dumps({"frog.jpg": {"points": [[[1, 2]], [[3, 3]]]}}))
     assert (SparseLabels(tmp_path).read("frog.jpg", SHAPE).codes == 1).sum() == 2

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing_extensions import override
 from vns_sam.data.pairs import OBJECT_MARK, Pair, check_same_size, pair_objects, read_mask
 from vns_sam.data.vns_score import VnsScore, vns_score
 from vns_sam.errors import DataError
+from vns_sam.formats.text import format_table
 from vns_sam.images.charts import histogram
 from vns_sam.images.read import file_digest, read_image
 from vns_sam.images.write import write_image, write_json, write_text
@@ -233,17 +232,15 @@ def write_scores(out: Path, rows: Sequence[ScoredPair], summaries: Sequence[SetS
 
 
 def _table(rows: Sequence[ScoredPair]) -> str:
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
     single = any(row.target for row in rows)
-    table.writerow([*COLUMNS[:2], OBJECT_COLUMN, *COLUMNS[2:]] if single else COLUMNS)
+    lines = []
     for row in rows:
         if row.score:
             s = row.score
             values = (s.color, s.texture, s.contrast, s.blur, s.score)
             named = [row.dataset, row.stem, *([row.target] if single else [])]
-            table.writerow([*named, *(f"{value:.6f}" for value in values)])
-    return text.getvalue()
+            lines.append([*named, *(f"{value:.6f}" for value in values)])
+    return format_table([*COLUMNS[:2], OBJECT_COLUMN, *COLUMNS[2:]] if single else COLUMNS, lines)
 
 
 def _write_histogram(folder: Path, rows: Sequence[ScoredPair], threshold: float) -> None:

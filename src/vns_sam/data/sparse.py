@@ -21,6 +21,7 @@ from vns_sam.data.label_files import Marks, draw_marks, marks_of, upright_marks
 from vns_sam.data.label_maps import HINT, Colours, read_label_map
 from vns_sam.errors import DataError
 from vns_sam.formats.recognise import SUFFIXES, read_annotations
+from vns_sam.formats.text import format_table
 from vns_sam.formats.yolo import CLASS_FILES
 from vns_sam.images.find import EXTENSIONS
 from vns_sam.images.names import NameIndex
@@ -44,7 +45,8 @@ BOX_ROOM = 0.05
 
 Kind = Literal["scribble", "point", "box"]
 
-_POINT_HEADING = ["name", "x", "y", "label"]
+_POINT_HEADING = ("name", "x", "y", "label")
+_BOX_HEADING = ("name", "x0", "y0", "x1", "y1")
 
 
 @dataclass(frozen=True)
@@ -291,16 +293,13 @@ def _join(marks: Marks, more: Marks, name: str) -> None:
 
 def write_points(points: dict[str, list[tuple[int, int, int]]]) -> str:
     """The CSV of points: by picture, (x, y, label) with 1 object and 0 background."""
-    rows = [",".join(_POINT_HEADING)]
-    rows += [f"{name},{x},{y},{label}" for name, marks in points.items() for x, y, label in marks]
-    return "\n".join(rows) + "\n"
+    return format_table(_POINT_HEADING, ((name, *mark) for name, marks in points.items() for mark in marks))
 
 
 def write_boxes(boxes: dict[str, list[tuple[float, ...]]]) -> str:
     """The CSV of boxes: by picture, XYXY."""
-    rows = ["name,x0,y0,x1,y1"]
-    rows += [f"{name},{','.join(f'{side:g}' for side in box)}" for name, some in boxes.items() for box in some]
-    return "\n".join(rows) + "\n"
+    rows = ((name, *(f"{side:g}" for side in box)) for name, some in boxes.items() for box in some)
+    return format_table(_BOX_HEADING, rows)
 
 
 def _as_prompt_labels(labels: Any) -> Any:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import codecs
 import csv
+import io
 import json
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -20,6 +22,7 @@ FIELD_LIMIT = 131_072
 """Characters of one cell of a table."""
 
 _MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+_QUOTED = re.compile(r'"[^"]*"')
 _PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*", b"RIFF")
 
 
@@ -104,15 +107,15 @@ def parse_xml(text: str, where: str) -> ElementTree.Element:
 def parse_table(text: str, where: str) -> Iterator[tuple[int, list[str]]]:
     """Rows of a table with their line numbers, cells stripped; blank lines are passed over.
 
-    The cells are separated by comma, semicolon or tabulator, whichever the first line with content has most of.
+    The cells are separated by comma, semicolon or tabulator, whichever the first line with content has most of outside
+    of quotation marks.
 
     Raises:
         DataError: A cell is longer than :data:`FIELD_LIMIT`, or a quotation does not end.
     """
-    lines = text.splitlines()
-    first = next((line for line in lines if line.strip(" ,;\t")), "")
-    separator = max(",;\t", key=first.count)
-    reader = csv.reader(lines, delimiter=separator, strict=False)
+    first = next((line for line in text.splitlines() if line.strip(" ,;\t")), "")
+    separator = max(",;\t", key=_QUOTED.sub("", first).count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=False)
     try:
         for row in reader:
             cells = [cell.strip() for cell in row]
@@ -120,6 +123,15 @@ def parse_table(text: str, where: str) -> Iterator[tuple[int, list[str]]]:
                 yield reader.line_num, cells
     except csv.Error as error:
         raise DataError(f"{where}, line {reader.line_num}: {error}", hint=f"cells hold up to {FIELD_LIMIT}") from None
+
+
+def format_table(heading: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table that :func:`parse_table` reads: commas, and quotation marks around cells that hold one or a comma."""
+    text = io.StringIO(newline="")
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(heading)
+    table.writerows(rows)
+    return text.getvalue()
 
 
 def _decode(content: bytes, encoding: str, where: str) -> str:

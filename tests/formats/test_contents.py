@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from vns_sam.data.sparse import SparseLabels
+from vns_sam.formats import cvat, voc
 from vns_sam.formats.annotation import Contents, Described, Shape
 from vns_sam.formats.recognise import masks_in, read_annotations
 from vns_sam.formats.registry import save
@@ -110,3 +111,13 @@ def test_outlines_beside_maps_are_labels(tmp_path: Path) -> None:
     (tmp_path / "a.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
     read = SparseLabels(tmp_path).read("a.jpg", (20, 30))
     assert (read.codes[0, 0], (read.codes == 1).sum()) == (2, 50)
+
+
+@pytest.mark.parametrize(
+    ("side", "size"), [("30", (20, 30)), ("", None), ("0", None), ("-3", None), ("3" * 5000, None)]
+)
+def test_a_size_that_is_none_is_not_known(side: str, size: tuple[int, int] | None) -> None:
+    voc_ = f"<annotation><filename>a</filename><size><height>20</height><width>{side}</width></size></annotation>"
+    cvat_ = f'<annotations><image name="a" height="20" width="{side}"/></annotations>'
+    assert voc.read(voc_.encode(), "a.xml").pictures[0].size == size
+    assert cvat.read(cvat_.encode(), "a.xml").pictures[0].size == size

@@ -45,6 +45,7 @@ def test_csv_gathers_the_boxes_of_a_picture(tmp_path: Path) -> None:
         "image;left;top;right;bottom;label\na.jpg;10;20;40,0;50;frog\n",
         "file_name\tx\ty\tw\th\tcategory\na.jpg\t10\t20\t30\t30\tfrog\n",
         "image_path,x_center,y_center,width,height,class_name\na.jpg,25,35,30,30,frog\n",
+        "image_id,x_min,y_min,x_max,y_max,label\na.jpg,10,20,40,50,frog\n",
         'image_id,bbox,label\na.jpg,"[10.0, 20.0, 30.0, 30.0]",frog\n',
         "a.jpg,10,20,40,50,frog\n",
     ],
@@ -53,6 +54,18 @@ def test_tables_with_the_usual_headings(tmp_path: Path, text: str) -> None:
     found = read_prompt_file(write(tmp_path, "p.csv", text))
     assert found.entries == {"a.jpg": {"boxes": [BOX], "classes": ["frog"]}}
     assert found.categories == {1: "frog"}
+
+
+def test_corners_of_open_images_are_fractions_where_none_is_above_1(tmp_path: Path) -> None:
+    heading = "ImageID,Source,LabelName,XMin,XMax,YMin,YMax\n"
+    rows = "a,xclick,frog,0.125,0.5,0.25,1\nb,xclick,frog,0,1,0,1\n"
+    found = entries(tmp_path, "p.csv", heading + rows)
+    assert found["a"] == {"boxes": [[0.125, 0.25, 0.5, 1]], "classes": ["frog"], "fractions": True}
+    prompts = make_prompts(HEIGHT, WIDTH, **found["a"])
+    assert prompts.boxes is not None
+    assert prompts.boxes.tolist() == [[10, 15, 40, 60]]
+    found = entries(tmp_path, "p.csv", heading + rows + "c,xclick,frog,0,2,0,1\n")
+    assert [entry.get("fractions") for entry in found.values()] == [None, None, None]
 
 
 def test_the_western_code_page_and_utf_16(tmp_path: Path) -> None:
@@ -183,6 +196,13 @@ def test_a_folder_of_masks_is_refined(tmp_path: Path) -> None:
         ("p.txt", b"\x89PNG\r\n", "it is a picture"),
         ("p.csv", b"a\0b", "binary data"),
         ("p.zip", b"PK", "archive"),
+        (
+            "p.csv",
+            "name,width,height,x0,y0,x1,y1\na.jpg,,9,1,2,3,4\n",
+            "line 2: expected .* width and height, found 'a.jpg,,9",
+        ),
+        ("p.csv", "name,x0,y0,x1,y1,width,height\na.jpg,1,2,3,4,1e999,9\n", "line 2: expected .* width and height"),
+        ("p.json", '[{"data": {"image": "http://[a.jpg"}}]', "task 0 names no picture"),
     ],
 )
 def test_faults_are_named(tmp_path: Path, name: str, text: str | bytes, says: str) -> None:

@@ -171,6 +171,13 @@ def corners_of(values: Any) -> np.ndarray:
     return flat.reshape(-1, 2)
 
 
+def size_of(height: str, width: str) -> tuple[int, int] | None:
+    """(H, W) of two texts; None where they are no whole numbers from 1 to 999,999,999."""
+    if not all(side.isdecimal() and len(side) < 10 and int(side) for side in (height, width)):
+        return None
+    return int(height), int(width)
+
+
 def box_of(values: Sequence[Any], *, as_size: bool = False) -> Box:
     """A box XYXY of four numbers, sorted; ``as_size`` takes X Y WIDTH HEIGHT.
 

@@ -8,7 +8,17 @@ from xml.etree import ElementTree
 import numpy as np
 
 from vns_sam.errors import DataError
-from vns_sam.formats.annotation import MALFORMED, Contents, Described, Shape, box_of, corners_of, join_groups, numbered
+from vns_sam.formats.annotation import (
+    MALFORMED,
+    Contents,
+    Described,
+    Shape,
+    box_of,
+    corners_of,
+    join_groups,
+    numbered,
+    size_of,
+)
 from vns_sam.formats.polygons import join_rings
 from vns_sam.formats.result import Files, Result, each_object
 from vns_sam.formats.rle import decode_rle, encode_piece
@@ -56,8 +66,7 @@ def _group(entry: ElementTree.Element) -> str:
 
 
 def _size(image: ElementTree.Element) -> tuple[int, int] | None:
-    height, width = image.get("height", ""), image.get("width", "")
-    return (int(height), int(width)) if height.isdecimal() and width.isdecimal() else None
+    return size_of(image.get("height", ""), image.get("width", ""))
 
 
 def _shape(entry: ElementTree.Element, image: ElementTree.Element) -> Shape | None:

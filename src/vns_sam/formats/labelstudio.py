@@ -171,7 +171,10 @@ def _picture(task: Mapping[str, Any]) -> str:
     texts = [v for v in task.get("data", task).values() if isinstance(v, str) and "." in v.rpartition("/")[2]]
     if not texts:
         return ""
-    url = urlparse(texts[0])
+    try:
+        url = urlparse(texts[0])
+    except ValueError:  # half of an address in brackets
+        return ""
     local = parse_qs(url.query).get("d")
     if local:
         return unquote(local[0])

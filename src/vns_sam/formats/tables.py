@@ -57,7 +57,7 @@ _OBJECTS = ("object", "objectid", "instance", "instanceid")
 
 @dataclass(frozen=True)
 class _Columns:
-    """Which cell of a row is what."""
+    """Which cell of a row is what; ``identified``, whether pictures have an ``image_id``, as in Open Images."""
 
     name: int
     way: Way
@@ -65,7 +65,7 @@ class _Columns:
     label: int | None = None
     group: int | None = None
     point_label: int | None = None
-    fractions: bool = False
+    identified: bool = False
     size: tuple[int, int] | None = None
 
 
@@ -74,6 +74,9 @@ def read(text: str, where: str) -> Contents:
 
     Points of one picture and class belong to one object, unless a column ``object`` tells them apart; their labels are
     1 on the object, 0 or 2 beside it.
+
+    Corners count pixels. Under the heading of Open Images, where a column ``image_id`` names the pictures, they are
+    fractions of the picture's size if no corner of the whole table is above 1; so it is decided at its end.
 
     Raises:
         DataError: A row is no such row, or the heading names no box and no point.
@@ -91,12 +94,12 @@ def read(text: str, where: str) -> Contents:
             columns = _Columns(0, "corners", (1, 2, 3, 4), label=5 if len(row) > 5 else None)
         try:
             name, shape, group = _row(row, columns)
+            if columns.size is not None:
+                sizes[name] = int(float(row[columns.size[0]])), int(float(row[columns.size[1]]))
         except MALFORMED:
             shown = ",".join(row)[:60]
             raise DataError(f"{where}, line {line}: expected {_expected(columns)}, found '{shown}'") from None
         shapes = pictures.setdefault(name, [])
-        if columns.size is not None:
-            sizes[name] = int(float(row[columns.size[0]])), int(float(row[columns.size[1]]))
         key = (name, shape.label, group)
         if columns.way == "point" and key in groups:
             before = shapes[groups[key]]
@@ -108,7 +111,8 @@ def read(text: str, where: str) -> Contents:
         else:
             groups[key] = len(shapes)
             shapes.append(shape)
-    fractions = columns is not None and columns.fractions
+    boxes = [shape.box for shapes in pictures.values() for shape in shapes if shape.box is not None]
+    fractions = columns is not None and columns.identified and all(side <= 1 for box in boxes for side in box)
     found.pictures = [
         Described(name, sizes.get(name), tuple(shapes), fractions=fractions) for name, shapes in pictures.items()
     ]
@@ -134,7 +138,7 @@ def _heading(row: Sequence[str], where: str) -> _Columns | None:
     group = next((titles.index(title) for title in _OBJECTS if title in titles), None)
     size = _image_size(titles, used) if way != "size" and way != "middle" else None
     columns = _Columns(
-        name, way, numbers, label, group, size=size, fractions=titles[name] == "imageid" and way == "corners"
+        name, way, numbers, label, group, size=size, identified=titles[name] == "imageid" and way == "corners"
     )
     sign = next((titles.index(title) for title in _POINT_LABELS if title in titles), None)
     if way == "point" and sign is not None:
@@ -195,4 +199,5 @@ def _is_number(cell: str) -> bool:
 
 
 def _expected(columns: _Columns) -> str:
-    return "name,x,y,label" if columns.way == "point" else "name,x0,y0,x1,y1"
+    cells = "name,x,y,label" if columns.way == "point" else "name,x0,y0,x1,y1"
+    return cells if columns.size is None else f"{cells} and the picture's width and height"

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from vns_sam.errors import DataError
-from vns_sam.formats.annotation import Contents, Described, Shape, box_of, numbered
+from vns_sam.formats.annotation import Contents, Described, Shape, box_of, numbered, size_of
 from vns_sam.formats.result import Files, Result, each_object
 from vns_sam.formats.text import decode, parse_xml
 
@@ -40,15 +40,11 @@ def read(content: bytes, where: str) -> Contents:
             shapes.append(Shape(entry.findtext("tag", "").strip(), lines=(np.array(line).reshape(-1, 2),)))
         except ValueError as error:
             found.problems.append(f"{where}: stroke {number}: {error}")
+    size = size_of(root.findtext("size/height", ""), root.findtext("size/width", ""))
     path = root.findtext("path", "").strip().replace("\\", "/")
-    found.pictures.append(Described(path if path.rpartition("/")[2] == name else name, _size(root), tuple(shapes)))
+    found.pictures.append(Described(path if path.rpartition("/")[2] == name else name, size, tuple(shapes)))
     found.categories = numbered(shape.label for shape in shapes)
     return found
-
-
-def _size(root: ElementTree.Element) -> tuple[int, int] | None:
-    height, width = root.findtext("size/height", ""), root.findtext("size/width", "")
-    return (int(height), int(width)) if height.isdecimal() and width.isdecimal() and int(height) else None
 
 
 def encode(result: Result, paths: Sequence[str]) -> Files:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import time
 from pathlib import Path
@@ -288,6 +289,21 @@ def test_indexed_and_cut_outs(tmp_path: Path) -> None:
     with Image.open(written[2]) as image:
         assert image.mode == "RGBA"
         assert image.getpixel((12, 7)) == (9, 9, 9, 255)
+
+
+def test_alpha_is_rounded_alike_everywhere() -> None:
+    found = prediction(ring_mask())
+    found.alpha = np.full((1, 40, 60), 0.999, np.float32)
+    found.alpha[0, 0, :3] = [0, 0.5, 1]
+    shown = Result("a.jpg", found, pixels=np.zeros((40, 60, 3), np.uint8))
+    files = encode(shown, plan_outputs("a.jpg", ["alpha", "cutout", "npz"]))
+    grey, cut, archive = (io.BytesIO(bytes(content)) for content in files.values())  # type: ignore[arg-type]
+    expected = np.full((40, 60), 255, np.uint8)
+    expected[0, :3] = [0, 128, 255]
+    with Image.open(grey) as one, Image.open(cut) as other, np.load(archive) as arrays:
+        np.testing.assert_array_equal(np.asarray(one), expected)
+        np.testing.assert_array_equal(np.asarray(other)[..., 3], expected)
+        np.testing.assert_array_equal(arrays["alpha"][0], expected)
 
 
 def test_merging_formats_without_sets_gives_nothing() -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from vns_sam.errors import UsageError
 from vns_sam.formats.png import encode_image
 from vns_sam.formats.result import Files, Result, each_object
@@ -20,9 +18,9 @@ def encode(result: Result, paths: Sequence[str]) -> Files:
     Raises:
         UsageError: The model has no alpha map.
     """
-    if result.prediction.alpha is None:
+    alphas = result.alphas
+    if alphas is None:
         raise UsageError("this model gives masks without alpha", hint="add --refine dis-sam-tiny")
-    alphas = np.asarray(result.prediction.alpha * 255).astype(np.uint8)
     return {path: encode_image(alphas[index]) for index, path in enumerate(paths)}
 
 

@@ -28,8 +28,9 @@ def encode(result: Result, paths: Sequence[str]) -> Files:
 
 def _alphas(result: Result) -> Iterator[np.ndarray]:
     """(H, W) uint8 of each object."""
-    if result.prediction.alpha is not None:
-        yield from (result.prediction.alpha * 255).round().astype(np.uint8)
+    alphas = result.alphas
+    if alphas is not None:
+        yield from alphas
     else:
         yield from (piece.full(result.size).astype(np.uint8) * 255 for piece in result.prediction.pieces)
 

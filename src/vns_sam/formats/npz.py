@@ -26,8 +26,9 @@ def encode(result: Result, paths: Sequence[str]) -> Files:
         "boxes": prediction.boxes,
         "classes": np.array(result.labels, dtype=str),
     }
-    if prediction.alpha is not None:
-        arrays["alpha"] = (prediction.alpha * 255).round().astype(np.uint8)
+    alphas = result.alphas
+    if alphas is not None:
+        arrays["alpha"] = alphas
     return {paths[0]: _pack(arrays)}
 
 

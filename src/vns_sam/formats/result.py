@@ -80,6 +80,14 @@ class Result:
         """(H, W) of the picture."""
         return self.prediction.size
 
+    @property
+    def alphas(self) -> np.ndarray | None:
+        """(P, H, W) uint8, the share of each pixel that an object covers, in steps of 1/255, rounded; None where the
+        model does not tell.
+        """
+        alpha = self.prediction.alpha
+        return None if alpha is None else (np.asarray(alpha) * 255).round().astype(np.uint8)
+
     @cached_property
     def parts(self) -> tuple[list[list[Ring]], ...]:
         """For each object its parts, each an outer ring and its holes, see :func:`vns_sam.formats.polygons.trace`."""

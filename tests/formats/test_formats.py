@@ -306,6 +306,19 @@ def test_alpha_is_rounded_alike_everywhere() -> None:
         np.testing.assert_array_equal(arrays["alpha"][0], expected)
 
 
+def test_a_picture_without_file_goes_into_a_yolo_set_as_png(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+    plan = plan_outputs("sub/frog.jpg", ["yolo"])
+    files = encode(result(ring_mask(), name="sub/frog.jpg", pixels=pixels), plan)
+    assert list(files) == ["labels/sub/frog.txt", "images/sub/frog.png"]
+    with Image.open(io.BytesIO(files["images/sub/frog.png"])) as picture:  # type: ignore[arg-type]
+        assert picture.format == "PNG"
+        np.testing.assert_array_equal(np.asarray(picture), pixels)
+    Image.fromarray(pixels).save(tmp_path / "frog.jpg")
+    linked = encode(result(ring_mask(), name="sub/frog.jpg", pixels=pixels, source=tmp_path / "frog.jpg"), plan)
+    assert linked["images/sub/frog.jpg"] == tmp_path / "frog.jpg"
+
+
 def test_merging_formats_without_sets_gives_nothing() -> None:
     assert merge("png", [], {1: "object"}) == {}
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from vns_sam.errors import DataError
 from vns_sam.formats.annotation import Contents, Described, Shape, corners_of
+from vns_sam.formats.png import encode_image
 from vns_sam.formats.polygons import join_rings
 from vns_sam.formats.result import Files, Result, each_object
 from vns_sam.formats.text import read_text
@@ -149,15 +148,13 @@ def to_text(result: Result) -> str:
 
 
 def encode(result: Result, paths: Sequence[str]) -> Files:
-    """The labels, and in a set the picture as well."""
+    """The labels, and in a set the picture as well: its file as it is, or a PNG, which is then called so."""
     files: Files = {paths[0]: to_text(result).encode()}
-    for path in paths[1:]:
-        if result.source is not None and PurePosixPath(path).suffix == result.source.suffix:
-            files[path] = result.source
+    for path in map(PurePosixPath, paths[1:]):
+        if result.source is not None and path.suffix == result.source.suffix:
+            files[str(path)] = result.source
         elif result.pixels is not None:
-            buffer = io.BytesIO()
-            Image.fromarray(result.pixels).save(buffer, "PNG")
-            files[path] = buffer.getvalue()
+            files[str(path.with_suffix(".png"))] = encode_image(result.pixels)
     return files
 
 

@@ -219,6 +219,12 @@ def test_what_is_no_region_of_label_studio_is_passed_over(annotations: object) -
     assert [(picture.name, picture.shapes) for picture in found.pictures] == [("a.jpg", ())]
 
 
+@pytest.mark.parametrize("name", ["a b.jpg", "sub/50%.jpg", "100%25.jpg", "a&b=c+d.jpg"])
+def test_a_task_of_label_studio_names_its_picture(name: str) -> None:
+    task = labelstudio.to_task(Result(name, prediction(ring_mask())))
+    assert labelstudio.read(json.dumps([task]).encode(), "t.json").pictures[0].name == name
+
+
 @pytest.mark.parametrize("simplify", [0.0, 1.0])
 def test_label_studio_accepts_its_predictions(simplify: float) -> None:
     interface = pytest.importorskip("label_studio_sdk.label_interface").LabelInterface

@@ -177,7 +177,7 @@ def _picture(task: Mapping[str, Any]) -> str:
         return ""
     local = parse_qs(url.query).get("d")
     if local:
-        return unquote(local[0])
+        return local[0]
     path = unquote(url.path)
     if url.scheme or path.startswith("/data/upload/"):
         path = path.rpartition("/")[2]

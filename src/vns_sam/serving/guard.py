@@ -119,7 +119,7 @@ class Guard:
             raise Problem(HTTPStatus.FORBIDDEN, "requests of other sites' pages are refused")
         keys = self._settings.api_keys
         path = scope["path"]
-        from_worker = scope.get("client") is None  # by the file system's socket, which only other workers reach
+        from_worker = scope.get("client") is None  # by the socket that only other workers reach, see Relay for COUNTS
         if not keys or path in OPEN or path.startswith("/page/") or (from_worker and path == COUNTS):
             return ""
         shown = _shown_key(headers)

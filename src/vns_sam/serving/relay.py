@@ -21,7 +21,7 @@ import h11
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from vns_sam.serving.guard import session_of
+from vns_sam.serving.guard import COUNTS, session_of
 from vns_sam.serving.problems import Problem
 
 CHUNK = 65_536
@@ -92,6 +92,8 @@ class Relay:
 
     def _home(self, scope: Scope) -> int:
         if scope["type"] != "http" or scope.get("client") is None:  # handed over by another worker
+            return self._place.index
+        if scope["path"] == COUNTS:  # what is handed over is believed to be a worker's own question
             return self._place.index
         session, is_new = session_of(Headers(scope=scope))
         return self._place.index if is_new else self._place.home(session)

@@ -109,6 +109,8 @@ def test_other_sites_are_refused() -> None:
     with serve() as client:
         assert client.get("/api/models", headers={"origin": "https://evil.example"}).status_code == 403
         assert client.get("/api/models", headers={"host": "evil.example"}).status_code == 403
+        for unreadable in ({"host": "["}, {"host": "[::1"}, {"origin": "http://["}):
+            assert client.get("/api/models", headers=unreadable).status_code == 403
         assert client.get("/api/models", headers={"origin": "http://127.0.0.1"}).status_code == 200
         client.cookies.clear()
         answer = client.get("/", headers={"origin": "http://127.0.0.1"})

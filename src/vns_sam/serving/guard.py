@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from http import HTTPStatus
 from http.cookies import CookieError, SimpleCookie
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
@@ -111,11 +111,11 @@ class Guard:
             Problem: No key, a request that another site's page sent, or a name that is not ours (DNS rebinding).
         """
         host = headers.get("host", "")
-        name = urlsplit(f"//{host}").hostname or ""
+        name = _split(f"//{host}").hostname or ""
         if is_loopback(self._settings.host) and not is_loopback(name):
             raise Problem(HTTPStatus.FORBIDDEN, "this server is asked by a name that is not its own")
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != host:
+        if origin is not None and _split(origin).netloc != host:
             raise Problem(HTTPStatus.FORBIDDEN, "requests of other sites' pages are refused")
         keys = self._settings.api_keys
         path = scope["path"]
@@ -170,6 +170,14 @@ def session_of(headers: Headers) -> tuple[str, bool]:
     if _SESSION.fullmatch(given):
         return given, False
     return secrets.token_urlsafe(24), True
+
+
+def _split(address: str) -> SplitResult:
+    """The parts of an address; one that cannot be read has none."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return urlsplit("")
 
 
 def _owner(key: str, session: str) -> str:

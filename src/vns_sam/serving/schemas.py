@@ -13,9 +13,9 @@ Side = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 class Strict(BaseModel):
-    """Base: unknown fields are refused, and so are values of another type."""
+    """Base: unknown fields are refused, and so are values of another type and numbers that JSON does not have."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class Rle(Strict):

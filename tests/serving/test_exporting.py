@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import tracemalloc
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,9 @@ from serving_stub import JSON, picture_file, send_picture, serve
 from starlette.testclient import TestClient
 
 from vns_sam.formats.rle import decode_rle, encode_rle
-from vns_sam.serving.exporting import safe_names
+from vns_sam.images.write import encode_archive
+from vns_sam.serving.exporting import Export, safe_names, write
+from vns_sam.serving.problems import Problem
 
 
 def mask(top: int) -> np.ndarray:
@@ -101,7 +105,59 @@ def test_what_cannot_be_written_is_told() -> None:
         (["C:\\x\\frog.png"], ["C/x/frog.png"]),
         (["a.png", "a.jpg", "A.png"], ["a.png", "a-2.jpg", "A-3.png"]),
         (["/"], ["picture"]),
+        (["/", "/", ".."], ["picture", "picture-2", "picture-3"]),
     ],
 )
 def test_names_stay_below_their_folder(given: list[str], expected: list[str]) -> None:
     assert safe_names(given) == expected
+
+
+def large(kind: str, count: int, side: int = 1000) -> tuple[Export, list[Callable[[], np.ndarray]]]:
+    """An export of a grey picture and so many masks that cover a quarter of it each, and what reads the picture."""
+    values = np.zeros((side, side), bool)
+    values[: side // 2, : side // 2] = True
+    entry = {"id": "x", "name": "frog.png", "objects": [{"mask": encode_rle(values)}] * count}
+    order = Export.model_validate({"format": kind, "pictures": [entry]})
+    return order, [lambda: np.full((side, side, 3), 90, np.uint8)]
+
+
+def test_masks_are_held_for_what_they_cover() -> None:
+    order, readers = large("coco", 40)
+    tracemalloc.start()
+    files = write(order, readers, memory=40_000_000)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert [row["area"] for row in json.loads(files["frog_mask.json"])["annotations"]] == [250_000] * 40
+    assert peak < 20_000_000  # a byte for each pixel of 40 masks is 40 MB, the logits of a float each 160 MB
+
+
+def test_more_than_the_memory_allows_is_refused_before_it_is_taken() -> None:
+    order, readers = large("coco", 40)
+    with pytest.raises(Problem, match="40 masks of 1000 x 1000 pixels take 40 MB, the server holds 39 MB") as refused:
+        write(order, readers, memory=39_000_000)
+    assert (refused.value.status_code, refused.value.hint) == (
+        413,
+        "fewer objects or pictures at a time, or serve --memory",
+    )
+    noise = np.random.default_rng(0).integers(0, 255, (300, 300, 3), np.uint8)
+    order, _ = large("cutout", 4, side=300)
+    with pytest.raises(Problem, match="the files take 1 MB, the server holds 0 MB") as refused:
+        write(order, [lambda: noise], memory=400_000)
+    assert refused.value.status_code == 413
+
+
+def test_several_files_are_packed_small() -> None:
+    entries = zipfile.ZipFile(io.BytesIO(export("cutout", [("frog", 3), ("moth", 9)]).content)).infolist()
+    assert {entry.compress_type for entry in entries} == {zipfile.ZIP_DEFLATED}
+    assert len(encode_archive([("a", b"ab" * 100_000)])) < 1000
+    assert encode_archive([("a", b"x")]) == encode_archive([("a", b"x")])
+
+
+@pytest.mark.parametrize("score", ["NaN", "1e999"])
+def test_scores_are_numbers(score: str) -> None:
+    with serve() as client:
+        picture = {"id": send_picture(client), "name": "frog", "objects": [{"score": 7, "mask": encode_rle(mask(3))}]}
+        body = json.dumps({"format": "coco", "pictures": [picture]}).replace("7,", f"{score},", 1)
+        answer = client.post("/api/export", content=body, headers=JSON)
+    assert answer.status_code == 422
+    assert "score" in answer.json()["error"]

@@ -9,7 +9,8 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -124,6 +125,19 @@ def encode_image(image: np.ndarray, suffix: str = ".png") -> bytes:
     except OSError as error:
         size = " x ".join(map(str, image.shape[1::-1]))
         raise DataError(f"expected a picture that a {suffix} can hold, found {size}: {error}") from None
+    return file.getvalue()
+
+
+def encode_archive(files: Iterable[tuple[str, bytes]]) -> bytes:
+    """The zip file of some files, each a name and its content, compressed; entries carry no time, so its bytes depend on
+    the files alone.
+    """
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, content in files:
+            entry = zipfile.ZipInfo(name)
+            entry.compress_type = zipfile.ZIP_DEFLATED  # of the archive's own kind an entry takes no notice
+            archive.writestr(entry, content)
     return file.getvalue()
 
 

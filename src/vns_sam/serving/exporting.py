@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import zipfile
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -15,13 +13,14 @@ from pydantic import Field, model_validator
 
 from vns_sam.formats import registry
 from vns_sam.formats.result import Files, Result, categories_for
-from vns_sam.images.windows import mask_boxes
+from vns_sam.images.write import encode_archive
+from vns_sam.inference.found import LargePrediction
 from vns_sam.serving.folder import Project
 from vns_sam.serving.masks import read_mask
-from vns_sam.serving.problems import DOCUMENTED, unknown_picture, unusable
+from vns_sam.serving.problems import DOCUMENTED, too_large, unknown_picture, unusable
 from vns_sam.serving.schemas import Rle, Strict
 from vns_sam.serving.service import Service
-from vns_sam.types import Prediction
+from vns_sam.types import Pieces, Prediction, Size, cut_out
 
 NEEDS_MODEL = ("alpha", "candidates")
 """Formats of what a model said beside its masks, which the page does not keep."""
@@ -91,7 +90,8 @@ def build_router(service: Service, project: Project | None) -> APIRouter:
         if body.format not in registry.FORMATS or body.format in NEEDS_MODEL:
             raise unusable(f"unknown format '{body.format}'", hint="see GET /api/formats")
         readers = [_reader(service, project, request, picture) for picture in body.pictures]
-        files = await service.worker.run(request, lambda: write(body, readers))
+        memory = service.settings.memory
+        files = await service.worker.run(request, lambda: write(body, readers, memory))
         name, content = _one_file(files, body)
         headers = {"content-disposition": f'attachment; filename="{name}"'}
         return Response(content, media_type="application/octet-stream", headers=headers)
@@ -99,30 +99,33 @@ def build_router(service: Service, project: Project | None) -> APIRouter:
     return router
 
 
-def write(export: Export, readers: Sequence[Callable[[], np.ndarray]]) -> dict[str, bytes]:
+def write(export: Export, readers: Sequence[Callable[[], np.ndarray]], memory: int) -> dict[str, bytes]:
     """The files of an export by name; a picture that takes one file of many beside others is in an archive.
 
     Args:
         export: What is wanted.
         readers: For each picture what gives its pixels (H, W, 3); they are asked for one after the other.
+        memory: Ceiling in bytes of the masks of each picture, a byte a pixel, and of all files together.
 
     Raises:
-        Problem: A mask is not of the size of its picture.
+        Problem: A mask is not of the size of its picture, or it is more than the ceiling allows.
         DataError: A picture of the folder cannot be read.
     """
     names = safe_names([entry.name for entry in export.pictures])
     categories = categories_for(item.label for entry in export.pictures for item in entry.objects)
     in_set = len(readers) > 1
     files: Files = {}
-    firsts = []
+    firsts, nbytes = [], 0
     for entry, read, name in zip(export.pictures, readers, names, strict=True):
         pixels = read()
-        size = (pixels.shape[0], pixels.shape[1])
-        masks = np.stack([read_mask(item.mask.model_dump(), size) for item in entry.objects])
-        result = Result(name, _prediction(entry, masks), categories, pixels=pixels)
-        plan = registry.plan_outputs(name, [export.format], len(masks), in_set=in_set)
+        count, height, width = len(entry.objects), pixels.shape[0], pixels.shape[1]
+        _check_size(f"{count} masks of {width} x {height} pixels", count * height * width, memory)
+        result = Result(name, _prediction(entry, (height, width)), categories, pixels=pixels)
+        plan = registry.plan_outputs(name, [export.format], len(entry.objects), in_set=in_set)
         made = registry.encode(result, plan)
         files |= made
+        nbytes += sum(len(_bytes(content)) for content in made.values())
+        _check_size("the files", nbytes, memory)
         firsts += [made[path] for path in plan[export.format][:1] if path in made]
     if in_set and registry.merges(export.format):
         contents = [_bytes(content) for content in firsts]
@@ -139,10 +142,11 @@ def safe_names(names: Sequence[str]) -> list[str]:
         clean = PurePosixPath(
             *["".join(c for c in part if c.isprintable() and c not in ':*?"<>|') or "_" for part in parts]
         )
-        path, number = clean if clean.name else PurePosixPath("picture"), 1
+        first = clean if clean.name else PurePosixPath("picture")
+        path, number = first, 1
         while path.with_suffix("").as_posix().lower() in taken:
             number += 1
-            path = clean.with_name(f"{clean.stem}-{number}{clean.suffix}")
+            path = first.with_name(f"{first.stem}-{number}{first.suffix}")
         taken.add(path.with_suffix("").as_posix().lower())
         found.append(path.as_posix())
     return found
@@ -165,23 +169,35 @@ def _reader(
     return partial(project.read, picture.index)
 
 
-def _prediction(entry: ExportPicture, masks: np.ndarray) -> Prediction:
+def _prediction(entry: ExportPicture, size: Size) -> Prediction:
+    """The objects of a picture of (H, W) pixels, a bit for each pixel; what a model thought of the others is not known,
+    and no format asks for it.
+    """
+
+    def unknown() -> tuple[np.ndarray, None]:
+        return np.broadcast_to(np.float32(0), (len(entry.objects), *size)), None
+
+    pieces = Pieces(cut_out(read_mask(item.mask.model_dump(), size)) for item in entry.objects)
     scores = np.array([1.0 if item.score is None else item.score for item in entry.objects], np.float32)
-    logits = np.where(masks, np.float32(5), np.float32(-5))
-    classes = tuple(item.label for item in entry.objects)
-    return Prediction(masks, logits, scores, None, mask_boxes(masks), classes=classes)
+    prediction = LargePrediction(pieces, size, scores, unknown)
+    prediction.classes = tuple(item.label for item in entry.objects)
+    return prediction
+
+
+def _check_size(what: str, nbytes: int, memory: int) -> None:
+    if nbytes > memory:
+        raise too_large(
+            f"{what} take {nbytes / 1e6:.0f} MB, the server holds {memory / 1e6:.0f} MB",
+            hint="fewer objects or pictures at a time, or serve --memory",
+        )
 
 
 def _one_file(files: dict[str, bytes], export: Export) -> tuple[str, bytes]:
     if len(files) == 1:
         [(name, content)] = files.items()
         return _header_name(PurePosixPath(name).name), content
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in sorted(files.items()):
-            archive.writestr(zipfile.ZipInfo(name), content)
     stem = PurePosixPath(export.pictures[0].name).stem if len(export.pictures) == 1 else "masks"
-    return _header_name(f"{stem}_{export.format}.zip"), out.getvalue()
+    return _header_name(f"{stem}_{export.format}.zip"), encode_archive(sorted(files.items()))
 
 
 def _header_name(name: str) -> str:

@@ -8,14 +8,16 @@ import struct
 import threading
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
-from serving_stub import FEATURE_BYTES, StubEngine, ask, picture_file, send_picture, serve
+from serving_stub import FEATURE_BYTES, JSON, StubEngine, ask, picture_file, send_picture, serve
 
 from vns_sam.errors import UsageError
+from vns_sam.formats.rle import encode_rle
 from vns_sam.serving import server
 from vns_sam.serving.settings import Limits, Settings
 
@@ -187,3 +189,21 @@ def test_requests_are_told_as_lines_of_json(capsys: pytest.CaptureFixture[str]) 
     told = json.loads(line)
     assert (told["method"], told["route"], told["status"]) == ("GET", "/health", 200)
     assert told["ms"] >= 0
+
+
+def test_masks_that_a_client_sends_are_bounded_by_the_memory(tmp_path: Path) -> None:
+    mask = np.zeros((900, 1200), bool)
+    mask[100:200, 100:200] = True
+    objects = [{"mask": encode_rle(mask)}] * 60
+    with serve(memory=64_000_000, learn=tmp_path) as client:
+        key = send_picture(client, picture_file(1200, 900))
+        lesson = json.dumps({"objects": objects})
+        answers = [
+            ask(client, key, objects=objects),
+            client.put(f"/api/learn/pictures/{key}", content=lesson, headers=JSON),
+        ]
+        assert ask(client, key, objects=objects[:2]).status_code == 200
+    for answer in answers:
+        told = "60 masks of 1200 x 900 pixels take 65 MB, the server holds 64 MB"
+        assert (answer.status_code, answer.json()["error"]) == (413, told)
+    assert not list(tmp_path.rglob("*.png"))

@@ -129,8 +129,8 @@ def encode_image(image: np.ndarray, suffix: str = ".png") -> bytes:
 
 
 def encode_archive(files: Iterable[tuple[str, bytes]]) -> bytes:
-    """The zip file of some files, each a name and its content, compressed; entries carry no time, so its bytes depend on
-    the files alone.
+    """The zip file of some files, each a name and its content, compressed. Entries carry no time, so its bytes depend
+    on the files alone.
     """
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:

@@ -16,8 +16,8 @@ from vns_sam.formats.result import Files, Result, categories_for
 from vns_sam.images.write import encode_archive
 from vns_sam.inference.found import LargePrediction
 from vns_sam.serving.folder import Project
-from vns_sam.serving.masks import read_mask
-from vns_sam.serving.problems import DOCUMENTED, too_large, unknown_picture, unusable
+from vns_sam.serving.masks import check_memory, read_masks
+from vns_sam.serving.problems import DOCUMENTED, unknown_picture, unusable
 from vns_sam.serving.schemas import Rle, Strict
 from vns_sam.serving.service import Service
 from vns_sam.types import Pieces, Prediction, Size, cut_out
@@ -118,14 +118,13 @@ def write(export: Export, readers: Sequence[Callable[[], np.ndarray]], memory: i
     firsts, nbytes = [], 0
     for entry, read, name in zip(export.pictures, readers, names, strict=True):
         pixels = read()
-        count, height, width = len(entry.objects), pixels.shape[0], pixels.shape[1]
-        _check_size(f"{count} masks of {width} x {height} pixels", count * height * width, memory)
-        result = Result(name, _prediction(entry, (height, width)), categories, pixels=pixels)
+        size = (pixels.shape[0], pixels.shape[1])
+        result = Result(name, _prediction(entry, size, memory), categories, pixels=pixels)
         plan = registry.plan_outputs(name, [export.format], len(entry.objects), in_set=in_set)
         made = registry.encode(result, plan)
         files |= made
         nbytes += sum(len(_bytes(content)) for content in made.values())
-        _check_size("the files", nbytes, memory)
+        check_memory("the files", nbytes, memory)
         firsts += [made[path] for path in plan[export.format][:1] if path in made]
     if in_set and registry.merges(export.format):
         contents = [_bytes(content) for content in firsts]
@@ -169,7 +168,7 @@ def _reader(
     return partial(project.read, picture.index)
 
 
-def _prediction(entry: ExportPicture, size: Size) -> Prediction:
+def _prediction(entry: ExportPicture, size: Size, memory: int) -> Prediction:
     """The objects of a picture of (H, W) pixels, a bit for each pixel; what a model thought of the others is not known,
     and no format asks for it.
     """
@@ -177,19 +176,12 @@ def _prediction(entry: ExportPicture, size: Size) -> Prediction:
     def unknown() -> tuple[np.ndarray, None]:
         return np.broadcast_to(np.float32(0), (len(entry.objects), *size)), None
 
-    pieces = Pieces(cut_out(read_mask(item.mask.model_dump(), size)) for item in entry.objects)
+    rles = [item.mask.model_dump() for item in entry.objects]
+    pieces = Pieces(cut_out(mask) for mask in read_masks(rles, size, memory))
     scores = np.array([1.0 if item.score is None else item.score for item in entry.objects], np.float32)
     prediction = LargePrediction(pieces, size, scores, unknown)
     prediction.classes = tuple(item.label for item in entry.objects)
     return prediction
-
-
-def _check_size(what: str, nbytes: int, memory: int) -> None:
-    if nbytes > memory:
-        raise too_large(
-            f"{what} take {nbytes / 1e6:.0f} MB, the server holds {memory / 1e6:.0f} MB",
-            hint="fewer objects or pictures at a time, or serve --memory",
-        )
 
 
 def _one_file(files: dict[str, bytes], export: Export) -> tuple[str, bytes]:

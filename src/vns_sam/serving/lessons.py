@@ -11,7 +11,7 @@ from fastapi import APIRouter, Path, Request
 from vns_sam.serving.folder import Project
 from vns_sam.serving.learning import Learning
 from vns_sam.serving.lesson_schemas import LearnState, LessonOrder, LessonPicture
-from vns_sam.serving.masks import read_mask
+from vns_sam.serving.masks import read_masks
 from vns_sam.serving.problems import DOCUMENTED, unusable
 from vns_sam.serving.service import Service, keeper_of
 
@@ -31,9 +31,9 @@ def build_router(service: Service, learning: Learning, project: Project | None) 
     async def give(request: Request, key: Key, body: LessonPicture) -> None:
         """Gives a picture and its masks for the next lesson; they are written to the server's disk."""
         picture = service.picture(request, key)
-        masks = [read_mask(item.mask.model_dump(), picture.size) for item in body.objects]
-        name = f"{picture.name}-{picture.key[:8]}"
-        await asyncio.to_thread(learning.give, keeper_of(request), name, picture.pixels, masks)
+        rles, name = [item.mask.model_dump() for item in body.objects], f"{picture.name}-{picture.key[:8]}"
+        masks = read_masks(rles, picture.size, service.settings.memory)
+        await asyncio.to_thread(lambda: learning.give(keeper_of(request), name, picture.pixels, list(masks)))
 
     @router.delete("/pictures", status_code=HTTPStatus.NO_CONTENT)
     async def clear(request: Request) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import cv2
@@ -13,7 +14,7 @@ from PIL import Image
 
 from vns_sam.formats.polygons import trace
 from vns_sam.formats.rle import decode_rle, run_lengths
-from vns_sam.serving.problems import unusable
+from vns_sam.serving.problems import too_large, unusable
 
 _COUNTS = re.compile(r"[0-o]*")
 _ENDLESS = re.compile(r"[P-o]{8}")  # one number of more than eight characters: no picture is that large
@@ -34,6 +35,35 @@ def read_mask(rle: dict[str, Any], size: tuple[int, int]) -> np.ndarray:
     if min(numbers, default=0) < 0 or sum(numbers) != size[0] * size[1]:
         raise unusable("the run lengths of a mask do not add up to its size")
     return decode_rle({"size": list(size), "counts": numbers})
+
+
+def read_masks(rles: Sequence[dict[str, Any]], size: tuple[int, int], memory: int) -> Iterator[np.ndarray]:
+    """The masks (H, W) bool of one picture, made one after the other.
+
+    Args:
+        rles: As for :func:`read_mask`.
+        size: (H, W) of the picture.
+        memory: Bytes that all of them may take, a byte a pixel; judged before the first is made.
+
+    Raises:
+        Problem: They would take more (413), or see :func:`read_mask`.
+    """
+    height, width = size
+    check_memory(f"{len(rles)} masks of {width} x {height} pixels", len(rles) * height * width, memory)
+    return (read_mask(rle, size) for rle in rles)
+
+
+def check_memory(what: str, nbytes: int, memory: int) -> None:
+    """Checks that what a request wants at once is not more than the server holds.
+
+    Raises:
+        Problem: It is (413).
+    """
+    if nbytes > memory:
+        raise too_large(
+            f"{what} take {nbytes / 1e6:.0f} MB, the server holds {memory / 1e6:.0f} MB",
+            hint="fewer objects or pictures at a time, or serve --memory",
+        )
 
 
 def as_polygons(mask: np.ndarray) -> list[list[list[list[int]]]]:

@@ -198,14 +198,19 @@ class Service:
         for given in objects:
             if len(given.points or ()) > limits.points:
                 raise unusable(f"{len(given.points or ())} points of one object", hint=f"at most {limits.points}")
-        return rows_of(picture.size, objects) if objects else None
+        return rows_of(picture.size, objects, self.settings.memory) if objects else None
 
 
-def rows_of(size: tuple[int, int], objects: Sequence[ObjectPrompts]) -> Prompts:
+def rows_of(size: tuple[int, int], objects: Sequence[ObjectPrompts], memory: int) -> Prompts:
     """Prompts of several objects, which must give the same kinds.
 
+    Args:
+        size: (H, W) of the picture.
+        objects: At least one.
+        memory: Bytes that their masks may take, a byte a pixel.
+
     Raises:
-        Problem: One has a box or a mask and another has none.
+        Problem: One has a box or a mask and another has none, or the masks take more.
         PromptError: One makes no sense in a picture of this size (H, W).
     """
     fields: dict[str, Any] = {}
@@ -219,7 +224,7 @@ def rows_of(size: tuple[int, int], objects: Sequence[ObjectPrompts]) -> Prompts:
     labels = None
     if "points" in fields:
         labels = [entry.labels or [1] * len(entry.points or ()) for entry in objects]
-    masks = [forms.read_mask(rle.model_dump(), size) for rle in fields.get("mask", ())]
+    masks = list(forms.read_masks([rle.model_dump() for rle in fields.get("mask", ())], size, memory))
     return make_prompts(
         *size,
         boxes=fields.get("box"),

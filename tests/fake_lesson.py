@@ -24,7 +24,7 @@ from pathlib import Path
 from vns_sam.runs.lock import locked
 folder = Path(sys.argv[1])
 signal.signal(signal.SIGTERM, signal.default_int_handler)
-with locked(folder.parent, "learn"):
+with locked(folder.parent, folder.name):
     (folder / "told.json").write_text(json.dumps({"what": "training", "done": 3, "total": 9, "said": ["x"]}))
     while not (folder / "finish").exists():
         time.sleep(0.02)

@@ -155,6 +155,45 @@ def test_lessons_belong_to_a_key(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("fake")
+def test_a_key_sees_and_stops_its_own_lesson_alone(tmp_path: Path) -> None:
+    keys = ("the first secret", "the second secret")
+    with serve(learn=tmp_path, host="0.0.0.0", api_keys=keys) as client:
+        for key in keys:  # the first key's lesson is stopped, the second key's runs
+            client.headers["authorization"] = f"Bearer {key}"
+            give(client, 12)
+            order(client)
+            until(client, lambda state: state["done"] == 3)
+            if key == keys[0]:
+                client.delete("/api/learn")
+        client.headers["authorization"] = f"Bearer {keys[0]}"
+        for _ in range(2):  # of the server that began it, then of one that reads the lock
+            state = client.get("/api/learn").json()
+            assert (state["name"], state["state"], state["busy"]) == ("learned-1", "stopped", True)
+            assert client.delete("/api/learn").status_code == 422
+            client.app.state.service.learning._process = None  # type: ignore[attr-defined]
+        client.headers["authorization"] = f"Bearer {keys[1]}"
+        assert client.get("/api/learn").json()["state"] == "running"
+        assert client.delete("/api/learn").json()["state"] == "stopped"
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_server_that_is_stopped_says_so_where_its_lesson_lies(tmp_path: Path) -> None:
+    keys = ("the first secret", "the second secret")
+    with serve(learn=tmp_path, host="0.0.0.0", api_keys=keys) as client:
+        for key in keys:
+            client.headers["authorization"] = f"Bearer {key}"
+            give(client, 12)
+            order(client)
+            until(client, lambda state: state["done"] == 3)
+            client.delete("/api/learn")
+        client.headers["authorization"] = f"Bearer {keys[0]}"
+        order(client, go_on=True)
+        until(client, lambda state: state["state"] == "running")
+    whys = [json.loads((tmp_path / f"learned-{k}" / "stopped").read_text())["why"] for k in (1, 2)]
+    assert whys == ["The server was stopped meanwhile.", "It was stopped."]
+
+
+@pytest.mark.usefixtures("fake")
 def test_a_folder_that_was_labelled_is_learned_from_without_sending_it(tmp_path: Path) -> None:
     photos, masks, learned = tmp_path / "photos", tmp_path / "masks", tmp_path / "learned"
     photos.mkdir()

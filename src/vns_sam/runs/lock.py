@@ -8,6 +8,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from vns_sam.errors import UsageError
 from vns_sam.images.write import unwritable
@@ -55,8 +56,20 @@ def locked(folder: Path, verb: str) -> Iterator[None]:
                 folder.rmdir()  # a run that wrote nothing leaves nothing
 
 
-def holder(folder: Path) -> int | None:
-    """The process that holds a folder, see :func:`locked`; None where none does, 0 where it does not say its number."""
+class Holder(NamedTuple):
+    """Who holds a folder.
+
+    Attributes:
+        pid: The process; 0 where it does not say its number.
+        run: What runs in it, as it was given to :func:`locked`; "" where it does not say.
+    """
+
+    pid: int
+    run: str
+
+
+def holder(folder: Path) -> Holder | None:
+    """Who holds a folder, see :func:`locked`; None where nobody does."""
     try:
         handle = os.open(folder / LOCK, os.O_RDONLY)
     except OSError:
@@ -64,8 +77,8 @@ def holder(folder: Path) -> int | None:
     try:
         if _is_free(handle):
             return None
-        pid = _owner(handle).get("pid")
-        return pid if isinstance(pid, int) else 0
+        pid, run = (_owner(handle).get(name) for name in ("pid", "run"))
+        return Holder(pid if isinstance(pid, int) else 0, run if isinstance(run, str) else "")
     finally:
         os.close(handle)
 

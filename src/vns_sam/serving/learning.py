@@ -21,7 +21,7 @@ from vns_sam.data.importing import write_objects
 from vns_sam.data.sets.divide import FEWEST
 from vns_sam.formats.objects import Object
 from vns_sam.images.write import encode_image, link_or_copy, write_bytes, write_json
-from vns_sam.runs.lock import holder
+from vns_sam.runs.lock import Holder, holder
 from vns_sam.serving.engine import Adapted
 from vns_sam.serving.lesson import ORDER, RESULT, RUN, SET, TOLD
 from vns_sam.serving.lesson_schemas import LearnedRow, LearnState
@@ -39,8 +39,8 @@ ENDING = 20.0
 class Learning:
     """Trainings in folders ``learned-1``, ``learned-2``, ... of one folder.
 
-    Several servers may look at the same folder: which training runs is told by the lock that it holds, what came of it
-    by its files. Nothing is made on disk before the first picture is given.
+    Several servers may look at the same folder: which training runs is told by the lock that it holds and has signed
+    with its folder's name, what came of it by its files. Nothing is made on disk before the first picture is given.
 
     Args:
         root: The folder; None where learning is switched off.
@@ -51,6 +51,7 @@ class Learning:
     def __init__(self, root: Path | None, device: str = "cpu", changes: Sequence[tuple[str, Any]] = ()) -> None:
         self.root, self.device, self.changes = root, device, tuple(changes)
         self._process: subprocess.Popen[bytes] | None = None
+        self._name = ""  # of the lesson that this process learns
 
     @property
     def missing(self) -> str:
@@ -147,27 +148,25 @@ class Learning:
         Raises:
             Problem: None of this owner runs.
         """
-        folder = self._last(owner)
-        pid = self._pid() if folder is not None else None
-        if folder is None or not pid or _read(folder / RESULT):
+        folder, running = self._last(owner), self._running()
+        if folder is None or running is None or running.run != folder.name or not running.pid or _read(folder / RESULT):
             raise unusable("no lesson runs")
         write_json(folder / STOPPED, {"why": "It was stopped."})
-        self._end(pid)
+        self._end(running.pid)
 
     def close(self) -> None:
         """Ends the lesson that this server has begun."""
-        if self._process is None or self._process.poll() is not None:
+        if self.root is None or self._process is None or self._process.poll() is not None:
             return
-        for folder in self._lessons()[-1:]:
-            with suppress(Exception):
-                write_json(folder / STOPPED, {"why": "The server was stopped meanwhile."})
+        with suppress(Exception):
+            write_json(self.root / self._name / STOPPED, {"why": "The server was stopped meanwhile."})
         self._end(self._process.pid)
 
     def state(self, owner: str) -> LearnState:
         """What is known of the last lesson; of somebody else's only that it runs."""
-        busy = self._pid() is not None
+        running = self._running()
         missing, given = self.missing, self.given(owner)
-        base = LearnState(possible=not missing, missing=missing, least=FEWEST, given=given, busy=busy)
+        base = LearnState(possible=not missing, missing=missing, least=FEWEST, given=given, busy=running is not None)
         folder = self._last(owner)
         if folder is None:
             return base
@@ -185,7 +184,7 @@ class Learning:
         )
         if result:
             return known.model_copy(update=_outcome(result))
-        if busy:
+        if running is not None and running.run == folder.name:
             return known.model_copy(update={"state": "running"})
         why = _read(folder / STOPPED).get("why", "It was ended from outside: a restart, or too little memory.")
         return known.model_copy(update={"state": "stopped", "why": str(why)})
@@ -198,27 +197,32 @@ class Learning:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
+        self._name = folder.name
 
-    def _pid(self) -> int | None:
-        """The process that learns, of this server or another; None where none does."""
+    def _running(self) -> Holder | None:
+        """The process that learns, of this server or another, and its lesson's name; None where none does."""
         if self._process is not None and self._process.poll() is None:
-            return self._process.pid
+            return Holder(self._process.pid, self._name)
         return None if self.root is None else holder(self.root)
 
     def _end(self, pid: int) -> None:
+        def lives() -> bool:
+            running = self._running()
+            return running is not None and running.pid == pid
+
         with suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGTERM)
             deadline = time.monotonic() + ENDING
-            while self._pid() == pid and time.monotonic() < deadline:
+            while lives() and time.monotonic() < deadline:
                 time.sleep(0.05)
-            if self._pid() == pid:
+            if lives():
                 os.kill(pid, signal.SIGKILL)
                 time.sleep(0.1)
         if self._process is not None and self._process.pid == pid:
             self._process.wait()
 
     def _refuse_second(self) -> None:
-        if self._pid() is not None:
+        if self._running() is not None:
             raise conflicting("a lesson runs already", hint="wait for it, or stop it")
 
     def _place(self, model: str) -> str:

@@ -100,7 +100,7 @@ def main(folder: Path) -> int:
     with suppress(OSError, AttributeError):
         os.nice(NICENESS)
     try:
-        with locked(folder.parent, "learn"):
+        with locked(folder.parent, folder.name):  # which lesson runs is read there
             learn(folder)
     except KeyboardInterrupt:
         return 130

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -32,6 +33,8 @@ NEEDED = ("torch", "transformers", "accelerate", "faster_coco_eval", "py_sod_met
 MODEL = "model"
 """Where the run puts its model, see :mod:`vns_sam.studies.adapt`, which is not imported here: it wants torch."""
 MOST_PICTURES = 2000
+LONGEST = 40
+"""Characters of a picture's name that its files begin with; files take 255 bytes, and a character up to four."""
 ENDING = 20.0
 """Seconds in which a process that is told to stop writes where it was."""
 
@@ -94,7 +97,7 @@ class Learning:
         folder = self._draft(owner)
         if sum(1 for _ in folder.glob("masks/*.png")) >= MOST_PICTURES:
             raise unusable(f"more than {MOST_PICTURES} pictures to learn from", hint="vns-sam train FOLDER takes more")
-        stem = "".join(c if c.isalnum() or c in "-_" else "_" for c in name)[:150] or "picture"
+        stem = _stem(name)
         for made in folder.glob(f"images/{stem}.*"):
             made.unlink()
         if isinstance(source, Path):
@@ -242,6 +245,14 @@ class Learning:
 
     def _last(self, owner: str) -> Path | None:
         return next((f for f in reversed(self._lessons()) if _read(f / ORDER).get("owner") == owner), None)
+
+
+def _stem(name: str) -> str:
+    """What the files of a picture are called: what of its name every system takes, and a mark of all of it, since
+    several pictures may have the first in common.
+    """
+    plain = "".join(c if c.isalnum() or c in "-_" else "_" for c in name)
+    return f"{plain[:LONGEST]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def _outcome(result: dict[str, Any]) -> dict[str, Any]:

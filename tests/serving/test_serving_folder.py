@@ -17,6 +17,7 @@ from starlette.testclient import TestClient
 from vns_sam.errors import DataError, UsageError
 from vns_sam.formats.rle import encode_rle
 from vns_sam.serving.folder import Project
+from vns_sam.serving.problems import Problem
 from vns_sam.serving.schemas import Annotations
 from vns_sam.serving.settings import Settings
 
@@ -106,11 +107,57 @@ def test_nobody_replaces_what_was_saved_meanwhile(photos: Path, tmp_path: Path) 
         assert client.get("/api/folder/9/annotations").status_code == 404
 
 
-def test_a_damaged_file_is_left_out(photos: Path, tmp_path: Path) -> None:
-    project = Project(photos, tmp_path / "masks")
-    (tmp_path / "masks").mkdir()
-    (tmp_path / "masks" / "b.json").write_text('{"objects": [{')
-    assert project.annotations(2).objects == []
+@pytest.mark.parametrize(
+    "other", ['{"objects": [{', '{"objects": [{"colour": "#FF0000"}]}', '{"objects": [], "version": 2}', "\udcff"]
+)
+def test_what_was_not_understood_is_kept(
+    photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, other: str
+) -> None:
+    out = tmp_path / "masks"
+    out.mkdir()
+    project, found = Project(photos, out), other.encode(errors="surrogateescape")
+    for turn in ("", "-2"):
+        (out / "b.json").write_bytes(found)
+        (out / "b.png").write_bytes(b"its mask")
+        assert project.annotations(2).objects == []
+        caplog.clear()
+        with pytest.raises(Problem, match="changed elsewhere"):
+            project.save(2, Annotations(saved_at=7), (30, 40), base=5)
+        for _ in range(2):
+            project.save(2, Annotations(), (30, 40), base=0)
+        assert (out / f"b.json.kept{turn}").read_bytes() == found
+        assert (out / f"b.png.kept{turn}").read_bytes() == b"its mask"
+        [line] = [record.getMessage() for record in caplog.records]
+        assert line.endswith(f"kept as {out / f'b.json.kept{turn}'} and {out / f'b.png.kept{turn}'}")
+    names = {"b.json", *(f"b.{kind}.kept{turn}" for kind in ("json", "png") for turn in ("", "-2"))}
+    assert {path.name for path in out.iterdir()} == names
+
+
+def test_a_mask_of_somebody_else_is_kept(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "masks"
+    out.mkdir()
+    (out / "b.png").write_bytes(b"a mask that was drawn elsewhere")
+    item = {"mask": encode_rle(mask_of(slice(3, 9)))}
+    for _ in range(2):
+        Project(photos, out).save(2, Annotations.model_validate({"objects": [item]}), (30, 40))
+    assert (out / "b.png.kept").read_bytes() == b"a mask that was drawn elsewhere"
+    assert {path.name for path in out.iterdir()} == {"b.json", "b.png", "b.png.kept"}
+
+
+def test_what_cannot_be_read_is_an_error_and_stays(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "masks"
+    (out / "b.json").mkdir(parents=True)  # as good as a file that is forbidden, which root may read
+    with serve(folder=photos, out=out) as client:
+        assert [row["objects"] for row in client.get("/api/folder").json()["pictures"]] == [0, 0, 0, 0]
+        refused = client.post("/api/folder/2")
+        assert (refused.status_code, refused.json()["error"]) == (422, f"cannot read {out / 'b.json'}: is a directory")
+    with pytest.raises(DataError, match="cannot read"):
+        Project(photos, out).save(2, Annotations(), (30, 40))
+    (out / "b.json").rmdir()
+    (out / "b.json").write_text(Annotations().model_dump_json())
+    (out / "b.png").mkdir()
+    with pytest.raises(DataError, match="cannot write"):
+        Project(photos, out).save(2, Annotations(), (30, 40))
 
 
 def test_the_output_is_no_input(photos: Path) -> None:

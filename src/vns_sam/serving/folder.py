@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from threading import Lock
 
@@ -13,7 +14,7 @@ import numpy as np
 from vns_sam.errors import DataError
 from vns_sam.images.find import find_images
 from vns_sam.images.read import file_digest, read_image
-from vns_sam.images.write import write_mask, write_text
+from vns_sam.images.write import unwritable, write_mask, write_text
 from vns_sam.serving.masks import read_mask
 from vns_sam.serving.problems import Problem, changed_elsewhere, unknown_picture
 from vns_sam.serving.schemas import Annotations, Folder, FolderRow
@@ -76,18 +77,22 @@ class Project:
         return file_digest(self.root / self.name(index))
 
     def annotations(self, index: int) -> Annotations:
-        """What was saved for picture ``index``; nothing where the file is missing or damaged, which is logged."""
+        """What was saved for picture ``index``; nothing where no file is, or one that holds something else, which is
+        logged and kept by the next save.
+
+        Raises:
+            Problem: There is no such number.
+            DataError: The file cannot be read.
+        """
         path = self._json(index)
-        try:
-            return Annotations.model_validate_json(path.read_bytes())
-        except FileNotFoundError:
-            return Annotations()
-        except (OSError, ValueError) as error:
-            logger.warning("%s cannot be read and is left out (%s)", path, type(error).__name__)
-            return Annotations()
+        found = _saved(path)
+        if found is None:
+            logger.warning("%s holds no annotations of this version and is left out", path)
+        return found or Annotations()
 
     def save(self, index: int, annotations: Annotations, size: tuple[int, int], base: float | None = None) -> None:
         """Writes both files of picture ``index``, whose size is (H, W), each whole or not at all, one save at a time.
+        Files there that no save of this version has written are kept under other names, which is logged.
 
         Args:
             index: Of the picture.
@@ -97,19 +102,22 @@ class Project:
 
         Raises:
             Problem: There is no such number, or a mask is not of this size, or somebody else has saved since.
-            DataError: The place cannot be written.
+            DataError: The place cannot be read or written.
         """
         masks = [read_mask(item.mask.model_dump(), size) for item in annotations.objects if item.mask is not None]
         path = self._json(index)
         with self._writing:
-            if base is not None and self.annotations(index).saved_at not in (base, annotations.saved_at):
+            found = _saved(path)
+            if base is not None and (found or Annotations()).saved_at not in (base, annotations.saved_at):
                 raise changed_elsewhere(self.names[index])
+            if found is None or not path.is_file():
+                _keep_others(path)
             write_text(path, annotations.model_dump_json() + "\n")
             png = path.with_suffix(".png")
             if masks:
                 write_mask(png, np.any(masks, axis=0))
             else:
-                png.unlink(missing_ok=True)
+                _remove(png)
 
     def masks(self, index: int) -> list[np.ndarray]:
         """The masks (H, W) bool that were saved for picture ``index``; those that are damaged are left out."""
@@ -125,7 +133,74 @@ class Project:
         return self.out / f"{self._targets[index]}.json"
 
     def _count(self, index: int) -> int:
-        return len(self.annotations(index).objects) if self._json(index).exists() else 0
+        try:
+            return len(self.annotations(index).objects)
+        except DataError as error:  # told again when the picture is opened
+            logger.warning("%s", error.message)
+            return 0
+
+
+def _saved(path: Path) -> Annotations | None:
+    """What a file holds: nothing where there is none, None where it holds something else.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+    try:
+        return Annotations.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return Annotations()
+    except OSError as error:
+        reason = (error.strerror or type(error).__name__).lower()
+        raise DataError(f"cannot read {path}: {reason}", hint="look at what lies there") from None
+    except ValueError:
+        return None
+
+
+def _keep_others(path: Path) -> None:
+    """Gives what lies where a picture's two files go other names, and logs it: a file of annotations that is damaged or
+    of another version, with its mask, or a mask without annotations.
+
+    Raises:
+        OutputError: The place cannot be written.
+    """
+    kept = [_rename(each) for each in (path, path.with_suffix(".png")) if each.is_file()]
+    if kept:
+        logger.warning("found files that the page did not write, kept as %s", " and ".join(map(str, kept)))
+
+
+def _rename(path: Path) -> Path:
+    """Moves a file to the first of ``NAME.kept``, ``NAME.kept-2``, ... that is free.
+
+    Raises:
+        OutputError: The place cannot be written.
+    """
+    for number in count(1):
+        target = path.with_name(f"{path.name}.kept" + (f"-{number}" if number > 1 else ""))
+        try:
+            target.open("x").close()  # taken, so that nobody else replaces it
+            break
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise unwritable(target, error) from None
+    try:
+        return path.replace(target)
+    except OSError as error:
+        _remove(target)
+        raise unwritable(target, error) from None
+
+
+def _remove(path: Path) -> None:
+    """Removes a file, if it is there.
+
+    Raises:
+        OutputError: It cannot be removed.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise unwritable(path, error) from None
 
 
 def _targets(names: list[str]) -> list[str]:

@@ -177,3 +177,56 @@ def test_osam() -> None:
     assert found["bounding_box"] == {"xmin": 8, "ymin": 3, "xmax": 19, "ymax": 11}
     mask = np.asarray(Image.open(io.BytesIO(base64.b64decode(found["mask"]))))
     np.testing.assert_array_equal(mask, box_mask() * 255)
+
+
+def rectangle(text: str) -> str:
+    """A request of Label Studio about one region, whose value has this width."""
+    region = json.dumps({**RECTANGLE, "value": {**RECTANGLE["value"], "width": "WIDTH"}})
+    return studio(f"[{region}]".replace('"WIDTH"', text))
+
+
+def studio(regions: str, image: str = URI) -> str:
+    body = {"tasks": [{"data": {"photo": image}}], "label_config": BRUSH, "params": {"context": {"result": "REGIONS"}}}
+    return json.dumps(body).replace('"REGIONS"', regions)
+
+
+def marks(text: str) -> str:
+    """A request of X-AnyLabeling with these marks."""
+    return json.dumps({"model": "stub", "image": URI, "params": {"marks": "MARKS"}}).replace('"MARKS"', text)
+
+
+HUGE = "9" * 400
+PLACE = "expected marks of type point or rectangle"
+NO_REGION = "a region has no x, y, width and height in percent"
+BESIDE = json.dumps([RECTANGLE, RECTANGLE, key_point(50, 50, 1)])
+MARKS_BESIDE = json.dumps(
+    [{"type": "rectangle", "data": [8, 3, 20, 12]}] * 2 + [{"type": "point", "data": [15, 15], "label": 1}]
+)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "told"),
+    [
+        ("/predict", rectangle("1e9"), "box.2: Input should be less than or equal to 1000000"),
+        ("/predict", rectangle("1e999"), "box.2: Input should be"),
+        ("/predict", rectangle('"nan"'), "box.2: Input should be"),
+        ("/predict", rectangle(HUGE), NO_REGION),
+        ("/predict", rectangle("[3]"), NO_REGION),
+        ("/predict", studio("5"), "expected a list of regions, found 5"),
+        ("/predict", studio('{"x": 1}'), "expected a list of regions, found {'x': 1}"),
+        ("/predict", studio(BESIDE), "points beside several rectangles"),
+        ("/predict", studio(json.dumps([RECTANGLE]), "http://[x"), "the task's data names no address: http://[x"),
+        ("/v1/predict", marks('[{"type": "rectangle", "data": [0, 0, 1e9, 5]}]'), "box.2: Input should be less"),
+        ("/v1/predict", marks('[{"type": "rectangle", "data": [NaN, 0, 9, 5]}]'), "box.0: Input should be"),
+        ("/v1/predict", marks('[{"type": "point", "data": [0, 1e999]}]'), "points.0.1: Input should be"),
+        ("/v1/predict", marks(f'[{{"type": "point", "data": [0, {HUGE}]}}]'), PLACE),
+        ("/v1/predict", marks("5"), "expected a list of marks, found 5"),
+        ("/v1/predict", marks(MARKS_BESIDE), "points beside several rectangles"),
+        ("/api/generate", json.dumps({"image": URI, "prompt": {"points": [[0, 1e9]]}}), "prompt.points.0.1: Input"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_one_line(path: str, body: str, told: str) -> None:
+    with serve() as client:
+        answer = client.post(path, content=body, headers=JSON)
+    assert answer.status_code == 422
+    assert answer.json()["error"].startswith(told)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
-from vns_sam.serving.plugs import ask_once, decode_base64, numbers, outlines
+from vns_sam.serving.plugs import ask_once, decode_base64, listed, numbers, objects_of, outlines
 from vns_sam.serving.problems import DOCUMENTED, unusable
 from vns_sam.serving.schemas import Ask, ObjectPrompts
 from vns_sam.serving.service import Service
@@ -64,16 +64,15 @@ def build_router(service: Service) -> APIRouter:
 
 
 def prompts_of(marks: Any) -> list[ObjectPrompts]:
-    """The objects that marks ask for: each rectangle is one, and all points belong to the only rectangle or to one of
-    their own.
+    """The objects that marks ask for, see :func:`vns_sam.serving.plugs.objects_of`.
 
     Raises:
-        Problem: A mark is none.
+        Problem: A mark is none, or they do not go together.
     """
     boxes: list[list[float]] = []
     points: list[list[float]] = []
     labels: list[int] = []
-    for mark in marks if isinstance(marks, list) else []:
+    for mark in listed(marks, "marks"):
         kind, data = (mark.get("type"), mark.get("data")) if isinstance(mark, dict) else (None, None)
         if kind == "point" and (place := numbers(data, 2)):
             points.append(place)
@@ -84,12 +83,7 @@ def prompts_of(marks: Any) -> list[ObjectPrompts]:
                 boxes.append([min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)])
         else:
             raise unusable(f"expected marks of type point or rectangle, got {str(mark)[:60]}")
-    if points and len(boxes) > 1:
-        raise unusable("points beside several rectangles", hint="one rectangle with points, or rectangles alone")
-    if points:
-        given = {"box": boxes[0] if boxes else None, "points": points, "labels": labels}
-        return [ObjectPrompts.model_validate(given)]
-    return [ObjectPrompts(box=box) for box in boxes]
+    return objects_of(boxes, points, labels)
 
 
 def _card(info: ModelInfo) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from typing import Annotated, Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 from xml.etree import ElementTree
 
 import numpy as np
@@ -21,7 +21,7 @@ from pydantic import BaseModel, Field
 
 from vns_sam.formats.brush import encode_brush
 from vns_sam.serving.folder import Project
-from vns_sam.serving.plugs import ask_once, decode_base64, outlines
+from vns_sam.serving.plugs import ask_once, decode_base64, listed, objects_of, outlines
 from vns_sam.serving.problems import DOCUMENTED, too_large, unusable
 from vns_sam.serving.schemas import Ask, ObjectPrompts
 from vns_sam.serving.service import Service
@@ -140,19 +140,22 @@ def control_of(label_config: str) -> Control:
 
 
 def regions_of(params: dict[str, Any] | None) -> list[dict[str, Any]]:
-    """The key points and rectangles of a request."""
+    """The key points and rectangles of a request.
+
+    Raises:
+        Problem: What should list them does not.
+    """
     context = (params or {}).get("context")
     regions = context.get("result") if isinstance(context, dict) else None
-    usable = [one for one in regions or [] if isinstance(one, dict) and isinstance(one.get("value"), dict)]
+    usable = [one for one in listed(regions, "regions") if isinstance(one, dict) and isinstance(one.get("value"), dict)]
     return [one for one in usable if str(one.get("type", "")).startswith(("keypoint", "rectangle"))]
 
 
 def prompts_of(regions: list[dict[str, Any]], size: tuple[int, int]) -> list[ObjectPrompts]:
-    """What was drawn, in percent of the picture, as prompts: rectangles are objects, key points belong to the only
-    rectangle or to an object of their own.
+    """What was drawn, in percent of the picture, as prompts, see :func:`vns_sam.serving.plugs.objects_of`.
 
     Raises:
-        Problem: A region has no place.
+        Problem: A region has no place, or they do not go together.
     """
     height, width = size
     boxes, points, labels = [], [], []
@@ -166,12 +169,9 @@ def prompts_of(regions: list[dict[str, Any]], size: tuple[int, int]) -> list[Obj
                 points.append([min(max(x, 0), width - 0.01), min(max(y, 0), height - 0.01)])
                 positive = region.get("is_positive", value.get("is_positive", True))
                 labels.append(int(positive not in (False, 0, "0", "false")))
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             raise unusable("a region has no x, y, width and height in percent") from None
-    if points and len(boxes) <= 1:
-        given = {"box": boxes[0] if boxes else None, "points": points, "labels": labels}
-        return [ObjectPrompts.model_validate(given)]
-    return [ObjectPrompts(box=box) for box in boxes]
+    return objects_of(boxes, points, labels)
 
 
 def label_of(regions: list[dict[str, Any]], control: Control) -> str:
@@ -219,23 +219,25 @@ async def _open(
         raise unusable(f"the task's data names no picture as '{control.value[:60]}'")
     if named.startswith("data:"):
         return await service.open_once(request, decode_base64(named))
-    address = urlsplit(named)
+    try:
+        address = urlsplit(named)
+    except ValueError:
+        raise unusable(f"the task's data names no address: {named[:60]}") from None
     if project is not None and address.path == LOCAL:
         wanted = unquote(parse_qs(address.query).get("d", [""])[0])
         name = next((name for name in project.names if wanted == name or wanted.endswith(f"/{name}")), None)
         if name is not None:
             return await service.open_once(request, (project.root / name).read_bytes())
-    return await service.open_once(request, await asyncio.to_thread(_fetch, service, named))
+    return await service.open_once(request, await asyncio.to_thread(_fetch, service, address))
 
 
-def _fetch(service: Service, named: str) -> bytes:
+def _fetch(service: Service, address: SplitResult) -> bytes:
     """A picture of the Label Studio that the server was started for; nothing else is fetched.
 
     Raises:
         Problem: It is elsewhere, cannot be had, or is too large.
     """
     site, limit = service.settings.label_studio, service.settings.limits.upload_bytes
-    address = urlsplit(named)
     elsewhere = f"{address.scheme}://{address.netloc}" not in ("://", site.rstrip("/"))
     if not site or elsewhere or not address.path.startswith("/data/") or ".." in unquote(address.path):
         hint = "vns-sam serve --label-studio http://..., where Label Studio itself keeps the pictures"

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
 from vns_sam.serving.masks import as_png
-from vns_sam.serving.plugs import ask_once, decode_base64
+from vns_sam.serving.plugs import ask_once, decode_base64, objects_of
 from vns_sam.serving.problems import DOCUMENTED, unusable
 from vns_sam.serving.schemas import Ask, ObjectPrompts, Point
 from vns_sam.serving.service import Service
@@ -43,7 +43,7 @@ def build_router(service: Service) -> APIRouter:
     @router.post("/api/generate")
     async def generate(request: Request, body: Generate) -> dict[str, Any]:
         """The mask of one object, with its box and score."""
-        objects = [] if body.prompt is None else [prompts_of(body.prompt)]
+        objects = [] if body.prompt is None else prompts_of(body.prompt)
         name = body.model if body.model in service.engine.names else service.engine.names[0]
         picture = await service.open_once(request, decode_base64(body.image))
         answer, masks = await ask_once(service, request, picture, Ask(model=name, objects=objects))
@@ -57,8 +57,8 @@ def build_router(service: Service) -> APIRouter:
     return router
 
 
-def prompts_of(prompt: Prompt) -> ObjectPrompts:
-    """Points with osam's labels as a box and clicks.
+def prompts_of(prompt: Prompt) -> list[ObjectPrompts]:
+    """Points with osam's labels as a box and clicks on one object; none where there are none.
 
     Raises:
         Problem: Points and labels do not belong together, or half a box is given.
@@ -72,9 +72,5 @@ def prompts_of(prompt: Prompt) -> ObjectPrompts:
     clicks = [(p, label) for p, label in zip(points, labels, strict=True) if label in (BACKGROUND, OBJECT)]
     if len(corners[0]) != len(corners[1]) or len(corners[0]) > 1:
         raise unusable("expected one box: a point of label 2 and one of label 3")
-    given = {
-        "box": [*corners[0][0], *corners[1][0]] if corners[0] else None,
-        "points": [place for place, _ in clicks] or None,
-        "labels": [label for _, label in clicks] or None,
-    }
-    return ObjectPrompts.model_validate(given)
+    boxes = [[*first, *last] for first, last in zip(*corners, strict=True)]
+    return objects_of(boxes, [place for place, _ in clicks], [label for _, label in clicks])

@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 
 from vns_sam.errors import CheckpointError, VnsSamError
@@ -93,9 +93,14 @@ async def on_http(_: Request, error: Exception) -> JSONResponse:
 async def on_invalid(_: Request, error: Exception) -> JSONResponse:
     """Handler of bodies and parameters that do not fit the schema: the first fault, and where it is."""
     assert isinstance(error, RequestValidationError)
+    return unusable(first_fault(error), hint="see /openapi.json").response
+
+
+def first_fault(error: RequestValidationError | ValidationError) -> str:
+    """The first of the faults that were found, and where it is."""
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"] if part != "body") or "body"
-    return unusable(f"{place}: {first['msg']}", hint="see /openapi.json").response
+    return f"{place}: {first['msg']}"
 
 
 def problem_of(error: VnsSamError) -> Problem:

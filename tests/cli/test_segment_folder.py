@@ -60,7 +60,7 @@ def test_a_picture_above_the_ceiling_of_memory_is_told_and_the_others_are_done(
     assert "large.png: it takes about" in capsys.readouterr().err
     for nothing in ("0", "nan", "inf"):
         assert main(["segment", "photos", *BOX, "--out", "out", "--memory", nothing]) == 2
-        assert "expected --memory above 0" in capsys.readouterr().err
+        assert "argument --memory: expected a number above 0, 1,000,000 at most, found" in capsys.readouterr().err
     assert main(["segment", "photos", *BOX, "--out", "out"]) == 0
     assert "out: 1 done, 3 done before" in capsys.readouterr().out
 

@@ -15,14 +15,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from vns_sam.cli.lines import print_json
+from vns_sam.cli.numbers import at_least
 from vns_sam.cli.predictor import add_backend
-from vns_sam.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy as np
 
     from vns_sam.types import PromptableModel
 
+MOST_BOXES, MOST_SIDE = 100_000, 30_000
 FIRST_MASK = """
 import sys, numpy, vns_sam
 height, width = int(sys.argv[3]), int(sys.argv[4])
@@ -47,18 +48,24 @@ class Row:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
     parser.add_argument("models", nargs="*", metavar="MODEL", help="names, folders or hub ids (vns-sam-tiny)")
-    parser.add_argument("--boxes", type=int, nargs="+", default=[1, 32], metavar="N", help="boxes asked about (1 32)")
-    parser.add_argument("--size", type=int, nargs=2, default=[480, 640], metavar=("H", "W"), help="of the picture")
-    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="measured turns of each (5)")
+    parser.add_argument(
+        "--boxes",
+        type=at_least(1, MOST_BOXES),
+        nargs="+",
+        default=[1, 32],
+        metavar="N",
+        help="boxes asked about (1 32)",
+    )
+    parser.add_argument(
+        "--size", type=at_least(1, MOST_SIDE), nargs=2, default=[480, 640], metavar=("H", "W"), help="of the picture"
+    )
+    parser.add_argument("--rounds", type=at_least(1), default=5, metavar="N", help="measured turns of each (5)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, ... (cpu)")
     add_backend(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs the verb."""
-    for name, found in (("--boxes", min(args.boxes)), ("--size", min(args.size)), ("--rounds", args.rounds)):
-        if found < 1:
-            raise UsageError(f"{name} expects numbers from 1 on, found {found}")
     import torch
 
     from vns_sam.evaluation.cost import hardware

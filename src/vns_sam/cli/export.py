@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from vns_sam.sam.promptable import PromptableNetwork
 
 REPORT = "report.json"
+MOST_CANVAS = 8192
+"""Pixels of a side."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--beside", action="store_true", help="into the model's own folder; weights are not copied")
     parser.add_argument("--page", type=Path, metavar="DIR", help="a page to click on, with the graphs")
     parser.add_argument("--anylabeling", type=Path, metavar="DIR", help="a pair for AnyLabeling and X-AnyLabeling")
-    parser.add_argument("--canvas", type=at_least(64), nargs=2, metavar=("H", "W"), help="of that pair (684 1024)")
+    parser.add_argument(
+        "--canvas", type=at_least(64, MOST_CANVAS), nargs=2, metavar=("H", "W"), help="of that pair (684 1024)"
+    )
     parser.add_argument("--runtime", type=Path, metavar="PACKAGE", help="onnxruntime-web for --page (npm fetches it)")
     parser.add_argument("--precision", choices=("fp32", "fp16", "int8"), help="of weights (fp32; fp16 with --page)")
     parser.add_argument("--opset", type=int, default=18, help="of ONNX, 18 to 21 (%(default)s)")

@@ -23,11 +23,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vns_sam.cli.lines import print_json
+from vns_sam.cli.numbers import number
 from vns_sam.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from vns_sam.evaluation.cost import Cost
     from vns_sam.sam.checkpoints import KeyReport
+
+MOST_SHARE = 1_000_000
+"""Of one model in a mean."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,7 +63,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     average = verbs.add_parser("average", help="the mean of several trainings of one model", allow_abbrev=False)
     folders = "as training writes them, model/ or best/, or a bundled model"
     average.add_argument("folders", type=Path, nargs="+", metavar="DIR", help=folders)
-    average.add_argument("--shares", type=float, nargs="+", metavar="X", help="how much each counts (alike)")
+    average.add_argument(
+        "--shares", type=number(0, MOST_SHARE), nargs="+", metavar="X", help="how much each counts (alike)"
+    )
     average.add_argument("--out", type=Path, required=True, metavar="DIR")
     push = verbs.add_parser("push", help="a model's folder to the Hugging Face hub", allow_abbrev=False)
     push.add_argument("folder", metavar="DIR", help="as training writes it, or a bundled model")

@@ -6,6 +6,7 @@ import argparse
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from vns_sam.cli.numbers import at_least
 from vns_sam.errors import UsageError
 
 if TYPE_CHECKING:
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from vns_sam.types import Backend, SecondLook
 
 DEFAULT_MODEL = "vns-sam-tiny"
+MOST_CLICKS = 1000
+"""Along a side."""
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,7 +55,8 @@ def add_second_look(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -
 def add_automatic_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of automatic masks to a verb."""
     parser.add_argument("--auto", action="store_true", help="all objects, without a prompt: a grid of clicks, filtered")
-    parser.add_argument("--points-per-side", type=int, metavar="N", help="clicks along the longer side, with --auto")
+    clicks = at_least(1, MOST_CLICKS)
+    parser.add_argument("--points-per-side", type=clicks, metavar="N", help="clicks along the longer side, with --auto")
     parser.add_argument(
         "--least-score", type=float, metavar="IOU", help="least predicted IoU (the model's), with --auto"
     )

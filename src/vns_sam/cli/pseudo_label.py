@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vns_sam.cli.lines import print_json
+from vns_sam.cli.numbers import at_least
 from vns_sam.cli.predictor import add_backend, add_second_look, second_look
 from vns_sam.cli.work import add_run_arguments, drive, finish
 from vns_sam.errors import UsageError, printable
@@ -63,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--all-parts", action="store_true", help="keep parts of an answer that no mark on the object hits"
     )
     asking.add_argument("--no-clamp", action="store_true", help="leave marked pixels as the model sees them")
-    asking.add_argument("--seed", type=int, default=0, help="of the random sampler (0)")
+    asking.add_argument("--seed", type=at_least(0), default=0, help="of the random sampler (0)")
     choice = parser.add_argument_group("choice of pictures")
     choice.add_argument("--absolute", type=float, default=0.1, metavar="U", help="uncertain share of a picture (0.1)")
     choice.add_argument("--relative", type=float, default=0.5, metavar="U", help="uncertain to certain pixels (0.5)")

@@ -14,9 +14,12 @@ import sys
 from pathlib import Path
 
 from vns_sam.cli.lines import print_json
-from vns_sam.cli.numbers import at_least
+from vns_sam.cli.numbers import at_least, number
 from vns_sam.cli.predictor import add_backend
 from vns_sam.errors import DataError, MissingExtraError
+
+MILLIONS = number(0.001, 1_000_000)
+"""Of bytes or of pixels."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,9 +36,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where 'Learn from these' trains; 'off' offers it to nobody (runs/learned, off with --host)",
     )
     parser.add_argument("--host", default="127.0.0.1", help="default: %(default)s, this machine only")
-    parser.add_argument("--port", type=int, default=8000, help="default: %(default)s")
+    parser.add_argument("--port", type=at_least(1, 65_535), default=8000, help="default: %(default)s")
     parser.add_argument("--api-key", action="append", default=[], metavar="KEY", help="clients show it; repeatable")
-    parser.add_argument("--memory", type=float, default=2000, metavar="MB", help="for pictures (default: %(default)g)")
+    parser.add_argument(
+        "--memory", type=MILLIONS, default=2000, metavar="MB", help="for pictures (default: %(default)g)"
+    )
     parser.add_argument("--workers", type=at_least(1), default=1, metavar="N", help="processes (default: %(default)s)")
     parser.add_argument(
         "--log",
@@ -44,8 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--label-studio", default="", metavar="URL", help="whose pictures may be fetched")
     parser.add_argument("--label-studio-token", default="", metavar="TOKEN", help="what it wants to be shown")
-    parser.add_argument("--max-upload", type=float, default=50, metavar="MB", help="default: %(default)g")
-    parser.add_argument("--max-pixels", type=float, default=64, metavar="MILLIONS", help="default: %(default)g")
+    parser.add_argument("--max-upload", type=MILLIONS, default=50, metavar="MB", help="default: %(default)g")
+    parser.add_argument("--max-pixels", type=MILLIONS, default=64, metavar="MILLIONS", help="default: %(default)g")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from vns_sam.cli.lines import print_json
-from vns_sam.cli.numbers import at_least
+from vns_sam.cli.numbers import at_least, number
 from vns_sam.errors import DataError, UsageError, printable
 
 if TYPE_CHECKING:
@@ -24,6 +23,10 @@ What fails is told and left out; started again, the same command goes on and tri
 is, or all but what was told; 3: nothing could be done, or with --strict anything failed; 130, 143: stopped.
 """
 
+MOST_GIB = 1_000_000
+"""Of memory."""
+MOST_SHARE = 10_000
+"""Processors or GPUs of one worker."""
 SHOWN = 20
 """Items that a dry run names."""
 
@@ -44,16 +47,22 @@ def add_worker_arguments(group: argparse.ArgumentParser | argparse._ArgumentGrou
     group.set_defaults(usual_workers=workers)
     group.add_argument(
         "--memory",
-        type=float,
+        type=number(0, MOST_GIB, above=True),
         metavar="GIB",
         help="what pictures at work may take together: fewer at a time, larger ones refused (half of the machine's)",
     )
     group.add_argument(
         "--cluster", nargs="?", const="", metavar="ADDRESS", help="use Ray: this machine, RAY_ADDRESS, or ADDRESS"
     )
-    group.add_argument("--actors", type=int, default=0, metavar="N", help="with --cluster: workers (as many as fit)")
-    group.add_argument("--actor-cpus", type=float, default=0, metavar="N", help="for each (2; 1 beside a GPU)")
-    group.add_argument("--actor-gpus", type=float, metavar="N", help="for each (1 where there are any, else 0)")
+    group.add_argument(
+        "--actors", type=at_least(0), default=0, metavar="N", help="with --cluster: workers (as many as fit)"
+    )
+    group.add_argument(
+        "--actor-cpus", type=number(0, MOST_SHARE), default=0, metavar="N", help="for each (2; 1 beside a GPU)"
+    )
+    group.add_argument(
+        "--actor-gpus", type=number(0, MOST_SHARE), metavar="N", help="for each (1 where there are any, else 0)"
+    )
 
 
 def choose_mapper(args: argparse.Namespace) -> Mapper:
@@ -86,17 +95,11 @@ def choose_mapper(args: argparse.Namespace) -> Mapper:
 
 
 def ceiling_from(args: argparse.Namespace) -> Ceiling:
-    """What pictures at work may take together.
-
-    Raises:
-        UsageError: It is nothing, or no number.
-    """
+    """What pictures at work may take together."""
     from vns_sam.runs.memory import GIB, Ceiling
 
     if args.memory is None:
         return Ceiling()
-    if not 0 < args.memory < math.inf:
-        raise UsageError(f"expected --memory above 0, found {args.memory:g}")
     return Ceiling(round(args.memory * GIB), firm=True)
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from vns_sam.errors import DataError
 from vns_sam.formats.result import Files, Result, each_object
+from vns_sam.images.write import encode_archive
 from vns_sam.types import Prediction
 
 NAME = "npz"
@@ -29,20 +30,13 @@ def encode(result: Result, paths: Sequence[str]) -> Files:
     alphas = result.alphas
     if alphas is not None:
         arrays["alpha"] = alphas
-    return {paths[0]: _pack(arrays)}
+    return {paths[0]: encode_archive(_entry(name, array) for name, array in arrays.items())}
 
 
-def _pack(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """A compressed archive whose bytes depend on the arrays alone: entries carry no time."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, array in arrays.items():
-            entry = io.BytesIO()
-            np.save(entry, array, allow_pickle=False)
-            info = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
-            info.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(info, entry.getvalue())
-    return buffer.getvalue()
+def _entry(name: str, array: np.ndarray) -> tuple[str, bytes]:
+    file = io.BytesIO()
+    np.save(file, array, allow_pickle=False)
+    return f"{name}.npy", file.getvalue()
 
 
 def read(content: bytes, where: str) -> Prediction:

@@ -105,7 +105,7 @@ def write(export: Export, readers: Sequence[Callable[[], np.ndarray]], memory: i
     Args:
         export: What is wanted.
         readers: For each picture what gives its pixels (H, W, 3); they are asked for one after the other.
-        memory: Ceiling in bytes of the masks of each picture, a byte a pixel, and of all files together.
+        memory: Ceiling in bytes of the masks of each picture, a bit a pixel, and of all files together.
 
     Raises:
         Problem: A mask is not of the size of its picture, or it is more than the ceiling allows.
@@ -177,7 +177,7 @@ def _prediction(entry: ExportPicture, size: Size, memory: int) -> Prediction:
         return np.broadcast_to(np.float32(0), (len(entry.objects), *size)), None
 
     rles = [item.mask.model_dump() for item in entry.objects]
-    pieces = Pieces(cut_out(mask) for mask in read_masks(rles, size, memory))
+    pieces = Pieces(cut_out(mask) for mask in read_masks(rles, size, memory, packed=True))
     scores = np.array([1.0 if item.score is None else item.score for item in entry.objects], np.float32)
     prediction = LargePrediction(pieces, size, scores, unknown)
     prediction.classes = tuple(item.label for item in entry.objects)

@@ -37,19 +37,23 @@ def read_mask(rle: dict[str, Any], size: tuple[int, int]) -> np.ndarray:
     return decode_rle({"size": list(size), "counts": numbers})
 
 
-def read_masks(rles: Sequence[dict[str, Any]], size: tuple[int, int], memory: int) -> Iterator[np.ndarray]:
+def read_masks(
+    rles: Sequence[dict[str, Any]], size: tuple[int, int], memory: int, *, packed: bool = False
+) -> Iterator[np.ndarray]:
     """The masks (H, W) bool of one picture, made one after the other.
 
     Args:
         rles: As for :func:`read_mask`.
         size: (H, W) of the picture.
-        memory: Bytes that all of them may take, a byte a pixel; judged before the first is made.
+        memory: Bytes that all of them may take; judged before the first is made.
+        packed: Whether the caller keeps a bit of each pixel, else a byte.
 
     Raises:
         Problem: They would take more (413), or see :func:`read_mask`.
     """
     height, width = size
-    check_memory(f"{len(rles)} masks of {width} x {height} pixels", len(rles) * height * width, memory)
+    nbytes = len(rles) * height * width // (8 if packed else 1)
+    check_memory(f"{len(rles)} masks of {width} x {height} pixels", nbytes, memory)
     return (read_mask(rle, size) for rle in rles)
 
 

@@ -137,3 +137,14 @@ def test_what_holds_nothing_to_learn_from(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "raw" / "a.jpg"), np.zeros((9, 9, 3), np.uint8))
     with pytest.raises(DataError, match=r"recognised none; \.: 1 pictures without masks"):
         gather(tmp_path / "raw", tmp_path / "out")
+
+
+@pytest.mark.parametrize("names", [("images", "masks"), ("pictures/Image", "pictures/GT_Object")])
+def test_a_list_of_objects_keeps_its_pictures_apart(disks: Path, tmp_path: Path, names: tuple[str, str]) -> None:
+    raw = tmp_path / "raw"
+    for old, new in zip(("images", "masks"), names, strict=True):
+        (raw / new).parent.mkdir(parents=True, exist_ok=True)
+        (disks / old).rename(raw / new)
+    ((raw / names[0]).parent / "test.txt").write_text("000#1\n000#2\n001\n")
+    lists = gather(raw, tmp_path / "out").lists
+    assert {split: sorted(stems) for split, stems in lists.items()} == {"test": ["000", "001"]}

@@ -353,6 +353,9 @@ def test_only_the_test_list_is_scored(tmp_path: Path) -> None:
     assert len(scored_pairs(folder)) == 3
     (folder / "test.txt").write_text("002\n")
     assert [pair.stem for pair in scored_pairs(folder)] == ["002"]
+    (folder / "list").mkdir()
+    (folder / "test.txt").rename(folder / "list" / "test.txt")
+    assert [pair.stem for pair in scored_pairs(folder)] == ["002"]
 
 
 def test_a_broken_test_list_does_not_score_the_training_pictures(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -222,9 +222,9 @@ def _read_split(root: Path, split: str, images: Mapping[str, Path], *, objects: 
         )
     found: dict[str, tuple[str, ...]] = {}
     for line in list_stems(path):
-        stem, mark, number = line.rpartition(OBJECT_MARK)
-        if line in images or not (mark and number.isdecimal()):
-            found.setdefault(line, ())
+        stem, number = listed_picture(line, images)
+        if not number:
+            found.setdefault(stem, ())
         elif objects:
             found[stem] = tuple(dict.fromkeys((*found.get(stem, ()), number)))
         else:
@@ -249,6 +249,17 @@ def list_stems(path: Path) -> list[str]:
     except (OSError, ValueError) as error:
         raise DataError(f"expected a list in UTF-8 at {path}: {one_line(error)}", hint="save it as UTF-8") from None
     return [_stem(line) for line in lines if line]
+
+
+def listed_picture(line: str, pictures: Container[str]) -> tuple[str, str]:
+    """What a line of a list names: the stem of a picture, and the number of one of its objects or "".
+
+    Args:
+        line: Of :func:`list_stems`.
+        pictures: Stems of the set; one that is called ``stem#2`` itself is a picture.
+    """
+    stem, mark, number = line.rpartition(OBJECT_MARK)
+    return (line, "") if line in pictures or not (mark and number.isdecimal()) else (stem, number)
 
 
 def _stem(name: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vns_sam.data.pairs import Pair, find_pairs
+from vns_sam.data.pairs import Pair, find_pairs, has_split
 from vns_sam.errors import DataError
 from vns_sam.evaluation.picture import Picture, PictureWork, Scored
 from vns_sam.evaluation.protocol import Protocol
@@ -41,7 +41,8 @@ def scored_pairs(
 
     Args:
         folder: The set.
-        split: The list to follow, "ns" reads ``ns.txt``; by default ``test.txt``, or all pictures where it has none.
+        split: The list to follow, "ns" reads ``ns.txt``; by default its split "test" (``test.txt``, ``list/test.txt`` or
+            ``images_test/``), or all pictures where it has none.
         broken: Receives pictures without mask and listed names without picture, by name with the reason; without it
             they are errors.
         objects: Whether each object is asked for by itself, so that a list may name single ones.
@@ -49,7 +50,7 @@ def scored_pairs(
     Raises:
         DataError: The set or list is missing or empty, or ``broken`` is not given and something is missing.
     """
-    if split is None and (Path(folder) / "test.txt").is_file():
+    if split is None and has_split(Path(folder), "test"):
         split = "test"
     return find_pairs(folder, split, broken=broken, objects=objects)
 

@@ -356,3 +356,17 @@ def test_findings_come_by_severity(root: Path) -> None:
     assert report.to_json()["counts"] == {"no-mask": 1, "empty": 1, "zero-one": 1}
     order = [severity for severity, _ in KINDS.values()]
     assert order == sorted(order, key=list(Severity).index)
+
+
+def test_a_list_of_objects_is_sound(root: Path) -> None:
+    (root / "train.txt").write_text("3\n")
+    (root / "test.txt").write_text("0#1\n0#2\n1\n2#2\n")
+    assert check([root]).findings == ()
+    (root / "train.txt").write_text("3\n2\n")
+    (root / "test.txt").write_text("0#1\n0#1\n1\n2#2\n9#1\n")
+    texts = {(finding.code, finding.text) for finding in check([root]).findings}
+    assert texts == {
+        ("list-missing", "'9#1' has no picture"),
+        ("list-twice", "'0#1' 2 times"),
+        ("in-both-lists", "'2' is in train.txt, too"),
+    }

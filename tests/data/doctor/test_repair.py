@@ -139,3 +139,10 @@ def test_two_masks_of_one_stem_that_differ_both_stay(root: Path) -> None:
     before = {path.name for path in (root / "masks").iterdir()}
     assert any("found another mask" in action.error for action in mend(root))
     assert {path.name for path in (root / "masks").iterdir()} == before
+
+
+def test_lists_of_objects_keep_them(root: Path) -> None:
+    (root / "test.txt").write_text("0#1\n1\n2#2\n2#2\n9#1\n")
+    assert {action.error for action in mend(root)} == {""}
+    assert (root / "test.txt").read_text() == "0#1\n1\n2#2\n"
+    assert mend(root) == []

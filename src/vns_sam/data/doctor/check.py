@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from vns_sam.data.doctor.duplicates import Picture, exact_duplicates, near_candidates, near_duplicates
 from vns_sam.data.doctor.examine import Examination, Files, examine, read_thumbnail
 from vns_sam.data.doctor.findings import KINDS, Finding
-from vns_sam.data.pairs import LAYOUT_HINT, find_list, is_set, list_stems, set_folders
+from vns_sam.data.pairs import LAYOUT_HINT, find_list, is_set, list_stems, listed_picture, set_folders
 from vns_sam.errors import DataError
 from vns_sam.images.read import EXTENSIONS
 from vns_sam.runs.processes import end_pool, process_pool, worker_died
@@ -162,7 +162,9 @@ def _name(path: Path) -> str:
 
 
 def _check_lists(root: Path, pictures: dict[str, Path]) -> tuple[dict[str, str], list[Finding]]:
-    """The split of each listed stem, and what is wrong with the lists of :data:`SPLITS`."""
+    """The split of each listed stem, and what is wrong with the lists of :data:`SPLITS`; a line that names an object
+    lists its picture.
+    """
     findings = []
     places: dict[str, list[str]] = defaultdict(list)
     folded = {stem.casefold(): stem for stem in pictures}
@@ -174,14 +176,16 @@ def _check_lists(root: Path, pictures: dict[str, Path]) -> tuple[dict[str, str],
         except DataError as error:
             findings.append(Finding("unreadable", files[name], error.message))
             continue
-        for stem, times in listed.items():
-            places[stem].append(name)
+        for line, times in listed.items():
+            stem, _ = listed_picture(line, pictures)
+            if name not in places[stem]:
+                places[stem].append(name)
             if stem not in pictures:
                 near = folded.get(stem.casefold())
-                text = f"'{stem}' differs in case from '{near}'" if near else f"'{stem}' has no picture"
+                text = f"'{line}' differs in case from '{near}'" if near else f"'{line}' has no picture"
                 findings.append(Finding("list-missing", files[name], text, repairable=not near))
             if times > 1:
-                findings.append(Finding("list-twice", files[name], f"'{stem}' {times} times", repairable=True))
+                findings.append(Finding("list-twice", files[name], f"'{line}' {times} times", repairable=True))
     for stem, found in places.items():
         if len(found) > 1:
             findings.append(Finding("in-both-lists", files[found[-1]], f"'{stem}' is in {found[0]}.txt, too"))

@@ -23,7 +23,7 @@ import numpy as np
 
 from vns_sam.data.doctor.check import Progress
 from vns_sam.data.doctor.findings import Finding
-from vns_sam.data.pairs import list_stems, read_mask, set_folders
+from vns_sam.data.pairs import list_stems, listed_picture, read_mask, set_folders
 from vns_sam.errors import DataError
 from vns_sam.images.read import EXTENSIONS, read_image
 from vns_sam.images.write import atomic_path, write_mask, write_text
@@ -111,12 +111,12 @@ def _rewrite_mask(path: Path, picture: Path | None) -> Path:
 
 
 def _clean_list(path: Path, pictures: Iterable[str]) -> Path:
-    """Drops the stems without picture from a list, and all but the first of each stem."""
+    """Drops the lines without picture from a list, and all but the first of each that occurs twice."""
     known = {stem.casefold() for stem in pictures}
-    stems = [stem for stem in dict.fromkeys(list_stems(path)) if stem.casefold() in known]
-    if not stems:
+    lines = [line for line in dict.fromkeys(list_stems(path)) if listed_picture(line.casefold(), known)[0] in known]
+    if not lines:
         raise DataError(f"expected a stem with a picture in {path}, found none", hint="the list is of another set")
-    write_text(path, "".join(f"{stem}\n" for stem in stems))
+    write_text(path, "".join(f"{line}\n" for line in lines))
     return path
 
 

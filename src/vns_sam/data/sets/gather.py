@@ -15,7 +15,7 @@ from pathlib import Path
 
 from vns_sam.data.annotated import find_annotations
 from vns_sam.data.importing import convert
-from vns_sam.data.pairs import LAYOUT_HINT, OBJECTS, find_list, find_pairs, is_set, list_stems
+from vns_sam.data.pairs import LAYOUT_HINT, OBJECTS, find_list, find_pairs, is_set, list_stems, listed_picture
 from vns_sam.data.sets.archives import open_raw
 from vns_sam.data.sets.assemble import assemble
 from vns_sam.data.sets.layouts import Candidate, Found, find_candidates, split_word
@@ -111,7 +111,7 @@ def _link(source: Path, out: Path, tell: Progress) -> Gathered:
                 link_or_copy(path.resolve(), out / folder / path.name)
         gathered.stems.append(pair.stem)
         tell("gather", done, len(pairs))
-    gathered.lists = _own_lists(source)
+    gathered.lists = _own_lists(source, gathered.stems)
     return gathered
 
 
@@ -124,14 +124,19 @@ def _convert(source: Path, out: Path, tell: Progress) -> Gathered:
         gathered.left_out = state.problems
         tell("gather", done, total)
     gathered.stems = [pair.stem for pair in find_pairs(out, broken={})]
-    gathered.lists = _own_lists(out)
+    gathered.lists = _own_lists(out, gathered.stems)
     return gathered
 
 
-def _own_lists(folder: Path) -> dict[str, list[str]]:
-    """Stems by split, as far as a folder has lists."""
+def _own_lists(folder: Path, stems: Iterable[str]) -> dict[str, list[str]]:
+    """Stems by split, each once, as far as a folder has lists; a line that names an object stands for its picture."""
+    known = frozenset(stems)
     files = {split: find_list(folder, split) for split in SPLITS}
-    return {split: list_stems(file) for split, file in files.items() if file is not None}
+    return {
+        split: list(dict.fromkeys(listed_picture(line, known)[0] for line in list_stems(file)))
+        for split, file in files.items()
+        if file is not None
+    }
 
 
 def _assemble(candidates: Iterable[Candidate], gathered: Gathered, tell: Progress) -> None:

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
+from vns_sam.data.pairs import listed_picture
 from vns_sam.data.sets.archives import Member
 from vns_sam.data.sets.catalog import names_set
 from vns_sam.formats.annotation import Described
@@ -101,7 +102,8 @@ def find_candidates(members: Iterable[Member]) -> tuple[list[Candidate], dict[Fo
     for masks in (folder for folder in folders if folder not in used):
         images = _images_for(masks, folders)
         for folder, pairs, lonely in images:
-            found.append(Candidate(folder, pairs, lonely, _read_lists(texts, folder)))
+            stems = {*lonely, *(pair.stem for pair in pairs)}
+            found.append(Candidate(folder, pairs, lonely, _read_lists(texts, folder, stems)))
             used.add(folder)
         if images:
             used.add(masks)
@@ -205,15 +207,18 @@ def _merge_classes(mixed: list[Candidate]) -> list[Candidate]:
     return merged
 
 
-def _read_lists(texts: Mapping[Folder, Member], images: Folder) -> dict[str, frozenset[str]]:
-    """Stems by split from ``train.txt``, ``val.txt``, ``test.txt`` beside the pictures' folder, or in ``list/``."""
+def _read_lists(texts: Mapping[Folder, Member], images: Folder, stems: Container[str]) -> dict[str, frozenset[str]]:
+    """Stems by split from ``train.txt``, ``val.txt``, ``test.txt`` beside the pictures' folder, or in ``list/``; a line
+    that names an object stands for its picture.
+    """
     lists = {}
     for place in (images[:-1], *((*images[:-1], name) for name in _LIST_FOLDERS)):
         for split in ("train", "val", "test"):
             member = texts.get((*place, f"{split}.txt"))
             if member is not None:
                 lines = member.tree.read(member).decode("utf-8", "replace").splitlines()
-                lists[split] = frozenset(_stem(line) for line in lines if line.strip())
+                listed = (_stem(line) for line in lines if line.strip())
+                lists[split] = frozenset(listed_picture(line, stems)[0] for line in listed)
     return lists
 
 

@@ -143,6 +143,61 @@ def test_differences_of_two_models(shop: Path, tmp_path: Path, capsys: pytest.Ca
     assert "| box | disks | 3 | iou | " in capsys.readouterr().out
 
 
+def written(path: Path, *, second_look: bool = False, stems: str = "xy", **settings: object) -> str:
+    """A report of one model called as the file."""
+    rows = [{"dataset": "camo", "stem": s, "target": "", "prompt": "box", "iou": len(path.stem) / 10} for s in stems]
+    means = {"box": {"camo": {"iou": len(path.stem) / 10, "ap": 0.5, "count": float(len(stems))}}}
+    model = {"rows": rows, "means": means, "second_look": second_look}
+    path.write_text(json.dumps({"settings": {"resize": "fit", "seed": 0, **settings}, "models": {path.stem: model}}))
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("settings", "options", "says"),
+    [
+        ({"resize": "square"}, [], "expected two reports with one resize, found fit in "),
+        ({"seed": 7}, [], "one seed, found 0 in "),
+        ({"instances": True}, [], "one instances, found False in "),
+        ({}, ["--metrics", "iuo"], "unknown metric 'iuo'"),
+        ({}, ["--data", "sets"], "--compare does not look at --data"),
+        ({}, ["--save", "r.json"], "--compare does not look at --save"),
+        ({}, ["--second-look"], "--compare does not look at --second-look"),
+    ],
+)
+def test_reports_that_asked_other_things_are_not_compared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], settings: dict[str, object], options: list[str], says: str
+) -> None:
+    first = written(tmp_path / "a.json", instances=False)
+    second = written(tmp_path / "bb.json", **{"instances": False, **settings})
+    assert main(["evaluate", "--compare", first, second, *options]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert says in printed.err
+
+
+def test_models_beside_reports_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    reports = [written(tmp_path / f"{name}.json") for name in ("a", "bb")]
+    assert main(["evaluate", "vns-sam-tiny", "--compare", *reports]) == 2
+    assert "--compare does not look at MODEL" in capsys.readouterr().err
+
+
+def test_another_look_and_other_objects_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = written(tmp_path / "a.json"), written(tmp_path / "bb.json", second_look=True)
+    assert main(["evaluate", "--compare", first, second]) == 0
+    printed = capsys.readouterr()
+    assert "the second look differs, so that the change is also its own: a: off, bb: on" in printed.err
+    assert "| box | camo | 2 | iou | 0.100 | 0.200 | +0.100 |" in printed.out
+    assert "| box | camo | 2 | ap | 0.500 | 0.500 | +0.000 | - |" in printed.out
+    assert main(["evaluate", "--compare", first, second, "--metrics", "ap"]) == 0
+    assert capsys.readouterr().out.count("| box |") == 1
+    third = written(tmp_path / "ccc.json", stems="xyz")
+    assert main(["evaluate", "--compare", first, third]) == 0
+    printed = capsys.readouterr()
+    assert "the reports hold other objects, so no means of whole sets: camo" in printed.err
+    assert "| box | camo | 2 | iou |" in printed.out
+    assert "| ap |" not in printed.out
+
+
 def test_any_list_of_a_set_can_be_followed(shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     disks = write_disks(tmp_path / "disks", 3)
     (disks / "ns.txt").write_text("000\n002\n")

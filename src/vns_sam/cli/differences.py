@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import json
+import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from itertools import chain
+from typing import TYPE_CHECKING, Any
 
 from vns_sam.cli.lines import print_json
+from vns_sam.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from vns_sam.evaluation.compare import Difference
+    from vns_sam.evaluation.compare import Difference, Means, Rows
     from vns_sam.evaluation.report import ModelResult
     from vns_sam.evaluation.results import ResultRow
 
@@ -42,18 +46,111 @@ def _taken_apart(results: Sequence[ModelResult], models: int) -> Iterator[tuple[
         yield from ((whole, without) for without in others)
 
 
-def compare_reports(args: argparse.Namespace) -> int:
-    """``--compare``: two reports, object by object."""
-    from vns_sam.evaluation.compare import compare, compare_means, read_report
+SAME = ("resize", "seed", "instances")
+"""Settings without which two reports do not ask the same."""
 
-    (first, before, first_means), (second, after, second_means) = map(read_report, args.compare)
-    differences = compare(before, after, args.metrics, args.seed)
-    if args.metrics is None:
-        differences += compare_means(first_means, second_means, differences)
-    if first == second:
-        first, second = args.compare
-    print_differences(differences, first, second, json=args.json)
+
+@dataclass(frozen=True)
+class Measured:
+    """One model of a report.
+
+    Attributes:
+        source: As the command line names it.
+        label: What the report calls the model.
+        rows: Scores by prompt and set, then by object.
+        means: Means by prompt and set.
+        settings: Of the report; a report of an earlier version may lack some.
+        second_look: Whether the model looked a second time, None where the report does not tell.
+    """
+
+    source: str
+    label: str
+    rows: Rows
+    means: Means
+    settings: dict[str, Any]
+    second_look: bool | None
+
+
+def compare_reports(args: argparse.Namespace) -> int:
+    """``--compare``: two reports, object by object.
+
+    Raises:
+        UsageError: A metric is unknown, or the reports do not ask the same.
+        DataError: A report cannot be read, or they share no object and metric.
+    """
+    _check_metrics(args.metrics)
+    first, second = map(_read, args.compare)
+    _check_same(first, second)
+    if first.second_look != second.second_look and not args.quiet:
+        looked = ", ".join(f"{each.label}: {_LOOKS[each.second_look]}" for each in (first, second))
+        print(f"the second look differs, so that the change is also its own: {looked}", file=sys.stderr)
+    differences = _differences(first, second, args)
+    labels = (first.label, second.label) if first.label != second.label else args.compare
+    print_differences(differences, *labels, json=args.json)
     return 0
+
+
+_LOOKS = {True: "on", False: "off", None: "not told"}
+
+
+def _check_metrics(names: Sequence[str] | None) -> None:
+    """Judges names of metrics, those that only sets and clicks have among them, before any report is read."""
+    from vns_sam.evaluation.report import PAIRED
+    from vns_sam.metrics.scoring import parse_metrics
+
+    others = [name for name in names or () if name not in chain.from_iterable(PAIRED)]
+    if others:
+        parse_metrics(others)
+
+
+def _read(source: str) -> Measured:
+    """One model of a report with what it was measured by."""
+    from vns_sam.evaluation.compare import MOST, read_report
+    from vns_sam.images.bounded import read_bounded
+
+    label, rows, means = read_report(source)
+    path, mark, _ = source.partition(".json:")
+    report = json.loads(read_bounded(f"{path}.json" if mark else source, MOST))
+    settings = report.get("settings")
+    settings = settings if isinstance(settings, dict) else {}
+    return Measured(source, label, rows, means, settings, report["models"][label].get("second_look"))
+
+
+def _check_same(first: Measured, second: Measured) -> None:
+    """Refuses reports whose prompts or pictures were made in different ways."""
+    for name in SAME:
+        found = [each.settings[name] for each in (first, second) if name in each.settings]
+        if len(found) > 1 and found[0] != found[1]:
+            raise UsageError(
+                f"expected two reports with one {name}, found {found[0]} in {first.source} and {found[1]} in "
+                f"{second.source}",
+                hint=f"measure one of them again with the other's {name}",
+            )
+
+
+def _differences(first: Measured, second: Measured, args: argparse.Namespace) -> list[Difference]:
+    """Object by object; behind it the means that only sets have, where both reports hold the same objects of a set."""
+    from vns_sam.evaluation.compare import compare, compare_means
+
+    error, differences = None, []
+    try:
+        differences = compare(first.rows, second.rows, args.metrics, args.seed)
+    except DataError as found:  # what is asked for may be of whole sets
+        error = found
+    alike = [place for place in first.rows if first.rows[place].keys() == second.rows.get(place, {}).keys()]
+    whole = [
+        each
+        for each in compare_means(first.means, second.means, differences)
+        if args.metrics is None or each.metric in args.metrics
+    ]
+    unlike = {each.dataset for each in whole if (each.prompt, each.dataset) not in alike}
+    if unlike and not args.quiet:
+        names = ", ".join(sorted(unlike))
+        print(f"the reports hold other objects, so no means of whole sets: {names}", file=sys.stderr)
+    differences += [each for each in whole if (each.prompt, each.dataset) in alike]
+    if not differences and error is not None:
+        raise error
+    return differences
 
 
 def print_differences(differences: Sequence[Difference], first: str, second: str, *, json: bool) -> None:

@@ -20,6 +20,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vns_sam.cli.given import refuse_others
 from vns_sam.cli.lines import print_json
 from vns_sam.cli.numbers import at_least
 from vns_sam.cli.predictor import add_backend, add_second_look, second_look
@@ -119,6 +120,7 @@ def run(args: argparse.Namespace) -> int:
     if args.compare:
         from vns_sam.cli.differences import compare_reports
 
+        refuse_others(add_arguments, args, "--compare", ("--metrics", "--seed"))
         return compare_reports(args)
     if not args.models or not args.data:
         raise UsageError("expected a MODEL and --data DIR", hint="vns-sam evaluate --help")

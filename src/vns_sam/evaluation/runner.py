@@ -41,8 +41,8 @@ def scored_pairs(
 
     Args:
         folder: The set.
-        split: The list to follow, "ns" reads ``ns.txt``; by default its split "test" (``test.txt``, ``list/test.txt`` or
-            ``images_test/``), or all pictures where it has none.
+        split: The list to follow, "ns" reads ``ns.txt``; by default its split "test" (``test.txt``, ``list/test.txt``
+            or ``images_test/``), or all pictures where it has none.
         broken: Receives pictures without mask and listed names without picture, by name with the reason; without it
             they are errors.
         objects: Whether each object is asked for by itself, so that a list may name single ones.

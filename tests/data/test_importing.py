@@ -309,3 +309,52 @@ def test_what_holds_no_annotations_is_refused(tmp_path: Path) -> None:
         find_yolo(tmp_path / "images", tmp_path / "labels")
     with pytest.raises(DataError, match="expected pictures with objects"):
         imported(yolo(tmp_path / "set", {"a": ""}), tmp_path / "out")
+
+
+def test_what_the_source_no_longer_has_goes_and_nothing_else(tmp_path: Path) -> None:
+    source = yolo(tmp_path / "set", {"train/a": line(*SQUARE), "val/b": line(*SQUARE)})
+    out = tmp_path / "out"
+    assert imported(source, out).removed == 0
+    (out / "ns.txt").write_text("b\n")
+    save_picture(out / "images" / "mine.png")
+    (source / "images" / "val" / "b.png").unlink()
+    (source / "labels" / "val" / "b.txt").unlink()
+    state = imported(source, out)
+    assert (state.pictures, state.removed) == (1, 5)
+    found = sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file())
+    mine = [
+        "images/mine.png",
+        "imported.json",
+        "masks/a.png",
+        "masks_instance/a.png",
+        "ns.txt",
+        "objects/a.json",
+        "train.txt",
+    ]
+    assert found == ["images/a.png", *mine]
+
+
+def test_an_import_that_fails_removes_nothing(tmp_path: Path) -> None:
+    source = yolo(tmp_path / "set", {"a": line(*SQUARE), "b": line(*SQUARE)})
+    out = tmp_path / "out"
+    imported(source, out)
+    (source / "labels" / "b.txt").write_text("0 0.1\n")
+    with pytest.raises(DataError):
+        imported(source, out, strict=True)
+    assert [pair.stem for pair in find_pairs(out)] == ["a", "b"]
+    imported(source, out)
+    assert [pair.stem for pair in find_pairs(out)] == ["a"]
+
+
+def test_a_marker_never_leads_out_of_the_set(tmp_path: Path) -> None:
+    source = yolo(tmp_path / "set", {"a": line(*SQUARE)})
+    out = tmp_path / "out"
+    imported(source, out)
+    (tmp_path / "secret.txt").write_text("")
+    told = json.loads((out / "imported.json").read_text())
+    (out / "imported.json").write_text(json.dumps({**told, "files": ["../secret.txt", "images/../../secret.txt", 3]}))
+    with pytest.raises(DataError, match="expected a new folder"):
+        imported(source, out)
+    (out / "imported.json").write_text(json.dumps({**told, "files": ["../secret.txt", "images/../../secret.txt"]}))
+    assert imported(source, out).removed == 0
+    assert (tmp_path / "secret.txt").is_file()

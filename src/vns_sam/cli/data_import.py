@@ -48,5 +48,6 @@ def run(args: argparse.Namespace) -> int:
     print(
         f"{state.pictures} pictures with {state.objects} objects in {args.out}; {len(state.problems)} problems, "
         f"{state.without_objects} pictures without objects"
+        + (f", {state.removed} files of an earlier import removed" if state.removed else "")
     )
     return 0

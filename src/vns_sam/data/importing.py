@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,7 +25,9 @@ from vns_sam.images.write import link_or_copy, write_bytes, write_json, write_ma
 from vns_sam.types import cut_out
 
 MARKER = "imported.json"
-"""File in an imported set that names where it came from."""
+"""File in an imported set that names where it came from, and every file that the import wrote."""
+SPLITS = ("train", "val", "test")
+"""Lists that an import may write."""
 
 
 @dataclass
@@ -36,12 +38,14 @@ class Import:
         pictures: Number of pictures that were written.
         objects: Number of their objects.
         without_objects: Number of pictures that have no objects and were left out.
+        removed: Number of files that an earlier import wrote and that this one did not.
         problems: One line for each thing that was left out.
     """
 
     pictures: int = 0
     objects: int = 0
     without_objects: int = 0
+    removed: int = 0
     problems: list[str] = field(default_factory=list)
 
 
@@ -59,7 +63,8 @@ def convert(
 
     Args:
         source: As for :func:`vns_sam.data.annotated.find_annotated`.
-        out: A new folder, or one of an earlier run with the same source, which is written again.
+        out: A new folder, or one of an earlier run with the same source, which is written again; what that run wrote
+            and the source no longer has is removed at the end, other files stay.
         images: Folder of the pictures, where it is not the usual one.
         strict: Raise at the first problem.
 
@@ -71,10 +76,11 @@ def convert(
     """
     found, problems = find_annotated(source, images)
     out = Path(out)
-    _claim(out, Path(source))
+    earlier = _claim(out, Path(source), {file for each in found for file in _files(each)})
     state = Import(problems=problems)
     lists: dict[str, list[str]] = {}
     written: set[str] = set()
+    files: set[str] = set()
     for annotated in found:
         _refuse(problems, strict=strict)
         try:
@@ -86,6 +92,7 @@ def convert(
                 state.objects += _write(annotated, out, problems)
                 state.pictures += 1
                 written.add(annotated.stem.casefold())
+                files.update(_files(annotated))
                 lists.setdefault(annotated.split, []).append(annotated.stem)
         except DataError as error:
             problems.append(error.message)
@@ -97,6 +104,9 @@ def convert(
     for split, stems in lists.items():
         if split:
             write_text(out / f"{split}.txt", "".join(f"{stem}\n" for stem in stems))
+            files.add(f"{split}.txt")
+    state.removed = _remove(out, earlier, files)
+    write_json(out / MARKER, {**_told(Path(source)), "files": sorted(files)})
 
 
 def _refuse(problems: list[str], *, strict: bool) -> None:
@@ -104,20 +114,69 @@ def _refuse(problems: list[str], *, strict: bool) -> None:
         raise DataError(problems[0], hint="without --strict it is left out")
 
 
-def _claim(out: Path, source: Path) -> None:
-    """Takes a new folder, or one that an earlier run with the same source took."""
-    told = {"source": str(source.resolve())}
+def _files(annotated: Annotated) -> list[str]:
+    """The files of a picture in a set, those that it may have among them, as paths in the set."""
+    stem = annotated.stem
+    masks = [f"masks/{stem}.png", f"masks_instance/{stem}.png", f"{OBJECTS}/{stem}{ENDING}"]
+    return [f"images/{stem}{annotated.image.suffix}", *masks]
+
+
+def _told(source: Path) -> dict[str, str]:
+    return {"source": str(source.resolve())}
+
+
+def _claim(out: Path, source: Path, planned: Iterable[str]) -> set[str]:
+    """Takes a new folder, or one that an earlier run with the same source took.
+
+    Args:
+        out: The folder.
+        source: What is imported.
+        planned: Files that this run may write; the next one knows them as ours even if this one is killed.
+
+    Returns:
+        Files that earlier runs wrote.
+    """
+    told = _told(source)
     marker = out / MARKER
+    earlier: set[str] = set()
     if out.exists() and not out.is_dir():
         raise DataError(f"expected a folder at {out}, found a file", hint="choose another place with --out")
     if out.is_dir() and any(out.iterdir()):
         try:
-            same = json.loads(marker.read_text(encoding="utf-8")) == told
-        except (OSError, ValueError):
+            before = json.loads(marker.read_text(encoding="utf-8"))
+            same = before["source"] == told["source"]
+            earlier = {name for name in before.get("files", ()) if _is_ours(name)}
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
             same = False
         if not same:
             raise DataError(f"expected a new folder at {out}, found other files", hint="choose another with --out")
-    write_json(marker, told)
+    write_json(marker, {**told, "files": sorted(earlier.union(planned))})
+    return earlier
+
+
+def _is_ours(name: str) -> bool:
+    """Whether a name is that of a file which imports write, at its place in the set."""
+    folder, _, file = name.rpartition("/")
+    lists = {f"{split}.txt" for split in SPLITS}
+    return Path(file).name == file and (folder in _FOLDERS or (not folder and file in lists))
+
+
+def _remove(out: Path, earlier: set[str], files: set[str]) -> int:
+    """Removes what earlier runs wrote and this one did not; how many files. Of two names that differ only in case, the
+    earlier one is removed only where both are there: else they are one file.
+    """
+    there = {
+        f"{folder}/{path.name}" for folder in _FOLDERS if (out / folder).is_dir() for path in (out / folder).iterdir()
+    }
+    there |= {path.name for path in out.iterdir()}
+    twins = {name.casefold(): name for name in files}
+    gone = [n for n in (earlier - files) & there if n.casefold() not in twins or twins[n.casefold()] in there]
+    for name in gone:
+        (out / name).unlink()
+    return len(gone)
+
+
+_FOLDERS = ("images", "masks", "masks_instance", OBJECTS)
 
 
 def _write(annotated: Annotated, out: Path, problems: list[str]) -> int:

@@ -357,3 +357,46 @@ def test_a_picture_above_the_ceiling_is_told_and_the_others_are_built(packed: bo
     (line,) = split(report, "nc4k", "test").broken
     assert line.startswith("2: it takes about")
     assert build_benchmark(SMALL, [raw], out, mapper=Overlapped(Ceiling(64 * 96 * BYTES_A_PIXEL, firm=True))).complete
+
+
+def test_a_corrected_annotation_file_is_drawn_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    raw, out = tmp_path / "raw/LIS", tmp_path / "out"
+    write_picture(raw / "RGB-dark/JPEGImages/2.JPG")
+    (raw / "annotations").mkdir()
+    lis = Benchmark("lis", "", {"lis": {"test": 1}})
+
+    def build(side: int) -> int:
+        told = {"images": [{"id": 2, "file_name": "2.JPG", "height": 8, "width": 8}]}
+        square = [0, 0, side, 0, side, side, 0, side]
+        told["annotations"] = [{"image_id": 2, "segmentation": [square]}]
+        (raw / "annotations/lis_coco_JPG_test+1.json").write_text(json.dumps(told))
+        assert build_benchmark(lis, [raw], out).found == 1
+        with Image.open(out / "lis/masks_instance/2.png") as ids:
+            assert np.count_nonzero(np.asarray(ids)) == side * side
+        return int(read_mask(out / "lis/masks/2.png").sum())
+
+    assert build(2) == 4
+    assert build(3) == 9
+    monkeypatch.setattr(assembling, "draw_objects", None)  # what has not changed is not drawn again
+    assert build(3) == 9
+
+
+@pytest.mark.parametrize("pack", [None, pack_zip, pack_tar])
+def test_a_corrected_mask_of_another_kind_is_converted_again(pack: object, tmp_path: Path) -> None:
+    source, raw, out = tmp_path / "source", tmp_path / "raw", tmp_path / "out"
+    raw.mkdir()
+    write_pairs(source / "NC4K/Imgs", source / "NC4K/GT", ("1",), mask=".bmp")
+
+    def build() -> int:
+        if pack is None:
+            shutil.copytree(source, raw, dirs_exist_ok=True)
+        else:
+            pack(source, raw / ("a.zip" if pack is pack_zip else "a.tar.gz"))  # type: ignore[operator]
+        assert build_benchmark(SMALL, [raw], out).found == 1
+        return int(read_mask(out / "nc4k/masks/1.png").sum())
+
+    assert build() == 16
+    with Image.open(source / "NC4K/GT/1.bmp") as mask:
+        values = np.full_like(np.asarray(mask), 255)
+    Image.fromarray(values if pack is not pack_tar else np.dstack([values] * 3)).save(source / "NC4K/GT/1.bmp")
+    assert build() == values.size

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from vns_sam.data.importing import write_whole
 from vns_sam.data.pairs import OBJECTS, read_mask
-from vns_sam.data.sets.archives import Member
+from vns_sam.data.sets.archives import Member, TarTree
 from vns_sam.data.sets.layouts import Found
 from vns_sam.errors import DataError
 from vns_sam.formats.annotation import Described
@@ -24,6 +27,8 @@ from vns_sam.images.write import atomic_path
 from vns_sam.types import cut_out
 
 LOSSLESS = ".png"
+SOURCE = "vns-sam source"
+"""Text in a PNG that was drawn or converted: size and digest of what it was made from."""
 
 
 @dataclass(frozen=True)
@@ -58,13 +63,23 @@ def mask_path(folder: Path, found: Found) -> Path:
 
 
 def is_done(folder: Path, found: Found) -> bool:
-    """Whether an earlier run put the pair there: files are whole or absent, so their sizes tell."""
+    """Whether an earlier run put the pair there: files are whole or absent, so the sizes of those that were copied
+    tell, and masks that were drawn or converted tell what they were made from.
+    """
     image, mask = image_path(folder, found), mask_path(folder, found)
     if not (image.is_file() and mask.is_file() and image.stat().st_size == found.image.size):
         return False
     if isinstance(found.mask, Member) and _keeps_bytes(found.mask):
         return mask.stat().st_size == found.mask.size
-    return True
+    if isinstance(found.mask, Described) and not _instances_path(folder, found.stem).is_file():
+        return False
+    made_from = _read_source(mask)
+    if isinstance(found.mask, Member) and isinstance(found.mask.tree, TarTree):  # to read it may mean to unpack all
+        return made_from.partition(" ")[0] == str(found.mask.size)
+    try:
+        return made_from == _source(found.mask)
+    except DataError:  # it is told when the pair is assembled
+        return False
 
 
 def assemble(folder: Path, found: Found, split: str) -> Assembled:
@@ -86,7 +101,7 @@ def assemble(folder: Path, found: Found, split: str) -> Assembled:
                 _put_mask(found.mask, mask_part, shape, found.image.label)
             else:
                 objects = _objects(found.mask, image_part, shape, found.image.label)
-                _put_objects(objects, mask_part, folder, found.stem)
+                _put_objects(objects, mask_part, folder, found.stem, _source(found.mask))
         for suffix in EXTENSIONS - {image.suffix}:  # an earlier build may have taken it from another source
             image.with_name(f"{found.stem}{suffix}").unlink(missing_ok=True)
     return Assembled(
@@ -106,7 +121,7 @@ def _put_mask(mask: Member, part: Path, shape: tuple[int, ...], image_label: str
         raise _sizes_differ(mask.label, values.shape, image_label, shape)
     if not _keeps_bytes(mask):
         part.unlink()  # it may be a link to the raw file, which stays as it is
-        _write_png(part, values.astype(np.uint8) * 255)
+        _write_png(part, values.astype(np.uint8) * 255, _source(mask))
 
 
 def _objects(described: Described, image: Path, shape: tuple[int, ...], image_label: str) -> list[Object]:
@@ -120,16 +135,53 @@ def _objects(described: Described, image: Path, shape: tuple[int, ...], image_la
     return objects
 
 
-def _put_objects(objects: Sequence[Object], part: Path, folder: Path, stem: str) -> None:
+def _put_objects(objects: Sequence[Object], part: Path, folder: Path, stem: str, source: str) -> None:
     ids = number_objects([cut_out(each.mask) for each in objects], objects[0].mask.shape)
-    with atomic_path(folder / "masks_instance" / f"{stem}{LOSSLESS}") as instances_part:
+    with atomic_path(_instances_path(folder, stem)) as instances_part:
         _write_png(instances_part, ids if ids.max() > 255 else ids.astype(np.uint8))
     write_whole(folder / OBJECTS / f"{stem}{ENDING}", objects, ids)
-    _write_png(part, (ids > 0).astype(np.uint8) * 255)
+    _write_png(part, (ids > 0).astype(np.uint8) * 255, source)
 
 
-def _write_png(path: Path, values: np.ndarray) -> None:
-    Image.fromarray(values).save(path, "PNG")
+def _instances_path(folder: Path, stem: str) -> Path:
+    return folder / "masks_instance" / f"{stem}{LOSSLESS}"
+
+
+def _source(mask: Member | Described) -> str:
+    """Size and digest of what a mask is made from: of a file's bytes, or of what an annotation file says.
+
+    Raises:
+        DataError: The file cannot be read.
+    """
+    if isinstance(mask, Member):
+        content = mask.tree.read(mask)
+    else:
+        outlines = [
+            [
+                shape.label,
+                [each.tolist() for each in shape.outline] if isinstance(shape.outline, tuple) else shape.outline,
+            ]
+            for shape in mask.shapes
+        ]
+        content = json.dumps([mask.size, mask.fractions, mask.stored, outlines], default=str).encode()
+    return f"{len(content)} {hashlib.sha256(content).hexdigest()[:16]}"
+
+
+def _read_source(mask: Path) -> str:
+    """What a mask of ours says that it was made from; "" where it says nothing or is no picture."""
+    try:
+        with Image.open(mask) as file:
+            return str(file.info.get(SOURCE, ""))
+    except (OSError, ValueError, SyntaxError):
+        return ""
+
+
+def _write_png(path: Path, values: np.ndarray, source: str = "") -> None:
+    """Writes a PNG, with what it was made from as text where that is told."""
+    texts = PngInfo()
+    if source:
+        texts.add_text(SOURCE, source)
+    Image.fromarray(values).save(path, "PNG", pnginfo=texts)
 
 
 def _read(read: Callable[[Path], np.ndarray], part: Path, label: str) -> np.ndarray:

@@ -167,7 +167,10 @@ def _in_place(_into: torch.Size, left: torch.Size, right: torch.Size, **rest: ob
 
 def first(args: argparse.Namespace) -> Iterator[ResultRow]:
     """Fresh processes in turns, from their start to their end."""
-    runs = {"floor": (BARE, [str(BUNDLED / "sam-tiny"), "2"]), OURS: (FIRST_MASK, ["sam-tiny", "onnx", "321", "481"])}
+    runs = {
+        "floor": (BARE, [str(BUNDLED / "sam-tiny"), "2"]),
+        OURS: (FIRST_MASK, ["sam-tiny", "onnx", "321", "481", "cpu"]),
+    }
     calls = {who: partial(in_fresh_process, *run) for who, run in runs.items()}
     yield from tell("sam-tiny, the first mask of a process", take_turns(calls, args.rounds))
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
+from fakes import FakeModel
 
 from vns_sam.cli import bench
 from vns_sam.cli.main import main
 from vns_sam.errors import VnsSamError
 from vns_sam.evaluation.timing import Fresh, Times, in_fresh_process, take_turns
+from vns_sam.types import ModelInfo
 
 
 def test_what_is_compared_takes_turns_and_the_first_round_does_not_count() -> None:
@@ -45,6 +48,33 @@ def test_a_model_is_measured(capsys: pytest.CaptureFixture[str], monkeypatch: py
     ]
     assert all(row["seconds"] > 0 for row in told["rows"])
     assert told["rows"][-1]["peak_mib"] == 300
+
+
+def test_the_first_mask_has_the_device_and_a_true_median(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds, given = iter((1.0, 4.0)), []
+
+    def measured(code: str, arguments: list[str]) -> Fresh:
+        given.append(arguments)
+        return Fresh(next(seconds), 300.0)
+
+    monkeypatch.setattr("vns_sam.evaluation.timing.in_fresh_process", measured)
+    command = ["bench", "sam-tiny", "--boxes", "1", "--size", "64", "96", "--rounds", "2", "--device", "cpu", "--json"]
+    assert main(command) == 0
+    last = json.loads(capsys.readouterr().out)["rows"][-1]
+    assert (last["seconds"], last["shortest"], last["longest"]) == (2.5, 1, 4)
+    assert given == [["sam-tiny", "auto", "64", "96", "cpu"]] * 2
+
+
+@pytest.mark.parametrize(("kinds", "what"), [({"box", "point"}, "boxes"), ({"point"}, "clicks")])
+def test_a_model_is_asked_with_what_it_takes(kinds: set[str], what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    info = ModelInfo("some", "some", prompts=frozenset(kinds))
+    monkeypatch.setattr(FakeModel, "info", info)
+    calls = bench._calls(FakeModel(), np.zeros((48, 64, 3), np.uint8), [2])
+    assert list(calls) == ["encode", f"2 {what} in one call", f"2 {what} one at a time"]
+    for call in calls.values():
+        call()
 
 
 def test_boxes_lie_in_the_picture() -> None:

@@ -21,17 +21,23 @@ from vns_sam.cli.predictor import add_backend
 if TYPE_CHECKING:
     import numpy as np
 
-    from vns_sam.types import PromptableModel
+    from vns_sam.types import PromptableModel, Prompts
 
 MOST_BOXES, MOST_SIDE = 100_000, 30_000
 FIRST_MASK = """
 import sys, numpy, vns_sam
 height, width = int(sys.argv[3]), int(sys.argv[4])
-predictor = vns_sam.Predictor(sys.argv[1], backend=sys.argv[2])
+predictor = vns_sam.Predictor(vns_sam.load_model(sys.argv[1], sys.argv[5], backend=sys.argv[2]))
 predictor.set_image(numpy.full((height, width, 3), 128, numpy.uint8))
-predictor.predict(boxes=[[0, 0, width // 2, height // 2]])
+takes = predictor.model.info.prompts
+if "box" in takes:
+    predictor.predict(boxes=[[0, 0, width // 2, height // 2]])
+elif takes:
+    predictor.predict(points=[[[width // 4, height // 4]]], labels=[[1]])
+else:
+    predictor.predict()
 """
-"""The first mask of a process: a model's name and backend, then height and width of the picture."""
+"""The first mask of a process: a model's name and backend, then height and width of the picture, and the device."""
 
 
 @dataclass(frozen=True)
@@ -66,12 +72,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the verb."""
-    import torch
-
     from vns_sam.evaluation.cost import hardware
+    from vns_sam.inference.load import check_device
 
+    machine = hardware(check_device(args.device))
     rows = _measure(args)
-    machine = hardware(torch.device(args.device))
     if args.json:
         print_json({"machine": machine, "command": args.command_line, "rows": [vars(row) for row in rows]})
         return 0
@@ -86,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
 def _measure(args: argparse.Namespace) -> list[Row]:
     import numpy as np
 
-    from vns_sam.evaluation.timing import in_fresh_process, take_turns
+    from vns_sam.evaluation.timing import Times, in_fresh_process, take_turns
     from vns_sam.inference.load import check_device, load_model
 
     generator, names = np.random.default_rng(0), args.models or ["vns-sam-tiny"]
@@ -98,28 +103,40 @@ def _measure(args: argparse.Namespace) -> list[Row]:
     times = take_turns(calls, args.rounds, check_device(args.device))
     rows = [Row(what, taken.median, *taken.spread) for what, taken in times.items()]
     for name in names:
-        fresh = [in_fresh_process(FIRST_MASK, [name, args.backend, *map(str, args.size)]) for _ in range(args.rounds)]
-        seconds = sorted(one.seconds for one in fresh)
+        given = [name, args.backend, *map(str, args.size), args.device]
+        fresh = [in_fresh_process(FIRST_MASK, given) for _ in range(args.rounds)]
+        taken = Times(tuple(one.seconds for one in fresh))
         peak = max(one.peak_mib for one in fresh)
-        rows.append(Row(f"{name}: first mask", seconds[len(seconds) // 2], seconds[0], seconds[-1], peak))
+        rows.append(Row(f"{name}: first mask", taken.median, *taken.spread, peak))
     return rows
 
 
 def _calls(model: PromptableModel, image: np.ndarray, counts: list[int]) -> dict[str, Callable[[], Any]]:
-    """What is timed of a model: encoding, and boxes in one call and one at a time."""
-    from vns_sam.types import Prompts
-
+    """What is timed of a model: encoding, and boxes, or clicks where it takes no box, in one call and one at a time."""
     features = model.encode([image])
     calls: dict[str, Callable[[], Any]] = {"encode": lambda: model.encode([image])}
     if not model.info.prompts:
         return calls | {"decode": lambda: model.decode(features)}
+    what = "boxes" if "box" in model.info.prompts else "clicks"
     for count in counts:
         boxes = random_boxes(count, image.shape[0], image.shape[1])
-        calls[f"{count} boxes in one call"] = partial(model.decode, features, [Prompts(boxes=boxes)], [0])
-        singles = [Prompts(boxes=boxes[i : i + 1]) for i in range(count)]
+        calls[f"{count} {what} in one call"] = partial(model.decode, features, [_prompts(boxes, what)], [0])
+        singles = [_prompts(boxes[i : i + 1], what) for i in range(count)]
         if count > 1:
-            calls[f"{count} boxes one at a time"] = partial(_one_at_a_time, model, features, singles)
+            calls[f"{count} {what} one at a time"] = partial(_one_at_a_time, model, features, singles)
     return calls
+
+
+def _prompts(boxes: np.ndarray, what: str) -> Prompts:
+    """Boxes (P, 4) XYXY as prompts, or a click in the middle of each."""
+    import numpy as np
+
+    from vns_sam.types import Prompts
+
+    if what == "boxes":
+        return Prompts(boxes=boxes)
+    middles = (boxes[:, None, :2] + boxes[:, None, 2:]) / 2
+    return Prompts(points=middles, labels=np.ones(middles.shape[:2], np.int64))
 
 
 def _one_at_a_time(model: PromptableModel, features: Any, singles: list[Any]) -> None:

@@ -25,6 +25,7 @@ def run(args: argparse.Namespace) -> int:
     """Runs the verb."""
     from vns_sam.cli import segment
     from vns_sam.cli.single import run_single
+    from vns_sam.inference.load import takes_prompts
 
     parser = argparse.ArgumentParser()
     segment.add_arguments(parser)
@@ -33,4 +34,5 @@ def run(args: argparse.Namespace) -> int:
     for name, value in vars(args).items():
         setattr(asked, name, value)
     asked.image = image
-    return run_single(asked, json.loads((ASSETS / "demo.json").read_text(encoding="utf-8")))
+    given = json.loads((ASSETS / "demo.json").read_text(encoding="utf-8")) if takes_prompts(args.model) else {}
+    return run_single(asked, given)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -116,3 +117,26 @@ def test_second_looks_are_refused(shop: Path) -> None:
 def test_its_cost(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "cost", str(shop / "ws"), "--calls", "1"]) == 0
     assert "small" in capsys.readouterr().out
+
+
+def test_a_suite_that_asks_about_objects_is_refused(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_disks(Path("sets") / "camo", 2)
+    line = ["--quiet", "evaluate", str(shop / "ws"), "--suite", "vns-seg", "--data", "sets", "--workers", "0"]
+    assert main([*line, "--metrics", "iou"]) == 0
+    write_disks(Path("sets") / "lis", 2)
+    assert main(line) == 2
+    assert "cannot be asked about one object, as suite 'vns-seg' asks of lis" in capsys.readouterr().err
+
+
+def test_the_demo_asks_without_a_prompt(shop: Path) -> None:
+    assert main(["--quiet", "demo", "--model", str(shop / "ws"), "--out", "shown"]) == 0
+    assert sorted(path.name for path in Path("shown").iterdir()) == ["demo_mask.png", "demo_overlay.png"]
+
+
+def test_its_speed(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = ["bench", str(shop / "ws"), str(shop / "sam"), "--boxes", "1", "--size", "48", "64", "--rounds", "1"]
+    assert main([*line, "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    names = [row["what"].rpartition("/")[2] for row in rows]
+    measured = ["ws: encode", "ws: decode", "sam: encode", "sam: 1 boxes in one call"]
+    assert names == [*measured, "ws: first mask", "sam: first mask"]

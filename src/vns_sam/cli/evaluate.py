@@ -32,6 +32,7 @@ from vns_sam.errors import UsageError, printable
 if TYPE_CHECKING:
     from vns_sam.cli.processes import Processes
     from vns_sam.evaluation.ablate import Ablation
+    from vns_sam.evaluation.measure import Measure
     from vns_sam.evaluation.report import Report
     from vns_sam.evaluation.results import ResultRow
     from vns_sam.evaluation.settings import Choice
@@ -150,6 +151,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("several processes need a folder to meet in", hint="--out report")
     mapper = choose_mapper(args)
     ablations = parse_ablations(args.ablate, args.ablate_by)
+    if ablations:
+        _check_parts(args, ablations)
     with locked(args.out, "evaluate") if args.out and processes.is_first else nullcontext():
         if processes.count == 1:
             _clear(args)
@@ -162,6 +165,15 @@ def run(args: argparse.Namespace) -> int:
     if processes.wait_for_all():
         _report(results, suite, args)
     return 0
+
+
+def _check_parts(args: argparse.Namespace, ablations: Sequence[Ablation]) -> None:
+    """Judges all parts of all models before anything is measured."""
+    from vns_sam.evaluation.ablate import check_runs
+    from vns_sam.inference.load import load_model
+
+    for name in args.models:
+        check_runs(load_model(name, args.device, backend="torch"), ablations)
 
 
 def _clear(args: argparse.Namespace) -> None:
@@ -190,6 +202,7 @@ def _suite(args: argparse.Namespace) -> Suite:
         measure = table.measure
         located = locate(table, args.data, strict=args.strict)
         folders, groups = located.folders, {**located.groups, **groups}
+        _refuse_objects(args, measure, folders)
         for name, get in located.missing.items():
             print(f"not found: {name}. {get}", file=sys.stderr)
     metrics = tuple(args.metrics or measure.metrics)
@@ -215,9 +228,7 @@ def _unprompted(args: argparse.Namespace) -> bool:
     Raises:
         UsageError: None does, and one is asked for; or objects are asked for.
     """
-    from vns_sam.inference.load import takes_prompts
-
-    without = [name for name in args.models if not takes_prompts(name)]
+    without = _without_prompt(args)
     if not without:
         return False
     if args.instances or args.second_look == "on":
@@ -230,6 +241,24 @@ def _unprompted(args: argparse.Namespace) -> bool:
     return alone or args.prompt == [*UNPROMPTED]
 
 
+def _without_prompt(args: argparse.Namespace) -> list[str]:
+    """Models that take no prompt."""
+    from vns_sam.inference.load import takes_prompts
+
+    return [name for name in args.models if not takes_prompts(name)]
+
+
+def _refuse_objects(args: argparse.Namespace, measure: Measure, sets: Iterable[str]) -> None:
+    """Refuses a model that takes no prompt where a suite asks about single objects of a set that is there."""
+    asked = [name for name in sets if measure.settings().by_object(name)]
+    without = _without_prompt(args) if asked else []
+    if without:
+        raise UsageError(
+            f"'{without[0]}' cannot be asked about one object, as suite '{args.suite}' asks of {asked[0]}",
+            hint="leave the model out, or measure the other sets without --suite",
+        )
+
+
 def _measure(
     name: str,
     suite: Suite,
@@ -239,14 +268,12 @@ def _measure(
     part: Ablation | None = None,
 ) -> Iterator[Run]:
     """Measures one model, whole or less a part, and with --multimask its masks to choose from; bars on stderr."""
-    from vns_sam.evaluation.ablate import ablated, check_runs
+    from vns_sam.evaluation.ablate import ablated
     from vns_sam.inference.load import load_model
 
     taken_apart = args.ablate or args.figures  # the whole model, too: a graph rounds otherwise
     model = load_model(name, args.device, backend="torch" if taken_apart else args.backend)
     label = name if part is None else f"{name} less {part}"
-    if part is not None:
-        check_runs(model, [part])
     several = args.multimask and model.info.candidates > 1
     if args.multimask and not several:
         print(f"{name} offers one mask for a prompt", file=sys.stderr)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 REPORT = "report.json"
 MOST_CANVAS = 8192
 """Pixels of a side."""
+OPSET, LIMIT = 18, 5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,9 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--runtime", type=Path, metavar="PACKAGE", help="onnxruntime-web for --page (npm fetches it)")
     parser.add_argument("--precision", choices=("fp32", "fp16", "int8"), help="of weights (fp32; fp16 with --page)")
-    parser.add_argument("--opset", type=int, default=18, help="of ONNX, 18 to 21 (%(default)s)")
+    parser.add_argument("--opset", type=int, help=f"of ONNX, 18 to 21 ({OPSET})")
     parser.add_argument("--pictures", type=Path, metavar="DIR", help="pictures to compare on")
-    parser.add_argument("--limit", type=at_least(1), default=5, metavar="N", help="pictures at most (%(default)s)")
+    parser.add_argument("--limit", type=at_least(1), metavar="N", help=f"pictures at most ({LIMIT})")
     parser.add_argument("--force", action="store_true", help="replace graphs that are there")
 
 
@@ -54,6 +55,7 @@ def run(args: argparse.Namespace) -> int:
     """Runs the verb."""
     if sum(map(bool, (args.out, args.page, args.anylabeling, args.beside))) != 1:
         raise UsageError("expected one of --out, --page, --anylabeling and --beside", hint="--out graphs/")
+    _check_options(args)
     pictures = _pictures(args)
     out = _place(args)
     from vns_sam.export.onnx import sources_of, write, write_named
@@ -71,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     elif args.page is not None:
         write_page(network, out, args.precision or "fp16", args.runtime)
     else:
-        write(network, out, args.precision or "fp32", args.opset)
+        write(network, out, args.precision or "fp32", args.opset or OPSET)
     parity = compare(network, open_graphs(out), pictures)
     files = {path.name: path.stat().st_size for path in sorted(out.glob("*.onnx*"))}
     told: dict[str, Any] = {"model": network.name, "files": files, **parity.to_dict()}
@@ -86,12 +88,27 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _check_options(args: argparse.Namespace) -> None:
+    """Refuses options that the way in which the graphs are written would not look at."""
+    half = args.precision not in (None, "fp32")
+    for idle, option, reason in (
+        (args.beside and half, f"--precision {args.precision}", "--beside keeps the weights as the folder has them"),
+        (args.opset is not None and (args.beside or args.page), "--opset", "it goes with --out and --anylabeling"),
+        (args.runtime is not None and args.page is None, "--runtime", "it goes with --page"),
+        (args.canvas is not None and args.anylabeling is None, "--canvas", "it goes with --anylabeling"),
+        (args.pictures is not None and args.anylabeling, "--pictures", "an --anylabeling pair is not compared"),
+        (args.limit is not None and args.pictures is None, "--limit", "it goes with --pictures"),
+    ):
+        if idle:
+            raise UsageError(f"{option} would do nothing: {reason}", hint="leave it out")
+
+
 def _pair(network: PromptableNetwork, args: argparse.Namespace) -> int:
     """Writes what AnyLabeling loads; its canvas changes the answers, so they are not compared to the last digit."""
     from vns_sam.export.anylabeling import CANVAS, write_anylabeling
 
     canvas = tuple(args.canvas or CANVAS)
-    write_anylabeling(network, args.anylabeling, args.precision or "fp32", canvas, args.opset)
+    write_anylabeling(network, args.anylabeling, args.precision or "fp32", canvas, args.opset or OPSET)
     if args.json:
         print_json({"out": str(args.anylabeling), "model": network.name, "canvas": list(canvas)})
     else:
@@ -123,4 +140,4 @@ def _pictures(args: argparse.Namespace) -> list[np.ndarray]:
 
     if args.pictures is None:
         return [read_image(ASSETS / "demo.jpg")]
-    return [read_image(args.pictures / name) for name in find_images(args.pictures)[: args.limit]]
+    return [read_image(args.pictures / name) for name in find_images(args.pictures)[: args.limit or LIMIT]]

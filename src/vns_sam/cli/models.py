@@ -182,6 +182,8 @@ def _check_folder(out: Path) -> None:
 
 def _convert(args: argparse.Namespace) -> int:
     _check_folder(args.out)
+    if args.to == "transformers":
+        _refuse_base(args, "a folder of transformers")
     from vns_sam.hq.published import holds_hq
     from vns_sam.sam.files import read_tensors
     from vns_sam.sam.zoo import convert_sam, load_sam
@@ -201,9 +203,15 @@ def _convert(args: argparse.Namespace) -> int:
         _refuse_input(args, "a VNS-SAM")
         report = convert_decoder(tensors, args.checkpoint, args.out, args.base)
     else:
+        _refuse_base(args, "a SAM's own file")
         given = {"image_size": args.image_size, "fit": args.fit, "unit_pixels": args.unit_pixels}
         report = convert_sam(args.checkpoint, args.out, **given)
     return _tell_converted(report, args.out, args.json)
+
+
+def _refuse_base(args: argparse.Namespace, what: str) -> None:
+    if args.base:
+        raise UsageError(f"--base is of a VNS-SAM's file, not of {what}", hint="leave it out")
 
 
 def _refuse_input(args: argparse.Namespace, what: str) -> None:

@@ -121,6 +121,8 @@ def run(args: argparse.Namespace) -> int:
     """Runs the verb."""
     given = prompts_from(args)
     args.image, args.names = pictures(args.images)
+    if args.out == STDIN:
+        _check_piped(args)
     table = None
     if args.prompts is not None:
         from vns_sam.prompts.files import read_prompt_file
@@ -138,6 +140,17 @@ def run(args: argparse.Namespace) -> int:
     if table is None:
         return run_single(args, given)
     return run_single(args, _entry(table, args), table.categories)
+
+
+def _check_piped(args: argparse.Namespace) -> None:
+    """Judges what does not go with ``--out -``, which is one file and none on the disk."""
+    if args.image.is_dir() and args.image != STDIN:
+        raise UsageError("--out - takes the result of one picture, found several", hint="--out masks/")
+    for given, option in ((args.dry_run, "--dry-run"), (args.overlay, "--overlay")):
+        if given:
+            raise UsageError(
+                f"{option} tells of files on the disk, and --out - writes none", hint="leave one of them out"
+            )
 
 
 def _pixels(text: str) -> float:

@@ -5,7 +5,8 @@ python benchmarks/bundled.py --root data                        all of them, hal
 python benchmarks/bundled.py --root data --only unseen scores   some
 
 Each is one or two runs of ``vns-sam evaluate``, which leave their reports in ``runs/``. Started again it goes on where
-it stopped; rows of other weights are measured anew. ``latency.py`` measures times, ``worst.py`` painted scenes.
+it stopped; a report of other weights is removed and measured anew. ``latency.py`` measures times, ``worst.py`` painted
+scenes.
 """
 
 from __future__ import annotations
@@ -27,10 +28,14 @@ import judging
 from measured import save_rows
 
 from vns_sam.data.synthesis.thin import write_thin_set
-from vns_sam.evaluation.results import read_results, write_results
+from vns_sam.evaluation.results import Results, read_results, write_results
+from vns_sam.evaluation.suite import ROWS
 from vns_sam.images.write import write_json
+from vns_sam.inference.load import load_model
+from vns_sam.runs.lines import read_lines
 from vns_sam.sam.folder import CONFIG, read_config
 from vns_sam.sam.registry import BUNDLED
+from vns_sam.types import Backend
 
 RESULTS = Path(__file__).parents[1] / "results"
 RUNS = Path("runs")
@@ -224,6 +229,7 @@ def measure(name: str, root: str) -> int:
         command = command_of(asked, options, root)
         out = RUNS / "_".join([name, *label.split()])
         file = out.with_suffix(".json")
+        forget_others(out, asked.models.split(), "torch" if "--ablate" in options else "auto")
         began, told = time.monotonic(), out.with_suffix(".log")
         told.parent.mkdir(parents=True, exist_ok=True)
         with told.open("w", encoding="utf-8") as log:
@@ -233,13 +239,43 @@ def measure(name: str, root: str) -> int:
         print(f"{out.name}: {end}, {time.monotonic() - began:.0f} s")
         if code:
             return code
-        result = read_results(file)
-        rows = tuple(replace(row, model=label or row.model) for row in result.rows)
-        found.append(replace(result, rows=rows, command=shlex.join(["vns-sam", *command[1:]])))
-    rows = tuple(row for result in found for row in result.rows)
+        found.append(replace(read_results(file), command=shlex.join(["vns-sam", *command[1:]])))
     words = {group: f"{len(members)} sets" for group, members in asked.groups.items()}
-    write_results(RESULTS / f"{name}.json", replace(found[0], rows=rows, title=asked.title, sets=asked.sets | words))
+    joined = join(dict(zip(asked.options, found, strict=True)))
+    write_results(RESULTS / f"{name}.json", replace(joined, title=asked.title, sets=asked.sets | words))
     return 0
+
+
+def join(found: Mapping[str, Results]) -> Results:
+    """The results of several runs as one, each by the name that its rows get instead of the model's, "" for that. A
+    setting in which the runs differ is told for each of them by that name.
+    """
+    first = next(iter(found.values()))
+    rows = tuple(replace(row, model=label or row.model) for label, each in found.items() for row in each.rows)
+    models = {label or model: weights for label, each in found.items() for model, weights in each.models.items()}
+    settings = dict(first.settings)
+    for name in settings:
+        values = {label: each.settings.get(name) for label, each in found.items()}
+        if any(value != settings[name] for value in values.values()):
+            settings[name] = values
+    return replace(first, rows=rows, models=models, settings=settings)
+
+
+def forget_others(out: Path, models: Sequence[str], backend: Backend) -> None:
+    """Removes the report of an earlier run whose rows are of other weights than the models have now."""
+    digests: dict[str, str] = {}
+    for file in sorted((out / ROWS).glob("*.jsonl")):
+        head = next(read_lines(file), {})
+        label, weights = head.get("label", ""), head.get("model")
+        model = next((name for name in models if label == name or label.startswith(f"{name} less ")), None)
+        if model is None:
+            continue
+        if model not in digests:
+            digests[model] = load_model(model, backend=backend).info.digest
+        if weights != digests[model]:
+            print(f"{out}: of other weights of {model}, measured anew")
+            shutil.rmtree(out)
+            return
 
 
 def command_of(asked: Measurement, options: str, root: str) -> list[str]:

@@ -346,6 +346,17 @@ def test_an_import_that_fails_removes_nothing(tmp_path: Path) -> None:
     assert [pair.stem for pair in find_pairs(out)] == ["a"]
 
 
+def test_a_picture_that_cannot_be_read_now_keeps_what_was_imported(tmp_path: Path) -> None:
+    source = yolo(tmp_path / "set", {"a": line(*SQUARE), "b": line(*SQUARE)})
+    out = tmp_path / "out"
+    imported(source, out)
+    (source / "images" / "b.png").unlink()  # another file: the set may hold a link to this one
+    (source / "images" / "b.png").write_bytes(b"no picture")
+    state = imported(source, out)
+    assert (state.pictures, state.removed, len(state.problems)) == (1, 0, 1)
+    assert [pair.stem for pair in find_pairs(out)] == ["a", "b"]
+
+
 def test_a_marker_never_leads_out_of_the_set(tmp_path: Path) -> None:
     source = yolo(tmp_path / "set", {"a": line(*SQUARE)})
     out = tmp_path / "out"

@@ -96,6 +96,7 @@ def convert(
                 lists.setdefault(annotated.split, []).append(annotated.stem)
         except DataError as error:
             problems.append(error.message)
+            files.update(earlier.intersection(_files(annotated)))  # the source has it: what was imported stays
         yield state, len(found)
     _refuse(problems, strict=strict)
     if not state.pictures:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from vns_sam.prompts.clicks import Click, click_points, negative_points, next_click
+from vns_sam.prompts.clicks import Click, click_points, deepest_click, negative_points, next_click
 
 SMALL_MASKS = arrays(bool, (9, 13), elements=st.booleans())
 
@@ -115,3 +115,45 @@ def test_random_corrections_cover_the_region() -> None:
     generator = seeded(0)
     clicks = {next_click(empty, gt, generator) for _ in range(200)}
     assert clicks == {Click(x, y, 1) for x in range(10, 13) for y in range(10, 13)}
+
+
+def test_the_deepest_error_is_clicked_whatever_its_area() -> None:
+    thin, thick = block(60, 63, 0, 63), block(10, 21, 10, 21)
+    gt = thin | thick
+    assert thin.sum() > thick.sum()
+    empty = np.zeros_like(gt)
+    assert next_click(empty, gt) == Click(1, 61, 1)
+    assert deepest_click(empty, gt) == Click(15, 15, 1)
+    assert deepest_click(thick, thin) == Click(15, 15, 0)
+
+
+def test_of_equally_deep_errors_the_excess_is_clicked() -> None:
+    assert deepest_click(block(30, 35, 30, 35), block(0, 5, 0, 5)) == Click(32, 32, 0)
+
+
+def test_no_pixel_is_clicked_twice() -> None:
+    empty, gt = np.zeros((64, 64), bool), block(10, 13, 10, 13)
+    clicks: list[Click] = []
+    while click := deepest_click(empty, gt, clicks):
+        clicks.append(click)
+    assert clicks[0] == Click(11, 11, 1)
+    assert sorted(clicks) == [Click(x, y, 1) for x in range(10, 13) for y in range(10, 13)]
+
+
+@settings(max_examples=40, deadline=None)
+@given(pred=SMALL_MASKS, gt=SMALL_MASKS)
+def test_the_deepest_click_is_that_of_the_published_rule(pred: np.ndarray, gt: np.ndarray) -> None:
+    def depth(wrong: np.ndarray) -> np.ndarray:
+        ys, xs = np.nonzero(~np.pad(wrong, 1))
+        rows, columns = (np.arange(1, side + 1) for side in wrong.shape)
+        squares = (rows[:, None, None] - ys) ** 2 + (columns[None, :, None] - xs) ** 2
+        return np.sqrt(squares.min(axis=2)) * wrong
+
+    missed, excess = depth(gt & ~pred), depth(pred & ~gt)
+    click = deepest_click(pred, gt)
+    if click is None:
+        assert np.array_equal(pred, gt)
+        return
+    assert click.label == (missed.max() > excess.max())
+    deep = missed if click.label else excess
+    assert (click.y, click.x) == tuple(np.argwhere(np.isclose(deep, deep.max()))[0])

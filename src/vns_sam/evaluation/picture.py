@@ -12,13 +12,14 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from typing_extensions import override
 
 from vns_sam.data.pairs import Pair, check_same_size, pair_digest, pair_objects, read_mask
 from vns_sam.errors import DataError
+from vns_sam.evaluation.clicking import click_by_click
 from vns_sam.evaluation.frames import Frame, frame
 from vns_sam.evaluation.protocol import Protocol, draw_prompt
 from vns_sam.evaluation.rows import Detection, Key, Row
@@ -31,14 +32,11 @@ from vns_sam.inference.answers import Asker
 from vns_sam.inference.load import to_device
 from vns_sam.metrics.iou import iou
 from vns_sam.metrics.scoring import ImageScores, saliency_map, score_image
-from vns_sam.prompts.clicks import next_click
 from vns_sam.runs.job import Work
 from vns_sam.runs.memory import weight_of
 from vns_sam.sam.answers import ChosenAnswers
 from vns_sam.types import Answers, ImageFeatures, PromptableModel, Prompts
 
-NOC = (0.85, 0.90)
-"""IoU that clicks are counted up to."""
 MOST_WAITING = 2**28
 """Bytes of a picture's answers that wait to be scored."""
 _NOTHING = -50.0
@@ -106,6 +104,11 @@ class _Todo:
     ignored: np.ndarray | None
     data: str
     questions: list[_Question]
+
+    @property
+    def counted(self) -> np.ndarray | bool:
+        """Pixels (H, W) bool of the frame that count; True where all do."""
+        return True if self.ignored is None else ~self.frame.truth(self.ignored)
 
 
 @dataclass(frozen=True)
@@ -241,7 +244,9 @@ class PictureWork(Work[Picture, Scored]):
         for question in todo.questions:
             if question.protocol.kind == "clicks":
                 start = perf_counter()
-                found, score, clicks = _click(self.asker, features, todo, question)
+                found, score, clicks = click_by_click(
+                    self.asker, features, todo.frame, question.inside, todo.counted, question.protocol.count
+                )
                 spent = perf_counter() - start
                 clock.decode += spent
                 yield _Answer(todo, question, found, score, spent, clicks)
@@ -302,7 +307,7 @@ def true_objects(pair: Pair, settings: Settings) -> tuple[dict[str, Object], np.
 
 def _best(answers: Answers, row: int, truth: np.ndarray, todo: _Todo) -> int:
     """Number of the mask to choose from that has the highest IoU with the truth (H, W) bool in the frame."""
-    counted = True if todo.ignored is None else ~todo.frame.truth(todo.ignored)
+    counted = todo.counted
     size = (truth.shape[0], truth.shape[1])
     offered = range(len(answers.candidate_scores(row)))
     return int(np.argmax([iou((answers.candidate(row, number, size) > 0) & counted, truth) for number in offered]))
@@ -315,36 +320,3 @@ def _decode(asker: Asker, features: ImageFeatures, questions: Sequence[_Question
         prompts = [question.prompts for question in questions]
         return asker.decode(features, prompts, [0] * len(questions), candidates=choice != "own")
     return asker.decode(features, (), [0] * len(questions))
-
-
-def _click(
-    asker: Asker, features: ImageFeatures, todo: _Todo, question: _Question
-) -> tuple[np.ndarray, float, dict[str, float]]:
-    """Corrects a mask click by click until its IoU reaches the highest of ``NOC`` or the limit.
-
-    Returns:
-        The last logits (H, W) at the original size, their predicted IoU, and the number of clicks for each IoU; the
-        limit where it is not reached.
-    """
-    truth, limit = question.inside, question.protocol.count
-    found = np.zeros_like(truth)
-    counted = True if todo.ignored is None else ~todo.frame.truth(todo.ignored)
-    clicks: list[Any] = []
-    reached = dict.fromkeys(NOC, limit)
-    answers = None
-    while len(clicks) < limit and (click := next_click(found, truth)):
-        clicks.append(click)
-        points = np.array([[(c.x, c.y) for c in clicks]], np.float32)
-        labels = np.array([[c.label for c in clicks]])
-        answers = asker.decode(features, [Prompts(points=points, labels=labels)], [0])
-        found = (answers.logits(0) > 0) & counted
-        score = iou(found, truth)
-        for target in NOC:
-            if score >= target:
-                reached[target] = min(reached[target], len(clicks))
-        if score >= max(NOC):
-            break
-    if answers is None:
-        raise DataError("the true mask is empty, there is nothing to click on")
-    logits = todo.frame.answer(replace(asker, closer=False), answers, 0, None)
-    return logits, float(answers.scores[0]), {f"noc{t * 100:.0f}": n for t, n in reached.items()}

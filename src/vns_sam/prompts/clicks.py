@@ -5,6 +5,7 @@ Masks are (H, W) bool arrays, points XY pixels. Deterministic unless a generator
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 import cv2
@@ -70,14 +71,38 @@ def negative_points(mask: np.ndarray, count: int, generator: torch.Generator, *,
     return np.stack([xs[order], ys[order]], axis=1).astype(np.float32)
 
 
-def next_click(pred: np.ndarray, gt: np.ndarray, generator: torch.Generator | None = None) -> Click | None:
-    """Clicks where a person would correct a mask: in the largest connected region that is wrong.
+def deepest_click(pred: np.ndarray, gt: np.ndarray, clicked: Collection[Click] = ()) -> Click | None:
+    """Clicks where interactive segmentation is measured, so that numbers of clicks compare with published ones: on the
+    wrong pixel that lies deepest in what is missed or in what is too much, whatever the area of its region.
+
+    It is the rule of Sofiiuk et al. 2022 (RITM): exact distances, of equals the excess and then the first in reading
+    order, and never a pixel that was clicked before.
 
     Args:
         pred: (H, W) bool, the mask so far.
         gt: (H, W) bool, the truth.
-        generator: None clicks the pixel deepest inside the region (the first in reading order of equals), as
-            interactive segmentation is evaluated; a generator draws any pixel of the region, for training.
+        clicked: Clicks so far.
+
+    Returns:
+        A positive click on a missed part, a negative one on an excess part, None where every wrong pixel was clicked.
+    """
+    missed, excess = (_depth(wrong, exact=True) for wrong in (gt & ~pred, pred & ~gt))
+    for click in clicked:
+        missed[click.y, click.x] = excess[click.y, click.x] = 0
+    label = int(missed.max() > excess.max())
+    depth = missed if label else excess
+    y, x = divmod(int(depth.argmax()), depth.shape[1])
+    return Click(x, y, label) if depth[y, x] > 0 else None
+
+
+def next_click(pred: np.ndarray, gt: np.ndarray, generator: torch.Generator | None = None) -> Click | None:
+    """Clicks where training corrects a mask, on what costs most IoU: in the largest connected region that is wrong.
+
+    Args:
+        pred: (H, W) bool, the mask so far.
+        gt: (H, W) bool, the truth.
+        generator: None clicks the pixel deepest inside the region (the first in reading order of equals); a generator
+            draws any pixel of the region.
 
     Returns:
         A positive click on a missed part, a negative one on an excess part, None where nothing is wrong.
@@ -105,8 +130,9 @@ def _largest_region(mask: np.ndarray) -> np.ndarray:
     return region
 
 
-def _depth(mask: np.ndarray) -> np.ndarray:
+def _depth(mask: np.ndarray, *, exact: bool = False) -> np.ndarray:
     """Distance (H, W) of each pixel from the nearest one outside the mask or the picture."""
     padded = np.pad(mask, 1).astype(np.uint8)
-    depth: np.ndarray = cv2.distanceTransform(padded, cv2.DIST_L2, 5)[1:-1, 1:-1]
+    size = cv2.DIST_MASK_PRECISE if exact else cv2.DIST_MASK_5
+    depth: np.ndarray = cv2.distanceTransform(padded, cv2.DIST_L2, size)[1:-1, 1:-1]
     return depth

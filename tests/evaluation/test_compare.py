@@ -98,3 +98,38 @@ def test_means_that_are_none_over_objects_are_shown_without_an_interval(tmp_path
     assert (found.metric, found.count, found.low, found.certain) == ("ap", 2, None, False)
     assert found.change == pytest.approx(0.3)
     assert "| box | camo | 2 | ap | 0.100 | 0.400 | +0.300 | - |" in to_markdown([found], "one", "two")
+
+
+def test_objects_of_one_picture_are_drawn_together() -> None:
+    rng, hits, alone = np.random.default_rng(3), 0, 0
+    names = [str(i) for i in range(20) for _ in range(10)]
+    for _ in range(100):
+        values = np.repeat(rng.normal(0.3, 1, 20), 10) + rng.normal(0, 0.5, 200)
+        low, high = bootstrap(values, np.random.default_rng(0), names)
+        hits += low <= 0.3 <= high
+        low, high = bootstrap(values, np.random.default_rng(0))
+        alone += low <= 0.3 <= high
+    assert alone < 60 < 85 < hits
+
+
+def test_one_object_a_picture_changes_no_interval() -> None:
+    values = np.random.default_rng(5).random(30)
+    rng = np.random.default_rng(0)
+    means = np.concatenate([values[rng.integers(30, size=(500, 30))].mean(axis=1) for _ in range(20)])
+    expected = tuple(np.quantile(means, [0.025, 0.975]).tolist())
+    assert bootstrap(values, np.random.default_rng(0), [f"p{i}" for i in range(30)]) == pytest.approx(expected, abs=0)
+    assert bootstrap(values, np.random.default_rng(0)) == pytest.approx(expected, abs=0)
+
+
+def test_pictures_of_unlike_many_objects_keep_their_weight() -> None:
+    values, names = np.array([1.0, 1, 1, 0]), ["a", "a", "a", "b"]
+    low, high = bootstrap(values, np.random.default_rng(0), names)
+    assert (low, high) == (0, 1)  # both of one picture; 3 of 4 in between
+
+
+@pytest.mark.parametrize(("pictures", "certain"), [(5, False), (6, True)])
+def test_many_objects_of_a_few_pictures_make_nothing_certain(pictures: int, certain: bool) -> None:
+    keys = [(str(i), str(j)) for i in range(pictures) for j in range(10)]
+    before, after = ({("box", "camo"): {key: {"iou": value} for key in keys}} for value in (0.2, 0.5))
+    (d,) = compare(before, after)
+    assert (d.count, d.pictures, d.certain) == (pictures * 10, pictures, certain)

@@ -53,6 +53,15 @@ def test_seeds_become_a_deviation_and_groups_rows_of_their_own() -> None:
     assert rows[0].scores["iou"].low is None
 
 
+def test_objects_of_one_picture_widen_the_interval() -> None:
+    keys = [Key("camo", str(i), str(j), "box") for i in range(10) for j in range(5)]
+    rows = [Row(key, ImageScores({"iou": int(key.stem) / 10})) for key in keys]
+    (row,) = gather(Report({}, [ModelResult("m", "digest", rows)]), ORIGIN).rows
+    score = row.scores["iou"]
+    half = 1.96 * np.std([i / 10 for i in range(10)]) / np.sqrt(10)
+    assert (score.low, score.high) == pytest.approx((0.45 - half, 0.45 + half), abs=0.02)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [("{", "invalid json"), ('{"command": "x", "version": "1"}', "rows"), ('{"command": "x", "rows": [3]}', "rows.0")],

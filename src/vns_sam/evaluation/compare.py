@@ -18,7 +18,7 @@ BATCH = 500
 MOST = 2**29
 """Bytes of a report."""
 FEWEST = 6
-"""Objects from which on a change can be certain: five that all change the same way do so by chance in 6 % of cases."""
+"""Pictures from which on a change can be certain: five that all change the same way do so by chance in 6 % of cases."""
 
 Scores = dict[tuple[str, str], dict[str, float]]
 """By (stem, target), then by metric."""
@@ -36,8 +36,10 @@ class Difference:
         prompt, dataset, metric: What was compared.
         count: Objects that both have.
         first, second: Means.
-        low, high: 95 % interval of the change, from resampling objects in pairs; None of metrics that are no mean over
-            objects, such as max F or average precision.
+        low, high: 95 % interval of the change, from resampling pictures with their objects in pairs; None of metrics
+            that are no mean over objects, such as max F or average precision.
+        pictures: Pictures that these objects are of, None where each has its own; objects of one picture are alike, so
+            that it is pictures that chance draws.
     """
 
     prompt: str
@@ -48,6 +50,7 @@ class Difference:
     second: float
     low: float | None
     high: float | None
+    pictures: int | None = None
 
     @property
     def change(self) -> float:
@@ -56,9 +59,10 @@ class Difference:
 
     @property
     def certain(self) -> bool:
-        """Whether the interval leaves out 0, of enough objects for this to mean something."""
+        """Whether the interval leaves out 0, of enough pictures for this to mean something."""
         known = self.low is not None and self.high is not None
-        return known and self.count >= FEWEST and bool((self.low or 0) > 0 or (self.high or 0) < 0)
+        drawn = self.count if self.pictures is None else self.pictures
+        return known and drawn >= FEWEST and bool((self.low or 0) > 0 or (self.high or 0) < 0)
 
 
 def read_rows(source: str) -> tuple[str, Rows]:
@@ -136,12 +140,14 @@ def compare(first: Rows, second: Rows, metrics: Sequence[str] | None = None, see
     for place in [place for place in first if place in second]:
         shared = [key for key in first[place] if key in second[place]]
         for metric in _shared(first[place], second[place], shared) if metrics is None else metrics:
-            pairs = [(first[place][key].get(metric), second[place][key].get(metric)) for key in shared]
-            values = np.array([pair for pair in pairs if None not in pair], dtype=float)
-            if len(values):
-                low, high = bootstrap(values[:, 1] - values[:, 0], np.random.default_rng(seed))
+            held = [key for key in shared if metric in first[place][key] and metric in second[place][key]]
+            values = np.array([(first[place][key][metric], second[place][key][metric]) for key in held], dtype=float)
+            if held:
+                stems = [stem for stem, _ in held]
+                low, high = bootstrap(values[:, 1] - values[:, 0], np.random.default_rng(seed), stems)
                 before, after = values.mean(axis=0).tolist()
-                differences.append(Difference(*place, metric, len(values), before, after, low, high))
+                found = Difference(*place, metric, len(held), before, after, low, high, pictures=len(set(stems)))
+                differences.append(found)
     if not differences:
         raise DataError(
             "the two evaluations share no object and metric", hint="measure both on the same sets with the same prompts"
@@ -154,11 +160,24 @@ def _shared(first: Scores, second: Scores, keys: Sequence[tuple[str, str]]) -> l
     return list(dict.fromkeys(name for key in keys for name in first[key] if name in second[key]))
 
 
-def bootstrap(values: np.ndarray, rng: np.random.Generator, level: float = 0.95) -> tuple[float, float]:
-    """Percentile interval of the mean of values (N,)."""
-    means = np.concatenate(
-        [values[rng.integers(len(values), size=(BATCH, len(values)))].mean(axis=1) for _ in range(RESAMPLES // BATCH)]
-    )
+def bootstrap(
+    values: np.ndarray, rng: np.random.Generator, pictures: Sequence[str] | None = None, level: float = 0.95
+) -> tuple[float, float]:
+    """Percentile interval of the mean of values (N,).
+
+    Args:
+        values: One for each object.
+        rng: Draws pictures.
+        pictures: Name of the picture of each object: a picture is drawn with all its objects, which are too much alike
+            to be drawn one by one. None takes each object for a picture.
+        level: How often the interval shall hold the mean.
+    """
+    places: dict[str, int] = {}
+    of = range(len(values)) if pictures is None else [places.setdefault(name, len(places)) for name in pictures]
+    counts = np.bincount(of)
+    sums = np.bincount(of, weights=values)
+    draws = (rng.integers(len(sums), size=(BATCH, len(sums))) for _ in range(RESAMPLES // BATCH))
+    means = np.concatenate([sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1) for drawn in draws])
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 

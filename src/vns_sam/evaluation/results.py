@@ -19,6 +19,9 @@ from vns_sam.evaluation.compare import bootstrap
 from vns_sam.evaluation.report import ModelResult, Report, group_mean
 from vns_sam.images.write import write_text
 
+_Objects = tuple[list[float], list[str]]
+"""A score of each object, and the name of its picture."""
+
 _STRICT = ConfigDict(extra="forbid")
 
 
@@ -28,7 +31,8 @@ class Score:
 
     Attributes:
         mean: Over objects; over seeds where ``sd`` is given.
-        low, high: 95 % interval from resampling objects; None where the objects' scores are not known.
+        low, high: 95 % interval from resampling pictures with their objects; None where the objects' scores are not
+            known.
         sd: Standard deviation over seeds.
     """
 
@@ -150,11 +154,17 @@ def read_results(path: str | Path) -> Results:
         ) from None
 
 
-def mean_score(mean: float, values: Sequence[float]) -> Score:
-    """A mean with its interval, where it is the mean of the objects' scores."""
+def mean_score(mean: float, values: Sequence[float], pictures: Sequence[str] | None = None) -> Score:
+    """A mean with its interval, where it is the mean of the objects' scores.
+
+    Args:
+        mean: The mean.
+        values: Scores of the objects.
+        pictures: Name of each object's picture; None takes each object for a picture.
+    """
     if not values or not np.isclose(mean, np.mean(values)):
         return Score(round(mean, 4))
-    low, high = bootstrap(np.array(values), np.random.default_rng(0))
+    low, high = bootstrap(np.array(values), np.random.default_rng(0), pictures)
     return Score(round(mean, 4), round(low, 4), round(high, 4))
 
 
@@ -174,22 +184,24 @@ def _line(line: str, results: Sequence[ModelResult], groups: Mapping[str, Sequen
                 yield ResultRow(line, group, prompt, scores)
 
 
-def _single(result: ModelResult, prompt: str, name: str) -> dict[str, list[float]]:
+def _single(result: ModelResult, prompt: str, name: str) -> dict[str, _Objects]:
     """Scores of every object of a set, by metric."""
-    found: dict[str, list[float]] = {}
+    found: dict[str, _Objects] = {}
     for row in result.rows:
         if (row.key.prompt, row.key.dataset) == (prompt, name):
             for metric, value in row.scores.values.items():
-                found.setdefault(metric, []).append(value)
+                values, pictures = found.setdefault(metric, ([], []))
+                values.append(value)
+                pictures.append(row.key.stem)
     return found
 
 
-def _over_seeds(every: Sequence[Mapping[str, float]], metric: str, single: Mapping[str, Sequence[float]]) -> Score:
+def _over_seeds(every: Sequence[Mapping[str, float]], metric: str, single: Mapping[str, _Objects]) -> Score:
     """The mean over seeds with its deviation; of one seed, that of its objects with its interval."""
     values = [means[metric] for means in every if metric in means]
     if len(values) > 1:
         return Score(round(fmean(values), 4), sd=round(stdev(values), 4))
-    return mean_score(values[0], single.get(metric, ()))
+    return mean_score(values[0], *single.get(metric, ([], [])))
 
 
 def _without_none(value: Mapping[str, Any]) -> dict[str, Any]:

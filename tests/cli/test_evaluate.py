@@ -259,3 +259,12 @@ def test_mistakes_end_in_one_line_and_a_code(
     assert printed.err.startswith("error: ")
     assert says in printed.err
     assert "Traceback" not in printed.err
+
+
+def test_a_model_given_twice_is_refused_before_work(
+    shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, out = str(shop / "narrow"), tmp_path / "out"
+    assert main(["evaluate", model, model, "--data", str(shop / "sets"), "--out", str(out), "--quiet"]) == 2
+    assert "expected each model once" in capsys.readouterr().err
+    assert not out.exists()

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vns_sam.errors import DataError
+from vns_sam.errors import DataError, UsageError
 from vns_sam.evaluation.report import ModelResult, Report
 from vns_sam.evaluation.results import Origin, gather, read_results, write_results
 from vns_sam.evaluation.rows import Key, Row
@@ -60,6 +60,11 @@ def test_objects_of_one_picture_widen_the_interval() -> None:
     score = row.scores["iou"]
     half = 1.96 * np.std([i / 10 for i in range(10)]) / np.sqrt(10)
     assert (score.low, score.high) == pytest.approx((0.45 - half, 0.45 + half), abs=0.02)
+
+
+def test_a_model_given_twice_is_refused() -> None:
+    with pytest.raises(UsageError, match="'m' twice"):
+        Report({}, [*report().models, *report().models])
 
 
 @pytest.mark.parametrize(

@@ -131,12 +131,14 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("expected --multimask or --ablate, found both", hint="measure one after the other")
     from vns_sam.cli.processes import Processes
     from vns_sam.evaluation.ablate import parse_ablations
+    from vns_sam.evaluation.report import check_labels
     from vns_sam.images.write import check_writable
     from vns_sam.inference.load import check_model_name
     from vns_sam.runs.lock import locked
 
     if args.save:
         check_writable(args.save)
+    check_labels(args.models)
     for name in args.models:
         check_model_name(name)
     suite = _suite(args)

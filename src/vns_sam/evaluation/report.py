@@ -10,6 +10,7 @@ from functools import cached_property
 from statistics import fmean, stdev
 from typing import Any
 
+from vns_sam.errors import UsageError
 from vns_sam.evaluation.precision import Precision, class_table, precision_of, precision_of_classes
 from vns_sam.evaluation.rows import Row
 from vns_sam.metrics.scoring import summarise
@@ -88,14 +89,30 @@ class Report:
     groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
     columns: Sequence[str] = ()
 
+    def __post_init__(self) -> None:
+        check_labels(result.label for result in self.models)
+
+    @cached_property
+    def lines(self) -> dict[str, list[ModelResult]]:
+        """Results by the table's line that they stand in: seeds where they are said to be, else one alone.
+
+        Raises:
+            UsageError: A model is called as a line of others.
+        """
+        found: dict[str, list[ModelResult]] = {}
+        for result in self.models:
+            found.setdefault(result.line or result.label, []).append(result)
+        for name, results in found.items():
+            if len(results) > 1 and not all(result.line for result in results):
+                raise UsageError(f"two lines of the table are called '{name}'", hint="give them different names")
+        return found
+
     def to_markdown(self) -> str:
         """For each prompt and pair of metrics a table: a line for each model, a column for each set.
 
         With ``columns`` it is one table for each prompt, see there.
         """
-        lines: dict[str, list[ModelResult]] = {}
-        for result in self.models:
-            lines.setdefault(result.line or result.label, []).append(result)
+        lines = self.lines
         means = {name: [result.means() for result in results] for name, results in lines.items()}
         everything = [by_prompt for results in means.values() for by_prompt in results]
         tables = []
@@ -113,10 +130,7 @@ class Report:
 
     def _class_tables(self) -> Iterator[str]:
         """Average precision by class; of several seeds, that of the first."""
-        lines: dict[str, ModelResult] = {}
-        for result in self.models:
-            lines.setdefault(result.line or result.label, result)
-        found = {line: result.classes for line, result in lines.items()}
+        found = {line: results[0].classes for line, results in self.lines.items()}
         for place in dict.fromkeys(place for classes in found.values() for place in classes):
             yield class_table(*place, {line: classes[place] for line, classes in found.items() if place in classes})
 
@@ -196,6 +210,18 @@ class Report:
                 for result in self.models
             },
         }
+
+
+def check_labels(labels: Iterable[str]) -> None:
+    """Checks that no two results have one name.
+
+    Raises:
+        UsageError: Two have; a report would take them for one.
+    """
+    seen = list(labels)
+    twice = next((label for label in seen if seen.count(label) > 1), None)
+    if twice is not None:
+        raise UsageError(f"expected each model once, found '{twice}' twice", hint="leave one out")
 
 
 def group_mean(row: Mapping[str, Means], sets: Sequence[str]) -> Means | None:

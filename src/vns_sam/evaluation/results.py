@@ -108,10 +108,7 @@ def gather(report: Report, origin: Origin, title: str = "") -> Results:
         origin: How.
         title: What was asked.
     """
-    lines: dict[str, list[ModelResult]] = {}
-    for result in report.models:
-        lines.setdefault(result.line or result.label, []).append(result)
-    rows = [row for line, results in lines.items() for row in _line(line, results, report.groups)]
+    rows = [row for line, results in report.lines.items() for row in _line(line, results, report.groups)]
     return Results(
         command=origin.command,
         rows=tuple(rows),

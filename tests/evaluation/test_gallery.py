@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from workshop import narrow_sam, write_disks
 
 from vns_sam.errors import UsageError
+from vns_sam.evaluation import gallery
+from vns_sam.evaluation.ablate import Ablation
+from vns_sam.evaluation.figures import Case, side_by_side
 from vns_sam.evaluation.gallery import write_figures
 from vns_sam.evaluation.measure import Measure
 from vns_sam.evaluation.suite import make_suite
 from vns_sam.images.read import read_image
+from vns_sam.metrics.iou import iou
 from vns_sam.vns.model import VnsSamModel
 
 
@@ -43,3 +48,25 @@ def test_without_iou_nothing_can_be_sorted(sets: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="sorted by IoU"):
         list(write_figures(tmp_path, [run], suite, count=2))
     assert not list(tmp_path.iterdir())
+
+
+def test_a_model_less_a_part_is_drawn_less_the_part(
+    sets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Case] = []
+
+    def keep(cases: list[Case], models: list[str]) -> np.ndarray:
+        drawn.extend(cases)
+        return side_by_side(cases, models)
+
+    monkeypatch.setattr(gallery, "side_by_side", keep)
+    suite = make_suite([sets / "disks"])
+    whole = suite.run(narrow_sam(), "whole")
+    part = suite.run(narrow_sam(), "less", part=Ablation("prompt_encoder", "zero"))
+    for run in (whole, part):
+        list(run)
+    list(write_figures(tmp_path, [whole, part], suite, count=4))
+    scores = {label: [case.scores[label] for case in drawn] for label in ("whole", "less")}
+    assert scores["whole"] != scores["less"]
+    for label, measured in scores.items():
+        assert [iou(case.found[label], case.truth) for case in drawn] == pytest.approx(measured)

@@ -96,7 +96,7 @@ def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, metavar="DIR", help="report.md, .csv, .json, rows as they come, figures")
     add_save(parser)
     parser.add_argument(
-        "--save-maps", type=Path, metavar="DIR", help="8-bit maps as they are scored: DIR/MODEL/SET/NAME.png"
+        "--save-maps", type=Path, metavar="DIR", help="8-bit maps as they are scored: DIR/MODEL/PROMPT/SET/NAME.png"
     )
     parser.add_argument(
         "--ablate", nargs="+", default=[], metavar="MODULE", help="what parts are worth, such as nsfm.low: without each"
@@ -270,7 +270,6 @@ def _measure(
     part: Ablation | None = None,
 ) -> Iterator[Run]:
     """Measures one model, whole or less a part, and with --multimask its masks to choose from; bars on stderr."""
-    from vns_sam.evaluation.ablate import ablated
     from vns_sam.inference.load import load_model
 
     taken_apart = args.ablate or args.figures  # the whole model, too: a graph rounds otherwise
@@ -279,23 +278,23 @@ def _measure(
     several = args.multimask and model.info.candidates > 1
     if args.multimask and not several:
         print(f"{name} offers one mask for a prompt", file=sys.stderr)
-    with ablated(model, part):
-        for choice, called in CHOICES.items() if several else [*CHOICES.items()][:1]:
-            run = suite.run(
-                model,
-                label + called,
-                args.out,
-                mapper=mapper,
-                strict=args.strict,
-                retry_failed=args.retry_failed,
-                shard=processes.shard,
-                maps=args.save_maps,
-                choice=choice,
-            )
-            for outcome in track(run, run.label, len(run), quiet=args.quiet or not processes.is_first):
-                if outcome.error and not args.quiet:
-                    print(f"skipped: {printable(outcome.error)}", file=sys.stderr)
-            yield run
+    for choice, called in CHOICES.items() if several else [*CHOICES.items()][:1]:
+        run = suite.run(
+            model,
+            label + called,
+            args.out,
+            mapper=mapper,
+            strict=args.strict,
+            retry_failed=args.retry_failed,
+            shard=processes.shard,
+            maps=args.save_maps,
+            choice=choice,
+            part=part,
+        )
+        for outcome in track(run, run.label, len(run), quiet=args.quiet or not processes.is_first):
+            if outcome.error and not args.quiet:
+                print(f"skipped: {printable(outcome.error)}", file=sys.stderr)
+        yield run
 
 
 def _report(runs: Any, suite: Suite, args: argparse.Namespace) -> None:

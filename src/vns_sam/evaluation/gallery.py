@@ -84,7 +84,8 @@ def _draw_set(
     yield path
     draw = figure_of(last.model)
     for i, case in enumerate(drawn[:LOOKED_INTO] if draw is not None else (), start=1):
-        kind, figure = draw(last.model, case.image, case.prompt, case.truth)
+        with last.as_measured():
+            kind, figure = draw(last.model, case.image, case.prompt, case.truth)
         path = folder / f"{kind}-{_slug(name)}-{i}.jpg"
         write_image(path, figure)
         yield path
@@ -104,19 +105,22 @@ def _scores(runs: Sequence[Run], name: str, prompt: str) -> dict[Key, dict[str, 
 def _case(
     key: Key, pair: Pair, runs: Sequence[Run], suite: Suite, protocol: Protocol, scores: dict[str, float]
 ) -> Case:
-    """Predicts one object once more, in the frame that the models see."""
+    """Predicts one object once more, in the frame that the models see, as they were measured; pixels that do not count
+    are left out of the masks.
+    """
     framed = frame(read_image(pair.image), suite.settings.resize)
-    objects, _ = true_objects(pair, suite.settings)
-    truths = {target: each.mask for target, each in objects.items()}
-    truth = framed.truth(truths[key.target])
+    objects, ignored = true_objects(pair, suite.settings)
+    truth = framed.truth(objects[key.target].mask)
+    counted = True if ignored is None else ~framed.truth(ignored)
     prompt = draw_prompt(truth, protocol, key.name)
     found: dict[str, np.ndarray] = {}
     edges: dict[str, np.ndarray] = {}
     for run in runs:
         asked = prompt if run.model.info.prompts else None
         asker = Asker.of(run.model, suite.settings.second_look)
-        answer = predict(asker, framed.image, run.model.encode([framed.image]), asked)
-        found[run.label] = answer.masks[0]
+        with run.as_measured():
+            answer = predict(asker, framed.image, run.model.encode([framed.image]), asked)
+        found[run.label] = answer.masks[0] & counted
         if answer.edges is not None:
             edges[run.label] = answer.edges[0]
     shown = {run.label: scores[run.label] for run in runs}

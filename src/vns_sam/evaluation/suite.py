@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 
 from vns_sam.data.pairs import Pair, is_set
 from vns_sam.errors import DataError, UsageError
+from vns_sam.evaluation.ablate import Ablation, ablated
 from vns_sam.evaluation.measure import Measure
 from vns_sam.evaluation.protocol import Protocol, parse_protocols
 from vns_sam.evaluation.report import ModelResult, Report
@@ -65,6 +67,7 @@ class Suite:
         shard: Shard | None = None,
         maps: Path | None = None,
         choice: Choice = "own",
+        part: Ablation | None = None,
     ) -> Run:
         """Prepares the evaluation of one model; nothing is measured before the result is iterated.
 
@@ -78,12 +81,13 @@ class Suite:
             shard: This process's part.
             maps: Folder that receives the predictions as pictures, see :class:`SavedMaps`.
             choice: Which of the model's masks is scored.
+            part: The part of the model that is switched off.
 
         Raises:
             UsageError: ``out`` holds rows of another configuration, other weights or settings under this label.
             DataError: ``out`` cannot be written.
         """
-        return Run(self, model, label, out, mapper, strict, retry_failed, shard or Shard(), maps, choice)
+        return Run(self, model, label, out, mapper, strict, retry_failed, shard or Shard(), maps, choice, part)
 
     def report(self, runs: Sequence[Run]) -> Report:
         """Gathers finished runs; rows that other processes wrote are read in."""
@@ -106,6 +110,7 @@ class Run:
     shard: Shard
     maps: Path | None = None
     choice: Choice = "own"
+    part: Ablation | None = None
     clock: Clock = field(default_factory=Clock)
 
     def __post_init__(self) -> None:
@@ -126,18 +131,23 @@ class Run:
 
     def __iter__(self) -> Iterator[Outcome]:
         """Measures, with one outcome for each picture, as it is found."""
-        return evaluate(
-            self.model,
-            self.pairs,
-            self.suite.protocols,
-            self.settings,
-            self.store,
-            mapper=self.mapper,
-            strict=self.strict,
-            clock=self.clock,
-            skeletons=None if self.out is None else self.out / SKELETONS,
-            maps=None if self.maps is None else SavedMaps(self.maps, self.label, len(self.suite.protocols) > 1),
-        )
+        with self.as_measured():
+            yield from evaluate(
+                self.model,
+                self.pairs,
+                self.suite.protocols,
+                self.settings,
+                self.store,
+                mapper=self.mapper,
+                strict=self.strict,
+                clock=self.clock,
+                skeletons=None if self.out is None else self.out / SKELETONS,
+                maps=None if self.maps is None else SavedMaps(self.maps, self.label),
+            )
+
+    def as_measured(self) -> AbstractContextManager[None]:
+        """While it lasts, the model answers as it is measured: without the part that is switched off."""
+        return ablated(self.model, self.part)
 
     def result(self) -> ModelResult:
         """Rows of this suite, in its order.

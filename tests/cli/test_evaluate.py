@@ -65,11 +65,11 @@ def test_maps_are_saved_as_they_are_scored(shop: Path, tmp_path: Path) -> None:
     assert main([*line, "--save-maps", str(tmp_path / "maps")]) == 0  # rows are there, maps are not
     (own,) = (tmp_path / "maps").iterdir()
     found = sorted(path.relative_to(own).as_posix() for path in own.rglob("*.png"))
-    assert found == [*(f"disks/00{i}.png" for i in range(3)), "more/000.png", "more/001.png"]
+    assert found == [*(f"box/disks/00{i}.png" for i in range(3)), "box/more/000.png", "box/more/001.png"]
     rows = json.loads((tmp_path / "out" / "report.json").read_text())["models"][str(shop / "narrow")]["rows"]
     assert len(rows) == 5
     for row in rows:
-        saved = cv2.imread(str(own / row["dataset"] / f"{row['stem']}.png"), cv2.IMREAD_UNCHANGED)
+        saved = cv2.imread(str(own / "box" / row["dataset"] / f"{row['stem']}.png"), cv2.IMREAD_UNCHANGED)
         truth = cv2.imread(str(shop / "sets" / row["dataset"] / "masks" / f"{row['stem']}.png"), 0) > 127
         assert saved.shape == truth.shape
         assert np.abs(saved / 255 - truth).mean() == pytest.approx(row["mae"], abs=0.003)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 
 import pytest
 
+from vns_sam.errors import UsageError
 from vns_sam.evaluation.report import ModelResult, Report, group_mean
-from vns_sam.evaluation.rows import Key, Row
+from vns_sam.evaluation.rows import Key, Row, Unscored
 from vns_sam.metrics.scoring import ImageScores
 
 
@@ -48,7 +50,7 @@ def test_each_prompt_has_a_table_with_a_line_for_each_model() -> None:
         "| model | camo (2) | polyps (1) | mean |\n"
         "|---|--:|--:|--:|\n"
         "| before | 0.600 / 0.300 | 1.000 / 0.500 | 0.800 / 0.400 |\n"
-        "| after | 0.900 / 0.800 | 0.000 / 0.000 | 0.450 / 0.400 |\n"
+        "| after | 0.900 / 0.800 (1 of 2) | 0.000 / 0.000 | 0.450 / 0.400 |\n"
         "\n"
         "**points:1**: iou / biou\n"
         "\n"
@@ -106,3 +108,42 @@ def test_json_holds_means_and_every_row() -> None:
     expected = {"dataset": "polyps", "stem": "b", "target": "", "prompt": "box", "iou": 1.0, "biou": 0.5}
     assert before["rows"][2] == expected
     assert len(before["rows"]) == 6
+
+
+def test_a_model_given_twice_is_no_second_seed() -> None:
+    with pytest.raises(UsageError, match="expected each model once, found 'before' twice"):
+        Report({}, [BEFORE, BEFORE])
+    named_alike = replace(AFTER, line="before")
+    with pytest.raises(UsageError, match="two lines of the table are called 'before'"):
+        Report({}, [BEFORE, named_alike]).to_markdown()
+    assert "± " in Report({}, [replace(BEFORE, line="before"), named_alike]).to_markdown()
+
+
+def test_what_has_no_score_is_told() -> None:
+    unscored = [
+        Unscored(Key("camo", "a", "2", prompt), "camo/a/2: the true mask is empty") for prompt in ("box", "points:1")
+    ]
+    unscored.append(Unscored(Key("polyps", "b", "1", "points:1"), "out of memory"))
+    result = replace(BEFORE, skipped={"camo/x": "cannot read it"}, unscored=unscored)
+    text = Report({}, [result, AFTER]).to_markdown()
+    assert (
+        "Not scored, before:\n\n- camo/x: cannot read it\n- camo/a/2: the true mask is empty\n"
+        "- polyps/b/1 (points:1): out of memory\n"
+    ) in text
+    kept = Report({}, [result]).to_json()["models"]["before"]["unscored"]
+    assert kept[2] == {
+        "dataset": "polyps",
+        "stem": "b",
+        "target": "1",
+        "prompt": "points:1",
+        "reason": "out of memory",
+    }
+    many = replace(BEFORE, skipped={f"camo/{i}": "broken" for i in range(13)})
+    assert "- and 3 more, see report.json\n" in Report({}, [many]).to_markdown()
+
+
+def test_a_line_of_fewer_objects_says_so() -> None:
+    table = Report({}, [BEFORE, AFTER], {"all": ["camo", "polyps"]}, columns=("iou",)).to_markdown()
+    assert "| camo (2) | before | 0.600 |" in table
+    assert "| camo (1 of 2) | after | 0.900 |" in table
+    assert "| all (2 of 3) | after | 0.450 |" in table

@@ -22,7 +22,7 @@ def test_rows_come_back(tmp_path: Path) -> None:
     again = RowStore(tmp_path, "model", {"seed": 0})
     assert list(again.rows.values()) == [row("a")]
     assert again.skipped == {("camo", "b"): "broken"}
-    assert again.known() == {("camo", "a"): {row("a").key: "files"}}
+    assert again.known() == {("camo", "a"): {row("a").key: {"files"}}}
 
 
 def test_half_a_line_is_passed_over(tmp_path: Path) -> None:

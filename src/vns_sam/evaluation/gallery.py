@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from zlib import crc32
 
@@ -15,7 +15,7 @@ from vns_sam.evaluation.figures import Case, side_by_side, worst_cases
 from vns_sam.evaluation.frames import frame
 from vns_sam.evaluation.picture import true_objects
 from vns_sam.evaluation.protocol import Protocol, draw_prompt
-from vns_sam.evaluation.report import group_mean
+from vns_sam.evaluation.report import ModelResult, group_mean
 from vns_sam.evaluation.rows import Key
 from vns_sam.evaluation.suite import Run, Suite
 from vns_sam.images.charts import curve
@@ -54,19 +54,25 @@ def write_figures(out: Path, runs: Sequence[Run], suite: Suite, *, count: int) -
         raise UsageError("figures are sorted by IoU, which was not measured", hint="--metrics iou ...")
     folder = out / FOLDER
     protocol = next((p for p in suite.protocols if p.kind != "clicks"), None)
+    results = {run.label: run.result() for run in runs}
     own = [run for run in runs if run.choice == "own"]
     if protocol is not None:
         for name in suite.sets:
-            yield from _draw_set(folder, own, suite, protocol, name, count)
-    yield from _draw_curves(folder, runs, suite)
+            scores = _scores([results[run.label] for run in own], name, str(protocol))
+            if scores:
+                yield from _draw_set(folder, own, suite, protocol, name, count, scores)
+    yield from _draw_curves(folder, results, suite)
 
 
 def _draw_set(
-    folder: Path, runs: Sequence[Run], suite: Suite, protocol: Protocol, name: str, count: int
+    folder: Path,
+    runs: Sequence[Run],
+    suite: Suite,
+    protocol: Protocol,
+    name: str,
+    count: int,
+    scores: Mapping[Key, dict[str, float]],
 ) -> Iterator[Path]:
-    scores = _scores(runs, name, str(protocol))
-    if not scores:
-        return
     last = runs[-1]
     worst = sorted(scores, key=lambda key: scores[key][last.label])[:count]
     typical = sorted(scores, key=lambda key: crc32(f"{suite.measure.seed}:{'/'.join(key)}".encode()))[:count]
@@ -91,15 +97,15 @@ def _draw_set(
         yield path
 
 
-def _scores(runs: Sequence[Run], name: str, prompt: str) -> dict[Key, dict[str, float]]:
+def _scores(results: Sequence[ModelResult], name: str, prompt: str) -> dict[Key, dict[str, float]]:
     """IoU of every model by object, for the objects that all of them have."""
     asked = (name, prompt)
     tables = [
-        {r.key: r.scores.values[METRIC] for r in run.result().rows if (r.key.dataset, r.key.prompt) == asked}
-        for run in runs
+        {row.key: row.scores.values[METRIC] for row in result.rows if (row.key.dataset, row.key.prompt) == asked}
+        for result in results
     ]
     shared = [key for key in tables[0] if all(key in table for table in tables)]
-    return {key: {run.label: table[key] for run, table in zip(runs, tables, strict=True)} for key in shared}
+    return {key: {result.label: table[key] for result, table in zip(results, tables, strict=True)} for key in shared}
 
 
 def _case(
@@ -127,12 +133,12 @@ def _case(
     return Case(f"{key.dataset}/{key.stem}", framed.image, truth, prompt, found, edges, shown)
 
 
-def _draw_curves(folder: Path, runs: Sequence[Run], suite: Suite) -> Iterator[Path]:
+def _draw_curves(folder: Path, results: Mapping[str, ModelResult], suite: Suite) -> Iterator[Path]:
     """IoU over the number of points, for each set and their mean."""
     counts = sorted(p.count for p in suite.protocols if p.kind == "points")
     if len(counts) < 3:
         return
-    means = {run.label: run.result().means() for run in runs}
+    means = {label: result.means() for label, result in results.items()}
     groups = {name: [name] for name in suite.sets}
     if len(suite.sets) > 1:
         groups["mean"] = suite.sets

@@ -6,7 +6,7 @@ It is the work of any :data:`vns_sam.runs.job.Mapper`, so rows are the same whoe
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -22,7 +22,7 @@ from vns_sam.errors import DataError
 from vns_sam.evaluation.clicking import click_by_click
 from vns_sam.evaluation.frames import Frame, frame
 from vns_sam.evaluation.protocol import Protocol, draw_prompt
-from vns_sam.evaluation.rows import Detection, Key, Row
+from vns_sam.evaluation.rows import Detection, Key, Row, Unscored
 from vns_sam.evaluation.saved_maps import SavedMaps
 from vns_sam.evaluation.settings import MASK_METRICS, Choice, Clock, Settings
 from vns_sam.formats.objects import Object
@@ -49,11 +49,11 @@ class Picture:
 
     Attributes:
         pair: Its files.
-        known: The rows that are there already, with the digest of the files that they are of.
+        known: The rows that are there already, with the digests of the files that they are of.
     """
 
     pair: Pair
-    known: Mapping[Key, str] = field(default_factory=dict)
+    known: Mapping[Key, Collection[str]] = field(default_factory=dict)
 
 
 @dataclass
@@ -61,16 +61,20 @@ class Scored:
     """What a picture became.
 
     Attributes:
-        rows: Its new rows; none where all were known.
+        rows: Its new rows, and what could not be scored; nothing where all was known.
         maps: Files that show its predictions, by path.
         errors: Why it, or objects of it, could not be scored.
         clock: Where the time went.
+        asked: What was not known, with the reason where no prompt could be drawn.
+        data: Digest of its files, once they are read.
     """
 
-    rows: list[Row] = field(default_factory=list)
+    rows: list[Row | Unscored] = field(default_factory=list)
     maps: dict[Path, bytes] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
     clock: Clock = field(default_factory=Clock)
+    asked: dict[Key, str] = field(default_factory=dict)
+    data: str = ""
 
     @contextmanager
     def noting(self) -> Iterator[None]:
@@ -79,6 +83,12 @@ class Scored:
             yield
         except DataError as error:
             self.errors.insert(0, error.message)
+
+    def settle(self) -> None:
+        """What was asked and has no row is told with the reason."""
+        scored = {row.key for row in self.rows}
+        left = {key: why or self.errors[0] for key, why in self.asked.items() if key not in scored}
+        self.rows += [Unscored(key, why, self.data) for key, why in left.items()]
 
 
 @dataclass(frozen=True)
@@ -185,6 +195,7 @@ class PictureWork(Work[Picture, Scored]):
         with scored.noting():
             for each in waiting:
                 self._score(each, scored)
+        scored.settle()
         return scored
 
     @override
@@ -205,10 +216,11 @@ class PictureWork(Work[Picture, Scored]):
             for target, truth in truths.items()
             for protocol in self.protocols
         }
-        unsaved = {key for key in asked if item.known.get(key) != data}
+        unsaved = {key for key in asked if data not in item.known.get(key, ())}
         unsaved |= set(self.maps.missing(list(asked)) if self.maps is not None else ())
         if not unsaved:
             return None
+        scored.asked, scored.data = {key: "" for key in asked if key in unsaved}, data
         image = read_image(pair.image)
         check_same_size(pair, image, next(iter(truths.values())))
         framed = frame(image, self.settings.resize)
@@ -220,6 +232,7 @@ class PictureWork(Work[Picture, Scored]):
                     prompts = draw_prompt(inside[key.target], protocol, key.name)
                 except DataError as error:
                     scored.errors.append(error.message)
+                    scored.asked[key] = error.message
                 else:
                     label = objects[key.target].label
                     questions.append(_Question(key, protocol, prompts, inside[key.target], truth, label))

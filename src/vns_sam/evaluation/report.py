@@ -12,11 +12,13 @@ from typing import Any
 
 from vns_sam.errors import UsageError
 from vns_sam.evaluation.precision import Precision, class_table, precision_of, precision_of_classes
-from vns_sam.evaluation.rows import Row
+from vns_sam.evaluation.rows import Row, Unscored
 from vns_sam.metrics.scoring import summarise
 
 PAIRED = (("iou", "biou"), ("mean_e", "weighted_f"), ("noc85", "noc90"), ("ap", "ap50", "ap75"))
 """Metrics that share a cell, as in the paper's tables."""
+MOST_LEFT_OUT = 10
+"""Objects without a score that a report in Markdown names; JSON names all."""
 DECIMALS = {"noc85": 2, "noc90": 2, "hce": 1}
 
 Means = dict[str, float]
@@ -36,6 +38,7 @@ class ModelResult:
             mean and standard deviation.
         trained: Number of trained parameters, where that is part of the table.
         second_look: Whether the model looked a second time.
+        unscored: Objects without a score, of pictures that have some; those without any are ``skipped``.
     """
 
     label: str
@@ -46,6 +49,7 @@ class ModelResult:
     line: str = ""
     trained: int | None = None
     second_look: bool = False
+    unscored: Sequence[Unscored] = ()
 
     def means(self) -> dict[str, dict[str, Means]]:
         """Means by prompt and set, with the number of objects as ``count``."""
@@ -53,6 +57,20 @@ class ModelResult:
             prompt: {name: {**_means(rows), "count": float(len(rows))} for name, rows in sets.items()}
             for prompt, sets in self._groups().items()
         }
+
+    def left_out(self) -> dict[str, str]:
+        """Pictures and objects without a score, by name with the reason; an object that some prompts have scored is
+        named with the others.
+        """
+        prompts = len({row.key.prompt for row in self.rows} | {each.key.prompt for each in self.unscored})
+        objects: dict[str, list[Unscored]] = {}
+        for each in self.unscored:
+            objects.setdefault(each.key.name, []).append(each)
+        found = dict(self.skipped)
+        for name, lacking in objects.items():
+            told = "" if len(lacking) == prompts else f" ({', '.join(each.key.prompt for each in lacking)})"
+            found[name + told] = lacking[0].reason
+        return found
 
     @cached_property
     def classes(self) -> dict[tuple[str, str], dict[str, Precision]]:
@@ -125,7 +143,7 @@ class Report:
                 continue
             for metrics in _columns(_unique(metric for row in sets for values in row.values() for metric in values)):
                 tables.append(self._table(f"**{prompt}**: {' / '.join(metrics)}", metrics, names, rows, lines))
-        tables += [*self._class_tables(), self._looks()]
+        tables += [*self._class_tables(), *self._left_out(), self._looks()]
         return "\n".join(tables)
 
     def _class_tables(self) -> Iterator[str]:
@@ -133,6 +151,18 @@ class Report:
         found = {line: results[0].classes for line, results in self.lines.items()}
         for place in dict.fromkeys(place for classes in found.values() for place in classes):
             yield class_table(*place, {line: classes[place] for line, classes in found.items() if place in classes})
+
+    def _left_out(self) -> Iterator[str]:
+        """What has no score, with the reason; models that share a list share its lines."""
+        who: dict[tuple[tuple[str, str], ...], list[str]] = {}
+        for result in self.models:
+            who.setdefault(tuple(result.left_out().items()), []).append(result.label)
+        for found, labels in who.items():
+            if found:
+                lines = [why if why.startswith(f"{name}:") else f"{name}: {why}" for name, why in found[:MOST_LEFT_OUT]]
+                if len(found) > MOST_LEFT_OUT:
+                    lines.append(f"and {len(found) - MOST_LEFT_OUT} more, see report.json")
+                yield "\n".join([f"Not scored, {', '.join(labels)}:", "", *(f"- {line}" for line in lines)]) + "\n"
 
     def _looks(self) -> str:
         """Which models looked a second time."""
@@ -156,7 +186,7 @@ class Report:
         text = [title, "", f"| {' | '.join(heads)} |", "|---|" + "--:|" * (len(heads) - 1)]
         for line, results in rows.items():
             cells = [line, *([_size(lines[line][0].trained)] if sizes else [])]
-            cells += [_cell([row.get(name) for row in results], metrics) for name in sets]
+            cells += [_cell([row.get(name) for row in results], metrics, counts[name]) for name in sets]
             cells += [_cell([group_mean(row, names) for row in results], metrics) for names in groups.values()]
             text.append(f"| {' | '.join(cells)} |")
         return "\n".join(text) + "\n"
@@ -174,7 +204,9 @@ class Report:
             count = sum(counts[name] for name in parts[shown])
             for line, results in rows.items():
                 means = [group_mean(row, parts[shown]) for row in results]
-                cells = [f"{shown} ({count:.0f})", line, *(_cell(means, (metric,)) for metric in self.columns)]
+                own = min(sum(row[name]["count"] for name in parts[shown] if name in row) for row in results)
+                fewer = f"{own:.0f} of " if 0 < own < count else ""
+                cells = [f"{shown} ({fewer}{count:.0f})", line, *(_cell(means, (metric,)) for metric in self.columns)]
                 text.append(f"| {' | '.join(cells)} |")
         return "\n".join(text) + "\n"
 
@@ -204,6 +236,7 @@ class Report:
                     "means": result.means(),
                     **_by_class(result),
                     "skipped": dict(result.skipped),
+                    "unscored": [{**each.key._asdict(), "reason": each.reason} for each in result.unscored],
                     "seconds": dict(result.seconds),
                     "rows": [{**row.key._asdict(), **row.scores.values} for row in result.rows],
                 }
@@ -263,8 +296,10 @@ def _columns(found: Sequence[str]) -> list[tuple[str, ...]]:
     return cells
 
 
-def _cell(values: Sequence[Means | None], metrics: Sequence[str]) -> str:
-    """Means over the seeds, with the standard deviation of several."""
+def _cell(values: Sequence[Means | None], metrics: Sequence[str], count: float = 0) -> str:
+    """Means over the seeds, with the standard deviation of several; and with the number of objects where it is below
+    the ``count`` of the column's head.
+    """
     known = [value for value in values if value is not None and all(metric in value for metric in metrics)]
     if not known or len(known) < len(values):
         return "-"
@@ -273,7 +308,8 @@ def _cell(values: Sequence[Means | None], metrics: Sequence[str]) -> str:
         each, digits = [value[metric] for value in known], DECIMALS.get(metric, 3)
         spread = f" ± {stdev(each):.{digits}f}" if len(each) > 1 else ""
         cells.append(f"{fmean(each):.{digits}f}{spread}")
-    return " / ".join(cells)
+    fewest = min(value["count"] for value in known) if count else 0
+    return " / ".join(cells) + (f" ({fewest:.0f} of {count:.0f})" if fewest < count else "")
 
 
 def _size(parameters: int | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -81,13 +81,44 @@ class Row:
             DataError: It is something else.
         """
         try:
-            key = Key(*(_text(line[name]) for name in Key._fields))
+            key = _key(line)
             detection = Detection(**line["detection"]) if "detection" in line else None
             seconds = {name: float(value) for name, value in line["seconds"].items()}
             scores = ImageScores.from_json(line["scores"])
             return cls(key, scores, **seconds, detection=detection, data=_text(line.get("data", "")))
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise DataError(f"expected a row of an evaluation, found another line: {error}") from None
+
+
+@dataclass(frozen=True)
+class Unscored:
+    """An object that was asked for and could not be scored.
+
+    Attributes:
+        key: What was asked.
+        reason: Why there is no score.
+        data: Digest of the picture and its masks.
+    """
+
+    key: Key
+    reason: str
+    data: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready form."""
+        return {**self.key._asdict(), "data": self.data, "unscored": self.reason}
+
+    @classmethod
+    def from_json(cls, line: Mapping[str, Any]) -> Unscored:
+        """Reads :meth:`to_json`'s form.
+
+        Raises:
+            DataError: It is something else.
+        """
+        try:
+            return cls(_key(line), _text(line["unscored"]), _text(line["data"]))
+        except (KeyError, TypeError) as error:
+            raise DataError(f"expected an object without a score, found another line: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -103,7 +134,8 @@ class Shard:
 
 @dataclass
 class RowStore:
-    """The rows of one model, in files that only grow.
+    """The rows of one model, in files that only grow: of each object and prompt a row for each state of its files that
+    was measured, in no order that tells which is the newest.
 
     Attributes:
         folder: Where they are, or None to keep them in memory.
@@ -111,7 +143,8 @@ class RowStore:
         identity: What the numbers depend on beside the key: model, metrics, resize, seed. An entry that is new since
             the rows were written is not compared.
         shard: Which process this is; each writes a file of its own and reads those of all.
-        rows: What is scored.
+        versions: What is scored, by the digest of the files, too.
+        unscored: What could not be scored, likewise.
         skipped: Why a picture, named by set and stem, was passed over.
 
     Raises:
@@ -123,7 +156,8 @@ class RowStore:
     label: str
     identity: Mapping[str, Any]
     shard: Shard = field(default_factory=Shard)
-    rows: dict[Key, Row] = field(default_factory=dict)
+    versions: dict[tuple[Key, str], Row] = field(default_factory=dict)
+    unscored: dict[tuple[Key, str], Unscored] = field(default_factory=dict)
     skipped: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -135,9 +169,14 @@ class RowStore:
         if self._lines.is_new:
             self._lines.add({"label": self.label, **self.identity})
 
-    def add(self, row: Row) -> None:
-        """Keeps a row."""
-        self.rows[row.key] = row
+    @property
+    def rows(self) -> dict[Key, Row]:
+        """Of each object and prompt the row that was read or added last."""
+        return {row.key: row for row in self.versions.values()}
+
+    def add(self, row: Row | Unscored) -> None:
+        """Keeps a row, or that there is none."""
+        self._keep(row)
         if self.folder is not None:
             self._lines.add(row.to_json())
 
@@ -147,12 +186,23 @@ class RowStore:
         if self.folder is not None:
             self._lines.add({"dataset": dataset, "stem": stem, "skipped": reason})
 
-    def known(self) -> dict[tuple[str, str], dict[Key, str]]:
-        """For each picture, named by set and stem, what has a row, with the digest of the files that it is of."""
-        found: dict[tuple[str, str], dict[Key, str]] = {}
-        for key, row in self.rows.items():
-            found.setdefault((key.dataset, key.stem), {})[key] = row.data
+    def known(self) -> dict[tuple[str, str], dict[Key, set[str]]]:
+        """For each picture, named by set and stem, what has rows, with the digests of the files that they are of."""
+        found: dict[tuple[str, str], dict[Key, set[str]]] = {}
+        for key, data in self.versions:
+            found.setdefault((key.dataset, key.stem), {}).setdefault(key, set()).add(data)
         return found
+
+    def of(self, data: Mapping[tuple[str, str], str]) -> Iterator[Row | Unscored]:
+        """What is known of files as they are: rows, and what has none.
+
+        Args:
+            data: Digest of each picture's files, named by set and stem.
+        """
+        yield from (row for (key, digest), row in self.versions.items() if data.get(key[:2]) == digest)
+        for (key, digest), row in self.unscored.items():
+            if data.get(key[:2]) == digest and (key, digest) not in self.versions:
+                yield row
 
     @property
     def _name(self) -> str:
@@ -168,11 +218,20 @@ class RowStore:
                 self.skipped[place] = str(line["skipped"])
             else:
                 try:
-                    row = Row.from_json(line)
+                    self._keep(Unscored.from_json(line) if "unscored" in line else Row.from_json(line))
                 except DataError as error:  # it is measured again
                     logger.warning("%s: %s", path, error.message)
-                else:
-                    self.rows[row.key] = row
+
+    def _keep(self, row: Row | Unscored) -> None:
+        if isinstance(row, Unscored):
+            self.unscored[row.key, row.data] = row
+        else:
+            self.versions.pop((row.key, row.data), None)  # the last is last
+            self.versions[row.key, row.data] = row
+
+
+def _key(line: Mapping[str, Any]) -> Key:
+    return Key(*(_text(line[name]) for name in Key._fields))
 
 
 def _text(value: Any) -> str:

@@ -1,4 +1,6 @@
-"""Predictions as 8-bit maps on disk, in the folders that CODToolbox and PySODMetrics read: ``METHOD/SET/STEM.png``."""
+"""Predictions as 8-bit maps on disk: ``MODEL/PROMPT/SET/STEM.png``. What CODToolbox and PySODMetrics take as a method's
+folder is that of the prompt.
+"""
 
 from __future__ import annotations
 
@@ -21,12 +23,10 @@ class SavedMaps:
     Attributes:
         folder: Of all models.
         label: The model.
-        by_prompt: Whether each prompt has a folder of its own, between model and set; needed where there are several.
     """
 
     folder: Path
     label: str
-    by_prompt: bool = False
 
     @property
     def own(self) -> Path:
@@ -34,10 +34,12 @@ class SavedMaps:
         return self.folder / (re.sub(r"[^A-Za-z0-9._+-]+", "_", self.label).strip("_.") or "model")
 
     def path(self, key: Key) -> Path:
-        """Where one object's map lies; maps of single objects are called ``STEM_1.png``, ``STEM_2.png``."""
-        prompt = (key.prompt.replace(":", "_"),) if self.by_prompt else ()
+        """Where one object's map lies; maps of single objects are called ``STEM_1.png``, ``STEM_2.png``.
+
+        Every prompt has a folder of its own, one alone too: a map must not pass for the answer to another prompt.
+        """
         name = f"{key.stem}_{key.target}.png" if key.target else f"{key.stem}.png"
-        return self.own.joinpath(*prompt, key.dataset, name)
+        return self.own.joinpath(key.prompt.replace(":", "_"), key.dataset, name)
 
     def missing(self, keys: Sequence[Key]) -> list[Key]:
         """Those without a map."""

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 
-from vns_sam.data.pairs import Pair, is_set
+from vns_sam.data.pairs import Pair, is_set, pair_digest
 from vns_sam.errors import DataError, UsageError
 from vns_sam.evaluation.ablate import Ablation, ablated
 from vns_sam.evaluation.measure import Measure
 from vns_sam.evaluation.protocol import Protocol, parse_protocols
 from vns_sam.evaluation.report import ModelResult, Report
-from vns_sam.evaluation.rows import RowStore, Shard
+from vns_sam.evaluation.rows import Key, Row, RowStore, Shard, Unscored
 from vns_sam.evaluation.runner import Outcome, evaluate, scored_pairs
 from vns_sam.evaluation.saved_maps import SavedMaps
 from vns_sam.evaluation.settings import Choice, Clock, Settings
@@ -49,6 +50,11 @@ class Suite:
     def settings(self) -> Settings:
         """What is scored of each object."""
         return self.measure.settings()
+
+    @property
+    def prompts(self) -> list[str]:
+        """Names of the prompts, in order."""
+        return [str(protocol) for protocol in self.protocols]
 
     @property
     def sets(self) -> list[str]:
@@ -150,23 +156,47 @@ class Run:
         return ablated(self.model, self.part)
 
     def result(self) -> ModelResult:
-        """Rows of this suite, in its order.
+        """Rows of this suite and of its files as they are now, in its order; and what has no row, with the reason.
 
         Raises:
-            DataError: There is none.
+            DataError: There is no row.
         """
         store = self.store if self.shard.count == 1 else self._store()
-        prompts = [str(protocol) for protocol in self.suite.protocols]
-        place = {(pair.dataset, pair.stem): i for i, pair in enumerate(self.suite.pairs)}
-        rows = [row for row in store.rows.values() if row.key[:2] in place and row.key.prompt in prompts]
+        found = [row for row in store.of(self._digests()) if self._asks(row.key)]
+        rows = [row for row in found if isinstance(row, Row)]
+        pairs, prompts = self.suite.pairs, self.suite.prompts
         if not rows:
-            raise DataError(f"{self.label}: none of {len(place)} pictures could be scored", hint="see the lines above")
+            raise DataError(f"{self.label}: none of {len(pairs)} pictures could be scored", hint="see the lines above")
+        place = {(pair.dataset, pair.stem): i for i, pair in enumerate(pairs)}
         rows.sort(key=lambda row: (place[row.key[:2]], row.key.target, prompts.index(row.key.prompt)))
         scored = {row.key[:2] for row in rows}
         skipped = dict(self.suite.broken)
-        skipped |= {"/".join(key): why for key, why in store.skipped.items() if key in place and key not in scored}
+        skipped |= {"/".join(key): store.skipped.get(key, "not measured") for key in place if key not in scored}
+        unscored = [row for row in found if isinstance(row, Unscored) and row.key[:2] in scored]
+        unscored.sort(key=lambda row: (place[row.key[:2]], row.key.target, prompts.index(row.key.prompt)))
         seconds = {name: round(spent, 3) for name, spent in asdict(self.clock).items()}
-        return ModelResult(self.label, self.weights, rows, skipped, seconds, second_look=self.looks_again)
+        return ModelResult(
+            self.label, self.weights, rows, skipped, seconds, second_look=self.looks_again, unscored=unscored
+        )
+
+    def _asks(self, key: Key) -> bool:
+        """Whether it is a prompt of this suite, and an object that its list names."""
+        listed = self._listed.get(key[:2])
+        return key.prompt in self.suite.prompts and (not listed or key.target in listed)
+
+    @cached_property
+    def _listed(self) -> dict[tuple[str, str], tuple[str, ...]]:
+        return {(pair.dataset, pair.stem): pair.listed for pair in self.suite.pairs}
+
+    def _digests(self) -> dict[tuple[str, str], str]:
+        """Digests of the pictures' files; rows of others are of files that have changed since. A picture whose files
+        cannot be read has none.
+        """
+        found = {}
+        for pair in self.suite.pairs:
+            with suppress(DataError):
+                found[pair.dataset, pair.stem] = pair_digest(pair)
+        return found
 
     def _store(self) -> RowStore:
         identity = self.suite.measure.identity(self.weights, looks_again=self.looks_again, choice=self.choice)

@@ -39,8 +39,6 @@ from vns_sam.types import Answers, ImageFeatures, PromptableModel, Prompts
 
 MOST_WAITING = 2**28
 """Bytes of a picture's answers that wait to be scored."""
-_NOTHING = -50.0
-"""Logit that is given to pixels that do not count."""
 
 
 @dataclass(frozen=True)
@@ -280,14 +278,13 @@ class PictureWork(Work[Picture, Scored]):
     def _score(self, answer: _Answer, scored: Scored) -> None:
         """Adds the row of an answer, and its map where that is wanted."""
         key, logits, truth = answer.question.key, answer.logits, answer.question.truth
-        if answer.todo.ignored is not None:
-            logits[answer.todo.ignored] = _NOTHING
+        counted = None if answer.todo.ignored is None else ~answer.todo.ignored
         if self.maps is not None:
-            scored.maps[self.maps.path(key)] = self.maps.file(logits)
+            scored.maps[self.maps.path(key)] = self.maps.file(logits, counted)
         start = perf_counter()
-        found = logits > 0
-        shades = saliency_map(logits) if set(self.settings.metrics) - set(MASK_METRICS) else None
-        scores = score_image(found, shades, truth, self.settings.metrics, self.skeletons)
+        found = logits > 0 if counted is None else (logits > 0) & counted
+        shades = saliency_map(logits, counted) if set(self.settings.metrics) - set(MASK_METRICS) else None
+        scores = score_image(found, shades, truth, self.settings.metrics, self.skeletons, counted)
         spent = perf_counter() - start
         scored.clock.metrics += spent
         detection = None
@@ -305,7 +302,7 @@ def true_objects(pair: Pair, settings: Settings) -> tuple[dict[str, Object], np.
         belong to no mask.
 
     Raises:
-        DataError: A file cannot be read, or the ignored pixels have another size than the masks.
+        DataError: A file cannot be read, or the ignored pixels have another size than the masks, or are all there are.
     """
     objects = pair_objects(pair) if settings.by_object(pair.dataset) else {}
     objects = objects or {"": Object(read_mask(pair.mask))}
@@ -315,6 +312,8 @@ def true_objects(pair: Pair, settings: Settings) -> tuple[dict[str, Object], np.
     shape = next(iter(objects.values())).mask.shape
     if ignored.shape != shape:
         raise DataError(f"{pair.ignore}: expected the size of its mask, {shape[1]} x {shape[0]}, found another")
+    if ignored.all():
+        raise DataError(f"{pair.ignore}: expected pixels that count, found every pixel ignored")
     return {target: replace(each, mask=each.mask & ~ignored) for target, each in objects.items()}, ignored
 
 

@@ -45,10 +45,11 @@ class SavedMaps:
         """Those without a map."""
         return [key for key in keys if not self.path(key).is_file()]
 
-    def file(self, logits: np.ndarray) -> bytes:
+    def file(self, logits: np.ndarray, counted: np.ndarray | None = None) -> bytes:
         """The file of a map as it is scored, see :func:`vns_sam.metrics.maps.saliency_map`.
 
         Args:
             logits: (H, W) at the picture's size.
+            counted: Pixels (H, W) bool that count; the others are black. None counts all.
         """
-        return encode_image(saliency_map(logits))
+        return encode_image(saliency_map(logits, counted))

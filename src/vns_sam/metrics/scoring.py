@@ -94,6 +94,7 @@ def score_image(
     truth: np.ndarray,
     metrics: Sequence[str],
     skeletons: Path | None = None,
+    counted: np.ndarray | None = None,
 ) -> ImageScores:
     """Scores one prediction.
 
@@ -104,6 +105,8 @@ def score_image(
         truth: The true mask, (H, W) bool.
         metrics: Some of :data:`METRICS`.
         skeletons: Folder that keeps the skeletons of true masks, which only HCE needs; None keeps none.
+        counted: Pixels (H, W) bool that count, None where all do. Mask, map and truth have to be empty at the others,
+            where nothing is then wrong; the measures of maps leave them out, too.
 
     Raises:
         UsageError: A metric is unknown.
@@ -111,7 +114,7 @@ def score_image(
         MissingExtraError: A metric needs PySODMetrics, which is not installed.
     """
     metrics = parse_metrics(metrics)
-    _check(found, probability, truth)
+    _check(found, probability, truth, counted)
     values: dict[str, float] = {}
     if "iou" in metrics:
         values["iou"] = iou(found, truth)
@@ -124,7 +127,7 @@ def score_image(
     of_map = [name for name in metrics if name in MAP_METRICS]
     if not of_map:
         return ImageScores(values)
-    map_values, curves = map_scores(probability, truth, of_map)
+    map_values, curves = map_scores(probability, truth, of_map, counted)
     return ImageScores(values | map_values, curves)
 
 
@@ -164,7 +167,7 @@ def _read_curve(text: str) -> np.ndarray:
     return curve
 
 
-def _check(found: np.ndarray, probability: np.ndarray | None, truth: np.ndarray) -> None:
+def _check(found: np.ndarray, probability: np.ndarray | None, truth: np.ndarray, counted: np.ndarray | None) -> None:
     """Refuses what cannot be scored."""
     if truth.ndim != 2 or truth.size == 0:
         raise DataError(f"expected a true mask (H, W) with pixels, found shape {truth.shape}")
@@ -172,6 +175,7 @@ def _check(found: np.ndarray, probability: np.ndarray | None, truth: np.ndarray)
         ("mask", found, np.bool_),
         ("map", probability, np.uint8),
         ("true mask", truth, np.bool_),
+        ("mask of what counts", counted, np.bool_),
     ):
         if array is None:
             continue
@@ -182,3 +186,10 @@ def _check(found: np.ndarray, probability: np.ndarray | None, truth: np.ndarray)
                 f"expected a {name} of shape {truth.shape} as the true mask has, found {array.shape}",
                 hint="bring the prediction to the size of the truth",
             )
+    if counted is None:
+        return
+    if not counted.any():
+        raise DataError("expected pixels that count, found none")
+    for name, array in (("mask", found), ("map", probability), ("true mask", truth)):
+        if array is not None and array[~counted].any():
+            raise DataError(f"expected a {name} that is empty where pixels do not count, found another")

@@ -36,10 +36,10 @@ class Protocol:
     """One kind of prompt.
 
     Attributes:
-        kind: "box" is the tight box of the true mask; "noise-box" the same, moved and resized by up to 10 %;
-            "points" are random object pixels; "mask" is the true mask with noise along its contour; "image" is the
-            box around the whole picture, which tells nothing; "clicks" are placed one after the other, each in the
-            middle of the largest region that is still wrong.
+        kind: "box" is the tight box of the true mask; "noise-box" the same, its centre moved by up to 5 % and its sides
+            changed by up to 10 % of their length; "points" are random object pixels; "mask" is the true mask with noise
+            along its contour; "image" is the box around the whole picture, which tells nothing; "clicks" are placed one
+            after the other, each where what is still wrong is deepest.
         count: How many points, or clicks at most.
         seed: Of the draws.
     """

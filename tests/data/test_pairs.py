@@ -8,7 +8,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vns_sam.data.pairs import FOLDERS, find_pairs, has_split, is_set, read_instances, read_mask
+from vns_sam.data.enrich import Component
+from vns_sam.data.pairs import (
+    FOLDERS,
+    find_pairs,
+    has_split,
+    is_set,
+    picture_stem,
+    read_instances,
+    read_mask,
+    split_pictures,
+    training_pairs,
+)
 from vns_sam.errors import DataError
 
 TRUTH = np.array([[0, 1, 1], [0, 0, 1]], bool)
@@ -232,3 +243,50 @@ def test_a_truncated_mask_is_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(DataError, match=r"mask\.png"):
         read_mask(path)
+
+
+def stems(root: Path) -> tuple[list[str], list[str] | None]:
+    training, held = training_pairs(root)
+    return [pair.stem for pair in training], None if held is None else [pair.stem for pair in held]
+
+
+def test_a_training_follows_its_list_wherever_that_is(root: Path) -> None:
+    (root / "list").mkdir()
+    (root / "list" / "train.txt").write_text("c\nb.1\n")
+    assert stems(root) == (["c", "b.1"], None)
+    (root / "list" / "val.txt").write_text("c\n")
+    assert stems(root) == (["b.1"], ["c"])
+
+
+def test_a_training_without_a_list_leaves_out_what_others_name(root: Path) -> None:
+    assert stems(root) == (["b.1"], None)  # test.txt names the other two
+    (root / "test.txt").write_text("c#1\n")
+    (root / "val.txt").write_text("a\n")
+    assert stems(root) == (["b.1"], ["a"])
+    (root / "test.txt").unlink()
+    assert stems(root) == (["b.1", "c"], ["a"])
+
+
+def test_a_training_follows_folders_of_splits(root: Path) -> None:
+    for split in ("train", "val"):
+        for kind, mode in (("images", "RGB"), ("masks", None)):
+            write(root / f"{kind}_{split}" / f"{split}.png", mode=mode)
+            write(root / f"{kind}_{split}" / "same.png", mode=mode)
+    assert stems(root) == (["same", "train"], ["same", "val"])
+
+
+def test_pictures_of_a_split_need_no_masks(tmp_path: Path) -> None:
+    write(tmp_path / "images" / "a.png", mode="RGB")
+    (tmp_path / "list").mkdir()
+    (tmp_path / "list" / "train.txt").write_text("a.png\n")
+    assert split_pictures(tmp_path, "train") == (tmp_path / "images", {"a"})
+    (tmp_path / "images_val").mkdir()
+    assert split_pictures(tmp_path, "val") == (tmp_path / "images_val", None)
+    with pytest.raises(DataError, match=r"expected the list .*test\.txt"):
+        split_pictures(tmp_path, "test")
+
+
+def test_samples_of_one_picture_have_one_stem() -> None:
+    names = [Component(number, 9, (0, 0, 1, 1)).sample("frog_comp_a") for number in (0, 7, 12)]
+    assert {picture_stem(name) for name in names} == {"frog_comp_a"}
+    assert picture_stem("frog") == "frog"

@@ -46,6 +46,19 @@ def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been(tmp_path: Path) -> 
     assert one == other
 
 
+def test_a_split_may_be_in_the_folder_of_lists_or_a_folder_of_pictures(tmp_path: Path) -> None:
+    images, labels = write_pond(tmp_path)
+    (images / "list").mkdir()
+    (images / "list" / "train.txt").write_text("newt.png\neel\n")
+    assert plan_run(images, labels, tmp_path / "out", split="train").names == ("eel.png", "newt.png")
+    (images / "images_val").mkdir()
+    (images / "images" / "frog.png").rename(images / "images_val" / "frog.png")
+    found = plan_run(images, labels, tmp_path / "out", split="val")
+    assert (found.folder, found.names) == (images / "images_val", ("frog.png",))
+    with pytest.raises(DataError, match=r"expected the list .*test\.txt"):
+        plan_run(images, labels, tmp_path / "out", split="test")
+
+
 def test_whoever_does_the_work_gets_what_is_to_do_and_may_answer_in_any_order(tmp_path: Path) -> None:
     images, labels = write_pond(tmp_path)
     run = plan_run(images, labels, tmp_path / "out")

@@ -25,10 +25,10 @@ from vns_sam.training.recipe import load_recipe
 from vns_sam.training.refinement import Dis
 from vns_sam.training.samples.coarse import CoarseCache, fingerprint
 from vns_sam.training.samples.prompted import collate
-from vns_sam.training.samples.refinement import flip
+from vns_sam.training.samples.refinement import all_pairs, flip, held_out
 from vns_sam.training.samples.sampler import split_pairs
 from vns_sam.training.tasks import build_task
-from vns_sam.training.tasks.dis import DisRecipe
+from vns_sam.training.tasks.dis import DisRecipe, make_thin
 from vns_sam.training.tracking import read_log
 
 
@@ -196,3 +196,39 @@ def test_an_is_net_of_another_width_is_refused_before_anything_is_trained(recipe
     with pytest.raises(UsageError, match="unknown model 'sam-tny'"):
         train_all(replace(recipe, dis=replace(recipe.dis, stages=("sam-tny",))))
     assert not recipe.out.exists()
+
+
+def test_a_shared_cache_with_more_synthetic_pictures_adds_none(recipe: DisRecipe) -> None:
+    more = changed(recipe, task="gt-encoder", dis=replace(recipe.dis, thin=5))
+    make_thin(more)
+    fewer = changed(recipe, task="gt-encoder", dis=replace(recipe.dis, thin=2))
+    samples = build_task(fewer).samples(fewer, length=2, step_size=2)
+    stems = {pair.stem for pair in all_pairs(samples, held_out(fewer.data, fewer.dis, make_thin(fewer)))}
+    assert {stem for stem in stems if stem.startswith("thin_")} == {"thin_00000", "thin_00001"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "needed"),
+    [({}, False), ({"margin": 0.2}, True), ({"guard": True}, True), ({"box_channel": False}, False)],
+)
+def test_a_model_without_a_mask_channel_is_trained(recipe: DisRecipe, fields: dict[str, object], needed: bool) -> None:
+    model = {**recipe.dis.model, "mask_channel": False, **fields}
+    recipe = replace(recipe, dis=replace(recipe.dis, model=model, thin=0))
+    assert "mean" in train_all(recipe)
+    assert any((recipe.out / "cache").glob("coarse/*.npz")) is needed
+    again = load_network(recipe.out / "model")
+    assert not fields.get("guard") or again.config.guard
+
+
+def test_a_guard_is_kept_where_the_network_is_told_nothing(recipe: DisRecipe) -> None:
+    model = {**recipe.dis.model, "mask_channel": False, "box_channel": False, "guard": True}
+    recipe = replace(recipe, dis=replace(recipe.dis, model=model, thin=0))
+    train_all(recipe)
+    found = load_network(recipe.out / "model")
+    assert isinstance(found, DisSamModel)
+    assert found.config.guard
+
+
+def test_the_encoder_takes_no_init(recipe: DisRecipe) -> None:
+    with pytest.raises(UsageError, match="init belongs to other tasks"):
+        changed(recipe, task="gt-encoder", init="sam-tiny")

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,7 +104,7 @@ def find_pairs(
     root = Path(root)
     if not root.is_dir():
         raise DataError(f"expected a data set folder at {root}, found no folder there", hint=LAYOUT_HINT)
-    own = (f"images_{split}", f"masks_{split}")
+    own = _split_folders(split)
     if split is not None and is_set(root, (own,)):
         folders, split = (root / own[0], root / own[1]), None
     else:
@@ -133,7 +134,60 @@ def is_set(folder: Path, names: Sequence[tuple[str, str]] = FOLDERS) -> bool:
 def has_split(folder: Path, split: str) -> bool:
     """Whether a set has a split that :func:`find_pairs` can follow."""
     listed = find_list(folder, split) is not None
-    return (listed and is_set(folder)) or is_set(folder, ((f"images_{split}", f"masks_{split}"),))
+    return (listed and is_set(folder)) or is_set(folder, (_split_folders(split),))
+
+
+def split_pictures(root: Path, split: str) -> tuple[Path, set[str] | None]:
+    """Where the pictures of a split are, whether or not they have masks.
+
+    Args:
+        root: A set, or any folder of pictures with lists.
+        split: Name of the split, see :func:`find_pairs`.
+
+    Returns:
+        The folder of the pictures, and the stems of those of the split; None stands for all in the folder.
+
+    Raises:
+        DataError: There is no such split, or its list is no text.
+    """
+    own = _split_folders(split)
+    if is_set(root, (own,)) or (find_list(root, split) is None and (root / own[0]).is_dir()):
+        return root / own[0], None
+    folder = picture_folder(root)
+    return folder, set(_read_split(root, split, {path.stem for path in folder.iterdir()}, objects=True))
+
+
+def training_pairs(root: Path) -> tuple[list[Pair], list[Pair] | None]:
+    """What a training may see of a set: the one rule, which all trainings follow.
+
+    The split ``train`` is followed where the set has one; without it every picture is taken but those that the list
+    ``test`` names. What the split ``val`` has is held out in both cases.
+
+    Returns:
+        The pairs to train on, and those that are held out; None where the set has no ``val``. The first may be empty.
+
+    Raises:
+        DataError: See :func:`find_pairs`.
+    """
+    has_train = has_split(root, "train")
+    pairs = find_pairs(root, "train" if has_train else None)
+    if not has_train and find_list(root, "test") is not None:
+        folder, stems = split_pictures(root, "test")
+        pairs = [pair for pair in pairs if pair.image.parent != folder or pair.stem not in (stems or ())]
+    if not has_split(root, "val"):
+        return pairs, None
+    held = find_pairs(root, "val")
+    pictures = {pair.image for pair in held}
+    return [pair for pair in pairs if pair.image not in pictures], held
+
+
+PART = re.compile(r"_comp_\d+$")
+"""What :mod:`vns_sam.data.enrich` adds to a picture's stem for each of its parts."""
+
+
+def picture_stem(stem: str) -> str:
+    """The stem of the picture that a sample was made of: the samples of one picture must not be torn apart."""
+    return PART.sub("", stem)
 
 
 def pair_digest(pair: Pair) -> str:
@@ -211,7 +265,12 @@ def _files_by_stem(folder: Path, endings: frozenset[str] = EXTENSIONS, *, option
     return files
 
 
-def _read_split(root: Path, split: str, images: Mapping[str, Path], *, objects: bool) -> dict[str, tuple[str, ...]]:
+def _split_folders(split: str | None) -> tuple[str, str]:
+    """Names of the two folders that a split may have of its own."""
+    return f"images_{split}", f"masks_{split}"
+
+
+def _read_split(root: Path, split: str, images: Container[str], *, objects: bool) -> dict[str, tuple[str, ...]]:
     """The stems of a list, each with the numbers of the objects that it names."""
     path = find_list(root, split)
     if path is None:

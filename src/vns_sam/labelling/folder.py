@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from typing_extensions import override
 
-from vns_sam.data.pairs import list_stems, picture_folder
+from vns_sam.data.pairs import picture_folder, split_pictures
 from vns_sam.data.sparse import SparseLabel, SparseLabels
 from vns_sam.errors import DataError, UsageError
 from vns_sam.images.find import list_images
@@ -65,7 +65,7 @@ def plan_run(
         labels: See :class:`vns_sam.data.sparse.SparseLabels`.
         out: The store.
         settings: How; the defaults when omitted.
-        split: Only the pictures in ``<images>/<split>.txt``.
+        split: Only the pictures of this split, see :func:`vns_sam.data.pairs.split_pictures`.
 
     Raises:
         DataError: There is no picture, label or list.
@@ -73,13 +73,13 @@ def plan_run(
     """
     if not images.is_dir():
         raise DataError(f"expected a folder of pictures at {images}, found no folder there")
-    folder = picture_folder(images)
+    folder, stems = (picture_folder(images), None) if split is None else split_pictures(images, split)
     if out.resolve() in (images.resolve(), folder.resolve(), labels.resolve()):
         raise UsageError(f"expected --out beside the pictures and labels, found {out}", hint="--out pseudo")
     listing = list_images(folder)
-    names = list(listing.names)
-    if split is not None:
-        names = _of_split(names, images / f"{split}.txt")
+    names = [name for name in listing.names if stems is None or Path(name).stem in stems]
+    if not names:
+        raise DataError(f"expected pictures of the list '{split}' in {folder}, found none of them")
     known = SparseLabels(labels)
     known.follow(folder, names)
     return LabelRun(folder, tuple(names), known, out, settings or LabelSettings(), listing.told())
@@ -274,14 +274,6 @@ def label_folder(
         DataError: ``out`` cannot be written or holds something else; a picture that fails raises nothing.
     """
     return run(prepare(LabelJob(label_run, Loaded((model, student))), force=force), mapper)
-
-
-def _of_split(names: list[str], path: Path) -> list[str]:
-    stems = set(list_stems(path))
-    chosen = [name for name in names if Path(name).stem in stems]
-    if not chosen:
-        raise DataError(f"expected pictures of {path}, found none of them")
-    return chosen
 
 
 def _finite(value: float) -> float | None:

@@ -13,7 +13,7 @@ from vns_sam.images.read import read_image
 from vns_sam.metrics.iou import iou
 from vns_sam.prompts.slots import tight_box
 from vns_sam.sam.promptable import PromptableNetwork
-from vns_sam.training.samples.sampler import split_pairs
+from vns_sam.training.samples.sampler import held_pairs
 from vns_sam.training.samples.settings import SetData
 from vns_sam.training.settings import Validation
 from vns_sam.types import PromptableModel, Prompts
@@ -71,7 +71,7 @@ class Validator:
 
     def __init__(self, data: SetData, settings: Validation, score: Callable[[Any, Pair], float] = box_iou) -> None:
         self.score = score
-        held = {name: split_pairs(data.root, name)[1] for name in data.sets}
+        held = {name: held_pairs(data.root, name) for name in data.sets}
         self.pairs = {n: [p for p in pairs if read_mask(p.mask).any()][: settings.limit] for n, pairs in held.items()}
 
     def __call__(self, model: PromptableNetwork, limit: int | None = None) -> dict[str, float]:

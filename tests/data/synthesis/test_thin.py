@@ -62,3 +62,17 @@ def test_a_set_is_written_once_and_the_same_again(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_mask(pairs[1].mask), first[1])
     write_thin_set(tmp_path / "thin", [source], 3, side=128, seed=2)
     assert not np.array_equal(read_mask(pairs[0].mask), first[0])
+
+
+def test_pairs_beyond_the_count_do_not_outlive_what_they_were_made_of(tmp_path: Path) -> None:
+    source = tmp_path / "photo.png"
+    cv2.imwrite(str(source), photo(5))
+    wanted = write_thin_set(tmp_path / "fresh", [source], 3, side=128, seed=2)
+    folder = write_thin_set(tmp_path / "thin", [source], 3, side=128, seed=1)
+    write_thin_set(folder, [source], 2, side=128, seed=1)
+    assert len(find_pairs(folder)) == 3
+    write_thin_set(folder, [source], 2, side=128, seed=2)
+    assert [pair.stem for pair in find_pairs(folder)] == ["thin_00000", "thin_00001"]
+    write_thin_set(folder, [source], 3, side=128, seed=2)
+    for found, fresh in zip(find_pairs(folder), find_pairs(wanted), strict=True):
+        np.testing.assert_array_equal(read_mask(found.mask), read_mask(fresh.mask))

@@ -17,7 +17,7 @@ from vns_sam.errors import DataError
 from vns_sam.prompts.slots import PROMPT_SLOTS, tight_box
 from vns_sam.sam.preprocessing import Preprocessing
 from vns_sam.training.samples.prompted import TrainingSet, collate
-from vns_sam.training.samples.sampler import HELD_OUT, split_pairs
+from vns_sam.training.samples.sampler import HELD_OUT, held_pairs, split_pairs, train_pairs
 from vns_sam.training.samples.settings import SceneMix, TrainingData
 
 STEP = 3
@@ -176,6 +176,43 @@ def test_train_list_is_followed(tmp_path: Path) -> None:
     (tmp_path / "disks" / "train.txt").write_text("003\n005\n009\n")
     training, held = split_pairs(tmp_path, "disks")
     assert sorted(pair.stem for pair in training + held) == ["003", "005", "009"]
+
+
+def test_pictures_of_the_tests_are_not_trained_on(tmp_path: Path) -> None:
+    write_disks(tmp_path / "disks", 12)
+    (tmp_path / "disks" / "test.txt").write_text("003\n005\n")
+    (tmp_path / "disks" / "val.txt").write_text("009\n")
+    training, held = split_pairs(tmp_path, "disks")
+    assert [pair.stem for pair in held] == ["009"]
+    assert [pair.stem for pair in training] == [f"{i:03d}" for i in range(12) if i not in (3, 5, 9)]
+    assert [pair.stem for pair in train_pairs(tmp_path, "disks")] == [pair.stem for pair in training]
+
+
+def test_the_parts_of_one_picture_stay_together(tmp_path: Path) -> None:
+    folder = write_disks(tmp_path / "disks", 60)
+    for file in folder.rglob("*.png"):
+        picture = f"toad{int(file.stem) // 3}"
+        file.rename(file.with_stem(f"{picture}_comp_{int(file.stem) % 3}"))
+    training, held = split_pairs(tmp_path, "disks")
+    sides = [{pair.stem.partition("_comp_")[0] for pair in side} for side in (training, held)]
+    assert sides[1] == {f"toad{i}" for i in range(20) if crc32(f"toad{i}".encode()) % HELD_OUT == 0}
+    assert sides[1]
+    assert not sides[0] & sides[1]
+    assert len(held) == 3 * len(sides[1])
+
+
+def test_a_set_with_nothing_left_to_train_on_is_told(tmp_path: Path, data: TrainingData) -> None:
+    folder = write_disks(tmp_path / "disks", 1)
+    stem = next(f"{i}" for i in range(1000) if crc32(f"{i}".encode()) % HELD_OUT == 0)
+    for file in folder.rglob("000.png"):
+        file.rename(file.with_stem(stem))
+    with pytest.raises(DataError, match=r"pictures to train on in .*disks, found none: all 1 are held out"):
+        stream(replace(data, root=tmp_path, sets={"disks": 1}))
+    assert [pair.stem for pair in held_pairs(tmp_path, "disks")] == [stem]
+    (folder / "train.txt").write_text(stem)
+    (folder / "val.txt").write_text(stem)
+    with pytest.raises(DataError, match=r"disks, found none: its lists 'val' and 'test' name all"):
+        stream(replace(data, root=tmp_path, sets={"disks": 1}))
 
 
 def test_sets_are_drawn_by_weight(data: TrainingData) -> None:

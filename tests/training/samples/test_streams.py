@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +51,7 @@ def streams(root: Path) -> dict[str, Dataset[dict[str, np.ndarray]]]:
     return {
         "prompted": TrainingSet(mixed, edges=True, **run),
         "refinement": RefinementSet(plain, dis, Stages(), None, **run),  # type: ignore[arg-type]
-        "thin": RefinementSet(plain, dis, None, thin(root), **run),
+        "thin": RefinementSet(plain, replace(dis, thin=4), None, thin(root), **run),
         "weak": WeakSet(plain, Ws(supervision="full"), **run),
     }
 

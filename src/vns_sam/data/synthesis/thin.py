@@ -55,7 +55,8 @@ def lay_thin(image: np.ndarray, filling: np.ndarray, rng: np.random.Generator) -
 
 def write_thin_set(folder: Path, pictures: Sequence[Path], count: int, *, side: int, seed: int) -> Path:
     """Writes a data set of thin structures, ``images/`` and ``masks/``; what is there already stays, unless it was made
-    of other pictures, another side or another seed.
+    of other pictures, another side or another seed. Then all of it is
+    made again, and pairs beyond ``count`` are removed.
 
     Args:
         folder: Where to.
@@ -72,8 +73,7 @@ def write_thin_set(folder: Path, pictures: Sequence[Path], count: int, *, side: 
     note = folder / "README.txt"
     same = note.is_file() and note.read_text(encoding="utf-8") == origin
     for number in range(count):
-        stem = f"thin_{number:05d}"
-        mask_path, image_path = folder / "masks" / f"{stem}.png", folder / "images" / f"{stem}.jpg"
+        mask_path, image_path = _files(folder, number)
         if same and mask_path.is_file() and image_path.is_file():
             continue
         rng = np.random.default_rng([seed, number])
@@ -83,8 +83,18 @@ def write_thin_set(folder: Path, pictures: Sequence[Path], count: int, *, side: 
             scene = lay_thin(ground, filling, rng)
         write_image(image_path, scene.image)
         write_mask(mask_path, scene.masks[0])
+    if not same:
+        asked = {path for number in range(count) for path in _files(folder, number)}
+        for path in {*folder.glob("masks/thin_*.png"), *folder.glob("images/thin_*.jpg")} - asked:
+            path.unlink(missing_ok=True)  # another process of the run may have been first
     write_text(note, origin)
     return folder
+
+
+def _files(folder: Path, number: int) -> tuple[Path, Path]:
+    """Mask and picture of a pair."""
+    stem = f"thin_{number:05d}"
+    return folder / "masks" / f"{stem}.png", folder / "images" / f"{stem}.jpg"
 
 
 def fit_side(image: np.ndarray, side: int) -> np.ndarray:

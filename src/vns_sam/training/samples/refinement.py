@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from vns_sam.data.pairs import Pair
+from vns_sam.data.pairs import Pair, find_pairs
 from vns_sam.data.synthesis.scenes import Scene, recolour
 from vns_sam.dis.channels import box_channel, released_sample, squash
 from vns_sam.dis.isnet import GtEncoder
@@ -22,7 +22,7 @@ from vns_sam.metrics.iou import boundary_iou, iou
 from vns_sam.training.refinement import Dis
 from vns_sam.training.samples.coarse import CoarseCache
 from vns_sam.training.samples.memory import Memory
-from vns_sam.training.samples.sampler import ATTEMPTS, SMALLEST, SetSampler, read_scene, split_pairs
+from vns_sam.training.samples.sampler import ATTEMPTS, SMALLEST, SetSampler, divide_pairs, held_pairs, read_scene
 from vns_sam.training.samples.settings import SetData
 
 THIN = "thin"
@@ -79,7 +79,7 @@ class RefinementSet(SetSampler[SetData]):
         step_size: int,
         seed: int,
     ) -> None:
-        more = {} if thin is None else {THIN: (split_pairs(thin, THIN)[0], dis.thin_weight)}
+        more = {} if thin is None else {THIN: (thin_pairs(thin, dis.thin)[0], dis.thin_weight)}
         super().__init__(data, length=length, step_size=step_size, seed=seed, more=more)
         self.dis, self.cache = dis, cache
         self._scenes: Memory[Pair, RefinementScene] = Memory(
@@ -206,7 +206,8 @@ class RefinementValidator:
         if box is None:
             return None
         if not isinstance(model, GtEncoder):
-            matte = model.refine(scene.image, scene.coarse[0][0], box)
+            coarse = scene.coarse[0][0] if scene.coarse else np.zeros_like(truth)
+            matte = model.refine(scene.image, coarse, box)
             found = matte.alpha > matte.threshold
         else:
             found = encoded(model, truth, self.samples.data.sizes[0])
@@ -223,10 +224,22 @@ def encoded(model: torch.nn.Module, mask: np.ndarray, size: int) -> np.ndarray:
     return found
 
 
-def held_out(data: SetData, thin: Path | None) -> dict[str, list[Pair]]:
+def held_out(data: SetData, dis: Dis, thin: Path | None) -> dict[str, list[Pair]]:
     """The pairs of each set that training leaves out."""
-    held = {name: split_pairs(data.root, name)[1] for name in data.sets}
-    return held if thin is None else {**held, THIN: split_pairs(thin, THIN)[1]}
+    held = {name: held_pairs(data.root, name) for name in data.sets}
+    return held if thin is None else {**held, THIN: thin_pairs(thin, dis.thin)[1]}
+
+
+def thin_pairs(folder: Path, count: int) -> tuple[list[Pair], list[Pair]]:
+    """The first ``count`` synthetic pictures below a folder as (training, held out); a cache that runs share may hold
+    more, of a run that asked for more.
+
+    Raises:
+        DataError: The set is missing.
+    """
+    found = find_pairs(folder / THIN)
+    first = {pair.stem for pair in sorted(found, key=lambda pair: (len(pair.stem), pair.stem))[:count]}
+    return divide_pairs([pair for pair in found if pair.stem in first], None)
 
 
 def all_pairs(samples: RefinementSet, held: dict[str, list[Pair]]) -> Sequence[Pair]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from operator import attrgetter
 from pathlib import Path
 from typing import Generic, TypeVar
 from zlib import crc32
@@ -11,7 +12,7 @@ import cv2
 import numpy as np
 from torch.utils.data import Dataset
 
-from vns_sam.data.pairs import Pair, check_same_size, find_pairs, read_instances, read_mask
+from vns_sam.data.pairs import Pair, check_same_size, picture_stem, read_instances, read_mask, training_pairs
 from vns_sam.data.synthesis.scenes import Scene
 from vns_sam.errors import DataError
 from vns_sam.images.read import read_image
@@ -38,7 +39,7 @@ class SetSampler(Dataset[dict[str, np.ndarray]], Generic[Data]):
         more: Further sets that are not in ``data``: their pairs and weights.
 
     Raises:
-        DataError: A set is missing or empty.
+        DataError: A set is missing, or has nothing to train on.
     """
 
     def __init__(
@@ -86,23 +87,47 @@ class SetSampler(Dataset[dict[str, np.ndarray]], Generic[Data]):
 
 
 def train_pairs(root: Path, name: str) -> list[Pair]:
-    """The whole train split of one set, but what its list ``val`` names."""
-    pairs, held = split_pairs(root, name)
-    return pairs if (root / name / "val.txt").is_file() else sorted([*pairs, *held], key=lambda pair: pair.stem)
+    """The whole train split of one set, but what its list ``val`` names.
+
+    Raises:
+        DataError: The set is missing.
+    """
+    pairs, held = training_pairs(root / name)
+    return pairs if held is not None else sorted(pairs, key=attrgetter("stem"))
+
+
+def held_pairs(root: Path, name: str) -> list[Pair]:
+    """What training leaves out of one set to choose the best checkpoint by; there may be none.
+
+    Raises:
+        DataError: The set is missing.
+    """
+    return divide_pairs(*training_pairs(root / name))[1]
 
 
 def split_pairs(root: Path, name: str) -> tuple[list[Pair], list[Pair]]:
-    """The train split of one set as (training, held out): its list ``val`` where it has one, else by a hash of the
-    stem.
+    """The train split of one set as (training, held out), see :func:`divide_pairs`.
+
+    Raises:
+        DataError: The set is missing, or nothing of it is left to train on.
     """
-    has_list = (root / name / "train.txt").is_file()
-    pairs = find_pairs(root / name, "train" if has_list else None)
-    if has_list and (root / name / "val.txt").is_file():
-        held = find_pairs(root / name, "val")
-        listed = {pair.stem for pair in held}
-        return [pair for pair in pairs if pair.stem not in listed], held
-    held = [pair for pair in pairs if crc32(pair.stem.encode()) % HELD_OUT == 0]
-    return [pair for pair in pairs if pair not in held], held
+    pairs, listed = training_pairs(root / name)
+    training, held = divide_pairs(pairs, listed)
+    if not training:
+        why = "its lists 'val' and 'test' name all" if not pairs else f"all {len(pairs)} are held out by their stems"
+        raise DataError(
+            f"expected pictures to train on in {root / name}, found none: {why}",
+            hint="list pictures in train.txt that val.txt and test.txt do not name, see docs/data.md",
+        )
+    return training, held
+
+
+def divide_pairs(pairs: list[Pair], held: list[Pair] | None) -> tuple[list[Pair], list[Pair]]:
+    """Pairs as (training, held out): ``held`` where it is given, else by a hash of the stem of their picture."""
+    if held is not None:
+        return pairs, held
+    out = [pair for pair in pairs if crc32(picture_stem(pair.stem).encode()) % HELD_OUT == 0]
+    return [pair for pair in pairs if pair not in out], out
 
 
 def read_scene(pair: Pair, longest: int) -> Scene:

@@ -43,7 +43,11 @@ class GtEncoderRecipe(RefinementRecipe):
     """Trains DIS-SAM's ground-truth encoder alone."""
 
     task: Literal["gt-encoder"]
-    """A run of `dis-sam` trains one first where `dis.encoder` names none."""
+    """A run of `dis-sam` trains one first where `dis.encoder` names none. It starts from fresh weights."""
+
+    def __post_init__(self) -> None:
+        if self.init is not None:
+            raise ValueError("init belongs to other tasks: a ground-truth encoder starts from fresh weights")
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -68,12 +72,12 @@ class RefinementTask(Task):
         """Pictures, coarse masks and boxes; synthetic pictures are written before the first sample is asked for."""
         thin = make_thin(recipe)
         return RefinementSet(
-            recipe.data, self.dis, self.cache, thin, length=length, step_size=step_size, seed=recipe.seed
+            recipe.data, recipe.dis, self.cache, thin, length=length, step_size=step_size, seed=recipe.seed
         )
 
     def validator(self, recipe: RefinementRecipe) -> Validate:  # type: ignore[override]
         """Mean of IoU and boundary IoU on held-out pictures."""
-        held = held_out(recipe.data, make_thin(recipe))
+        held = held_out(recipe.data, recipe.dis, make_thin(recipe))
         return RefinementValidator(self.samples(recipe, length=1, step_size=1), held, recipe.validation.limit)
 
     def groups(self, recipe: RefinementRecipe) -> list[dict[str, Any]]:  # type: ignore[override]
@@ -130,14 +134,14 @@ class DisTask(RefinementTask):
 
     def _prepare_coarse(self, recipe: RefinementRecipe, first: PromptableNetwork) -> None:
         """Makes the coarse masks that are not there yet; several processes make the same files."""
-        if not self.model.config.mask_channel:
-            return  # IS-Net does not see them
+        if not goes_by_mask(self.model.config):
+            return
         choice, side = self.model.config.choice, recipe.data.cache_side
         names = self.dis.stages or (self.model.config.base,)
         stages = [first if name == self.model.config.base else load_network(name) for name in names]
         self.cache = CoarseCache(cache_folder(recipe) / "coarse", side, [fingerprint(m, choice) for m in stages])
         samples = self.samples(recipe, length=1, step_size=1)
-        pairs = all_pairs(samples, held_out(recipe.data, make_thin(recipe)))
+        pairs = all_pairs(samples, held_out(recipe.data, recipe.dis, make_thin(recipe)))
         self.cache.fill(stages, pairs, samples.read_plain, choice)
 
     def forward(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -159,10 +163,10 @@ class DisTask(RefinementTask):
 
     def export(self, folder: Path) -> None:
         """Writes a folder for ``load_model``, in half precision; it names the first stage, or is an IS-Net by itself
-        where that is told neither mask nor box.
+        where that goes by neither mask nor box.
         """
         config = self.model.config
-        if config.mask_channel or config.box_channel or config.margin is not None:
+        if goes_by_mask(config) or config.box_channel:
             self.model.save_pretrained(folder, dtype=torch.float16)
             return
         alone = IsNetConfig(config.name, config.width, config.image_size, config.antialias, config.stretch, config.cut)
@@ -192,6 +196,13 @@ def make_config(dis: Dis) -> DisSamConfig:
         UsageError: A field does not exist or has a value that is not allowed.
     """
     return DisSamConfig.make(**{"base": BASE, **dis.model})
+
+
+def goes_by_mask(config: DisSamConfig) -> bool:
+    """Whether what a model answers depends on the coarse mask: as a channel, as what it looks around, or as what the
+    guard may keep.
+    """
+    return config.mask_channel or config.margin is not None or config.guard
 
 
 def cache_folder(recipe: RefinementRecipe) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -64,8 +65,8 @@ def test_a_sample_is_a_function_of_its_position_and_soft(recipe: VnsRecipe) -> N
 def test_an_epoch_shows_every_picture_once(recipe: VnsRecipe) -> None:
     samples = ReleasedSet(recipe.data, length=10**6, seed=0)
     count = len(samples.pairs)
-    assert sorted(samples._order(0)) == sorted(samples._order(1)) == list(range(count))
-    assert list(samples._order(0)) != list(samples._order(1))
+    assert sorted(samples._orders[0]) == sorted(samples._orders[1]) == list(range(count))
+    assert list(samples._orders[0]) != list(samples._orders[1])
 
 
 def test_edges_are_as_thick_as_asked(recipe: VnsRecipe) -> None:
@@ -85,7 +86,7 @@ def test_sets_may_have_edges_of_their_own(recipe: VnsRecipe) -> None:
     samples = ReleasedSet(own, length=1, seed=0)
     with pytest.raises(DataError, match="expected the edge map"):
         samples[0]
-    pair = samples.pairs[int(samples._order(0)[0])]
+    _, pair = samples.pairs[int(samples._orders[0][0])]
     mask = read_mask(pair.mask)
     folder = recipe.data.root / name / "Edge"
     folder.mkdir()
@@ -104,7 +105,7 @@ def test_sets_may_have_edges_of_their_own(recipe: VnsRecipe) -> None:
 def test_nothing_is_held_out_but_a_list(recipe: VnsRecipe) -> None:
     (name,) = recipe.data.sets
     every = find_pairs(recipe.data.root / name)
-    assert [pair.stem for pair in ReleasedSet(recipe.data, length=1, seed=0).pairs] == [pair.stem for pair in every]
+    assert [pair.stem for _, pair in ReleasedSet(recipe.data, length=1, seed=0).pairs] == [pair.stem for pair in every]
     assert len(split_pairs(recipe.data.root, name)[0]) < len(every)
 
 
@@ -196,3 +197,31 @@ def test_the_released_loader_of_dis_sam_is_the_one_in_dis() -> None:
     torch.testing.assert_close(torch.from_numpy(found["input"]).float() / 255 - shift, channels)
     torch.testing.assert_close(torch.from_numpy(found["label"]).float() / 255, label)
     assert TrainingData(root=Path(), sets={"a": 1}).samples == "house"
+
+
+def test_edges_of_a_set_go_by_the_name_that_the_recipe_has_for_it(recipe: VnsRecipe, tmp_path: Path) -> None:
+    (tmp_path / "disks_dark").symlink_to(recipe.data.root / "disks", target_is_directory=True)
+    linked = replace(recipe.data, root=tmp_path, sets={"disks_dark": 1.0})
+    thin = ReleasedSet(replace(linked, edge=1), length=6, seed=0)
+    asked = ReleasedSet(replace(linked, edges={"disks_dark": 1}), length=6, seed=0)
+    thick = ReleasedSet(linked, length=6, seed=0)
+    assert all(np.array_equal(asked[k]["edge"], thin[k]["edge"]) for k in range(6))
+    assert any(not np.array_equal(asked[k]["edge"], thick[k]["edge"]) for k in range(6))
+
+
+def test_a_sets_own_edges_are_found_through_a_link(recipe: VnsRecipe, tmp_path: Path) -> None:
+    shutil.copytree(recipe.data.root / "disks", tmp_path / "real")
+    for mask in (tmp_path / "real" / "masks").iterdir():
+        (tmp_path / "real" / "edges").mkdir(exist_ok=True)
+        shutil.copy(mask, tmp_path / "real" / "edges" / mask.name)
+    (tmp_path / "sets").mkdir()
+    (tmp_path / "sets" / "linked").symlink_to(tmp_path / "real", target_is_directory=True)
+    data = replace(recipe.data, root=tmp_path / "sets", sets={"linked": 1.0}, edges={"linked": "own"})
+    assert ReleasedSet(data, length=1, seed=0)[0]["edge"].shape == (64, 64)
+
+
+def test_samples_travel_to_a_spawned_worker(recipe: VnsRecipe) -> None:
+    samples = ReleasedSet(recipe.data, length=9, seed=0)
+    expected = samples[3]
+    found = pickle.loads(pickle.dumps(samples))[3]
+    assert all(np.array_equal(found[name], value) for name, value in expected.items())

@@ -45,14 +45,14 @@ def own_edge(root: Path, pair: Pair, mask: np.ndarray) -> np.ndarray:
     """Reads the edge map that comes with a set, widened by :func:`widen`.
 
     Args:
-        root: Folder of the sets.
+        root: Folder of the set.
         pair: The picture.
         mask: (H, W), its mask.
 
     Raises:
         DataError: There is none, or it has another size.
     """
-    places = [root / pair.dataset / folder / f"{pair.stem}.png" for folder in EDGE_FOLDERS]
+    places = [root / folder / f"{pair.stem}.png" for folder in EDGE_FOLDERS]
     path = next((place for place in places if place.is_file()), None)
     if path is None:
         raise DataError(f"expected the edge map {places[0]}, found none", hint="data.edges: 5 draws it from the mask")

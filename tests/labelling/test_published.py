@@ -51,7 +51,7 @@ def test_a_folder_of_masks_is_a_store(folder: Path) -> None:
 
 def test_training_learns_from_them(tmp_path: Path) -> None:
     disks = write_disks(tmp_path / "disks", 2)
-    labels = SetLabels(Ws(pseudo=str(tmp_path / "{set}" / "masks")), "disks")
+    labels = SetLabels(Ws(pseudo=str(tmp_path / "{set}" / "masks")), "disks", [])
     (pair, _) = find_pairs(disks)
     picture = labels.read(pair)
     with Image.open(pair.mask) as mask:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -146,7 +147,7 @@ def test_a_pool_of_rounds_is_learned_from_in_turn(recipe: WsRecipe, labelled: Pa
     assert min(objects[1]) > 0.8  # the second round calls everything object, and is as sure or surer
     assert min(objects[2]) < 0.6
     assert max(objects[2]) > 0.8
-    labels = SetLabels(replace(recipe.ws, pseudo=stores), "disks")
+    labels = SetLabels(replace(recipe.ws, pseudo=stores), "disks", [])
     sizes = [len(labels.pool(pair)) for pair in find_pairs(labelled / "data" / "disks")]
     assert set(sizes) == {1, 2}
     assert all(labels.pool(pair)[0].root == second for pair in find_pairs(labelled / "data" / "disks"))
@@ -175,6 +176,42 @@ def test_damaged_pictures_are_told_and_passed_over(
         found = samples_of(recipe, 60, labels=str(tmp_path), supervision="sparse")
     assert all(sample["codes"].any() for sample in found)
     assert "disks/002 is left out: expected a label map of 64 x 48" in caplog.text
+
+
+def test_a_damaged_round_leaves_the_others_and_what_was_drawn_before_plays_no_part(
+    recipe: WsRecipe, labelled: Path, tmp_path: Path
+) -> None:
+    second = tmp_path / "second" / "disks"
+    records = [
+        replace(record, map=write_map(second, record.image, np.ones((20, 20), np.float32), 2)[0], relative=0.0)
+        for record in LabelStore(labelled / "pseudo" / "disks").records.values()
+    ]
+    write_records(second / LINES, records)
+    stores = (str(labelled / "pseudo" / "{set}"), str(tmp_path / "second" / "{set}"))
+    ws = replace(recipe.ws, pseudo=stores, pool=2)
+    long = WeakSet(recipe.data, ws, length=60, step_size=2, seed=0)
+    history = [long[position] for position in range(60)]
+    assert any(sample["keep"] for sample in history[30:])
+    assert {place for _, _, place in long.broken} == {0}  # the second round, which is surer
+    for position in (7, 30, 59):
+        fresh = WeakSet(recipe.data, ws, length=60, step_size=2, seed=0)[position]
+        assert all(np.array_equal(value, history[position][name]) for name, value in fresh.items()), position
+
+
+def test_labels_are_found_as_labelling_finds_them_and_problems_are_told(
+    recipe: WsRecipe, labelled: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    table = tmp_path / "points.csv"
+    table.write_text("name,x,y,label\n" + "".join(f"C:\\shots\\{i:03d}.png,20,20,1\n" for i in range(60)))
+    found = samples_of(recipe, 8, labels=str(table), supervision="sparse")
+    assert all((sample["codes"] == 1).any() for sample in found)
+    folder = tmp_path / "mixed"
+    shutil.copytree(labelled / "labels" / "disks", folder)
+    (folder / "notes.json").write_text('{"notes": []}')
+    with caplog.at_level(logging.WARNING):
+        samples_of(recipe, 1, labels=str(folder), supervision="sparse")
+    assert "disks: of the labels not used: not used: " in caplog.text
+    assert "notes.json" in caplog.text
 
 
 @pytest.mark.parametrize(

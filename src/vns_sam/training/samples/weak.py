@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from operator import attrgetter, itemgetter
 from pathlib import Path
 
@@ -24,6 +25,11 @@ from vns_sam.types import PromptableModel
 
 logger = logging.getLogger(__name__)
 
+SHOWN = 3
+"""Problems and stems that one line names."""
+_Known = tuple[str, Pair, int]
+"""Name of a set, picture, and which of its pseudo-labels."""
+
 
 class SetLabels:
     """What is known of the pictures of one set.
@@ -31,17 +37,21 @@ class SetLabels:
     Args:
         ws: What to learn from.
         name: Of the set.
+        pairs: Its pictures, in one folder. What cannot be used of their sparse labels is told.
 
     Raises:
         UsageError: The recipe does not say where to find it.
         DataError: There is nothing.
     """
 
-    def __init__(self, ws: Ws, name: str) -> None:
-        self.ws = ws
-        self.sparse = None
+    def __init__(self, ws: Ws, name: str, pairs: Sequence[Pair]) -> None:
+        self.ws, self.name = ws, name
+        self.sparse, self._told = None, 0
         if ws.supervision == "sparse" or (ws.supervision == "pseudo" and ws.labels is not None):
             self.sparse = SparseLabels(_place("labels", ws.labels, name))
+            if pairs:
+                self.sparse.follow(pairs[0].image.parent, [pair.image.name for pair in pairs])
+            self._tell(self.sparse)
         given = ws.pseudo if isinstance(ws.pseudo, tuple) else (ws.pseudo,)
         places = [_place("pseudo", one, name) for one in given or (None,)] if ws.supervision == "pseudo" else []
         self.stores = [LabelStore(place) for place in places]
@@ -77,6 +87,7 @@ class SetLabels:
         codes, target, weight = np.zeros((3, *shape), np.uint8)
         if self.sparse is not None and pair.image.name in self.sparse:
             codes = self.sparse.read(pair.image.name, shape, picture=pair.image).codes
+            self._tell(self.sparse)
         if self.ws.supervision == "full":
             mask = read_mask(pair.mask)
             check_same_size(pair, image, mask)
@@ -91,6 +102,13 @@ class SetLabels:
             raise DataError(f"expected a pseudo-label of the size of {pair.image}, found another", hint="make it again")
         weights = _bytes(sure) if self.ws.entropy else np.full_like(weight, 255)
         return WeakPicture(image, codes, _bytes(fused), weights, keep=True)
+
+    def _tell(self, sparse: SparseLabels) -> None:
+        """Tells what has turned out to be of no use since the last time."""
+        new, self._told = sparse.problems[self._told :], len(sparse.problems)
+        if new:
+            more = f", and {len(new) - SHOWN} more" if len(new) > SHOWN else ""
+            logger.warning("%s: of the labels not used: %s%s", self.name, "; ".join(new[:SHOWN]), more)
 
 
 class WeakSet(SetSampler[SetData]):
@@ -113,14 +131,12 @@ class WeakSet(SetSampler[SetData]):
         self, data: SetData, ws: Ws, *, length: int, step_size: int, seed: int, by_epoch: bool = False
     ) -> None:
         super().__init__(data, length=length, step_size=step_size, seed=seed)
-        self.labels = {name: SetLabels(ws, name) for name in self.names}
+        self.labels = {name: SetLabels(ws, name, self.pairs[name]) for name in self.names}
         for name, pairs in self.pairs.items():
             self.pairs[name] = _known(name, pairs, self.labels[name])
         self.epoch = sum(map(len, self.pairs.values())) if by_epoch else length
-        self.broken: dict[Pair, str] = {}
-        self._pictures: Memory[tuple[str, Pair, int], WeakPicture] = Memory(
-            self._read, attrgetter("nbytes"), data.cache_mib * 2**20
-        )
+        self.broken: dict[_Known, str] = {}
+        self._pictures: Memory[_Known, WeakPicture] = Memory(self._read, attrgetter("nbytes"), data.cache_mib * 2**20)
 
     def __getitem__(self, position: int) -> dict[str, np.ndarray]:
         """One sample: ``image`` (3, S, S); ``codes``, ``target`` and ``weight`` (1, S, S), all uint8; ``keep`` bool;
@@ -145,18 +161,18 @@ class WeakSet(SetSampler[SetData]):
         """A random picture; one that is damaged is drawn past in every run alike."""
         for _ in range(ATTEMPTS):
             name, pair = self.draw_pair(rng)
-            if pair in self.broken:
-                continue
             choices = len(self.labels[name].pool(pair))
             place = int(rng.integers(choices)) if choices > 1 else 0
+            if (name, pair, place) in self.broken:
+                continue
             try:
                 return self._pictures[name, pair, place]
             except DataError as error:
-                self.broken[pair] = error.message
+                self.broken[name, pair, place] = error.message
                 logger.warning("%s/%s is left out: %s", name, pair.stem, error.message)
         raise DataError(f"found no usable picture in {ATTEMPTS} of {', '.join(self.names)}, see the lines above")
 
-    def _read(self, key: tuple[str, Pair, int]) -> WeakPicture:
+    def _read(self, key: _Known) -> WeakPicture:
         name, pair, place = key
         return self.labels[name].read(pair, place).reduced(self.data.cache_side)
 
@@ -180,7 +196,7 @@ def _known(name: str, pairs: list[Pair], labels: SetLabels) -> list[Pair]:
         raise DataError(f"{name}: nothing is known of any of {len(pairs)} pictures", hint="check 'ws' in the recipe")
     if len(known) < len(pairs):
         missing = [pair.stem for pair in pairs if pair not in known]
-        shown = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
+        shown = ", ".join(missing[:SHOWN]) + (", ..." if len(missing) > SHOWN else "")
         logger.warning("%s: %d of %d pictures left out, no label: %s", name, len(missing), len(pairs), shown)
     return known
 

@@ -109,6 +109,21 @@ def test_parts_without_a_mark_are_dropped() -> None:
     assert not kept[6:, 6:].any()
 
 
+def test_an_object_that_a_box_alone_tells_of_stays_beside_strokes_on_another() -> None:
+    mask = np.zeros((20, 20), bool)
+    stroked, boxed, beside, crumb = (slice(1, 4), slice(1, 4)), (slice(8, 12), slice(8, 12)), (19, 19), (1, 19)
+    for part in (stroked, boxed, beside, crumb):
+        mask[part] = True
+    codes = np.zeros((20, 20), np.uint8)
+    codes[2, 2] = 1
+    boxes = np.array([[0, 0, 20, 5], [8, 8, 14, 14]], np.float32)  # the first holds the stroke, and a crumb
+    kept = marked_parts(mask, SparseLabel("box", codes, boxes))
+    assert kept[stroked].all()
+    assert kept[boxed].all()
+    assert not kept[beside]
+    assert not kept[crumb]
+
+
 def test_without_a_mark_all_parts_stay() -> None:
     mask = np.eye(4, dtype=bool)
     assert marked_parts(mask, SparseLabel("box", np.full((4, 4), 2, np.uint8))) is mask

@@ -100,12 +100,19 @@ class Gates:
 
 
 def marked_parts(mask: np.ndarray, label: SparseLabel) -> np.ndarray:
-    """The 8-connected parts of an answer (H, W) bool that hold a mark on the object; all where nothing is marked."""
+    """The 8-connected parts of an answer (H, W) bool that the label asks for: those that hold a mark on the object, and
+    those in a box that holds no such mark, an object that the box alone tells of. All where nothing is marked.
+    """
     marked = label.codes == OBJECT
     if not marked.any():
         return mask
+    asked = marked.copy()
+    for box in label.boxes:
+        inside = inside_boxes(box[None], mask.shape)
+        if not (marked & inside).any():
+            asked |= inside
     parts = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)[1]
-    kept: np.ndarray = mask & np.isin(parts, np.unique(parts[marked & mask]))
+    kept: np.ndarray = mask & np.isin(parts, np.unique(parts[asked & mask]))
     return kept
 
 

@@ -31,7 +31,8 @@ class LabelSettings:
         points: At most so many points on the object, and so many on the background.
         sampler: How points are chosen on strokes.
         gates: Which views are believed; None believes all.
-        marked_only: Whether parts of an answer that hold no mark on the object are dropped.
+        marked_only: Whether parts of an answer that the label does not ask for are dropped, see
+            :func:`vns_sam.labelling.gates.marked_parts`.
         clamp: Whether marked pixels are set to what the annotator said.
         seed: Of the random sampler.
         second_look: Whether small and thin objects are asked about once more in cut-outs of each view, see

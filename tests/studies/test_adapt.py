@@ -197,6 +197,15 @@ def test_steps_fill_the_time_and_views_shrink_where_few_fit(monkeypatch: pytest.
     assert timed_recipe(given, Views((320,), 4), 99, "here").steps == 7
 
 
+def test_a_run_of_one_step_is_timed_by_several(disks: Path, start: str, tmp_path: Path) -> None:
+    values = adapting_values("sam", start=start, name="n", root=disks.parent, dataset=disks.name, out=tmp_path / "run")
+    given = {**values, "data": {**values["data"], "sizes": [64]}, "steps": 1, "workers": 0}
+    recipe, pace = plan_steps(given, views_for(512), lambda: 60.0, "here")
+    assert recipe.steps == 1
+    assert pace > 0
+    assert not any(path.name.startswith(".run") for path in tmp_path.iterdir())
+
+
 def test_only_models_with_something_to_train_are_adapted(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="expected a SAM, an HQ-SAM or a VNS-SAM"):
         adapting_values("ws-sam", start="m", name="n", root=tmp_path, dataset="d", out=tmp_path)

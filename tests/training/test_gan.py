@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ import yaml
 from safetensors.torch import load_file
 
 from vns_sam.cli.main import main
-from vns_sam.errors import UsageError
+from vns_sam.errors import DataError, UsageError
 from vns_sam.images.read import read_image
 from vns_sam.lowlight.model import load_generator
 from vns_sam.lowlight.tiled import translate
@@ -175,3 +176,15 @@ def test_from_the_command_line(recipe_file: Path, capsys: pytest.CaptureFixture[
     assert capsys.readouterr().out.splitlines()[0].endswith("model")
     assert main(["train", str(recipe_file), "--ngff", "1"]) == 2
     assert "did you mean 'ngf'" in capsys.readouterr().err
+
+
+def test_a_damaged_picture_is_told_in_one_line(recipe_file: Path) -> None:
+    recipe = replace(load_recipe(recipe_file), workers=1)
+    for path in recipe.data.bright[0].glob("high/*.png"):
+        path.write_bytes(b"no picture")
+    with pytest.raises(DataError) as alone:
+        read_image(path)
+    with pytest.raises(DataError) as caught:
+        train_gan(recipe)
+    said = re.sub(r"\d\.png", path.name, caught.value.message)
+    assert (said, caught.value.hint) == (alone.value.message, alone.value.hint)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,7 +19,8 @@ import yaml
 from safetensors.torch import load_file
 from workshop import write_disks
 
-from vns_sam.errors import CheckpointError, UsageError
+from vns_sam.data.pairs import read_mask
+from vns_sam.errors import CheckpointError, DataError, UsageError
 from vns_sam.runs.lock import locked
 from vns_sam.training.loop import lr_factor, train
 from vns_sam.training.recipe import Optim, Validation, load_recipe, parse_recipe
@@ -101,6 +103,23 @@ def test_killed_run_continues_to_the_same_weights(recipe_file: Path) -> None:
     resumed, expected = weights(recipe.out), weights(straight.out)
     assert all(torch.equal(resumed[key], expected[key]) for key in expected)
     assert [line["step"] for line in read_log(recipe.out)] == [line["step"] for line in read_log(straight.out)]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_damaged_picture_is_told_in_one_line_whoever_reads_it(
+    recipe_file: Path, tmp_path: Path, workers: int
+) -> None:
+    recipe = load_recipe(recipe_file)
+    write_disks(tmp_path / "sets" / "disks", 4)
+    for path in (tmp_path / "sets" / "disks" / "masks").iterdir():
+        path.write_bytes(b"no picture")
+    with pytest.raises(DataError) as alone:
+        read_mask(path)
+    bad = replace(recipe, workers=workers, data=replace(recipe.data, root=tmp_path / "sets"))
+    with pytest.raises(DataError) as caught:
+        train(bad)
+    said = re.sub(r"\d{3}\.png", path.name, caught.value.message)
+    assert (said, caught.value.hint) == (alone.value.message, alone.value.hint)
 
 
 def test_two_processes_equal_one_that_accumulates(recipe_file: Path) -> None:

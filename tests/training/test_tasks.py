@@ -70,6 +70,37 @@ def test_vns_sam_learns_to_judge_masks_that_stay(vns_recipe: VnsRecipe) -> None:
     assert again.model.decoder.mask_scores.out.weight.requires_grad
 
 
+@pytest.mark.parametrize("tune", ["all", "scores"])
+def test_a_stopped_run_draws_what_it_would_have_drawn(vns_recipe: VnsRecipe, tmp_path: Path, tune: str) -> None:
+    recipe = changed(vns_recipe, vns={**vns_recipe.vns, "own_scores": True}, tune=tune, steps=4, accumulate=2)
+
+    class Stop(Exception):
+        pass
+
+    def stop(done: int, total: int, values: dict[str, float]) -> None:
+        torch.rand(done)  # what others draw plays no part
+        if done == 2:
+            raise Stop
+
+    with pytest.raises(Stop):
+        train(recipe, stop)
+    train(recipe)
+    straight = changed(recipe, out=tmp_path / "straight")
+    train(straight)
+    resumed, expected = (load_file(each.out / "model" / "model.safetensors") for each in (recipe, straight))
+    assert any(name.startswith("mask_scores.") for name in expected)
+    assert all(torch.equal(resumed[name], value) for name, value in expected.items())
+
+
+def test_fields_without_effect_are_refused(vns_recipe: VnsRecipe) -> None:
+    for name, value in {"adapter_share": 0.5, "adapter_rate": 0.5, "adapter_after": 1, "bce": "mean"}.items():
+        with pytest.raises(
+            UsageError, match=f"{name}: without effect, tune: scores trains what judges the masks alone"
+        ):
+            changed(vns_recipe, tune="scores", vns={"own_scores": True}, **{name: value})
+    assert changed(vns_recipe, adapter_share=0.5, adapter_after=1, bce="mean").adapter_share == 0.5
+
+
 def test_hq_sam_trains_its_own_modules_only(vns_recipe: VnsRecipe) -> None:
     recipe = changed(vns_recipe, task="hq-sam", hq={"name": "hq-mine"})
     train(recipe)
@@ -202,7 +233,12 @@ def test_an_adapter_waits_for_its_step(vns_recipe: VnsRecipe, after: int, moves:
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"adapter_after": 3}, UsageError, "there is no adapter"),
+        ({"adapter_after": 3}, UsageError, "adapter_after is told, and there is no adapter"),
+        (
+            {"adapter_share": 0.5, "adapter_rate": 0},
+            UsageError,
+            "adapter_share, adapter_rate are told, and there is no",
+        ),
         ({"init": "vns-sam-tyny"}, UsageError, "unknown model 'vns-sam-tyny'"),
         ({"task": "hq-sam", "init": "vns-sam-tiny"}, UsageError, "expected a SAM or a trained HqSamModel"),
         ({"task": "sam-tune", "init": "vns-sam-tiny"}, UsageError, "trains a plain SAM"),

@@ -129,7 +129,9 @@ def plan_steps(
 
 
 def time_steps(recipe: Recipe) -> float:
-    """Seconds of one optimiser step, from some steps of a run that leaves nothing behind."""
+    """Seconds of one optimiser step, from some steps of a run that leaves nothing behind, however short the recipe's
+    own is.
+    """
     stamps: list[float] = []
 
     def tell(done: int, total: int, values: dict[str, float]) -> None:
@@ -138,9 +140,9 @@ def time_steps(recipe: Recipe) -> float:
             raise _Enough
 
     folder = recipe.out.with_name(f".{recipe.out.name}-timed")
-    quiet = replace(recipe.validation, every=recipe.steps, limit=1)
+    quiet = replace(recipe.validation, every=MOST_STEPS, limit=1)
     try:
-        train(replace(recipe, out=folder, checkpoint_every=recipe.steps, validation=quiet), tell)
+        train(replace(recipe, out=folder, steps=MOST_STEPS, checkpoint_every=MOST_STEPS, validation=quiet), tell)
     except _Enough:
         pass
     finally:

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
 
 from vns_sam.errors import UsageError
 from vns_sam.images.write import remove_parts, write_image, write_text
 from vns_sam.runs.lock import locked
+from vns_sam.training.batches import load_batches
 from vns_sam.training.loop import Diverged, Progress, diverged
 from vns_sam.training.recipe import RESOLVED, continues, dump_recipe, identity
 from vns_sam.training.samples.unpaired import UnpairedSet, collate_unpaired
@@ -108,7 +109,7 @@ def train_gan(recipe: GanRecipe, progress: Progress = lambda done, total, values
 
     Raises:
         UsageError: ``out`` holds a run of another recipe.
-        DataError: A folder is missing or empty.
+        DataError: A folder is missing or empty, or a picture cannot be read.
         CheckpointError: The checkpoint to continue from cannot be read, or a loss became NaN.
         MissingExtraError: TensorBoard is asked for and not installed.
     """
@@ -126,7 +127,7 @@ def _train(recipe: GanRecipe, progress: Progress) -> dict[str, float]:
     write_text(recipe.out / RESOLVED, dump_recipe(recipe))
     tracker = Tracker(recipe.out, run.step, tensorboard=recipe.tensorboard)
     losses: dict[str, float] = {}
-    for batch in _loader(recipe, samples, run.step, steps):
+    for batch in _load(recipe, samples, run.step, steps):
         rate = recipe.lr * rate_factor(run.step // epoch_steps, recipe)
         try:
             _optimise(run, recipe, {name: value.to(device) for name, value in batch.items()}, rate)
@@ -177,16 +178,11 @@ def _start(recipe: GanRecipe, device: torch.device) -> _Run:
     return run
 
 
-def _loader(recipe: GanRecipe, samples: UnpairedSet, done: int, steps: int) -> DataLoader[Any]:
+def _load(recipe: GanRecipe, samples: UnpairedSet, done: int, steps: int) -> Iterator[dict[str, torch.Tensor]]:
     """Batches from step ``done`` on."""
     size = recipe.batch_size
-    return DataLoader(
-        samples,
-        batch_sampler=[list(range(step * size, (step + 1) * size)) for step in range(done, steps)],
-        collate_fn=collate_unpaired,
-        num_workers=recipe.workers,
-        prefetch_factor=4 if recipe.workers else None,
-    )
+    positions = [list(range(step * size, (step + 1) * size)) for step in range(done, steps)]
+    return load_batches(samples, positions, collate_unpaired, workers=recipe.workers)
 
 
 def _optimise(run: _Run, recipe: GanRecipe, batch: dict[str, torch.Tensor], rate: float) -> None:

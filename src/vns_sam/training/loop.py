@@ -1,7 +1,8 @@
 """The training loop: one recipe in, one folder out.
 
-Samples are a pure function of seed and position, the learning rate of the step, and the checkpoint holds the rest;
-so a run that is killed and started again with the same command ends with the same weights as one that is not.
+Samples are a pure function of seed and position, the learning rate and what the network draws are one of the step, and
+the checkpoint holds the rest; so a run that is killed and started again with the same command ends with the same
+weights as one that is not.
 Started by ``torchrun`` or ``accelerate launch``, the same function trains in several processes; the samples of a
 step are the same however they are spread over processes and accumulated batches.
 """
@@ -17,12 +18,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
 
 from vns_sam.errors import CheckpointError, MissingExtraError, UsageError
 from vns_sam.images.write import remove_parts, write_text
 from vns_sam.runs.lock import locked
 from vns_sam.sam.files import check_finite
+from vns_sam.training.batches import gathered, load_batches
 from vns_sam.training.ema import Ema
 from vns_sam.training.recipe import RESOLVED, Optim, Recipe, continues, dump_recipe, identity
 from vns_sam.training.samples.prompted import collate
@@ -55,7 +56,7 @@ def train(recipe: Recipe, progress: Progress = lambda done, total, values: None)
 
     Raises:
         UsageError: ``out`` holds a run of another recipe.
-        DataError: A training set is missing or empty.
+        DataError: A training set is missing or empty, or a file of it cannot be used.
         CheckpointError: The checkpoint to continue from, or the weights to start from, cannot be read; or the loss or
             the weights became NaN, see :func:`diverged`.
         MissingExtraError: ``accelerate`` is not installed.
@@ -101,7 +102,7 @@ def _train(recipe: Recipe, accelerator: Any, progress: Progress) -> dict[str, fl
     state = _resume(recipe, task, optimizer) or {"step": 0, "best": -1.0}
     step = int(state["step"])
     standing = Standing(recipe.validation.patience, float(state["best"]), int(state.get("stale", 0)))
-    loader = _loader(recipe, task, step, accelerator.process_index, accelerator.num_processes)
+    loaded = _load(recipe, task, step, accelerator.process_index, accelerator.num_processes)
     if recipe.batch_norm == "all" and accelerator.num_processes > 1:
         share_batch_norm(task)
     model, optimizer = accelerator.prepare(task.to(accelerator.device), optimizer)
@@ -110,11 +111,12 @@ def _train(recipe: Recipe, accelerator: Any, progress: Progress) -> dict[str, fl
     ema = Ema(task, recipe.ema, state.get("ema"))
     books = _Books(recipe, task, ema, standing, step) if main else None
 
-    for batches in () if standing.over else _steps(loader, recipe.accumulate):
+    for batches in () if standing.over else gathered(loaded, recipe.accumulate):
         _set_rates(optimizer, lr_factor(step, recipe.steps, recipe.optim))
         task.step = step
+        seeds = [_seed(recipe, task, batch, step, k, accelerator.process_index) for k, batch in enumerate(batches)]
         try:
-            losses = _optimise(accelerator, model, optimizer, batches, recipe.optim.clip)
+            losses = _optimise(accelerator, model, optimizer, batches, seeds, recipe.optim.clip)
         except Diverged as error:
             raise diverged(recipe, step, f"{error} in step {step + 1}, {_samples(recipe, accelerator, step)}") from None
         step += 1
@@ -252,39 +254,46 @@ def _set_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
         group["lr"] = group["peak"] * factor
 
 
-def _loader(recipe: Recipe, task: Task, done: int, rank: int, processes: int) -> DataLoader[Any]:
+def _load(recipe: Recipe, task: Task, done: int, rank: int, processes: int) -> Iterator[dict[str, torch.Tensor]]:
     """Batches of this process from step ``done`` on."""
     step_size = recipe.batch_size * recipe.accumulate * processes
     length = recipe.steps * step_size
-    dataset = task.samples(recipe, length=length, step_size=step_size)
+    samples = task.samples(recipe, length=length, step_size=step_size)
     starts = range(done * step_size + rank * recipe.batch_size, length, processes * recipe.batch_size)
-    batches = [list(range(start, start + recipe.batch_size)) for start in starts]
-    return DataLoader(
-        dataset,
-        batch_sampler=batches,
-        collate_fn=collate,
-        num_workers=recipe.workers,
-        prefetch_factor=4 if recipe.workers else None,
-        pin_memory=torch.cuda.is_available(),
-    )
+    positions = [list(range(start, start + recipe.batch_size)) for start in starts]
+    return load_batches(samples, positions, collate, workers=recipe.workers)
 
 
-def _steps(loader: DataLoader[Any], accumulate: int) -> Iterator[list[dict[str, torch.Tensor]]]:
-    """Groups batches into optimiser steps."""
-    batches = []
-    for batch in loader:
-        batches.append(batch)
-        if len(batches) == accumulate:
-            yield batches
-            batches = []
+def _seed(recipe: Recipe, task: Task, batch: dict[str, torch.Tensor], step: int, number: int, rank: int) -> int:
+    """The seed of what a network draws for a batch, such as what is dropped: a run that goes on draws as one that never
+    stopped.
+
+    Args:
+        recipe: The run.
+        task: What is trained; its batches may bring seeds along.
+        batch: Of this process.
+        step: Optimiser steps done.
+        number: Of the batch in its step.
+        rank: Of this process.
+    """
+    own = task.batch_seed(batch)
+    if own is not None:
+        return own
+    return int(np.random.SeedSequence([recipe.seed, step, number, rank]).generate_state(1, np.uint64)[0] >> 1)
 
 
 def _optimise(
-    accelerator: Any, model: Any, optimizer: Any, batches: list[dict[str, torch.Tensor]], clip: float
+    accelerator: Any,
+    model: Any,
+    optimizer: Any,
+    batches: list[dict[str, torch.Tensor]],
+    seeds: list[int],
+    clip: float,
 ) -> dict[str, float]:
     """One optimiser step over its accumulated batches; the mean losses, over all processes."""
     totals: dict[str, float] = defaultdict(float)
-    for batch in batches:
+    for batch, seed in zip(batches, seeds, strict=True):
+        torch.manual_seed(seed)
         with accelerator.accumulate(model):
             terms = model({k: v.to(accelerator.device, non_blocking=True) for k, v in batch.items()})
             loss = sum(terms.values())

@@ -61,6 +61,10 @@ class Task(nn.Module):
             return ReleasedSet(data, length=length, seed=recipe.seed)
         return TrainingSet(data, length=length, step_size=step_size, seed=recipe.seed, edges=self.edges)
 
+    def batch_seed(self, batch: dict[str, torch.Tensor]) -> int | None:
+        """The seed that a batch brings along for what the network draws; None leaves it to the loop."""
+        return None
+
     def validator(self, recipe: Recipe) -> Validate:
         """What scores the model on held-out pictures."""
         return Validator(recipe.data, recipe.validation)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import field
+from dataclasses import field, fields
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
@@ -29,6 +29,8 @@ from vns_sam.vns.losses import structure_loss, vns_loss
 from vns_sam.vns.model import VnsSamModel
 
 Bce = Literal["mean", "weighted"]
+ADAPTER = ("adapter_share", "adapter_rate", "adapter_after")
+"""Fields of a recipe that say how an adapter learns."""
 MAY_BE_NEW = ("adapter.", "decoder.mask_scores.")
 """Parts that a trained model may lack and a recipe add: until they are trained they change no mask."""
 Method = TypeVar("Method", VnsSamModel, HqSamModel)
@@ -81,6 +83,16 @@ class VnsRecipe(FrozenRecipe):
     adapter_after: Annotated[int, Field(ge=0)] = 0
     """Optimiser steps until which the adapter stays as it is. The wavelet bands learn to carry something only while it
     does not do their work, see docs/experiments/033; and steps are faster."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        idle = self.told(*ADAPTER, "bce")
+        if self.tune == "scores" and idle:
+            raise ValueError(f"{', '.join(idle)}: without effect, tune: scores trains what judges the masks alone")
+
+    def told(self, *names: str) -> list[str]:
+        """Those of these fields that have another value than their default."""
+        return [each.name for each in fields(self) if each.name in names and getattr(self, each.name) != each.default]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -143,8 +155,10 @@ class VnsTask(FrozenSamTask):
         self.model = _begin(VnsSamModel, VnsSamConfig, recipe.init or "sam-tiny", recipe.vns)
         self.bce = recipe.bce
         self.adapter_after = recipe.adapter_after
-        if self.adapter_after and self.model.adapter is None:
-            raise UsageError("adapter_after is told, and there is no adapter", hint="add vns.adapter: true")
+        told = recipe.told(*ADAPTER)
+        if told and self.model.adapter is None:
+            verb = "is" if len(told) == 1 else "are"
+            raise UsageError(f"{', '.join(told)} {verb} told, and there is no adapter", hint="add vns.adapter: true")
         self.judges = self.model.decoder.mask_scores
         self.only_scores = recipe.tune == "scores"
         if self.only_scores:

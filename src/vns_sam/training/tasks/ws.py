@@ -67,6 +67,10 @@ class WsTask(Task):
         """IoU with the true masks of held-out pictures."""
         return Validator(recipe.data, recipe.validation, segment_iou)
 
+    def batch_seed(self, batch: dict[str, torch.Tensor]) -> int:
+        """That of the batch's first sample."""
+        return int(batch["seed"][0])
+
     def groups(self, recipe: Recipe) -> list[dict[str, Any]]:
         """The head apart from the backbone."""
         head, backbone = (
@@ -76,7 +80,6 @@ class WsTask(Task):
 
     def forward(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Terms of :func:`vns_sam.ws.losses.ws_loss`."""
-        torch.manual_seed(int(batch["seed"][0]))  # a run that goes on drops the same maps as one that never stopped
         output = self.model(self.model.preprocessing.normalise(batch["image"].float()))
         return ws_loss(
             output.logits,

@@ -119,6 +119,45 @@ def test_a_change_of_set_or_model_is_seen(values: dict[str, Any], tmp_path: Path
     assert states(values, tmp_path)["night"] == "stale"
 
 
+def done(values: dict[str, Any], tmp_path: Path) -> None:
+    """Writes down that every step was made of what is there now."""
+    path = file_of(values, tmp_path)
+    pipeline = parse_pipeline(values, str(path))
+    planned = judge(pipeline, plan(pipeline, path))
+    for step in planned:
+        step.work.product.mkdir(parents=True, exist_ok=True)
+    record = {step.work.step.name: {"key": step.key} for step in planned}
+    (pipeline.out / RECORD).write_text(json.dumps(record))
+    assert set(states(values, tmp_path).values()) == {"done"}
+
+
+def test_what_a_file_holds_counts_not_its_size_alone(values: dict[str, Any], tmp_path: Path) -> None:
+    disks, labels = tmp_path / "sets" / "disks", tmp_path / "labels" / "disks"
+    labels.mkdir(parents=True)
+    (labels / "points.csv").write_text("name,x,y,label\n000,1,1,1\n")
+    (labels / "empty.txt").write_text("")
+    (disks / "train.txt").write_text("000\n001\n")
+    asked = {"sets": ["disks"], "labels": str(tmp_path / "labels" / "{set}"), "model": "sam-tiny"}
+    weak = {"labels": str(tmp_path / "labels" / "{set}"), "pseudo": "{pseudo}/{set}"}
+    recipe = {"task": "ws-sam", "data": {"sets": {"disks": 1}}, "ws": weak}
+    values["steps"] = [
+        {"name": "strokes", "do": "scribble", "sets": ["disks"]},
+        {"name": "pseudo", "do": "pseudo-label", **asked},
+        {"name": "student", "do": "train", "recipe": recipe},
+    ]
+    done(values, tmp_path)
+    (labels / "points.csv").write_text("name,x,y,label\n000,9,9,1\n")
+    assert states(values, tmp_path) == {"strokes": "done", "pseudo": "stale", "student": "stale"}
+    done(values, tmp_path)
+    (disks / "train.txt").write_text("000\n002\n")
+    assert set(states(values, tmp_path).values()) == {"stale"}
+    done(values, tmp_path)
+    picture = disks / "images" / "000.png"
+    picture.write_bytes(picture.read_bytes())
+    os.utime(picture, ns=(1, 1))
+    assert states(values, tmp_path)["strokes"] == "stale"
+
+
 def test_killed_run_ends_with_the_same_weights(values: dict[str, Any], tmp_path: Path) -> None:
     values["steps"] = values["steps"][:3]
     recipe = values["steps"][1]["recipe"]

@@ -13,13 +13,17 @@ from typing import Any, Literal
 
 from vns_sam.data.pairs import is_set
 from vns_sam.errors import DataError, UsageError
+from vns_sam.images.find import EXTENSIONS
 from vns_sam.images.write import write_json, write_text
 from vns_sam.sam.folder import CONFIG, WEIGHTS
 from vns_sam.sam.registry import place
-from vns_sam.studies.pipeline import SETS, Darken, Pipeline, Train, Work
+from vns_sam.studies.pipeline import SET, SETS, Darken, Pipeline, Train, Work
 
 RECORD = "made.json"
 """In a pipeline's folder: for each step that is done the key of what it was made of."""
+
+GIVEN = ("labels", "pseudo", "init", "encoder", "model", "models", "student", "stages", "base", "backbone")
+"""Fields of steps and recipes that may name files or folders to read."""
 
 State = Literal["done", "stale", "begun", "to do"]
 Command = Callable[[Sequence[str]], int]
@@ -32,7 +36,7 @@ class Planned:
 
     Attributes:
         work: What is to be done.
-        key: Digest of the step, of the results that it takes, and of the sets and models it was given.
+        key: Digest of the step, of the results that it takes, and of the sets, files and models it was given.
         state: "done" has the same key; "stale" was made of something else, or stands on such a step; "begun" was
             stopped.
     """
@@ -174,23 +178,58 @@ def _read_record(out: Path) -> dict[str, Any]:
 def _key(work: Work, pipeline: Pipeline, needs: Sequence[str]) -> str:
     """Does not depend on where the pipeline's folder and the sets lie."""
     text = json.dumps(work.fields, sort_keys=True, default=str)
-    sets = [_set_digest(pipeline.root / name) for name in work.sets]
+    sets = [_files_digest(pipeline.root / name) for name in work.sets]
     models = [_model_digest(name) for name in sorted(_strings(work.fields))]
-    return hashlib.sha256(json.dumps([text, *needs, *sets, *filter(None, models)]).encode()).hexdigest()[:16]
+    given = [_files_digest(path) for path in _given(work)]
+    return hashlib.sha256(json.dumps([text, *needs, *sets, *filter(None, models), *given]).encode()).hexdigest()[:16]
 
 
 def _strings(values: Any) -> set[str]:
     """Every string in nested fields."""
+    return {text for _, text in _named(values)}
+
+
+def _named(values: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """Every string in nested fields, each with the name of its field; those of a list have the list's."""
     if isinstance(values, str):
-        return {values}
-    inner = values.values() if isinstance(values, Mapping) else values if isinstance(values, list | tuple) else ()
-    return {text for value in inner for text in _strings(value)}
+        yield name, values
+    elif isinstance(values, Mapping):
+        for inner, value in values.items():
+            yield from _named(value, str(inner))
+    elif isinstance(values, list | tuple):
+        for value in values:
+            yield from _named(value, name)
 
 
-def _set_digest(folder: Path) -> str:
-    """Of a set's files: their names and sizes."""
-    files = sorted((p.relative_to(folder).as_posix(), p.stat().st_size) for p in folder.rglob("*") if p.is_file())
-    return hashlib.sha256(json.dumps(files).encode()).hexdigest()
+def _given(work: Work) -> list[Path]:
+    """Files and folders that a step's fields name for it to read, those of each of its sets; models, which have a
+    digest of their own, are not among them.
+    """
+    found = set()
+    for name, text in _named(work.fields):
+        if name in GIVEN:
+            for one in work.all_sets or ("",):
+                path = Path(text.replace(f"{{{SET}}}", one))
+                if path.exists() and _model_digest(str(path)) is None:
+                    found.add(path)
+    return sorted(found)
+
+
+def _files_digest(place: Path) -> str:
+    """Of a file, or of all files in a folder, by their names: pictures and masks by size and time of change, all else,
+    such as lists and tables of labels, by content.
+    """
+    files = [place] if place.is_file() else sorted(path for path in place.rglob("*") if path.is_file())
+    entries = [(path.relative_to(place).as_posix(), _file_digest(path)) for path in files]
+    return hashlib.sha256(json.dumps(entries).encode()).hexdigest()
+
+
+def _file_digest(path: Path) -> str:
+    if path.suffix.lower() in EXTENSIONS:
+        found = path.stat()
+        return f"{found.st_size} {found.st_mtime_ns}"
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _model_digest(name: str) -> str | None:

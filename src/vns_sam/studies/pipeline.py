@@ -154,6 +154,7 @@ class Work:
         fields: What it says, a recipe's fields where it trains, before references are followed.
         needs: Names of the steps whose results it takes.
         sets: Sets of ``root`` that it reads.
+        all_sets: These and those that steps before it make.
         product: Its result: what ``{name}`` stands for in later steps.
         commands: What does it, arguments behind ``vns-sam``.
         recipe: File and text of the recipe that its command reads, where it trains.
@@ -163,6 +164,7 @@ class Work:
     fields: Mapping[str, Any]
     needs: tuple[str, ...]
     sets: tuple[str, ...]
+    all_sets: tuple[str, ...]
     product: Path
     commands: tuple[tuple[str, ...], ...]
     recipe: tuple[Path, str] | None = None
@@ -223,7 +225,8 @@ def plan(pipeline: Pipeline, source: str | Path) -> list[Work]:
         recipe = (file, yaml.safe_dump(values, sort_keys=False)) if isinstance(step, Train) else None
         product = _product(step, pipeline.out)
         commands = _commands(step, values, pipeline.out, file)
-        works.append(Work(step, fields, tuple(name for name in made if name in needed), own, product, commands, recipe))
+        needs = tuple(name for name in made if name in needed)
+        works.append(Work(step, fields, needs, own, named, product, commands, recipe))
         made[step.name] = product
         if isinstance(step, Darken):
             dark.update({f"{name}{step.suffix}": step.name for name in step.sets})

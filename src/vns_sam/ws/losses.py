@@ -26,7 +26,8 @@ class WsLossConfig:
             the object and far from it outweigh all the others, and outlines are not learnt.
         uncertainty: Weight of the penalty on undecided pixels.
         boundary: Whether pseudo-labels weigh more near their contour.
-        bce: "mean" as released, where the pixels' weights act on the IoU alone.
+        bce: "mean" as released, where the pixels' weights act on the IoU alone: what a view shows beyond its picture is
+            learnt as background, as in the authors' code what their rotation uncovers.
         ramp: What the penalty on undecided pixels grows over: the whole "run", or each "epoch" anew, as released.
     """
 
@@ -75,7 +76,10 @@ def pseudo_label_loss(
 
 
 def undecided_loss(logits: torch.Tensor) -> torch.Tensor:
-    """Mean of 1 - (2 p - 1)^2: one where p = 0.5, zero where p is 0 or 1 (UAL, Pang et al. 2022)."""
+    """Mean of 1 - (2 p - 1)^2: one where p = 0.5, zero where p is 0 or 1 (UAL, Pang et al. 2022).
+
+    Every pixel counts, as in the authors' code, what a view shows beyond its picture as well.
+    """
     return (1 - (2 * logits.sigmoid() - 1).square()).mean()
 
 

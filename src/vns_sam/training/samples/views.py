@@ -53,7 +53,9 @@ class WeakPicture:
         return WeakPicture(image, move_codes(self.codes, matrix, size), target, weight, self.keep)
 
     def view(self, matrix: np.ndarray, side: int) -> WeakPicture:
-        """A square view. Beyond the picture it has the mean colour, where nothing is known and nothing counts.
+        """A square view. Beyond the picture it has the mean colour, no mark, target 0 and weight 0. So the terms of the
+        loss that follow marks and weights leave it out; those that take no weight do not, see
+        :func:`vns_sam.ws.losses.undecided_loss` and ``WsLossConfig.bce``.
 
         Args:
             matrix: (2, 3) from pixels of the picture to pixels of the view, such as :func:`draw_view`'s.

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from vns_sam.errors import DataError
-from vns_sam.images.read import PIXELS_AT_ONCE, read_image
+from vns_sam.images.read import PIXELS_AT_ONCE, read_image, stored_size, turn_upright, upright_size
 
 RAMP = np.arange(48, dtype=np.uint8).reshape(4, 4, 3) * 5
 
@@ -45,11 +45,37 @@ def test_transparent_pixels_lie_over_white() -> None:
     np.testing.assert_array_equal(read_image(palette), [[[255, 255, 255], [40, 50, 60]]])
 
 
-def test_exif_orientation_is_applied(tmp_path: Path) -> None:
+@pytest.mark.parametrize("turn", range(1, 9))
+@pytest.mark.parametrize("kind", ["png", "jpg", "tif", "webp"])
+def test_exif_orientation_is_applied_and_sizes_know_it(tmp_path: Path, kind: str, turn: int) -> None:
     exif = Image.Exif()
-    exif[0x0112] = 6  # rotate 90 degrees clockwise to view
-    path = save(tmp_path / "turned.png", Image.fromarray(RAMP[:2]), exif=exif)
-    np.testing.assert_array_equal(read_image(path), np.rot90(RAMP[:2], -1))
+    exif[0x0112] = turn
+    stored = np.full((16, 40, 3), 200, np.uint8)
+    stored[:8, :20] = 0  # the first quarter
+    path = save(tmp_path / f"turned.{kind}", Image.fromarray(stored), exif=exif)
+    image = read_image(path)
+    assert image.shape == ((16, 40, 3) if turn < 5 else (40, 16, 3))
+    assert upright_size(path) == image.shape[:2]
+    assert stored_size(path) == (16, 40)
+    turned = turn_upright(stored[..., 0] < 100, path)
+    assert ((image[..., 0] < 100) == turned).mean() > 0.95
+    place = {1: "top left", 2: "top right", 3: "bottom right", 4: "bottom left"}
+    place |= {5: "top left", 6: "top right", 7: "bottom right", 8: "bottom left"}
+    assert place[turn].split() == ["top" if turned[0].any() else "bottom", "left" if turned[:, 0].any() else "right"]
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "1", "P", "RGBA", "CMYK", "I;16"])
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw"])
+def test_tiffs_on_their_side_are_turned_whoever_decodes_them(tmp_path: Path, mode: str, compression: str) -> None:
+    values = np.random.default_rng(0).integers(0, 256, (16, 40, 4), dtype=np.uint8)
+    deep = mode == "I;16"
+    source = Image.fromarray(values[..., 0].astype(np.uint16) * 257) if deep else Image.fromarray(values).convert(mode)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = save(tmp_path / "scan.tif", source, exif=exif, compression=compression)
+    plain = save(tmp_path / "plain.tif", source, compression=compression)
+    np.testing.assert_array_equal(read_image(path), np.rot90(read_image(plain), -1))
+    assert (stored_size(path), upright_size(path)) == ((16, 40), (40, 16))
 
 
 def test_the_first_frame_of_an_animation_is_taken_and_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

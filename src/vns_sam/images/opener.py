@@ -23,6 +23,9 @@ MOST_PIXELS = 512 * 10**6
 MOST_PIXELS_A_BYTE = 1024
 """Of a JPEG: each block of 64 pixels takes a bit at the least, which makes 512."""
 
+ORIENTATION = 0x0112
+"""The tag of EXIF and TIFF that says how a picture lies; from 5 on it lies on its side."""
+
 if Image.MAX_IMAGE_PIXELS == 2**30 // 4 // 3:
     Image.MAX_IMAGE_PIXELS = MOST_PIXELS // 2  # it warns there and refuses at twice as many
 
@@ -42,7 +45,17 @@ def open_image(path: str | os.PathLike[str] | IO[bytes]) -> Image.Image:
         image = Image.open(path, formats=[name for name in FORMATS if name in Image.OPEN])
     if image.format in ("JPEG", "MPO"):
         _check_bytes(image)
+    if image.format == "TIFF":
+        _keep_unmapped(image)
     return image
+
+
+def _keep_unmapped(image: ImageFile.ImageFile) -> None:
+    """Has the pixels of a TIFF that lies on its side decoded: Pillow 13 maps uncompressed ones into memory with the
+    size that they have when they are turned, which shears them. Without a file name it maps nothing.
+    """
+    if getattr(image, "tag_v2", {}).get(ORIENTATION) in (5, 6, 7, 8):
+        image.filename = ""
 
 
 def _check_bytes(image: ImageFile.ImageFile) -> None:

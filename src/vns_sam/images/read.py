@@ -11,12 +11,12 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from vns_sam.errors import DataError
 from vns_sam.images.find import EXTENSIONS as EXTENSIONS
 from vns_sam.images.find import find_images as find_images
-from vns_sam.images.opener import open_image
+from vns_sam.images.opener import ORIENTATION, open_image
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ ImageLike = str | os.PathLike[str] | Image.Image | np.ndarray
 PIXELS_AT_ONCE = 1 << 22
 """Pixels that are converted together."""
 
-_ORIENTATION = 0x0112  # the tag of EXIF that says how a picture lies
+_WIDTH, _LENGTH = 256, 257  # the tags of TIFF that say how many columns and rows are stored
 
 DECODER_ERRORS = (
     OSError,
@@ -198,12 +198,20 @@ def _head(path: Path) -> tuple[tuple[int, int], Image.Transpose | None]:
     try:
         with open_image(path) as opened:
             try:
-                turn = _TURNS.get(opened.getexif().get(_ORIENTATION, 1))
+                turn = _TURNS.get(opened.getexif().get(ORIENTATION, 1))
             except DECODER_ERRORS:
                 turn = None
-            return (opened.height, opened.width), turn
+            return _stored(opened), turn
     except DECODER_ERRORS as error:
         raise DataError(f"{path} is not a picture that can be read ({one_line(error)})") from None
+
+
+def _stored(opened: Image.Image) -> tuple[int, int]:
+    """(H, W) of an opened picture as its pixels are stored. Newer Pillows give the size of a TIFF as it will be once
+    it is turned, so its tags are asked.
+    """
+    tags = getattr(opened, "tag_v2", None)
+    return (opened.height, opened.width) if tags is None else (tags[_LENGTH], tags[_WIDTH])
 
 
 def _check_file(path: Path) -> None:
@@ -258,7 +266,7 @@ def _to_rgb(image: Image.Image) -> np.ndarray:
 
 def _upright(image: Image.Image, where: str) -> Image.Image:
     try:
-        turned = image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9)
+        turned = image.getexif().get(ORIENTATION, 1) in range(2, 9)
         return ImageOps.exif_transpose(image) if turned else image
     except DECODER_ERRORS as error:
         logger.warning("%s has broken EXIF data, its orientation is ignored (%s)", where, one_line(error))

@@ -121,13 +121,15 @@ def test_a_resized_mask_of_unclear_values_is_not_repairable(root: Path) -> None:
     assert [(f.code, f.repairable) for f in findings] == [("size", False), ("labels", False)]
 
 
-def test_a_picture_rotated_by_exif(root: Path) -> None:
+@pytest.mark.parametrize("kind", ["jpg", "tif"])
+def test_a_picture_rotated_by_exif(root: Path, kind: str) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    save(picture(1)[0], root / "images" / "1.jpg", exif=exif)
+    save(picture(1)[0], root / "images" / f"1.{kind}", exif=exif)
     (root / "images" / "1.png").unlink()
     report = check([root])
-    assert found(report) == {("exif", "images/1.jpg"), ("size", "masks/1.png")}
+    assert found(report) == {("exif", f"images/1.{kind}"), ("size", "masks/1.png")}
+    assert f"stored as {WIDTH} x {HEIGHT}" in report.findings[-1].text + report.findings[0].text
     assert "before its EXIF rotation" in report.findings[0].text
 
 

@@ -17,7 +17,7 @@ from vns_sam.data.doctor.hashing import hashes, thumbnail
 from vns_sam.data.pairs import MASK_THRESHOLD, read_mask
 from vns_sam.errors import DataError
 from vns_sam.images.opener import open_image
-from vns_sam.images.read import DECODER_ERRORS, file_digest, one_line, read_image
+from vns_sam.images.read import DECODER_ERRORS, file_digest, one_line, read_image, stored_size
 
 TINY = 16
 """Objects of fewer pixels are reported."""
@@ -194,7 +194,7 @@ def _judge_picture(image: np.ndarray, files: Files, mask: np.ndarray | None, *, 
     """A picture, and its mask against it; ``clear`` tells whether the mask's values may be rewritten."""
     assert files.image is not None
     found = []
-    name, stored = _name(files.image, files.root), _stored_size(files.image)
+    name, stored = _name(files.image, files.root), stored_size(files.image)
     if stored != image.shape[:2]:
         found.append(Finding("exif", name, f"stored as {_size(stored)}, shown as {_size(image.shape)}"))
     if int(image.max()) - int(image.min()) < _FLAT:
@@ -252,12 +252,6 @@ def _read_ids(path: Path) -> np.ndarray:
         raise DataError(f"expected object ids at {path}: {one_line(error)}") from None
     colours = ids.ndim == 3 and np.any(ids[..., :3] != ids[..., :1])
     return ids if colours or ids.ndim == 2 else ids[..., 0]
-
-
-def _stored_size(path: Path) -> tuple[int, int]:
-    """Size (H, W) of a picture file before its EXIF rotation."""
-    with open_image(path) as file:
-        return file.height, file.width
 
 
 def _size(shape: tuple[int, ...]) -> str:

@@ -90,6 +90,12 @@ class LargePrediction(Found):
         self.candidates = candidates
         self.boxes = piece_boxes(pieces)
 
+    @override
+    def __repr__(self) -> str:
+        """Number, size and scores: what is at hand, without a map being made."""
+        height, width = self.size
+        return f"{type(self).__name__}({len(self)} masks of {width} x {height} pixels, scores={self.scores})"
+
     @property
     @override
     def size(self) -> Size:

@@ -11,9 +11,10 @@ import pytest
 from workshop import narrow_sam
 
 import vns_sam.inference.automatic as automatic
-from vns_sam.errors import UsageError
+from vns_sam.errors import PromptError, UsageError
 from vns_sam.images.geometry import fit
 from vns_sam.inference.automatic import AutomaticOptions, AutomaticSegmenter
+from vns_sam.inference.everything import AutomaticPredictor
 from vns_sam.types import Answers, ImageFeatures, ModelInfo, Prompts, Size
 
 
@@ -90,6 +91,27 @@ def test_each_object_is_found_once() -> None:
     assert found.masks.shape == (2, 60, 80)
     assert found.masks.sum(axis=(1, 2)).tolist() == [region.area for region in found.regions]
     assert found.scores.tolist() == pytest.approx([0.9, 0.9])
+
+
+def test_a_predictor_of_everything_is_asked_nothing() -> None:
+    predictor = AutomaticPredictor(BlobModel(), OPTIONS)
+    with pytest.raises(UsageError, match="before an image was set"):
+        predictor.predict()
+    image = predictor.set_image(picture())
+    found = predictor.predict()
+    np.testing.assert_array_equal(found.boxes, [[10, 5, 30, 25], [50, 35, 70, 50]])
+    np.testing.assert_array_equal(found.masks, predictor.predict_prompts(None).masks)
+    assert found.image is image
+    assert found.logits.dtype == np.float32
+    np.testing.assert_array_equal(found.logits, np.where(found.masks, 1, -1))
+    for given in ({"boxes": [[10, 5, 30, 25]]}, {"points": [[12, 12]]}, {"masks": picture()[..., 0] > 0}):
+        with pytest.raises(PromptError, match="all objects are looked for, found a prompt"):
+            predictor.predict(**given)
+    with pytest.raises(PromptError, match="all objects are looked for, found a prompt"):
+        predictor.predict_prompts(Prompts(boxes=np.float32([[10, 5, 30, 25]])))
+    for ask in (predictor.predict, lambda **options: predictor.predict_prompts(None, **options)):
+        with pytest.raises(UsageError, match="multimask=True"):
+            ask(multimask=True)
 
 
 def test_what_the_model_does_not_trust_is_left_out() -> None:

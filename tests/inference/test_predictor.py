@@ -14,6 +14,7 @@ from vns_sam.formats.result import Result, outline_ious
 from vns_sam.images.windows import mask_boxes
 from vns_sam.inference import answers
 from vns_sam.inference.predictor import Predictor
+from vns_sam.prompts.validate import make_prompts
 from vns_sam.sam.answers import MapAnswers
 from vns_sam.types import PromptableModel, PromptKind, Prompts, SecondLook
 
@@ -90,12 +91,44 @@ def test_boxes_of_masks() -> None:
     np.testing.assert_array_equal(mask_boxes(masks), [[2, 1, 6, 3], [0, 0, 0, 0]])
 
 
-def bright(prompts: frozenset[PromptKind]) -> Predictor:
-    """A predictor of what is green, with a picture of a green square."""
+def test_a_frame_may_be_filled_with_the_next_picture_before_it_is_asked_about() -> None:
+    frame = bright_square()
+    one = Predictor(Backend(), second_look="on")
+    pixels = one.set_image(frame)
+    before = one.predict(boxes=[[20, 36, 34, 50]])
+    frame[:] = 200
+    after = one.predict(boxes=[[20, 36, 34, 50]])
+    np.testing.assert_array_equal(after.logits, before.logits)
+    assert after.image is pixels
+    np.testing.assert_array_equal(pixels, bright_square())
+
+
+def test_a_call_answers_about_the_picture_in_which_its_prompts_were_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = Predictor(Backend(), second_look="off")
+    one.set_image(bright_square())
+
+    def checked(*size: int, **given: object) -> Prompts:
+        one.set_image(np.zeros((10, 10, 3), np.uint8))  # as another thread may
+        return make_prompts(*size, **given)
+
+    monkeypatch.setattr("vns_sam.inference.predictor.make_prompts", checked)
+    found = one.predict(boxes=[[16, 32, 64, 80]])
+    assert found.masks.shape == (1, 96, 128)
+    assert found.masks[0].sum() == pytest.approx(48 * 48, rel=0.1)
+    np.testing.assert_array_equal(found.image, bright_square())
+
+
+def bright_square() -> np.ndarray:
+    """A picture of a green square."""
     image = IMAGE.copy()
     image[32:80, 16:64, 1] = 200
+    return image
+
+
+def bright(prompts: frozenset[PromptKind]) -> Predictor:
+    """A predictor of what is green, with a picture of a green square."""
     one = Predictor(Backend(prompts=prompts), second_look="off")
-    one.set_image(image)
+    one.set_image(bright_square())
     return one
 
 
@@ -140,7 +173,8 @@ def test_a_large_prediction_is_the_same_and_makes_its_floats_when_asked(
     expected = plain.predict(boxes=boxes)
     monkeypatch.setattr(answers, "PIXELS_KEPT", 0)
     found = plain.predict(boxes=boxes)
-    assert not {"logits", "edges"} & vars(found).keys()
+    assert repr(found) == f"LargePrediction(3 masks of 128 x 96 pixels, scores={expected.scores})"
+    assert not {"masks", "logits", "edges"} & vars(found).keys()
     np.testing.assert_array_equal(found.masks, expected.masks)
     np.testing.assert_array_equal(found.boxes, expected.boxes)
     np.testing.assert_array_equal(found.scores, expected.scores)

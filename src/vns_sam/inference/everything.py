@@ -13,7 +13,7 @@ from typing_extensions import override
 from vns_sam.errors import PromptError, UsageError
 from vns_sam.inference.automatic import AutomaticMasks, AutomaticOptions, AutomaticSegmenter
 from vns_sam.inference.found import Found, LargePrediction
-from vns_sam.inference.predictor import Predictor
+from vns_sam.inference.predictor import Predictor, SetPicture
 from vns_sam.types import Pieces, PromptableModel, Prompts
 
 
@@ -51,20 +51,41 @@ class AutomaticPredictor(Predictor):
         """Nothing yet: the segmenter encodes the picture and its tiles."""
 
     @override
-    def predict_prompts(self, prompts: Prompts | None, *, multimask: bool = False) -> Found:
+    def predict(
+        self, boxes: Any = None, points: Any = None, labels: Any = None, masks: Any = None, *, multimask: bool = False
+    ) -> Found:
+        """Finds all objects of the picture; nothing is given.
+
+        Raises:
+            UsageError: No picture is set, or several masks for each object are wanted.
+            PromptError: Something is given.
+        """
+        if any(given is not None for given in (boxes, points, labels, masks)):
+            raise _prompted()
+        return self.predict_prompts(None, multimask=multimask)
+
+    @override
+    def _answer(self, picture: SetPicture, prompts: Prompts | None, *, multimask: bool) -> Found:
         if prompts is not None:
-            raise PromptError("all objects are looked for, found a prompt", hint="leave the prompt out")
-        if self.image is None:
-            raise UsageError("predict was called before an image was set", hint="call set_image(path) first")
-        found = as_prediction(self.segmenter(self.image))
-        found.image, found.name = self.image, self.name
+            raise _prompted()
+        if multimask:
+            raise UsageError(
+                "each object is found with one mask, found multimask=True",
+                hint="leave it out, or ask a Predictor about single objects",
+            )
+        found = as_prediction(self.segmenter(picture.pixels))
+        found.image, found.name = picture.pixels, picture.name
         return found
+
+
+def _prompted() -> PromptError:
+    return PromptError("all objects are looked for, found a prompt", hint="leave the prompt out")
 
 
 def as_prediction(found: AutomaticMasks) -> Found:
     """All objects of a picture as a prediction; its logits are 1 and -1, since no one map gave the masks."""
 
     def logits() -> tuple[np.ndarray, None]:
-        return np.where(found.masks, np.float16(1), np.float16(-1)), None
+        return np.where(found.masks, np.float32(1), np.float32(-1)), None
 
     return LargePrediction(Pieces(found.regions), (found.height, found.width), found.scores, logits)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,8 +18,26 @@ from vns_sam.sam.second_look import wants_second_look
 from vns_sam.types import SECOND_LOOK, Backend, ImageFeatures, PromptableModel, Prompts, SecondLook
 
 
+class SetPicture(NamedTuple):
+    """The picture that a predictor is asked about; what belongs together is replaced together.
+
+    Attributes:
+        pixels: (H, W, 3) uint8 RGB.
+        features: What the model made of it; None where the predictor encodes it when it is asked.
+        name: Of its file, or "".
+    """
+
+    pixels: np.ndarray
+    features: ImageFeatures | None
+    name: str
+
+
 class Predictor:
     """Masks from boxes, clicks and coarse masks, by any promptable model.
+
+    Threads may share a predictor as far as they may share its model. Each call answers about the picture that was set
+    when the call began, whatever is set meanwhile; the answer's own ``image`` and ``name`` say which that was. Threads
+    that each have a picture of their own want a predictor each, over the same model.
 
     >>> predictor = Predictor("vns-sam-tiny")  # doctest: +SKIP
     >>> predictor.set_image("frog.jpg")  # doctest: +SKIP
@@ -59,9 +77,17 @@ class Predictor:
         wants_second_look(model.info, second_look)  # before a picture is encoded in vain
         self.model: PromptableModel = model
         self.second_look: SecondLook = second_look
-        self.image: np.ndarray | None = None
-        self.name = ""
-        self._features: ImageFeatures | None = None
+        self._picture: SetPicture | None = None
+
+    @property
+    def image(self) -> np.ndarray | None:
+        """The picture that is set."""
+        return None if self._picture is None else self._picture.pixels
+
+    @property
+    def name(self) -> str:
+        """The name of its file."""
+        return "" if self._picture is None else self._picture.name
 
     @property
     def looks_again(self) -> bool:
@@ -77,18 +103,21 @@ class Predictor:
         """Reads and encodes a picture; everything predicted from now on is about it.
 
         Args:
-            image: A path, a PIL image or (H, W, 3) uint8 RGB; see :func:`vns_sam.images.read.read_image`.
+            image: A path, a PIL image or (H, W, 3) uint8 RGB; see :func:`vns_sam.images.read.read_image`. An array is
+                copied: it may be filled with the next picture at once.
 
         Returns:
-            (H, W, 3) uint8 RGB: the picture as it was read, upright.
+            (H, W, 3) uint8 RGB: the picture as it was read, upright. It is what answers are made from, not to be
+            written into.
 
         Raises:
             DataError: It is not a readable picture; the picture set before stays.
         """
         pixels = read_image(image)
-        self._features = self._encode(pixels)
-        self.image = pixels
-        self.name = Path(image).name if isinstance(image, str | os.PathLike) else ""
+        if isinstance(image, np.ndarray) and np.may_share_memory(pixels, image):
+            pixels = pixels.copy()
+        name = Path(image).name if isinstance(image, str | os.PathLike) else ""
+        self._picture = SetPicture(pixels, self._encode(pixels), name)
         return pixels
 
     def _encode(self, pixels: np.ndarray) -> ImageFeatures | None:
@@ -117,29 +146,40 @@ class Predictor:
             PromptError: A prompt makes no sense in this picture, see
                 :func:`vns_sam.prompts.validate.make_prompts`, or the model does not take it.
         """
-        image, _ = self._encoded()
+        picture = self._set()
         nothing = all(given is None for given in (boxes, points, labels, masks))
         if nothing and not self.model.info.prompts:
-            return self.predict_prompts(None, multimask=multimask)
-        size = image.shape[:2]
+            return self._answer(picture, None, multimask=multimask)
+        size = picture.pixels.shape[:2]
         prompts = make_prompts(*size, boxes=boxes, points=points, labels=labels, masks=masks)
-        return self.predict_prompts(prompts, multimask=multimask)
+        return self._answer(picture, prompts, multimask=multimask)
 
     def predict_prompts(self, prompts: Prompts | None, *, multimask: bool = False) -> Found:
         """Like :meth:`predict`, for prompts that have been checked already; None for a model that takes none."""
-        image, features = self._encoded()
+        return self._answer(self._set(), prompts, multimask=multimask)
+
+    def _answer(self, picture: SetPicture, prompts: Prompts | None, *, multimask: bool) -> Found:
+        """What is found in one picture, which is not looked up again."""
         info = self.model.info
         if prompts is not None and (unknown := sorted(prompts.kinds - info.prompts)):
             takes = f"takes {', '.join(sorted(info.prompts))}" if info.prompts else "takes no prompt"
             hint = "leave it out" if info.prompts else "leave the prompt out: it finds what there is"
             raise PromptError(f"'{info.name}' {takes}, found a {unknown[0]}", hint=hint)
-        found = predict(Asker.of(self.model, self.second_look), image, features, prompts, candidates=multimask)
-        found.image, found.name = image, self.name
+        assert picture.features is not None
+        asker = Asker.of(self.model, self.second_look)
+        found = predict(asker, picture.pixels, picture.features, prompts, candidates=multimask)
+        found.image, found.name = picture.pixels, picture.name
         if prompts is not None:
             found.classes = prompts.classes
         return found
 
-    def _encoded(self) -> tuple[np.ndarray, ImageFeatures]:
-        if self._features is None or self.image is None:
+    def _set(self) -> SetPicture:
+        """The picture that is set, to be asked for once in each call.
+
+        Raises:
+            UsageError: None is.
+        """
+        picture = self._picture
+        if picture is None:
             raise UsageError("predict was called before an image was set", hint="call set_image(path) first")
-        return self.image, self._features
+        return picture

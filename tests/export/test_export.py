@@ -15,11 +15,13 @@ from vns_sam.cli.main import main
 from vns_sam.errors import UsageError
 from vns_sam.export.anylabeling import CANVAS, LONGER_SIDE, pack, unpack, write_anylabeling
 from vns_sam.export.graphs import DecoderGraph, EncoderGraph
-from vns_sam.export.onnx import record, sources_of, write
+from vns_sam.export.onnx import record, sources_of, write, write_named
 from vns_sam.export.parity import compare
 from vns_sam.inference.load import load_model, load_network
+from vns_sam.inference.predictor import Predictor
 from vns_sam.sam import registry
 from vns_sam.sam.based import SamBasedNetwork
+from vns_sam.sam.folder import GRAPHS_OF
 from vns_sam.sam.model import SamModel
 from vns_sam.types import PromptBatch
 
@@ -144,6 +146,28 @@ def test_nothing_is_computed_in_doubles(graph: str) -> None:
 def test_another_opset_is_refused() -> None:
     with pytest.raises(UsageError, match="--opset must be 18 to 21, found 9"):
         record(narrow_sam(), 9)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("beside", [False, True])
+def test_weights_saved_over_graphs_are_the_ones_that_answer(tmp_path: Path, beside: bool) -> None:
+    folder, model, picture = tmp_path / "model", narrow_sam(), np.full((48, 64, 3), 90, np.uint8)
+    model.save_pretrained(folder)
+    manifest = write_named(model, folder) if beside else write(model, folder)
+    assert {path.stem for path in folder.glob("*.onnx")} == set(GRAPHS_OF[manifest.kind])
+    assert load_model(folder).info.backend == "onnx"
+    with torch.no_grad():
+        for value in model.parameters():
+            value.add_(0.01)
+    model.save_pretrained(folder)
+    assert {path.name for path in folder.iterdir()} == {"config.json", "model.safetensors"}
+    loaded = load_model(folder)
+    assert loaded.info.backend == "torch"
+    found, wanted = (Predictor(one, second_look="off") for one in (loaded, model))
+    for predictor in (found, wanted):
+        predictor.set_image(picture)
+    box = [[10, 10, 40, 40]]
+    np.testing.assert_allclose(found.predict(boxes=box).logits, wanted.predict(boxes=box).logits, atol=1e-4)
 
 
 @pytest.mark.slow

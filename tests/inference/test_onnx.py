@@ -9,7 +9,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -17,11 +17,12 @@ import pytest
 from vns_sam.errors import CheckpointError, UsageError
 from vns_sam.images.read import read_image
 from vns_sam.inference.load import load_model, load_network, refine_with
-from vns_sam.inference.onnx.folder import OnnxFolder
+from vns_sam.inference.onnx.folder import Kind, OnnxFolder
 from vns_sam.inference.onnx.promptable import OnnxPromptable
 from vns_sam.inference.predictor import Predictor
 from vns_sam.metrics.iou import iou
 from vns_sam.sam import registry
+from vns_sam.sam.folder import GRAPHS_OF
 from vns_sam.types import Prompts
 
 DEMO = registry.BUNDLED.parent / "assets" / "demo.jpg"
@@ -249,6 +250,13 @@ def test_the_digest_knows_what_becomes_of_the_graphs_answers(tmp_path: Path) -> 
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "guard": not config["guard"]}))
     assert load_model(folder, backend="onnx").info.digest != before
+
+
+def test_the_kind_of_a_folder_says_which_graphs_it_holds() -> None:
+    assert set(GRAPHS_OF) == set(get_args(Kind))
+    for name in registry.bundled():
+        folder = registry.place(name)
+        assert {path.stem for path in folder.glob("*.onnx")} == set(GRAPHS_OF[OnnxFolder(folder).manifest.kind])
 
 
 @pytest.mark.parametrize("name", registry.bundled())

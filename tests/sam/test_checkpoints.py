@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch
 from workshop import narrow_sam
 
@@ -38,3 +40,28 @@ def test_weights_are_as_readable_as_any_new_file(tmp_path: Path) -> None:
     modes = {path.stat().st_mode for path in [*(tmp_path / "model").iterdir(), tmp_path / "new"]}
     assert len(modes) == 1
     assert {path.name for path in (tmp_path / "model").iterdir()} == {"config.json", "model.safetensors"}
+
+
+@pytest.mark.parametrize(
+    ("told", "removed"),
+    [
+        ({"kind": "promptable"}, {"onnx.json", "encoder.onnx", "encoder.onnx.data", "decoder.onnx"}),
+        ({"kind": "refiner"}, {"onnx.json", "refiner.onnx"}),
+        ({"kind": "somebody else's"}, set()),
+        ({"kind": ["promptable"]}, set()),
+        ([], set()),
+        (None, set()),
+    ],
+)
+def test_new_weights_remove_the_graphs_of_older_ones_and_nothing_else(
+    tmp_path: Path, told: object, removed: set[str]
+) -> None:
+    there = {"encoder.onnx", "encoder.onnx.data", "decoder.onnx", "refiner.onnx", "mine.onnx", "README.md"}
+    for name in there:
+        (tmp_path / name).touch()
+    if told is not None:
+        (tmp_path / "onnx.json").write_text(json.dumps(told))
+        there |= {"onnx.json"}
+    narrow_sam().save_pretrained(tmp_path)
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == (there - removed) | {"config.json", "model.safetensors"}

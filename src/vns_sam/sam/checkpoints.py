@@ -17,9 +17,10 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from vns_sam.errors import CheckpointError
-from vns_sam.images.write import atomic_path, write_text
+from vns_sam.images.bounded import read_bounded
+from vns_sam.images.write import atomic_path, unwritable, write_text
 from vns_sam.sam.files import check_finite, judge_tensors, read_tensors
-from vns_sam.sam.folder import CONFIG, OLDER_WEIGHTS, WEIGHTS, read_config
+from vns_sam.sam.folder import CONFIG, GRAPHS, GRAPHS_OF, OLDER_WEIGHTS, WEIGHTS, read_config
 from vns_sam.sam.hub import local_folder
 from vns_sam.sam.model_config import ModelConfig
 
@@ -94,6 +95,9 @@ def write_checkpoint(
 ) -> None:
     """Writes a model's folder, each file atomically; floating tensors are stored as ``dtype``.
 
+    Graphs that lie there are removed first, before anything is written: those with weights inside are another model,
+    and those that name weights hold what was computed from the old ones. ``vns-sam export`` makes new ones.
+
     Raises:
         CheckpointError: A tensor holds NaN, or a number too large for ``dtype``.
         DataError: The place cannot be written.
@@ -104,10 +108,32 @@ def write_checkpoint(
         for key, value in state.items()
     }
     check_finite(stored, folder)
+    _remove_graphs(folder)
     write_text(folder / CONFIG, json.dumps(config, indent=2) + "\n")
     with atomic_path(folder / WEIGHTS) as part:
         save_tensors(stored, part)
         part.chmod((folder / CONFIG).stat().st_mode)  # safetensors would keep other users of the machine out
+
+
+def _remove_graphs(folder: Path) -> None:
+    """Removes the graphs of a folder and the ``onnx.json`` that names them; where none is readable, nothing.
+
+    Raises:
+        OutputError: They cannot be removed.
+    """
+    manifest = folder / GRAPHS
+    try:
+        values = json.loads(read_bounded(manifest))
+    except (OSError, ValueError, RecursionError):
+        return
+    kind = values.get("kind") if isinstance(values, dict) else None
+    if not isinstance(kind, str) or kind not in GRAPHS_OF:
+        return
+    for path in (manifest, *(folder / f"{name}.onnx{end}" for name in GRAPHS_OF[kind] for end in ("", ".data"))):
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise unwritable(path, error) from None
 
 
 def save_tensors(state: dict[str, torch.Tensor], path: Path) -> None:

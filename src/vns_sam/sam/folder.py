@@ -14,6 +14,8 @@ OLDER_WEIGHTS = "pytorch_model.bin"
 """What transformers wrote before it had SafeTensors."""
 GRAPHS = "onnx.json"
 """Says which graphs a folder holds and where their weights are, see :mod:`vns_sam.inference.onnx.folder`."""
+GRAPHS_OF = {"promptable": ("encoder", "decoder"), "refiner": ("refiner",), "segmenter": ("segmenter",)}
+"""The graphs that a folder holds, by the kind that its ``onnx.json`` states."""
 
 
 def read_config(folder: str | Path) -> dict[str, Any]:

@@ -8,12 +8,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from foundation_models import narrow_foundation
 from toy import toy_sam
 from workshop import narrow_sam
 
 from vns_sam.cli.main import main
 from vns_sam.errors import UsageError
-from vns_sam.export.anylabeling import CANVAS, LONGER_SIDE, pack, unpack, write_anylabeling
+from vns_sam.export.anylabeling import (
+    CANVAS,
+    LONGER_SIDE,
+    CanvasDecoder,
+    CanvasEncoder,
+    pack,
+    unpack,
+    write_anylabeling,
+)
 from vns_sam.export.graphs import DecoderGraph, EncoderGraph
 from vns_sam.export.onnx import record, sources_of, write, write_named
 from vns_sam.export.parity import compare
@@ -74,6 +83,35 @@ def test_prompts_without_branches_are_embedded_alike(name: str) -> None:
             torch.testing.assert_close(offered, expected.candidate_logits, atol=1e-3, rtol=1e-4)
             torch.testing.assert_close(offered_scores, expected.candidate_scores, atol=1e-5, rtol=1e-4)
             assert bool(edges) == (expected.edge_logits is not None)
+
+
+@pytest.mark.parametrize("name", ["vit", "sam2", "sam3", "mobile-sam"])
+def test_a_foundation_is_asked_by_anylabeling_as_it_is_here(name: str) -> None:
+    """Both programs add "not a point" to all that they ask; some foundations want it beside a box, others do not."""
+    model = narrow_foundation(name).eval()
+    side, index = model.preprocessing.image_size, torch.zeros(1, dtype=torch.long)
+    box, click = torch.tensor([[0.1, 0.2, 0.6, 0.7]]) * side, torch.tensor([[[0.3, 0.4]]]) * side
+    here, on = torch.full((1, 1), -1.0), torch.ones(1, 1)
+    corners, kinds = box.unflatten(1, (2, 2)), torch.tensor([[2.0, 3.0]])
+    nowhere = torch.zeros(1, 1, 2)
+    asked = [
+        (PromptBatch(index, box), [corners, nowhere], [kinds, here]),
+        (PromptBatch(index, None, click, on.long()), [click, nowhere], [on, here]),
+        (PromptBatch(index, box, click, on.long()), [click, corners, nowhere], [on, kinds, here]),
+    ]
+    with torch.no_grad():
+        picture = torch.rand(side, side, 3) * 255
+        features = model.encode_pixels(model.preprocessing.normalise(picture.permute(2, 0, 1)[None]))
+        embedding = CanvasEncoder(model, (side, side))(picture)
+        maps = EncoderGraph(model)(picture.permute(2, 0, 1)[None])
+        decoder = CanvasDecoder(model, maps, 0, (side, side))
+        for batch, points, labels in asked:
+            expected = model.decode_batch(features, batch, candidates=False)
+            places = torch.cat(points, dim=1) * LONGER_SIDE / side
+            unused = torch.zeros(1, 1, 256, 256), torch.zeros(1), torch.tensor([float(side)] * 2)
+            _, scores, low = decoder(embedding, places, torch.cat(labels, dim=1), *unused)
+            torch.testing.assert_close(low, expected.mask_logits, atol=1e-4, rtol=1e-4)
+            torch.testing.assert_close(scores[:, 0], expected.scores, atol=1e-5, rtol=1e-4)
 
 
 def test_packed_maps_come_back_whole() -> None:

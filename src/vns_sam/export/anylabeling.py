@@ -2,7 +2,7 @@
 
 Both bring a picture onto a canvas of fixed size (AnyLabeling 684 x 1024, X-AnyLabeling what the model's file says) and
 give points in pixels of a picture whose longer side is 1024. They know one output of an encoder, so all that decoding
-needs is packed into it. And they always add "not a point", which SAM wants where there is no box alone.
+needs is packed into it. And they always add "not a point", which SAM wants only where there is no box, SAM 2 always.
 """
 
 from __future__ import annotations
@@ -64,6 +64,7 @@ class CanvasDecoder(nn.Module):
     ) -> None:
         super().__init__()
         self.model, self.decoder, self.canvas = model, DecoderGraph(model, mined), canvas
+        self.closed = model.foundation.prompt_encoder.closed
         self.shapes = tuple(one.shape[1:] for one in maps)
 
     def forward(
@@ -91,13 +92,14 @@ class CanvasDecoder(nn.Module):
         preprocessing = self.model.preprocessing
         place = placed(preprocessing, self.canvas)
         embedding, *maps = unpack(image_embeddings, self.shapes)
-        labels = point_labels[0].long()
-        boxed = (labels == RIGHT_BOTTOM).any()
-        kept = ((labels != NOT_A_POINT) | ~boxed).nonzero()[:, 0]
-        points = point_coords[:, kept] * (preprocessing.image_size / LONGER_SIDE)
+        points, labels = point_coords * (preprocessing.image_size / LONGER_SIDE), point_labels.long()
+        if not self.closed:
+            boxed = (labels == RIGHT_BOTTOM).any()
+            kept = ((labels[0] != NOT_A_POINT) | ~boxed).nonzero()[:, 0]
+            points, labels = points[:, kept], labels[:, kept]
         unused = mask_input.sum() * 0 + has_mask_input.sum() * 0 + orig_im_size.sum() * 0
         masks = torch.zeros(1, 1, *preprocessing.cells(place, 4)) + unused
-        logits, score, *_ = self.decoder(embedding, points, labels[kept][None], masks, torch.zeros(1), *maps)
+        logits, score, *_ = self.decoder(embedding, points, labels, masks, torch.zeros(1), *maps)
         whole = F.interpolate(logits, place.input, mode="bilinear", align_corners=False)
         fitted = whole[..., : place.fitted_height, : place.fitted_width]
         return F.interpolate(fitted, self.canvas, mode="bilinear", align_corners=False), score[:, None], logits

@@ -55,6 +55,20 @@ def test_a_bad_picture_is_told_and_the_rest_is_done(run: FolderRun) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    "given", [{"boxes": [2, 2, 20, 20]}, {"points": [[4, 4], [9, 9]]}, {"points": [[4, 4], [9, 9]], "labels": [1, 0]}]
+)
+def test_a_flat_row_is_one_object_and_somebodys_mask_stays(run: FolderRun, given: dict[str, list[object]]) -> None:
+    flat = replace(run, prompts={"a.png": given})
+    run.out.mkdir()
+    (run.out / "a_mask.png").write_text("mine")
+    with pytest.raises(UsageError, match="a_mask.png"):
+        list(segment(flat))
+    assert (run.out / "a_mask.png").read_text() == "mine"
+    (outcome,) = segment(flat, force=True)
+    assert outcome.files == ("a_mask.png",)
+
+
 def test_a_stopped_run_goes_on_where_it_was(run: FolderRun) -> None:
     steps = segment(run)
     next(steps)

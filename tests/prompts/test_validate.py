@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 
 from vns_sam.errors import PromptError
-from vns_sam.prompts.validate import make_prompts, whole_picture
+from vns_sam.formats.png import read_masks
+from vns_sam.prompts.validate import count_objects, make_prompts, whole_picture
 
 NAN, INF = float("nan"), float("inf")
 
@@ -59,6 +60,9 @@ def prompts(**given: Any) -> Any:
         ({"masks": np.full((1, 100, 200), 1.5)}, r"\[0, 1\]"),
         ({"masks": np.full((1, 100, 200), NAN)}, r"\[0, 1\]"),
         ({"masks": np.zeros((1, 100, 200))}, "marks no pixel"),
+        ({"boxes": [[0.1, 0.2, 0.5]], "fractions": True}, r"shape \(P, 4\)"),
+        ({"boxes": [0.1, 0.2, 0.5, 0.6, 0.7], "fractions": True}, r"shape \(P, 4\)"),
+        ({"points": [[[0.1, 0.2, 0.3]]], "fractions": True}, r"shape \(N, 2\)"),
     ],
 )
 def test_nonsense_is_one_clear_line(given: dict[str, Any], says: str) -> None:
@@ -141,6 +145,48 @@ def test_masks_of_files_are_their_objects(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found, [ids == 2, ids == 1])
     with pytest.raises(PromptError, match="one size"):
         prompts(masks=[(files[0], "", 1), (files[2], "", 0)])
+
+
+def test_a_file_of_many_masks_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = np.arange(100 * 200, dtype=np.uint16).reshape(100, 200) // 2000
+    Image.fromarray(ids).save(tmp_path / "ids.png")
+    read: list[str] = []
+    monkeypatch.setattr("vns_sam.prompts.validate.read_masks", lambda path: read.append(path) or read_masks(path))
+    found = prompts(masks=[(str(tmp_path / "ids.png"), "", index) for index in range(9)]).masks
+    np.testing.assert_array_equal(found, [ids == k for k in range(1, 10)])
+    assert len(read) == 1
+
+
+MASK = np.ones((100, 200), bool)
+
+
+@pytest.mark.parametrize("kind", [lambda given: given, np.asarray, torch.tensor], ids=["lists", "arrays", "tensors"])
+@pytest.mark.parametrize(
+    ("given", "count"),
+    [
+        ({"boxes": [16, 32, 64, 80]}, 1),
+        ({"boxes": [[16, 32, 64, 80]]}, 1),
+        ({"boxes": [[16, 32, 64, 80], [1, 2, 3, 4]]}, 2),
+        ({"points": [[5, 6], [7, 8], [1, 2]], "labels": [1, 0, 0]}, 1),
+        ({"points": [[[5, 6]], [[7, 8]], [[1, 2]]]}, 3),
+        ({"masks": MASK.tolist()}, 1),
+        ({"masks": [MASK.tolist(), MASK.tolist()]}, 2),
+    ],
+)
+def test_objects_are_counted_as_they_are_checked(kind: Any, given: dict[str, Any], count: int) -> None:
+    given = {name: kind(value) for name, value in given.items()}
+    assert count_objects(given) == len(prompts(**given)) == count
+
+
+def test_objects_of_rows_of_several_lengths_and_of_files_are_counted(tmp_path: Path) -> None:
+    assert count_objects({"points": [[[1, 2], [3, 4]], [[5, 6]]], "labels": [[1, 0], [1]]}) == 2
+    assert count_objects({"masks": [("a.png", "", 0)]}) == 1
+    assert count_objects({"masks": [("a.png", "", 0), ("a.png", "", 1)], "classes": ["owl", "fox"]}) == 2
+
+
+@pytest.mark.parametrize("given", [{}, {"boxes": []}, {"boxes": "all"}, {"points": 7}, {"labels": [[1], [1]]}])
+def test_nonsense_counts_as_one_object_until_it_is_told(given: dict[str, Any]) -> None:
+    assert count_objects(given) == 1
 
 
 def test_a_pixel_is_a_valid_picture() -> None:

@@ -22,7 +22,7 @@ from vns_sam.images.write import encode_image
 from vns_sam.inference.answers import soften
 from vns_sam.inference.load import on_device, to_device
 from vns_sam.inference.predictor import Predictor
-from vns_sam.prompts.validate import make_prompts
+from vns_sam.prompts.validate import count_objects, make_prompts
 from vns_sam.runs.engine import Outcome, run
 from vns_sam.runs.job import MANIFEST, Job, Mapper, Result
 from vns_sam.runs.lines import read_lines
@@ -125,7 +125,8 @@ class SegmentJob(Job[str]):
 
     @override
     def outputs(self, item: str) -> Sequence[str]:
-        files = [name for names in self._plan(item, self._count(item)).values() for name in names]
+        plan = self._plan(item, count_objects(self.folder_run.prompts[item]))
+        files = [name for names in plan.values() for name in names]
         return [*files, self._overlay(item)] if self.folder_run.overlay else files
 
     @override
@@ -211,11 +212,6 @@ class SegmentJob(Job[str]):
 
     def _overlay(self, item: str) -> str:
         return f"{self._stems[item]}_overlay.jpg"
-
-    def _count(self, item: str) -> int:
-        given = self.folder_run.prompts[item]
-        rows = (len(rows) for rows in given.values() if isinstance(rows, list | tuple | np.ndarray))
-        return max(1, *rows, 1)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -50,9 +50,8 @@ def make_prompts(
         raise PromptError("labels were given without points", hint="give one point for each label")
     if fractions:
         scale = np.array([width, height])
-        boxes = None if boxes is None else _floats(boxes, "boxes").reshape(-1, 2, 2) * scale
-        boxes = None if boxes is None else boxes.reshape(-1, 4)
-        points = None if points is None else [row * scale for row in _rows(points, "points", depth=3)]
+        boxes = None if boxes is None else _box_rows(boxes) * [*scale, *scale]
+        points = None if points is None else [row * scale for row in _point_rows(points)]
     checked_points, checked_labels = (None, None) if points is None else _points(points, labels, height, width)
     if checked_labels is not None and boxes is None and masks is None:
         _note_background_alone(checked_labels)
@@ -65,16 +64,33 @@ def make_prompts(
     )
 
 
+def count_objects(given: Mapping[str, Any]) -> int:
+    """How many objects the arguments of :func:`make_prompts` describe, before their picture is read.
+
+    Args:
+        given: By the names of the arguments.
+
+    Returns:
+        Their number; 1 where nothing is given, or what :func:`make_prompts` will refuse.
+    """
+    for name, depth in (("boxes", 2), ("points", 3), ("masks", 3)):
+        rows = given.get(name)
+        if rows is None:
+            continue
+        try:
+            return max(1, len(rows) if _are_files(rows) else len(_objects(rows, name, depth=depth)))
+        except PromptError:
+            return 1
+    return 1
+
+
 def whole_picture(height: int, width: int) -> Prompts:
     """The box around the whole picture, which tells nothing."""
     return Prompts(boxes=np.array([[0, 0, width - 1, height - 1]], np.float32))
 
 
 def _boxes(given: Any, height: int, width: int) -> np.ndarray:
-    boxes = _floats(given, "boxes")
-    boxes = boxes[None] if boxes.shape == (4,) else boxes
-    if boxes.ndim != 2 or boxes.shape[1] != 4 or len(boxes) == 0:
-        raise PromptError(f"boxes must have shape (P, 4) as X0 Y0 X1 Y1, got {boxes.shape}")
+    boxes = _box_rows(given)
     for box in boxes:
         _check_box(box, height, width)
     clipped = boxes.clip(0, [width, height, width, height])
@@ -82,6 +98,15 @@ def _boxes(given: Any, height: int, width: int) -> np.ndarray:
         if (before != after).any():
             logger.warning("box %s is clipped to the image: %s", _text(before), _text(after))
     return clipped.astype(np.float32)
+
+
+def _box_rows(given: Any) -> np.ndarray:
+    """(P, 4), one row for each object."""
+    boxes = _floats(given, "boxes")
+    boxes = boxes[None] if boxes.shape == (4,) else boxes
+    if boxes.ndim != 2 or boxes.shape[1] != 4 or len(boxes) == 0:
+        raise PromptError(f"boxes must have shape (P, 4) as X0 Y0 X1 Y1, got {boxes.shape}")
+    return boxes
 
 
 def _check_box(box: np.ndarray, height: int, width: int) -> None:
@@ -112,9 +137,7 @@ def _check_box(box: np.ndarray, height: int, width: int) -> None:
 
 
 def _points(given: Any, labels: Any, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    rows = _rows(given, "points", depth=3)
-    if not rows:
-        raise PromptError("points hold no row", hint="leave them out, or give points=[[[x, y]]]")
+    rows = _point_rows(given)
     for row in rows:
         _check_points(row, height, width)
     label_rows = [np.ones(len(row)) for row in rows] if labels is None else _rows(labels, "labels", depth=2)
@@ -133,9 +156,18 @@ def _points(given: Any, labels: Any, height: int, width: int) -> tuple[np.ndarra
     return points_out, labels_out
 
 
+def _point_rows(given: Any) -> list[np.ndarray]:
+    """(N, 2) for each object."""
+    rows = _rows(given, "points", depth=3)
+    if not rows:
+        raise PromptError("points hold no row", hint="leave them out, or give points=[[[x, y]]]")
+    for row in rows:
+        if row.ndim != 2 or row.shape[1] != 2 or len(row) == 0:
+            raise PromptError(f"the points of one object must have shape (N, 2) as X Y, got {row.shape}")
+    return rows
+
+
 def _check_points(row: np.ndarray, height: int, width: int) -> None:
-    if row.ndim != 2 or row.shape[1] != 2 or len(row) == 0:
-        raise PromptError(f"the points of one object must have shape (N, 2) as X Y, got {row.shape}")
     for point in row:
         if not np.isfinite(point).all():
             raise PromptError(f"point {_text(point)} is not finite: every value must be a number")
@@ -161,12 +193,17 @@ def _note_background_alone(labels: np.ndarray) -> None:
 
 def _from_files(masks: Any) -> Any:
     """Masks (P, H, W) bool of files, each one object of a file. Anything else as it is."""
-    if not isinstance(masks, list | tuple) or not masks or not all(_is_file(mask) for mask in masks):
+    if not _are_files(masks):
         return masks
-    found = [read_masks(path)[index] for path, _, index in masks]
+    read = {path: read_masks(path) for path in dict.fromkeys(path for path, _, _ in masks)}
+    found = [read[path][index] for path, _, index in masks]
     if len({mask.shape for mask in found}) > 1:
         raise PromptError(f"masks must have one size, found {sorted({mask.shape for mask in found})} in {masks[0][0]}")
     return np.stack(found)
+
+
+def _are_files(masks: Any) -> bool:
+    return isinstance(masks, list | tuple) and bool(masks) and all(_is_file(mask) for mask in masks)
 
 
 def _is_file(mask: Any) -> bool:
@@ -174,7 +211,12 @@ def _is_file(mask: Any) -> bool:
 
 
 def _rows(given: Any, name: str, *, depth: int) -> list[np.ndarray]:
-    """One array for each object; a value of one dimension less than ``depth`` is one object."""
+    """One array for each object, see :func:`_objects`."""
+    return [_floats(row, name) for row in _objects(given, name, depth=depth)]
+
+
+def _objects(given: Any, name: str, *, depth: int) -> Sequence[Any] | np.ndarray:
+    """What is given for each object; a value of one dimension less than ``depth`` is one object."""
     given = given.detach().cpu().numpy() if hasattr(given, "detach") else given
     if not isinstance(given, list | tuple | np.ndarray):
         raise PromptError(f"{name} must be a list or an array, got {type(given).__name__}")
@@ -182,7 +224,7 @@ def _rows(given: Any, name: str, *, depth: int) -> list[np.ndarray]:
         dimensions = np.ndim(given)
     except ValueError:  # ragged: rows of different lengths
         dimensions = depth
-    return [_floats(row, name) for row in (given if dimensions != depth - 1 else [given])]
+    return given if dimensions != depth - 1 else [given]
 
 
 def _masks(given: Any, height: int, width: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -123,7 +124,13 @@ class LineFile:
             )
 
     def _write(self, text: str) -> None:
+        """Hands all of a text to the system, which may take a part at a time: on a disk that fills the first part."""
+        rest = memoryview(text.encode())
         try:
-            self._file.write(text.encode())
+            while rest:
+                taken = self._file.write(rest)
+                if not taken:
+                    raise OSError(errno.EIO, os.strerror(errno.EIO))
+                rest = rest[taken:]
         except OSError as error:
             raise unwritable(self._path, error) from None

@@ -17,7 +17,7 @@ from letters import Capitals, capitals, content, write_letters
 from vns_sam.errors import UsageError
 from vns_sam.runs import lock
 from vns_sam.runs.engine import run
-from vns_sam.runs.lock import LOCK, locked
+from vns_sam.runs.lock import LOCK, locked, remove_parts_below
 from vns_sam.runs.plan import prepare
 
 LETTERS = Path(__file__).with_name("letters.py")
@@ -79,6 +79,30 @@ def test_of_two_runs_the_second_is_told_and_the_first_is_not_disturbed(tmp_path:
         assert first.wait() == 0
     list(capitals(tmp_path / "in", tmp_path / "whole", sorted(names)))
     assert content(out) == content(tmp_path / "whole")
+
+
+def _leave_part(folder: Path) -> Path:
+    """What a run that is killed leaves, or one that is at work has."""
+    folder.mkdir(parents=True, exist_ok=True)
+    part = folder / ".a.txt.123.part"
+    part.touch()
+    return part
+
+
+def test_parts_below_a_folder_are_removed_but_those_of_other_runs(tmp_path: Path) -> None:
+    places = [_leave_part(tmp_path / "out" / name) for name in ("", "a", "a/deep", "held", "held/deep")]
+    (tmp_path / "out" / "a" / LOCK).touch()  # what a killed run left
+    with locked(tmp_path / "out", "first"), locked(tmp_path / "out" / "held", "second"):
+        remove_parts_below(tmp_path / "out")
+    assert [part.exists() for part in places] == [False, False, False, True, True]
+
+
+def test_a_run_leaves_the_parts_of_a_run_below_it_alone(tmp_path: Path) -> None:
+    names = write_letters(tmp_path / "in", 2)
+    own, other = _leave_part(tmp_path / "out"), _leave_part(tmp_path / "out" / "b")
+    with locked(tmp_path / "out" / "b", "another"):
+        assert all(not outcome.error for outcome in run(prepare(Capitals(tmp_path / "in", tmp_path / "out", names))))
+    assert (own.exists(), other.exists()) == (False, True)
 
 
 def test_a_killed_owner_leaves_the_folder_to_the_next(tmp_path: Path) -> None:

@@ -180,11 +180,11 @@ def _check_parts(args: argparse.Namespace, ablations: Sequence[Ablation]) -> Non
 
 def _clear(args: argparse.Namespace) -> None:
     """Removes what a run that was killed left half-written."""
-    from vns_sam.images.write import remove_parts
+    from vns_sam.runs.lock import remove_parts_below
 
     for folder in (args.out, args.save_maps):
         if folder:
-            remove_parts(folder)
+            remove_parts_below(folder)
 
 
 def _suite(args: argparse.Namespace) -> Suite:

@@ -29,8 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the verb."""
-    from vns_sam.images.write import check_writable, remove_parts
-    from vns_sam.runs.lock import locked
+    from vns_sam.images.write import check_writable
+    from vns_sam.runs.lock import locked, remove_parts_below
     from vns_sam.studies.study import TABLE, parse_study, run_study, trials
     from vns_sam.training.fields import read_values
 
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
 
     mapper = choose_mapper(args)
     with locked(study.out, "study"), progress_bar(args.study.stem, quiet=args.quiet) as show:
-        remove_parts(study.out)
+        remove_parts_below(study.out)
         report = run_study(study, device=args.device, mapper=mapper, progress=show)
     if args.json:
         print_json(*mean_lines(report), {"table": study.out / TABLE})

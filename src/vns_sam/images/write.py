@@ -21,6 +21,7 @@ from PIL import Image
 from vns_sam.errors import DataError, OutputError
 
 _PART = re.compile(r"\..+\.\d+\.part")
+_SHOWN = 40  # characters of a file's name that its part has too: a name may be as long as the system allows
 
 
 @contextmanager
@@ -28,15 +29,15 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """Gives a temporary path beside ``path``; on success it takes its place, on any error it is removed.
 
     The content is on the disk before the name is: after a crash there is the old file or the new one, never half.
+    Threads, processes and machines that write one file at a time each have a part of their own; the last one stays.
 
     Raises:
         OutputError: The place cannot be written.
     """
     path = Path(path)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = path.with_name(f".{path.name[:_SHOWN]}.{int.from_bytes(os.urandom(8), 'big')}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.unlink(missing_ok=True)  # of a run that was killed, perhaps a link to somebody's picture
         yield part
         _sync(part)
         _swap(part, path)
@@ -48,8 +49,10 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 
 def remove_parts(folder: Path) -> None:
-    """Removes what killed runs left of :func:`atomic_path` below a folder in which nobody else writes."""
-    for path in folder.rglob(".*.part"):
+    """Removes what killed runs left of :func:`atomic_path` in a folder in which nobody else writes; of the folders in
+    it see :func:`vns_sam.runs.lock.remove_parts_below`.
+    """
+    for path in folder.glob(".*.part"):
         if _PART.fullmatch(path.name) and not path.is_dir():
             with suppress(OSError):
                 path.unlink()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vns_sam.errors import UsageError
-from vns_sam.images.write import unwritable
+from vns_sam.images.write import remove_parts, unwritable
 
 try:
     import fcntl
@@ -81,6 +81,15 @@ def holder(folder: Path) -> Holder | None:
         return Holder(pid if isinstance(pid, int) else 0, run if isinstance(run, str) else "")
     finally:
         os.close(handle)
+
+
+def remove_parts_below(folder: Path) -> None:
+    """Removes what killed runs left half-written in a folder that is held, and in all folders below it but those that
+    another run holds.
+    """
+    for place, below, _ in os.walk(folder):
+        remove_parts(Path(place))
+        below[:] = [name for name in below if holder(Path(place) / name) is None]
 
 
 def _sign(handle: int, path: Path, verb: str) -> None:

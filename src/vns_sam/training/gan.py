@@ -18,8 +18,8 @@ import numpy as np
 import torch
 
 from vns_sam.errors import UsageError
-from vns_sam.images.write import remove_parts, write_image, write_text
-from vns_sam.runs.lock import locked
+from vns_sam.images.write import write_image, write_text
+from vns_sam.runs.lock import locked, remove_parts_below
 from vns_sam.training.batches import load_batches
 from vns_sam.training.loop import Diverged, Progress, diverged
 from vns_sam.training.recipe import RESOLVED, continues, dump_recipe, identity
@@ -114,7 +114,7 @@ def train_gan(recipe: GanRecipe, progress: Progress = lambda done, total, values
         MissingExtraError: TensorBoard is asked for and not installed.
     """
     with locked(recipe.out, "train"):
-        remove_parts(recipe.out)
+        remove_parts_below(recipe.out)
         return _train(recipe, progress)
 
 

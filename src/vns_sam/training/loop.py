@@ -20,8 +20,8 @@ import numpy as np
 import torch
 
 from vns_sam.errors import CheckpointError, MissingExtraError, UsageError
-from vns_sam.images.write import remove_parts, write_text
-from vns_sam.runs.lock import locked
+from vns_sam.images.write import write_text
+from vns_sam.runs.lock import locked, remove_parts_below
 from vns_sam.sam.files import check_finite
 from vns_sam.training.batches import gathered, load_batches
 from vns_sam.training.ema import Ema
@@ -65,7 +65,7 @@ def train(recipe: Recipe, progress: Progress = lambda done, total, values: None)
     lock = locked(recipe.out, "train") if accelerator.is_main_process else nullcontext()
     with lock, tiny_numbers_as_zero(), matmul_precision(recipe.matmul):
         if accelerator.num_processes == 1:  # others may be writing into the cache already
-            remove_parts(recipe.out)
+            remove_parts_below(recipe.out)
         return _train(recipe, accelerator, progress)
 
 

@@ -26,9 +26,9 @@ from vns_sam.data.sets.recognise import UNSPLIT, recognise
 from vns_sam.errors import DataError, OutputError
 from vns_sam.images.opener import open_image
 from vns_sam.images.read import DECODER_ERRORS
-from vns_sam.images.write import check_writable, remove_parts, write_json, write_text
+from vns_sam.images.write import check_writable, write_json, write_text
 from vns_sam.runs.job import Mapper, Work
-from vns_sam.runs.lock import locked
+from vns_sam.runs.lock import locked, remove_parts_below
 from vns_sam.runs.memory import BYTES_A_PIXEL
 from vns_sam.runs.threads import in_line
 
@@ -137,7 +137,7 @@ def build_benchmark(
         raise _nothing(benchmark, raw, (*problems, *known.strangers))
     check_writable(out / MANIFEST)
     with locked(out, "data build"):
-        remove_parts(out)
+        remove_parts_below(out)
         splits, files = _build_splits(choices, out, mapper, progress)
         others = sorted({part.dataset for part in known.parts if part.pairs} - set(benchmark.parts))
         built = BuildReport(benchmark.name, splits, tuple(others), known.strangers, problems)

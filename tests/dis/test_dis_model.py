@@ -296,6 +296,25 @@ def test_a_mask_that_is_denied_stays_where_a_guard_is_set(guard: bool, kept: boo
     assert matte.alpha.max() == pytest.approx(1.0 if kept else 0.25, abs=1e-6)
 
 
+def test_a_guard_judges_the_answer_as_it_was_before_it_is_stretched(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def remember(image: np.ndarray, coarse: np.ndarray, alpha: np.ndarray, found: np.ndarray) -> bool:
+        seen.append((alpha, found))
+        return True
+
+    monkeypatch.setattr("vns_sam.dis.refining.is_believed", remember)
+    model = DisSamModel(replace(CONFIG, stretch=True, guard=True), FakeModel(), CopyMask()).eval()
+    model.network.mask_logits = lambda x: 10 * x[:, 3:4] - 11.1  # nowhere surer than a quarter
+    mask = np.zeros((96, 128), bool)
+    mask[32:80, 16:64] = True
+    matte = model.refine(picture(), mask)
+    alpha, found = seen[0]
+    assert alpha.max() == pytest.approx(0.25, abs=0.01)
+    assert matte.alpha.max() == 1
+    assert np.array_equal(found, matte.alpha > 0.5)
+
+
 def test_a_guard_does_not_touch_what_is_confirmed(model: DisSamModel) -> None:
     guarded = DisSamModel(replace(CONFIG, guard=True), FakeModel(), CopyMask()).eval()
     mask = np.ones((96, 128), bool)

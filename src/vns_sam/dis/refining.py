@@ -151,7 +151,7 @@ class Refining(ABC):
         if self.config.margin is not None:
             window = surroundings(_hull(place, extent(mask)), self.config.margin, *mask.shape)
         answer = self._refine_reduced(small, mask, place, window, look_again)
-        alpha = stretch(answer) if self.config.stretch else answer
+        alpha = stretch(answer.copy()) if self.config.stretch else answer  # the guard judges IS-Net's own
         denied = False
         if self.config.guard:
             seen = (small, mask, answer, alpha > threshold(alpha, self.config.cut))

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 import tracemalloc
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +89,38 @@ def test_the_first_frame_of_an_animation_is_taken_and_told(tmp_path: Path, caplo
     assert "2 frames" in caplog.text
 
 
+WARNED = """
+import sys, threading, warnings
+from concurrent.futures import ThreadPoolExecutor
+from vns_sam.images.read import read_image
+before = list(warnings.filters)
+with ThreadPoolExecutor(8) as threads:
+    assert {image.shape for image in threads.map(read_image, [sys.argv[1]] * 200)} == {(4, 4, 3)}
+assert warnings.filters == before
+warnings.warn("of somebody else")
+"""
+
+
+def test_what_pillow_notes_is_kept_quiet_and_what_others_warn_of_is_not(tmp_path: Path) -> None:
+    cut = b"Exif\0\0II*\0\x08\0\0\0\x05\0\x12"  # says that it has five tags
+    path = save(tmp_path / "a.jpg", Image.fromarray(RAMP), exif=cut)
+    with pytest.warns(UserWarning, match="EXIF"), warnings.catch_warnings():
+        warnings.simplefilter("always")
+        Image.open(path).getexif()
+    done = subprocess.run([sys.executable, "-c", WARNED, str(path)], capture_output=True, text=True, check=True)
+    assert "of somebody else" in done.stderr
+    assert "EXIF" not in done.stderr
+
+
+@pytest.mark.parametrize(("highest", "told"), [(0, False), (1, True), (255, True), (4095, True), (4096, False)])
+def test_few_values_in_sixteen_bits_are_told_since_they_read_dark(
+    highest: int, told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "vns_sam"):
+        read_image(np.array([[0, highest]], np.uint16))
+    assert ("stretch it to 65535" in caplog.text) == told
+
+
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
@@ -139,6 +174,7 @@ def test_a_file_without_permission_is_told(tmp_path: Path, monkeypatch: pytest.M
         read_image(path)
 
 
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_a_jpeg_that_says_more_than_it_holds_is_refused(tmp_path: Path) -> None:
     path = save(tmp_path / "blank.jpg", Image.new("L", (1000, 2000)))  # nothing makes a smaller file of so many pixels
     assert read_image(path).shape == (2000, 1000, 3)
@@ -161,6 +197,9 @@ def test_a_decompression_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
     [
         (np.zeros((3, 4, 5), np.uint8), r"shape .*\(3, 4, 5\)"),
         (np.zeros((0, 4, 3), np.uint8), "shape"),
+        (Image.new("RGB", (0, 5)), "no pixels: it is 0 x 5"),
+        (Image.new("RGB", (5, 0)), "no pixels: it is 5 x 0"),
+        (Image.new("I;16", (0, 0)), "no pixels"),
         (np.full((2, 2), 7.0), "expected 0 to 1"),
         (np.full((2, 2), np.nan), "expected 0 to 1"),
         (np.zeros((2, 2), np.int64), "int64"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from typing import IO
 
 from PIL import Image, ImageFile, UnidentifiedImageError
@@ -28,6 +29,10 @@ ORIENTATION = 0x0112
 
 if Image.MAX_IMAGE_PIXELS == 2**30 // 4 // 3:
     Image.MAX_IMAGE_PIXELS = MOST_PIXELS // 2  # it warns there and refuses at twice as many
+
+# What Pillow notes while it decodes (tags that it passes over, pixels above half of the limit) nobody can mend. This is
+# said once, for the process: a filter for each picture would be one for all threads, and stay when they overlap.
+warnings.filterwarnings("ignore", module=r"PIL\.(Image|\w+ImagePlugin)$")
 
 
 def open_image(path: str | os.PathLike[str] | IO[bytes]) -> Image.Image:

@@ -6,7 +6,6 @@ import hashlib
 import logging
 import os
 import struct
-import warnings
 import zlib
 from pathlib import Path
 
@@ -71,28 +70,24 @@ def read_image(image: ImageLike) -> np.ndarray:
 
 def _read_file(path: Path) -> np.ndarray:
     _check_file(path)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            with open_image(path) as opened:
-                return _from_pil(opened, str(path))
-        except UnidentifiedImageError:
-            raise DataError(
-                f"{path} is not a picture in a format that can be read",
-                hint="give a JPEG, PNG, WebP, TIFF or BMP",
-            ) from None
-        except PermissionError:
-            raise _unreadable(path) from None
-        except Image.DecompressionBombError:
-            limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6
-            raise DataError(
-                f"{path} has more pixels than the limit of {limit} million",
-                hint="scale it down or cut it into tiles",
-            ) from None
-        except DECODER_ERRORS as error:
-            raise DataError(
-                f"{path} is truncated or damaged ({one_line(error)})", hint="copy or download it again"
-            ) from None
+    try:
+        with open_image(path) as opened:
+            return _from_pil(opened, str(path))
+    except UnidentifiedImageError:
+        raise DataError(
+            f"{path} is not a picture in a format that can be read",
+            hint="give a JPEG, PNG, WebP, TIFF or BMP",
+        ) from None
+    except PermissionError:
+        raise _unreadable(path) from None
+    except Image.DecompressionBombError:
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6
+        raise DataError(
+            f"{path} has more pixels than the limit of {limit} million",
+            hint="scale it down or cut it into tiles",
+        ) from None
+    except DECODER_ERRORS as error:
+        raise DataError(f"{path} is truncated or damaged ({one_line(error)})", hint="copy or download it again") from None
 
 
 def file_digest(path: Path) -> str:
@@ -236,6 +231,8 @@ def _unreadable(path: Path) -> DataError:
 
 
 def _from_pil(image: Image.Image, where: str) -> np.ndarray:
+    if 0 in image.size:
+        raise DataError(f"{where} has no pixels: it is {image.width} x {image.height}")
     if getattr(image, "is_animated", False) and image.format != "MPO":
         logger.warning("%s holds %d frames, only the first is used", where, getattr(image, "n_frames", 2))
     image.load()
@@ -303,7 +300,7 @@ def _to_bytes(values: np.ndarray, where: str) -> np.ndarray:
     if values.dtype == np.bool_:
         return values.astype(np.uint8) * 255
     if values.dtype == np.uint16:
-        if 255 < (highest := int(values.max())) < 1 << 12:
+        if 0 < (highest := int(values.max())) < 1 << 12:
             logger.warning("%s uses 16 bits for values up to %d: it reads dark; stretch it to 65535", where, highest)
         return ((values.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
     if np.issubdtype(values.dtype, np.floating):

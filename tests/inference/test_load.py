@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
+from vns_sam.cli.main import main
 from vns_sam.errors import CheckpointError, UsageError
-from vns_sam.inference.load import load_model
+from vns_sam.inference.load import graphs_of, load_model, model_type, takes_prompts
+from vns_sam.inference.onnx.load import open_graphs
+from vns_sam.sam import registry
 from vns_sam.sam.config import tiny_config
 from vns_sam.sam.model import SamModel
 
@@ -19,6 +23,8 @@ from vns_sam.sam.model import SamModel
         ("unheard", UsageError, "models list"),
         ("./no/such/folder", CheckpointError, "existing"),
         ("no_file.pth", CheckpointError, "existing"),
+        ("runs/no_file.pth", CheckpointError, "existing"),
+        ("runs/no_file.safetensors", CheckpointError, "existing"),
     ],
 )
 def test_a_name_that_is_none(name: str, error: type[Exception], hint: str) -> None:
@@ -51,3 +57,47 @@ def test_a_folder(tmp_path: Path) -> None:
     (tmp_path / "model" / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(CheckpointError, match="'bert'"):
         load_model(tmp_path / "model")
+
+
+@pytest.mark.parametrize("name", ["sam3", "vit_b"])
+def test_a_folder_in_the_working_directory_never_stands_for_a_name(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(registry.place("ws-sam-tiny"), tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    assert registry.local(name) is None
+    assert takes_prompts(name)
+    assert model_type(name) is None
+    assert graphs_of(name, "cpu", "auto") is None
+    with pytest.raises(CheckpointError, match="hub"):
+        load_model(name)
+    with pytest.raises(UsageError, match="has no graphs"):
+        load_model(name, backend="onnx")
+    assert main(["export", name, "--beside"]) == 2
+    assert "expected a folder with weights for --beside" in capsys.readouterr().err
+
+    for path in (f"./{name}", tmp_path / name):  # its path does
+        assert not takes_prompts(path)
+        assert model_type(path) == "ws-sam"
+        assert graphs_of(path, "cpu", "auto") == Path(path)
+        assert load_model(path).info.prompts == frozenset()
+
+
+def test_a_bundled_name_is_the_bundled_model_whatever_lies_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(registry.place("ws-sam-tiny"), tmp_path / "vns-sam-tiny")
+    monkeypatch.chdir(tmp_path)
+    assert takes_prompts("vns-sam-tiny")
+    assert model_type("vns-sam-tiny") == "vns-sam"
+    assert load_model("vns-sam-tiny").info.name == "vns-sam-tiny"
+
+
+def test_a_first_stage_is_named_as_any_model(tmp_path: Path) -> None:
+    refiner = shutil.copytree(registry.place("dis-sam-tiny"), tmp_path / "dis")
+    shutil.copytree(registry.place("sam-tiny"), tmp_path / "dis" / "mine")
+    shutil.copytree(registry.place("ws-sam-tiny"), tmp_path / "dis" / "vit_b")
+    config = (refiner / "config.json").read_text()
+    (refiner / "config.json").write_text(config.replace('"base": "sam-tiny"', '"base": "mine"'))
+    assert open_graphs(refiner).info.prompts
+    (refiner / "config.json").write_text(config.replace('"base": "sam-tiny"', '"base": "vit_b"'))
+    with pytest.raises(CheckpointError, match="the first stage of .*, 'vit_b', has no graphs"):
+        open_graphs(refiner)

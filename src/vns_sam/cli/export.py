@@ -123,7 +123,7 @@ def _place(args: argparse.Namespace) -> Path:
     from vns_sam.sam import registry
 
     out: Path = registry.place(args.model) if args.beside else args.out or args.page or args.anylabeling
-    if args.beside and not (out / "model.safetensors").is_file():
+    if args.beside and (args.model in registry.PUBLISHED or not (out / "model.safetensors").is_file()):
         raise UsageError(f"expected a folder with weights for --beside, found {out}", hint="--out graphs/")
     if out.exists() and not out.is_dir():
         raise DataError(f"cannot write {out}: it is a file, expected a folder")

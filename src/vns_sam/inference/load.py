@@ -104,7 +104,7 @@ def graphs_of(name: str | os.PathLike[str], device: str | torch.device, backend:
     if backend == "torch":
         return None
     folder = registry.local(name)
-    there = has_graphs(folder)
+    there = folder is not None and has_graphs(folder)
     if backend == "onnx" and not there:
         raise UsageError(f"'{name}' has no graphs", hint=f"vns-sam export {name} --out FOLDER, and name the folder")
     if backend == "onnx" and str(device) not in ("cpu", "auto"):
@@ -160,9 +160,10 @@ def check_model_name(name: str | os.PathLike[str]) -> None:
     if second:
         check_model_name(second)
     named = registry.names()
-    if is_address(text) or text in named or Path(text).exists() or is_hub_id(text):
+    is_file = Path(text).suffix in registry.FILES
+    if is_address(text) or text in named or Path(text).exists() or (is_hub_id(text) and not is_file):
         return
-    if "/" in text or text.endswith((".pth", ".pt", ".safetensors")):
+    if "/" in text or is_file:
         raise CheckpointError(f"no model at {text}", hint="give an existing folder or file")
     known = ", ".join(get_close_matches(text, named, 2, 0.4) or named)
     raise UsageError(f"unknown model '{text}'", hint=f"{known}, a folder or a hub id; see: vns-sam models list")
@@ -178,13 +179,14 @@ def _stages(name: str | os.PathLike[str]) -> tuple[str, str]:
 
 
 def model_type(name: str | os.PathLike[str]) -> str | None:
-    """The ``model_type`` of a bundled model, a folder or a hub id; None for everything else, which is not opened.
+    """The ``model_type`` of a bundled model, a folder or a hub id; None for everything else, which is not opened, such
+    as weights that are published under a name.
 
     Raises:
         CheckpointError: The folder holds no readable ``config.json``.
     """
     folder = registry.local(name)
-    return str(read_config(folder)["model_type"]) if folder.is_dir() else None
+    return str(read_config(folder)["model_type"]) if folder is not None and folder.is_dir() else None
 
 
 def is_address(name: object) -> bool:
@@ -205,11 +207,11 @@ def takes_prompts(name: str | os.PathLike[str]) -> bool:
     if is_address(os.fspath(name)):
         return bool(_connect(os.fspath(name)).info.prompts)
     path = registry.local(name)
-    if path.is_file() and _has_torch():
+    if path is not None and path.is_file() and _has_torch():
         from vns_sam.sam.files import read_tensors
 
         return not registry.is_unprompted(read_tensors(path, in_place=True))
-    return model_type(path) not in UNPROMPTED
+    return model_type(name) not in UNPROMPTED
 
 
 def check_device(device: str | torch.device) -> torch.device:
@@ -256,7 +258,7 @@ def refine_with(
         raise UsageError(f"'{first.info.name}' refines its masks itself", hint="name a model that does not")
     if not first.info.prompts:
         raise UsageError(f"'{first.info.name}' takes no prompt, and refining needs one", hint="leave --refine out")
-    if name in registry.PUBLISHED:
+    if os.fspath(name) in registry.PUBLISHED:
         raise UsageError(f"expected a DIS-SAM to refine with, '{name}' is none", hint="a folder or file of one")
     place = device if device is not None else getattr(first, "device", "cpu")
     if graphs := graphs_of(name, place, backend):
@@ -274,6 +276,7 @@ def _refining_network(
 
     dis: Any = registry.resolve(registry.MODELS[DisSamConfig.model_type])
     path = registry.local(name)
+    assert path is not None  # published weights are none of these
     if path.is_file():
         state = read_tensors(path)
         network = official.load_isnet(state, path, inflate=True)

@@ -105,6 +105,9 @@ BUNDLED = Path(__file__).parents[1] / "weights"
 DEFAULT = "vns-sam-tiny"
 """The one that is used where none is named."""
 
+FILES = (".pth", ".pt", ".safetensors")
+"""How the names of files of weights end; no hub id does."""
+
 _MIB = 2**20
 
 
@@ -169,13 +172,28 @@ def place(name: str | os.PathLike[str]) -> Path:
     return BUNDLED / name if os.fspath(name) in bundled() else Path(name).expanduser()
 
 
-def local(name: str | os.PathLike[str]) -> Path:
-    """The same; a model that has its hub id for a name is fetched if it is not in the cache.
+def local(name: str | os.PathLike[str], *, beside: str | Path | None = None) -> Path | None:
+    """Where a model is on this machine. This is the one order in which a name is looked for: published weights,
+    bundled models, a path, a hub id. What lies in the working directory never stands for a name of :func:`names`.
+
+    Args:
+        name: Of :func:`names`, a folder, a file or a hub id; what has its hub id for a name is fetched if it is not in
+            the cache.
+        beside: A folder whose ``config.json`` gives the name: a relative path is looked for from there first.
+
+    Returns:
+        The folder or file, which need not be there; None for published weights, which :func:`load` fetches.
 
     Raises:
         CheckpointError: The hub does not have it or cannot be reached.
     """
-    return local_folder(place(name))
+    text = os.fspath(name)
+    if text in PUBLISHED:
+        return None
+    path = place(text)
+    if beside is not None and text not in bundled() and (Path(beside) / path).exists():
+        return Path(beside) / path
+    return path if path.suffix in FILES else local_folder(path)
 
 
 def catalog() -> Iterator[CatalogRow]:
@@ -207,18 +225,14 @@ def load(name: str | os.PathLike[str], *, beside: str | Path | None = None) -> P
         CheckpointError: It is none of these, or the weights are missing, damaged or of another architecture.
     """
     text = os.fspath(name)
-    if text in PUBLISHED:
+    path = local(text, beside=beside)
+    if path is None:
         fetched = download(text, PUBLISHED[text])
         return load_file(fetched) if fetched.is_file() else load_folder(fetched, PUBLISHED[text].repo)
-    path = place(text)
-    if beside is not None and text not in bundled() and (Path(beside) / path).exists():
-        path = Path(beside) / path
     if path.is_dir():
         return load_folder(path, text)
-    if path.exists() or path.suffix in (".pth", ".pt", ".safetensors"):
+    if path.exists() or path.suffix in FILES:
         return load_file(path)
-    if is_hub_id(text):
-        return load_folder(local(text), text)
     raise CheckpointError(
         f"no model '{text}': it is no known name, folder, file or hub id",
         hint=f"one of {', '.join(names())}, a folder with {CONFIG}, or a file of weights",

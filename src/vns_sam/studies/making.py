@@ -16,7 +16,7 @@ from vns_sam.errors import DataError, UsageError
 from vns_sam.images.find import EXTENSIONS
 from vns_sam.images.write import write_json, write_text
 from vns_sam.sam.folder import CONFIG, WEIGHTS
-from vns_sam.sam.registry import place
+from vns_sam.sam.registry import PUBLISHED, place
 from vns_sam.studies.pipeline import SET, SETS, Darken, Pipeline, Train, Work
 
 RECORD = "made.json"
@@ -234,6 +234,8 @@ def _file_digest(path: Path) -> str:
 
 def _model_digest(name: str) -> str | None:
     """Of the weights of a bundled model or of a model's folder; None for anything else."""
+    if name in PUBLISHED:
+        return None
     folder = place(name)
     digest = hashlib.sha256()
     for file in (CONFIG, WEIGHTS):

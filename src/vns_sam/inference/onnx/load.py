@@ -9,7 +9,7 @@ from vns_sam.errors import CheckpointError
 from vns_sam.inference.onnx.folder import OnnxFolder
 from vns_sam.inference.onnx.promptable import OnnxPromptable
 from vns_sam.sam.folder import CONFIG, read_config
-from vns_sam.sam.registry import place
+from vns_sam.sam.registry import local
 from vns_sam.types import PromptableModel
 
 if TYPE_CHECKING:
@@ -52,15 +52,14 @@ def _refiner(folder: OnnxFolder, first: PromptableModel | None = None) -> OnnxRe
     config = DisSamConfig.from_dict(read_config(folder.path), folder.path / CONFIG)
     if first is not None:
         return OnnxRefiner(folder, config, first, f"{first.info.name}+{config.name}")
-    own = open_graphs(_beside(folder.path, config.base))
+    base = local(config.base, beside=folder.path)
+    if base is None:
+        raise CheckpointError(
+            f"the first stage of {folder.path}, '{config.base}', has no graphs", hint="run it in torch: --backend torch"
+        )
+    own = open_graphs(base)
     if own.info.alpha or not own.info.prompts:
         raise CheckpointError(
             f"the first stage of {folder.path}, '{config.base}', cannot be refined", hint="name a SAM"
         )
     return OnnxRefiner(folder, config, own, config.name)
-
-
-def _beside(path: Path, base: str) -> Path:
-    """The folder of a first stage, which may be named relative to its refiner's."""
-    found = place(base)
-    return path / found if not found.is_absolute() and (path / found).exists() else found

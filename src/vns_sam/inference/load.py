@@ -170,12 +170,23 @@ def check_model_name(name: str | os.PathLike[str]) -> None:
 
 
 def _stages(name: str | os.PathLike[str]) -> tuple[str, str]:
-    """A name as that of the first stage and of what refines its masks, which is empty for most."""
+    """A name as that of the first stage and of what refines its masks, which is empty for most. In an address a "+"
+    counts behind the key that a server wants to be shown.
+    """
     text = os.fspath(name)
     whole = next((known for known in registry.names() if "+" in known and f"{text}+".startswith(f"{known}+")), "")
-    at = len(whole) or text.find("+")
+    at = len(whole) or text.find("+", _host(text))
     first, second = text[:at], text[at + 1 :]
     return (first, second) if at > 0 and second and not Path(text).exists() else (text, "")
+
+
+def _host(text: str) -> int:
+    """Where the host of an address begins, behind user and key; 0 in any other name."""
+    if not is_address(text):
+        return 0
+    start = text.index("//") + 2
+    ends = [at for mark in "/?#" if (at := text.find(mark, start)) >= 0]
+    return text.rfind("@", start, min(ends, default=len(text))) + 1
 
 
 def model_type(name: str | os.PathLike[str]) -> str | None:
@@ -202,16 +213,17 @@ def _connect(address: str) -> PromptableModel:
 
 def takes_prompts(name: str | os.PathLike[str]) -> bool:
     """Whether a model is asked about objects, as all are but WS-SAM's segmenter and IS-Net by itself, which are known
-    by their folder, or by the tensors of their file.
+    by their folder, or by the tensors of their file. Of two stages the first is asked.
     """
-    if is_address(os.fspath(name)):
-        return bool(_connect(os.fspath(name)).info.prompts)
-    path = registry.local(name)
+    first, _ = _stages(name)
+    if is_address(first):
+        return bool(_connect(first).info.prompts)
+    path = registry.local(first)
     if path is not None and path.is_file() and _has_torch():
         from vns_sam.sam.files import read_tensors
 
         return not registry.is_unprompted(read_tensors(path, in_place=True))
-    return model_type(name) not in UNPROMPTED
+    return model_type(first) not in UNPROMPTED
 
 
 def check_device(device: str | torch.device) -> torch.device:

@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
@@ -27,6 +28,7 @@ TRIES = 8
 """How often a busy server is asked again."""
 ROWS = 32
 """Prompts in one question."""
+EXAMPLE = "http://127.0.0.1:8000"
 
 
 def connect(address: str, model: str | None = None, *, api_key: str | None = None) -> RemoteModel:
@@ -39,18 +41,26 @@ def connect(address: str, model: str | None = None, *, api_key: str | None = Non
 
     Raises:
         UsageError: The address is none, or the server offers no such model.
-        DataError: The server does not answer.
+        DataError: The server does not answer, or what it answers is no model's description.
     """
-    parts = urlsplit(address)
+    try:
+        parts = urlsplit(address)
+        port = parts.port
+    except ValueError as error:
+        raise UsageError(f"expected an address such as {EXAMPLE}, got '{address}' ({error})") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise UsageError(f"expected an address such as http://127.0.0.1:8000, got '{address}'")
+        raise UsageError(f"expected an address such as {EXAMPLE}, got '{address}'")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    root = f"{parts.scheme}://{host}{'' if parts.port is None else f':{parts.port}'}"
+    root = f"{parts.scheme}://{host}{'' if port is None else f':{port}'}"
     link = Link(root, api_key or unquote(parts.password or ""))
     name = model or unquote(parts.path.strip("/"))
-    row = json.loads(link.send("GET", f"/api/model?name={quote(name, safe='')}"))
-    row["prompts"] = frozenset(row["prompts"])
-    return RemoteModel(link, row.pop("served_as"), ModelInfo(**row))
+    try:
+        row = link.ask("GET", f"/api/model?name={quote(name, safe='')}")
+        served_as = str(row.pop("served_as"))
+        info = ModelInfo(**{**row, "prompts": frozenset(row["prompts"])})
+    except (KeyError, TypeError) as error:
+        raise _stranger(root, f"a description of a model that does not fit: {error}") from None
+    return RemoteModel(link, served_as, info)
 
 
 @dataclass(frozen=True)
@@ -84,11 +94,25 @@ class Link:
             except urllib.error.HTTPError as error:
                 if error.code != 429 or attempt == TRIES - 1:
                     raise _refusal(error) from None
-                time.sleep(min(10.0, float(error.headers.get("Retry-After") or 1)))
-            except (OSError, ValueError) as error:
-                reason = getattr(error, "reason", error)
+                time.sleep(_wait(error.headers.get("Retry-After")))
+            except (OSError, ValueError, HTTPException) as error:
+                reason = " ".join(str(getattr(error, "reason", "") or error).split())
                 raise DataError(f"no answer from {self.root} ({reason})", hint="vns-sam serve") from None
         raise AssertionError("unreachable")
+
+    def ask(self, method: str, path: str, body: bytes | None = None) -> dict[str, Any]:
+        """Like :meth:`send`, of what is answered by a JSON object.
+
+        Raises:
+            DataError: Something else is answered, too.
+        """
+        try:
+            answer = json.loads(self.send(method, path, body))
+        except (ValueError, RecursionError):
+            raise _stranger(self.root, "something else") from None
+        if not isinstance(answer, dict):
+            raise _stranger(self.root, f"a {type(answer).__name__}")
+        return answer
 
 
 class Forgotten(DataError):
@@ -152,7 +176,10 @@ class RemoteModel:
     def _send(self, image: np.ndarray) -> str:
         out = io.BytesIO()
         Image.fromarray(image).save(out, "PNG", compress_level=1)
-        key = str(json.loads(self.link.send("POST", "/api/pictures", out.getvalue()))["id"])
+        answer = self.link.ask("POST", "/api/pictures", out.getvalue())
+        if "id" not in answer:
+            raise _stranger(self.link.root, "no id of a picture")
+        key = quote(str(answer["id"]), safe="")
         self.link.send("POST", f"/api/pictures/{key}/encode?model={quote(self.served_as, safe='')}")
         return key
 
@@ -169,6 +196,18 @@ def _parts(prompts: Prompts) -> list[Prompts]:
         given = {name: getattr(prompts, name) for name in wire.FIELDS}
         fields.append({name: None if value is None else value[start : start + ROWS] for name, value in given.items()})
     return [Prompts(**one) for one in fields]
+
+
+def _stranger(root: str, found: str) -> DataError:
+    return DataError(f"expected a JSON object of vns-sam serve from {root}, found {found}", hint="check the address")
+
+
+def _wait(told: str | None) -> float:
+    """Seconds until a busy server is asked again: what it says, a second where it says nothing or a date."""
+    try:
+        return min(10.0, max(0.0, float(told or 1)))
+    except ValueError:
+        return 1.0
 
 
 def _refusal(error: urllib.error.HTTPError) -> DataError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import cv2
@@ -26,11 +26,14 @@ class PlainAnswers(Answers):
         values: For each row its logits (H, W) float32.
         scores: (P,) float32 predicted IoU.
         alphas: For each row (H, W) float32 in [0, 1], or none at all.
+        offered: By row the masks to choose from: their scores (M,) and their logits (M, H, W), both float32. A row that
+            is not there has its answer alone.
     """
 
     values: tuple[np.ndarray, ...]
     scores: np.ndarray
     alphas: tuple[np.ndarray, ...] = ()
+    offered: Mapping[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
 
     def logits(self, row: int, size: Size | None = None, *, direct: bool = False) -> np.ndarray:
         """See :meth:`vns_sam.types.Answers.logits`."""
@@ -39,6 +42,14 @@ class PlainAnswers(Answers):
     def alpha(self, row: int, size: Size | None = None) -> np.ndarray | None:
         """See :meth:`vns_sam.types.Answers.alpha`."""
         return _resized(self.alphas[row], size) if self.alphas else None
+
+    def candidate_scores(self, row: int) -> np.ndarray:
+        """See :meth:`vns_sam.types.Answers.candidate_scores`."""
+        return self.offered[row][0] if row in self.offered else super().candidate_scores(row)
+
+    def candidate(self, row: int, number: int, size: Size | None = None) -> np.ndarray:
+        """See :meth:`vns_sam.types.Answers.candidate`."""
+        return _resized(self.offered[row][1][number], size) if row in self.offered else self.logits(row, size)
 
 
 def pack_prompts(prompts: Prompts | None, *, candidates: bool = False, look_again: bool = False) -> bytes:
@@ -84,6 +95,10 @@ def pack_answers(answers: Answers) -> bytes:
         alpha = answers.alpha(row)
         if alpha is not None:
             arrays[f"alpha.{row}"] = alpha
+        offered = answers.candidate_scores(row)
+        if not np.array_equal(offered, answers.scores[row : row + 1]):
+            arrays[f"candidate_scores.{row}"] = offered
+            arrays[f"candidates.{row}"] = np.stack([answers.candidate(row, number) for number in range(len(offered))])
     return pack(arrays)
 
 
@@ -100,7 +115,12 @@ def unpack_answers(content: bytes) -> Answers:
         if "mask_logits" not in arrays:
             rows = range(len(scores))
             alphas = tuple(arrays[f"alpha.{row}"] for row in rows if f"alpha.{row}" in arrays)
-            return PlainAnswers(tuple(arrays[f"logits.{row}"] for row in rows), scores, alphas)
+            offered = {
+                row: (arrays[f"candidate_scores.{row}"], arrays[f"candidates.{row}"])
+                for row in rows
+                if f"candidate_scores.{row}" in arrays
+            }
+            return PlainAnswers(tuple(arrays[f"logits.{row}"] for row in rows), scores, alphas, offered)
         geometry = Geometry.unpack(arrays["geometry"])
         rest = (arrays.get(name) for name in ("edge_logits", "candidate_logits", "candidate_iou"))
         return MapAnswers(arrays["mask_logits"], scores, geometry, *rest)

@@ -1,0 +1,163 @@
+"""What a server's model answers, as it travels, and what becomes of answers that are none."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from socketserver import BaseRequestHandler, TCPServer
+
+import numpy as np
+import pytest
+from backends import Backend
+
+from vns_sam.dis.mattes import Matte, MatteAnswers
+from vns_sam.errors import DataError, UsageError
+from vns_sam.inference import wire
+from vns_sam.inference.load import check_model_name, load_model, takes_prompts
+from vns_sam.inference.remote import Link, RemoteModel, connect
+from vns_sam.sam.answers import MapAnswers
+from vns_sam.types import Geometry
+
+
+def coarse(scores: list[list[float]]) -> MapAnswers:
+    rows, offered = len(scores), len(scores[0])
+    maps = np.random.default_rng(0).normal(size=(rows, offered, 8, 8)).astype(np.float32)
+    place = (Geometry(30, 40, 24, 32, 32, 32),) * rows
+    single = np.full(rows, 0.7, np.float32)
+    return MapAnswers(maps[:, :1], single, place, None, maps, np.array(scores, np.float32))
+
+
+@pytest.mark.parametrize("scores", [[[0.5, 0.9, 0.4], [0.1, 0.2, 0.3]], [[0.6], [0.5]]])
+def test_candidates_of_a_refined_model_travel(scores: list[list[float]]) -> None:
+    alphas = np.random.default_rng(1).uniform(size=(2, 4, 30, 40)).astype(np.float32)
+    mattes = tuple(Matte(alpha[0], 0.4) for alpha in alphas)
+    here = MatteAnswers(
+        mattes, np.float32([0.7, 0.7]), coarse(scores), lambda row, number: Matte(alphas[row, number + 1], 0.3)
+    )
+    there = wire.join_answers([wire.unpack_answers(wire.pack_answers(here))] * 2)
+    for row in range(2):
+        np.testing.assert_array_equal(there.candidate_scores(row + 2), np.float32(scores[row]))
+        for size in (None, (15, 20)):
+            found, wanted = there.candidates(row, size), here.candidates(row, size)
+            np.testing.assert_array_equal(found.scores, wanted.scores)
+            assert (found.masks == wanted.masks).mean() > (0.999 if size is None else 0.9)
+        np.testing.assert_array_equal(there.alpha(row), here.alpha(row))
+        np.testing.assert_array_equal(there.logits(row), here.logits(row))
+
+
+def test_answers_without_candidates_offer_themselves() -> None:
+    alphas = np.random.default_rng(1).uniform(size=(2, 30, 40)).astype(np.float32)
+    here = MatteAnswers(tuple(map(Matte, alphas)), np.float32([0.7, 0.6]))
+    content = wire.pack_answers(here)
+    assert set(wire.unpack(content)) == {"scores", "logits.0", "logits.1", "alpha.0", "alpha.1"}
+    there = wire.unpack_answers(content)
+    assert there.candidate_scores(1) == np.float32(0.6)
+    np.testing.assert_array_equal(there.candidates(1).masks, here.candidates(1).masks)
+
+
+@contextmanager
+def answering(content: bytes, status: int = 200, **headers: str) -> Iterator[str]:
+    """The address of a server that answers everything in one way."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name.replace("_", "-"), value)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_POST = do_GET
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with serving(HTTPServer(("127.0.0.1", 0), Handler)) as address:
+        yield address
+
+
+@contextmanager
+def serving(server: TCPServer) -> Iterator[str]:
+    with server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"<!doctype html><title>a shop</title>",
+        b"",
+        b"\xff\xfe",
+        b"[]",
+        b"7",
+        b"{}",
+        b'{"served_as": "x", "prompts": 3}',
+        b'{"served_as": "x", "prompts": ["box"]}',
+        b'{"served_as": "x", "prompts": ["box"], "name": "x", "digest": "y", "wings": 2}',
+    ],
+)
+def test_a_server_of_something_else_is_told(content: bytes) -> None:
+    with answering(content) as address, pytest.raises(DataError, match="expected a JSON object of vns-sam") as caught:
+        connect(address)
+    assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize("content", [b"<html>", b"{}", b"[]"])
+def test_a_picture_that_gets_no_id_is_told(content: bytes) -> None:
+    with answering(content) as address, pytest.raises(DataError, match="expected a JSON object of vns-sam"):
+        RemoteModel(Link(address), "x", replace(Backend().info)).encode([np.zeros((8, 8, 3), np.uint8)])
+
+
+def test_what_is_no_http_is_told() -> None:
+    class Handler(BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(1000)
+            self.request.sendall(b"220 smtp.example ready\r\n")
+
+    server = serving(TCPServer(("127.0.0.1", 0), Handler))
+    with server as address, pytest.raises(DataError, match="no answer from .*smtp.example ready"):
+        connect(address)
+
+
+def test_a_busy_server_may_name_a_date(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr("vns_sam.inference.remote.time.sleep", waited.append)
+    for told in ("Wed, 21 Oct 2026 07:28:00 GMT", "-3", "99", "nan"):
+        with answering(b"{}", 429, Retry_After=told) as address, pytest.raises(DataError, match="429"):
+            connect(address)
+    assert set(waited) <= {0.0, 1.0, 10.0}
+
+
+@pytest.mark.parametrize("key", ["a+b", "+", "a+b:c", "%40+x"])
+@pytest.mark.parametrize("place", ["127.0.0.1:8000", "127.0.0.1:8000/sam-tiny"])
+def test_a_plus_in_a_key_is_part_of_the_key(key: str, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def remember(address: str) -> Backend:
+        asked.append(address)
+        return Backend()
+
+    monkeypatch.setattr("vns_sam.inference.load._connect", remember)
+    address = f"http://:{key}@{place}"
+    check_model_name(address)
+    assert load_model(address).info.name == "backend"
+    refined = load_model(f"{address}+dis-sam-tiny", backend="onnx")
+    assert refined.info.alpha
+    assert takes_prompts(f"{address}+dis-sam-tiny")
+    assert asked == [address] * 3
+
+
+@pytest.mark.parametrize("address", ["http://host:99999", "http://host:x", "http://[::1", "http://", "http://:a/b@host"])
+def test_an_address_that_is_none_is_told(address: str) -> None:
+    with pytest.raises(UsageError, match="expected an address such as"):
+        connect(address)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from vns_sam.images.names import NameIndex, match_name
+from vns_sam.images.names import NameIndex
 
 NAMES = ["a.jpg", "cam1/a.jpg", "cam1/b.jpg", "cam2/c.jpg", "d.v2.png", unicodedata.normalize("NFD", "gr\u00fcn.jpg")]
 
@@ -38,7 +38,7 @@ NAMES = ["a.jpg", "cam1/a.jpg", "cam1/b.jpg", "cam2/c.jpg", "d.v2.png", unicoded
     ],
 )
 def test_one_rule(tmp_path: Path, key: str, found: str | None) -> None:
-    assert match_name(key, tmp_path / "photos", NAMES) == found
+    assert NameIndex(tmp_path / "photos", NAMES).match(key) == found
 
 
 def test_absolute_paths_into_the_folder(tmp_path: Path) -> None:
@@ -56,3 +56,11 @@ def test_a_base_name_must_be_alone_on_both_sides(tmp_path: Path) -> None:
     assert index.match_all(["a.jpg"]) == ({"a.jpg": "x/a.jpg"}, [])
     assert index.match_all(["a.jpg", "y/a.jpg"]) == ({}, ["a.jpg", "y/a.jpg"])
     assert NameIndex(tmp_path, ["x/a.jpg", "y/a.jpg"]).match("a.jpg") is None
+
+
+def test_an_answer_does_not_depend_on_what_was_asked_before(tmp_path: Path) -> None:
+    keys = ["/elsewhere/a", "a", "/elsewhere/b.jpg", "b", "a"]
+    index = NameIndex(tmp_path, ["x/a.jpg", "x/b.png"])
+    assert [index.match(key) for key in keys] == [NameIndex(tmp_path, ["x/a.jpg", "x/b.png"]).match(key) for key in keys]
+    assert index.match("a") == "x/a.jpg"
+    assert index.match_all(["/elsewhere/c", "a"]) == ({"a": "x/a.jpg"}, ["/elsewhere/c"])

@@ -247,9 +247,29 @@ def test_two_names_that_would_share_a_file_keep_their_endings(tmp_path: Path) ->
         "a.jpg": "a_jpg", "b/a.jpg": "b/a", "A.png": "A_png", "c.d.png": "c.d", "plain": "plain",
     }  # fmt: skip
     assert set(distinct_stems(("e\u0301.png", "\xe9.jpg")).values()) == {"e\u0301_png", "\xe9_jpg"}
-    job = Capitals(tmp_path, tmp_path / "out", ["a.jpg", "a.png", "a_jpg.gif"])
-    with pytest.raises(UsageError, match=r"found a_jpg\.up for both a\.jpg and a_jpg\.gif"):
-        prepare(job)
+
+
+@pytest.mark.parametrize(
+    ("names", "stems"),
+    [
+        (("a.jpg", "a.png", "a_jpg.tif"), ("a_jpg", "a_png", "a_jpg_tif")),
+        (("a_jpg.tif", "a.jpg", "a.png", "A_JPG_TIF"), ("a_jpg_tif", "a_jpg", "a_png", "A_JPG_TIF_")),
+        (("b.jpg", "B.jpg"), ("b_jpg", "B_jpg_2")),
+        (("b.jpg", "B.jpg", "B_jpg_2.png"), ("b_jpg", "B_jpg_3", "B_jpg_2")),
+        (("c", "C", "c."), ("c_", "C__2", "c__3")),
+        (("d/e.png", "d/e.gif", "d/E.png", "d_e.png"), ("d/e_png", "d/e_gif", "d/E_png_2", "d_e")),
+    ],
+)
+def test_no_stem_is_given_twice(names: tuple[str, ...], stems: tuple[str, ...]) -> None:
+    found = distinct_stems(names)
+    assert len({stem.casefold() for stem in found.values()}) == len(names)
+    assert tuple(found[name] for name in names) == stems
+
+
+def test_a_file_has_one_owner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Capitals, "outputs", lambda _, item: ["all.up" if item != "b.txt" else "ALL.up"])
+    with pytest.raises(UsageError, match=r"found ALL\.up for both a\.txt and b\.txt"):
+        prepare(Capitals(tmp_path, tmp_path / "out", ["a.txt", "b.txt"]))
 
 
 def test_outputs_stay_inside_and_are_no_inputs(letters: Path) -> None:

@@ -103,7 +103,7 @@ class NameIndex:
             found = self._exact(parts[start:])
             if found is not None:
                 return found
-        return self._exact(parts[-1:]) if alone and len(self._by_base[parts[-1]]) < 2 else None
+        return self._exact(parts[-1:]) if alone and len(self._by_base.get(parts[-1], ())) < 2 else None
 
     def _by_lone_stem(self, stem: str) -> str | None:
         if PurePosixPath(stem).suffix.lower() in EXTENSIONS:
@@ -112,11 +112,6 @@ class NameIndex:
 
     def _only(self, candidates: Sequence[tuple[str, ...]]) -> str | None:
         return self._by_path[candidates[0]] if len(candidates) == 1 else None
-
-
-def match_name(key: str, folder: Path, names: Sequence[str]) -> str | None:
-    """:meth:`NameIndex.match` for a single name."""
-    return NameIndex(folder, names).match(key)
 
 
 def _parts(name: str) -> tuple[str, ...]:

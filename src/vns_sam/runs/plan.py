@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -229,15 +230,33 @@ def distinct_stems(names: Iterator[str] | tuple[str, ...]) -> dict[str, str]:
     """For each relative path a stem that no other has, also where case and accents are not told apart.
 
     It is the path without its ending; those that would share it keep the ending: ``a.jpg`` and ``a.png`` become
-    ``a_jpg`` and ``a_png``.
+    ``a_jpg`` and ``a_png``. So does a path whose stem such a name has: ``a_jpg.tif`` beside them becomes ``a_jpg_tif``.
+    What still is the same, as ``b.jpg`` and ``B.jpg``, is numbered: ``b_jpg`` and ``B_jpg_2``.
     """
-    plain = {name: name.removesuffix(suffix) if (suffix := os.path.splitext(name)[1]) else name for name in names}
-    taken: dict[str, int] = {}
-    for stem in plain.values():
-        taken[_folded(stem)] = taken.get(_folded(stem), 0) + 1
-    return {
-        name: stem if taken[_folded(stem)] == 1 else f"{stem}_{name[len(stem) + 1 :]}" for name, stem in plain.items()
-    }
+    endings = {name: os.path.splitext(name)[1] for name in names}
+    stems = {name: name.removesuffix(ending) for name, ending in endings.items()}
+    short = set(stems)
+    while True:
+        count = Counter(map(_folded, stems.values()))
+        shared = {name for name in short if count[_folded(stems[name])] > 1}
+        if not shared:
+            return _numbered(stems)
+        short -= shared
+        stems |= {name: f"{stems[name]}_{endings[name][1:]}" for name in shared}
+
+
+def _numbered(stems: dict[str, str]) -> dict[str, str]:
+    """Stems by name, those that another has already with a number that makes them new."""
+    taken, seen = set(map(_folded, stems.values())), set[str]()
+    for name, stem in stems.items():
+        number = 2
+        while _folded(stems[name]) in seen:
+            if _folded(numbered := f"{stem}_{number}") not in taken:
+                stems[name] = numbered
+            number += 1
+        seen.add(_folded(stems[name]))
+        taken.add(_folded(stems[name]))
+    return stems
 
 
 def _folded(name: str) -> str:

@@ -237,6 +237,9 @@ def test_the_digest_knows_weights_and_graphs(tmp_path: Path) -> None:
     shutil.copytree(registry.place("sam-tiny"), folder)
     before = OnnxFolder(folder).digest
     assert before == OnnxFolder(registry.place("sam-tiny")).digest
+    (folder / ".encoder.onnx.123.part").write_bytes(b"what a kill left")
+    (folder / ".vns-sam.lock").touch()
+    assert OnnxFolder(folder).digest == before
     weights = bytearray((folder / "model.safetensors").read_bytes())
     weights[-1] ^= 1
     (folder / "model.safetensors").write_bytes(weights)

@@ -64,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
     from vns_sam.images.write import write_json
     from vns_sam.inference.load import load_network
     from vns_sam.inference.onnx.load import open_graphs
+    from vns_sam.sam.folder import graph_files
 
     network = load_network(args.model)
     if args.anylabeling is not None:
@@ -75,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         write(network, out, args.precision or "fp32", args.opset or OPSET)
     parity = compare(network, open_graphs(out), pictures)
-    files = {path.name: path.stat().st_size for path in sorted(out.glob("*.onnx*"))}
+    files = {path.name: path.stat().st_size for path in graph_files(out)}
     told: dict[str, Any] = {"model": network.name, "files": files, **parity.to_dict()}
     if not args.beside:
         write_json(out / REPORT, told)

@@ -14,8 +14,14 @@ OLDER_WEIGHTS = "pytorch_model.bin"
 """What transformers wrote before it had SafeTensors."""
 GRAPHS = "onnx.json"
 """Says which graphs a folder holds and where their weights are, see :mod:`vns_sam.inference.onnx.folder`."""
+GRAPH_FILES = "*.onnx*"
 GRAPHS_OF = {"promptable": ("encoder", "decoder"), "refiner": ("refiner",), "segmenter": ("segmenter",)}
 """The graphs that a folder holds, by the kind that its ``onnx.json`` states."""
+
+
+def graph_files(folder: Path) -> list[Path]:
+    """The graphs of a folder and the weights beside them, in order; not what is being written or a kill has left."""
+    return sorted(path for path in folder.glob(GRAPH_FILES) if path.is_file() and not path.name.startswith("."))
 
 
 def read_config(folder: str | Path) -> dict[str, Any]:

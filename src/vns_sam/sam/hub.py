@@ -15,13 +15,9 @@ from safetensors import safe_open
 
 from vns_sam.errors import CheckpointError, MissingExtraError, UsageError
 from vns_sam.sam.cards import card
-from vns_sam.sam.folder import CARD, CONFIG, GRAPHS, WEIGHTS, read_config
+from vns_sam.sam.folder import CARD, CONFIG, GRAPH_FILES, GRAPHS, WEIGHTS, graph_files, read_config
 
 logger = logging.getLogger(__name__)
-
-GRAPH_FILES = "*.onnx*"
-SHARED = (CONFIG, WEIGHTS, CARD, GRAPHS, GRAPH_FILES)
-"""What of a model's folder others need."""
 
 _HUB_ID = re.compile(r"\w[\w.-]*/[\w.-]+")
 
@@ -175,7 +171,8 @@ def upload(folder: Path, repo: str, *, private: bool = False) -> str:
 
 def shared_files(folder: Path) -> list[Path]:
     """The files of a model's folder that others need, and nothing else that is there."""
-    return [path for pattern in SHARED for path in sorted(folder.glob(pattern)) if path.is_file()]
+    told = (folder / name for name in (CONFIG, WEIGHTS, CARD, GRAPHS))
+    return [*(path for path in told if path.is_file()), *graph_files(folder)]
 
 
 def _need_client(purpose: str) -> None:

@@ -22,7 +22,7 @@ import numpy as np
 from vns_sam.errors import CheckpointError, UsageError
 from vns_sam.images.bounded import read_bounded
 from vns_sam.sam.editions import check_edition
-from vns_sam.sam.folder import CONFIG, GRAPHS, WEIGHTS
+from vns_sam.sam.folder import CONFIG, GRAPHS, WEIGHTS, graph_files
 from vns_sam.sam.model_config import Checked, fit
 from vns_sam.sam.preprocessing import Preprocessing
 from vns_sam.sam.registry import place
@@ -193,7 +193,7 @@ class OnnxFolder:
         """Identifies configuration, manifest, graphs and weights."""
         digest = hashlib.sha256()
         told = (file for file in (self.path / CONFIG, self.path / GRAPHS) if file.is_file())
-        for file in (*told, *sorted(self.path.glob("*.onnx*")), *self._files):
+        for file in (*told, *graph_files(self.path), *self._files):
             digest.update(hashlib.sha256(file.read_bytes()).digest())
         return digest.hexdigest()[:16]
 

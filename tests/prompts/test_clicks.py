@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from vns_sam.prompts.clicks import Click, click_points, deepest_click, negative_points, next_click
+from vns_sam.prompts.clicks import Click, deepest_click, next_click
 
 SMALL_MASKS = arrays(bool, (9, 13), elements=st.booleans())
 
@@ -22,55 +22,6 @@ def block(top: int, bottom: int, left: int, right: int, side: int = 64) -> np.nd
     mask = np.zeros((side, side), bool)
     mask[top:bottom, left:right] = True
     return mask
-
-
-def inside(points: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    x, y = points.astype(int).T
-    return mask[y, x]
-
-
-def test_clicks_prefer_the_interior() -> None:
-    mask = block(8, 56, 8, 56)
-    first = np.concatenate([click_points(mask, 1, seeded(s)) for s in range(200)])
-    assert inside(first, mask).all()
-    # Depth-weighted: the inner half of the area holds 1/4 of the pixels but more than half of the depth.
-    assert inside(first, block(20, 44, 20, 44)).mean() > 0.4
-
-
-def test_clicks_keep_apart() -> None:
-    mask = block(0, 64, 0, 64)
-
-    def nearest(points: np.ndarray) -> float:
-        gaps = np.linalg.norm(points[:, None] - points[None], axis=-1)
-        return float((gaps + 1e9 * np.eye(len(points))).min())
-
-    spread = np.mean([nearest(click_points(mask, 5, seeded(s))) for s in range(50)])
-    rng = np.random.default_rng(0)
-    uniform = np.mean([nearest(rng.integers(0, 64, (5, 2)).astype(float)) for _ in range(50)])
-    assert spread > 1.2 * uniform
-
-
-@settings(max_examples=40, deadline=None)
-@given(mask=SMALL_MASKS, count=st.integers(0, 8))
-def test_clicks_are_distinct_object_pixels(mask: np.ndarray, count: int) -> None:
-    points = click_points(mask, count, seeded(0))
-    assert len(points) == min(count, mask.sum())
-    assert inside(points, mask).all()
-    assert len(np.unique(points, axis=0)) == len(points)
-
-
-def test_negatives_lie_on_the_background_near_the_object() -> None:
-    mask = block(20, 40, 20, 40)
-    points = negative_points(mask, 30, seeded(0))
-    assert len(np.unique(points, axis=0)) == 30
-    assert not inside(points, mask).any()
-    assert inside(points, block(16, 44, 16, 44)).all()
-    assert not inside(points, block(17, 43, 17, 43)).all()  # as far as a fifth of the object's side
-
-
-@pytest.mark.parametrize("full", [False, True])
-def test_no_negatives_where_there_is_no_near_background(full: bool) -> None:
-    assert negative_points(np.full((8, 8), full), 3, seeded(0)).shape == (0, 2)
 
 
 @pytest.mark.parametrize(

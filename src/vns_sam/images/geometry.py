@@ -57,11 +57,6 @@ def points_to_model(points: np.ndarray, geometry: Geometry) -> np.ndarray:
     return (points * np.array(geometry.scale_xy)).astype(np.float32)
 
 
-def points_to_original(points: np.ndarray, geometry: Geometry) -> np.ndarray:
-    """Inverse of :func:`points_to_model`."""
-    return (points / np.array(geometry.scale_xy)).astype(np.float32)
-
-
 def masks_to_model(masks: Map, geometry: Geometry, size: Size) -> Map:
     """Maps masks (P, H, W) to the padded input (P, 1, *size), smoothed; padding is background (0)."""
     height = max(1, round(geometry.fitted_height * size[0] / geometry.input_height))

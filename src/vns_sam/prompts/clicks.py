@@ -1,6 +1,6 @@
-"""Clicks as a person makes them: well inside the object, just beside it, or where the last mask is wrong.
+"""Clicks as a person makes them to correct a mask: where it is wrong.
 
-Masks are (H, W) bool arrays, points XY pixels. Deterministic unless a generator is given.
+Masks are (H, W) bool arrays. Deterministic unless a generator is given.
 """
 
 from __future__ import annotations
@@ -25,50 +25,6 @@ class Click(NamedTuple):
     x: int
     y: int
     label: int
-
-
-def click_points(mask: np.ndarray, count: int, generator: torch.Generator) -> np.ndarray:
-    """Draws object pixels that lie deep inside and far from each other.
-
-    The first is drawn in proportion to its distance from the object's border, each other one also to the
-    squared distance from the nearest one so far (the seeding of k-means++, Arthur and Vassilvitskii 2007).
-
-    Returns:
-        (N, 2) float32 XY, all different; N is smaller than ``count`` where the object has fewer pixels.
-    """
-    ys, xs = np.nonzero(mask)
-    pixels = np.stack([xs, ys]).astype(np.float32)
-    weights = _depth(mask)[ys, xs]
-    spread = np.full(len(xs), np.inf, np.float32)
-    points = np.empty((min(count, len(xs)), 2), np.float32)
-    for i in range(len(points)):
-        mass = np.cumsum(weights if i == 0 else weights * spread, dtype=np.float64)
-        draw = torch.rand((), generator=generator, dtype=torch.float64).item()
-        points[i] = pixels[:, np.searchsorted(mass, draw * mass[-1], side="right")]
-        offset = pixels - points[i, :, None]
-        np.minimum(spread, offset[0] ** 2 + offset[1] ** 2, out=spread)
-    return points
-
-
-def negative_points(mask: np.ndarray, count: int, generator: torch.Generator, *, reach: float = 0.2) -> np.ndarray:
-    """Draws background pixels near the object, uniformly and without replacement.
-
-    Args:
-        mask: (H, W) bool.
-        count: How many.
-        generator: Source of the draws.
-        reach: How far from the object they may lie, in parts of the square root of its area; at least 3 px.
-
-    Returns:
-        (N, 2) float32 XY; N is smaller than ``count`` where there are fewer such pixels, 0 for an empty mask.
-    """
-    if not mask.any():
-        return np.empty((0, 2), np.float32)
-    distance = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5)
-    limit = max(3.0, reach * float(np.sqrt(mask.sum())))
-    ys, xs = np.nonzero(~mask & (distance <= limit))
-    order = torch.randperm(len(xs), generator=generator)[:count].numpy()
-    return np.stack([xs[order], ys[order]], axis=1).astype(np.float32)
 
 
 def deepest_click(pred: np.ndarray, gt: np.ndarray, clicked: Collection[Click] = ()) -> Click | None:

@@ -60,12 +60,6 @@ class VnsDecoderOutput:
         """SAM's single-mask output, mask 0."""
         return self.sam_masks[:, :1]
 
-    @property
-    def best_sam_mask_logits(self) -> torch.Tensor:
-        """The one of SAM's masks 1 to 3 with the highest predicted IoU."""
-        best = 1 + self.iou_scores[:, 1:].argmax(dim=1)
-        return self.sam_masks[torch.arange(best.shape[0], device=best.device), best][:, None]
-
 
 class _Level(NamedTuple):
     """Tokens (P, T, d) and image (P, g * g', d) after a layer."""

@@ -59,8 +59,8 @@ def test_a_base_name_must_be_alone_on_both_sides(tmp_path: Path) -> None:
 
 
 def test_an_answer_does_not_depend_on_what_was_asked_before(tmp_path: Path) -> None:
-    keys = ["/elsewhere/a", "a", "/elsewhere/b.jpg", "b", "a"]
-    index = NameIndex(tmp_path, ["x/a.jpg", "x/b.png"])
-    assert [index.match(key) for key in keys] == [NameIndex(tmp_path, ["x/a.jpg", "x/b.png"]).match(key) for key in keys]
+    keys, names = ["/elsewhere/a", "a", "/elsewhere/b.jpg", "b", "a"], ["x/a.jpg", "x/b.png"]
+    index = NameIndex(tmp_path, names)
+    assert [index.match(key) for key in keys] == [NameIndex(tmp_path, names).match(key) for key in keys]
     assert index.match("a") == "x/a.jpg"
     assert index.match_all(["/elsewhere/c", "a"]) == ({"a": "x/a.jpg"}, ["/elsewhere/c"])

@@ -9,7 +9,15 @@ import pytest
 from PIL import Image
 
 from vns_sam.errors import DataError
-from vns_sam.images.write import atomic_path, check_writable, remove_parts, write_bytes, write_image, write_json, write_mask
+from vns_sam.images.write import (
+    atomic_path,
+    check_writable,
+    remove_parts,
+    write_bytes,
+    write_image,
+    write_json,
+    write_mask,
+)
 
 
 def test_a_mask_is_black_and_white_and_parents_are_made(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def test_a_folder_in_the_working_directory_never_stands_for_a_name(
         assert load_model(path).info.prompts == frozenset()
 
 
-def test_a_bundled_name_is_the_bundled_model_whatever_lies_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bundled_name_is_the_bundled_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(registry.place("ws-sam-tiny"), tmp_path / "vns-sam-tiny")
     monkeypatch.chdir(tmp_path)
     assert takes_prompts("vns-sam-tiny")
@@ -99,5 +99,5 @@ def test_a_first_stage_is_named_as_any_model(tmp_path: Path) -> None:
     (refiner / "config.json").write_text(config.replace('"base": "sam-tiny"', '"base": "mine"'))
     assert open_graphs(refiner).info.prompts
     (refiner / "config.json").write_text(config.replace('"base": "sam-tiny"', '"base": "vit_b"'))
-    with pytest.raises(CheckpointError, match="the first stage of .*, 'vit_b', has no graphs"):
+    with pytest.raises(CheckpointError, match=r"the first stage of .*, 'vit_b', has no graphs"):
         open_graphs(refiner)

@@ -125,7 +125,7 @@ def test_what_is_no_http_is_told() -> None:
             self.request.sendall(b"220 smtp.example ready\r\n")
 
     server = serving(TCPServer(("127.0.0.1", 0), Handler))
-    with server as address, pytest.raises(DataError, match="no answer from .*smtp.example ready"):
+    with server as address, pytest.raises(DataError, match=r"no answer from .*smtp\.example ready"):
         connect(address)
 
 
@@ -157,7 +157,9 @@ def test_a_plus_in_a_key_is_part_of_the_key(key: str, place: str, monkeypatch: p
     assert asked == [address] * 3
 
 
-@pytest.mark.parametrize("address", ["http://host:99999", "http://host:x", "http://[::1", "http://", "http://:a/b@host"])
+@pytest.mark.parametrize(
+    "address", ["http://host:99999", "http://host:x", "http://[::1", "http://", "http://:a/b@host"]
+)
 def test_an_address_that_is_none_is_told(address: str) -> None:
     with pytest.raises(UsageError, match="expected an address such as"):
         connect(address)

@@ -87,7 +87,8 @@ def _read_file(path: Path) -> np.ndarray:
             hint="scale it down or cut it into tiles",
         ) from None
     except DECODER_ERRORS as error:
-        raise DataError(f"{path} is truncated or damaged ({one_line(error)})", hint="copy or download it again") from None
+        message = f"{path} is truncated or damaged ({one_line(error)})"
+        raise DataError(message, hint="copy or download it again") from None
 
 
 def file_digest(path: Path) -> str:

@@ -250,4 +250,4 @@ def test_the_pair_for_anylabeling_answers_on_its_canvas(tmp_path: Path) -> None:
         },
     )
     assert masks.shape == (1, 1, *CANVAS)
-    assert (scores.shape, low.shape) == ((1, 1), (1, 1, 128, 128))
+    assert (scores.shape, low.shape) == ((1, 1), (1, 1, 88, 128))  # 684 x 1024 is 342 x 512, in steps of 32

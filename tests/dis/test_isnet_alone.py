@@ -107,4 +107,4 @@ def test_alpha_is_written(tmp_path: Path, folder: bool, monkeypatch: pytest.Monk
     alpha = model.decode(model.encode([read_image(disks / "images" / "000.png")])).alpha(0)
     assert alpha is not None
     with Image.open("out/000_alpha.png") as found:
-        np.testing.assert_array_equal(np.asarray(found), (alpha * 255).astype(np.uint8))
+        np.testing.assert_array_equal(np.asarray(found), (alpha * 255).round().astype(np.uint8))

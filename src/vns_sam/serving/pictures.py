@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import warnings
 from collections.abc import Sequence
 from http import HTTPStatus
 
@@ -29,9 +28,7 @@ def decode_picture(data: bytes, limits: Limits) -> np.ndarray:
     if not data:
         raise unusable("expected the bytes of a picture, found none", hint=hint)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            opened = Image.open(io.BytesIO(data), formats=FORMATS)
+        opened = Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError:
         message = "this is not a picture in a format that can be read"
         raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, message, hint=hint) from None

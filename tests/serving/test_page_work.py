@@ -241,3 +241,85 @@ def test_a_server_that_has_forgotten_the_pictures_still_exports_them(page: Any, 
     assert mask[40, 40] == 255
     process.kill()
     process.wait()
+
+
+def test_a_save_that_fails_is_not_the_last(page: Any, labelled: str, project: Project) -> None:
+    visit(page, labelled)
+    settled(page)
+    project.save(0, marked(5, saved_at=99.0), (120, 160))  # somebody else
+    page.route("**/annotations", lambda route: route.abort())  # and then no answer to what they did
+    page.keyboard.press("n")
+    page.mouse.click(*spot(page, 40, 40))
+    expect(page.locator("#saved")).to_have_text("Not saved yet", timeout=WAIT)
+    page.unroute("**/annotations")
+    expect(page.get_by_role("alert")).to_contain_text("changed in another window", timeout=WAIT)
+    page.keyboard.press("Control+z")
+    saved(page)
+    assert len(project.annotations(0).objects) == 3
+
+
+def test_an_answer_that_was_lost_is_no_other_window(page: Any, labelled: str, project: Project) -> None:
+    visit(page, labelled)
+    settled(page)
+    lost: list[int] = []
+
+    def lose(route: Any) -> None:
+        lost.append(route.fetch().status)
+        route.abort()
+
+    page.route("**/annotations?*", lose, times=1)
+    page.keyboard.press("n")
+    page.mouse.click(*spot(page, 40, 40))
+    expect(page.locator("#saved")).to_have_text("Not saved yet", timeout=WAIT)
+    assert lost == [204]
+    page.keyboard.press("n")
+    page.mouse.click(*spot(page, 40, 100))
+    saved(page)
+    expect(page.get_by_role("alert")).to_be_hidden()
+    assert len(project.annotations(0).objects) == 4
+
+
+def test_a_removed_picture_does_not_come_back(page: Any, site: str, photos: list[Path]) -> None:
+    visit(page, site)
+    page.set_input_files("#files", photos[:2])
+    settled(page)
+    release = hold(page, "**/masks")
+    page.mouse.click(*spot(page, 40, 40))
+    expect(objects(page)).to_have_count(1)
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.keyboard.press("Shift+Delete")
+    expect(page.locator("#where")).to_contain_text("bee.png", timeout=WAIT)
+    release()
+    page.mouse.click(*spot(page, 40, 40))
+    saved(page)
+    page.reload()
+    page.locator("html[data-ready]").wait_for(timeout=WAIT)
+    expect(page.locator("#where")).to_contain_text("bee.png1 / 1", timeout=WAIT)
+
+
+def test_what_is_being_asked_is_not_asked_twice_and_what_was_stopped_not_again(
+    page: Any, site: str, photos: list[Path]
+) -> None:
+    asked: list[Any] = []
+
+    def tell(request: Any) -> None:
+        if request.url.endswith("/masks") and request.post_data_json["second_look"] == "off":  # the first of two looks
+            asked.append(request.post_data_json["objects"])
+
+    page.on("request", tell)
+    visit(page, site)
+    release = hold(page, "**/encode?*")
+    page.set_input_files("#files", photos[:1])
+    expect(page.locator("#status")).to_have_text("Preparing the picture", timeout=WAIT)
+    page.mouse.click(*spot(page, 40, 40))
+    release()
+    expect(score(page)).to_have_text("0.90", timeout=WAIT)
+    settled(page)
+    assert len(asked) == 1
+    hold(page, "**/masks")
+    page.mouse.click(*spot(page, 80, 80))
+    page.keyboard.press("Escape")
+    page.keyboard.press("Control+z")
+    page.keyboard.press("Control+Shift+z")
+    settled(page)
+    assert len(asked) == 2

@@ -76,11 +76,25 @@ export class Asker {
     }
   }
 
-  /** Hangs up on all that is asked at present. */
-  cancel() {
-    for (const { controller } of this.running.values()) controller.abort();
-    this.running.clear();
+  /** Hangs up on all that is asked at present, or on what is asked about one picture. @param {Picture} [about] */
+  cancel(about) {
+    for (const [id, { controller, picture }] of this.running) {
+      if (about && picture !== about) continue;
+      controller.abort();
+      this.running.delete(id);
+    }
     this.page.done("");
+  }
+
+  /** Hangs up on all that is asked at present, for good. */
+  giveUp() {
+    for (const [id, { picture }] of [...this.running]) if (find(picture, id)) this.editor.amend(picture, id, { waits: false });
+    this.cancel();
+  }
+
+  /** Asks about the objects of the present picture whose prompts were never answered. */
+  askWaiting() {
+    for (const { id, waits } of this.editor.picture?.doc.items ?? []) if (waits && !this.running.has(id)) void this.ask(id);
   }
 
   /** All that there is: what a model without prompts finds, or what a grid of clicks does. */

@@ -48,7 +48,7 @@ const lessons = new Lessons(element("lessons"), element("learn"), editor, asker,
 /** What keys can do, see bindings.js. */
 const act = {
   editor, view, tools, panel, asker, element, use, showContext, travel, nextObject, nextModel, toggle, opacity, theme, step,
-  leave: () => { tools.leave(); asker.cancel(); },
+  leave: () => { tools.leave(); asker.giveUp(); },
   open: () => element("files").click(),
   remove: () => void remove(editor.picture),
   save: () => { if (!element("export").disabled) void exports.open().catch(failed); },
@@ -84,17 +84,20 @@ async function go(picture) {
   editor.emit();
   keepFew(editor.pictures, picture);
   await asker.prepare(picture);
-  if (editor.picture === picture) askWaiting();
+  if (editor.picture === picture) asker.askWaiting();
   const next = editor.pictures[editor.pictures.indexOf(picture) + 1];
   if (next && editor.picture === picture) void load(next, asker).then(() => { strip.show(); return asker.prepare(next, false); }).catch(() => {});
 }
 
 /** Forgets a picture that cannot be used, and goes back to the one before. @param {Picture} picture @param {Picture | null} before */
 async function leave(picture, before) {
+  picture.removed = true;
+  asker.cancel(picture);
+  await saver.drop(picture);
+  await forget(picture.key).catch(() => {}); // a store that is away keeps nothing anyway
   editor.pictures = editor.pictures.filter((other) => other !== picture);
   editor.picture = null;
   editor.emit();
-  void forget(picture.key);
   if (before && before !== picture) await go(before);
 }
 
@@ -104,7 +107,6 @@ async function remove(picture) {
   const marked = picture.count ? ` and its ${picture.count} object${picture.count > 1 ? "s" : ""}` : "";
   if (!confirm(`Remove ${picture.name}${marked} from this browser?`)) return;
   const at = editor.pictures.indexOf(picture), shown = editor.picture;
-  await saver.drop(picture);
   await leave(picture, shown === picture ? editor.pictures[at + 1] ?? editor.pictures[at - 1] ?? null : shown);
 }
 
@@ -201,12 +203,7 @@ function showContext() {
 function travel(way) {
   asker.cancel();
   editor[way]();
-  askWaiting();
-}
-
-/** Asks about the objects whose prompts were never answered. */
-function askWaiting() {
-  for (const item of editor.picture?.doc.items ?? []) if (item.waits) page.ask(item.id);
+  asker.askWaiting();
 }
 
 /** @param {number} by */

@@ -82,14 +82,14 @@ function newest(mine, theirs) {
 export async function itemsOf(picture) {
   if (picture.width) return picture.doc.items;
   const mine = await recall(picture.key);
-  if (picture.index === null) return (mine ?? picture).doc.items;
+  if (picture.index === null || (!mine && !picture.count)) return (mine ?? picture).doc.items;
   return newest(mine, await savedThere(picture)).doc.items;
 }
 
 /** What the server has of a picture of its folder. @param {Picture} picture */
 const savedThere = (picture) => json("GET", `/api/folder/${picture.index}/annotations`);
 
-/** What the server has, as this page shows it. @param {Picture} picture */
+/** What the server has, as this page shows it. @param {Picture} picture @returns {Promise<import("./types.js").Work>} */
 export async function workThere(picture) {
   const theirs = await savedThere(picture);
   return { doc: fromAnnotations(theirs), savedAt: theirs.saved_at };

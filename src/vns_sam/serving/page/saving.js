@@ -4,7 +4,7 @@ import { json, Refusal } from "./api.js";
 import { toAnnotations, workThere } from "./pictures.js";
 import { keep } from "./store.js";
 
-/** @typedef {import("./types.js").Picture} Picture */
+/** @typedef {import("./types.js").Picture} Picture @typedef {import("./types.js").Work} Work */
 
 const SOON = 250, LATER = 3000; // milliseconds after a step, and after a save that failed
 
@@ -18,6 +18,8 @@ export class Saver {
     this.unsaved = new Map();
     /** The last save of each picture that is under way. @type {WeakMap<Picture, Promise<void>>} */
     this.running = new WeakMap();
+    /** When the copy that was last sent to the server became what it is, whether or not an answer came. @type {WeakMap<Picture, number>} */
+    this.sent = new WeakMap();
   }
 
   /** Saves a picture once nothing happens for a moment. @param {Picture} picture @param {number} [delay] */
@@ -37,41 +39,62 @@ export class Saver {
     return saved;
   }
 
-  /** Saves nothing more of a picture; done when what is being saved is. @param {Picture} picture */
+  /** Has nothing more to save of a picture; done when what is being saved is. @param {Picture} picture */
   drop(picture) {
     clearTimeout(this.unsaved.get(picture));
     this.unsaved.delete(picture);
     return this.running.get(picture) ?? Promise.resolve();
   }
 
-  /** Both places are tried, so that one that is full or away does not keep the work from the other. @param {Picture} picture */
+  /** Tries again later where it fails; never fails itself, since the next save waits for it. @param {Picture} picture */
   async #saveNow(picture) {
     const savedAt = picture.savedAt;
-    const [here, there] = await Promise.allSettled([keep(picture), picture.index === null ? null : this.#send(picture)]);
-    const place = picture.index === null ? here : there;
-    if (place.status === "rejected") {
-      if (place.reason.status === 409) return this.#meet(picture, await workThere(picture));
+    try {
+      const theirs = await this.#put(picture);
+      if (theirs) return this.#meet(picture, theirs);
+      if (picture.savedAt === savedAt) void this.drop(picture);
+      this.line.textContent = this.unsaved.size ? "" : "Saved";
+    } catch (error) {
       this.line.textContent = "Not saved yet";
-      if (!(place.reason instanceof Refusal) || place.reason.status) this.failed(place.reason);
-      return this.soon(picture, LATER);
+      if (!(error instanceof Refusal) || error.status) this.failed(error);
+      this.soon(picture, LATER);
     }
-    if (picture.index === null && place.value) return this.#meet(picture, place.value);
-    if (picture.savedAt === savedAt) void this.drop(picture);
-    this.line.textContent = this.unsaved.size ? "" : "Saved";
   }
 
-  /** Shows what was made of a picture elsewhere meanwhile. @param {Picture} picture @param {{doc: import("./types.js").Doc, savedAt: number}} theirs */
+  /**
+   * Puts a picture where it is kept; gives what was made of it elsewhere since, and then nothing is replaced there. Of a picture of the server's folder this browser's copy is tried too, so that one place that is full or away does not keep the work from the other.
+   * @param {Picture} picture @returns {Promise<Work | null>}
+   */
+  async #put(picture) {
+    const [here, there] = await Promise.allSettled([keep(picture), picture.index === null ? null : this.#send(picture)]);
+    const place = picture.index === null ? here : there;
+    if (place.status === "rejected") throw place.reason;
+    return place.value;
+  }
+
+  /** @param {Picture} picture @returns {Promise<Work | null>} */
+  async #send(picture) {
+    const made = toAnnotations(picture), before = this.sent.get(picture);
+    const put = () => this.asker.knowing(picture, (id) => json("PUT", `/api/folder/${picture.index}/annotations?picture=${id}&base=${picture.base}`, { json: made }));
+    this.sent.set(picture, made.saved_at);
+    try {
+      await put();
+    } catch (error) {
+      if (/** @type {any} */ (error).status !== 409) throw error;
+      const theirs = await workThere(picture);
+      if (theirs.savedAt !== before) return theirs;
+      picture.base = theirs.savedAt; // a copy of this page, whose answer was lost
+      await put();
+    }
+    picture.base = made.saved_at;
+    return null;
+  }
+
+  /** Shows what was made of a picture elsewhere meanwhile. @param {Picture} picture @param {Work} theirs */
   #meet(picture, theirs) {
     void this.drop(picture);
     this.asker.editor.adopt(picture, theirs.doc, theirs.savedAt);
     this.line.textContent = "";
     this.failed(new Refusal(409, `${picture.name} was changed in another window meanwhile.`, "That is shown now; undo brings yours back."));
-  }
-
-  /** @param {Picture} picture */
-  async #send(picture) {
-    const made = toAnnotations(picture), base = picture.base;
-    await this.asker.knowing(picture, (id) => json("PUT", `/api/folder/${picture.index}/annotations?picture=${id}&base=${base}`, { json: made }));
-    picture.base = made.saved_at;
   }
 }

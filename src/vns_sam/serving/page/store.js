@@ -29,7 +29,7 @@ async function run(mode, work) {
 function done(transaction) {
   return new Promise((resolve, reject) => {
     transaction.oncomplete = () => resolve();
-    transaction.onabort = transaction.onerror = () => reject(transaction.error);
+    transaction.onabort = transaction.onerror = (event) => reject(transaction.error ?? /** @type {IDBRequest} */ (event.target).error);
   });
 }
 
@@ -41,17 +41,20 @@ export async function keep(picture) {
   const row = Object.fromEntries(FIELDS.map((name) => [name, picture[name]]));
   row.past = picture.past.slice(-REMEMBERED);
   row.future = picture.future.slice(-REMEMBERED);
-  const transaction = (await database).transaction("pictures", "readwrite"), store = transaction.objectStore("pictures");
+  if (picture.index !== null) return run("readwrite", (store) => store.put(row)).then(() => null);
+  const open = await database;
+  if (picture.removed) return null;
+  const transaction = open.transaction("pictures", "readwrite"), store = transaction.objectStore("pictures");
   /** @type {any} */
   let other = null;
   const found = store.get(picture.key);
   found.onsuccess = () => {
     const old = found.result;
-    if (picture.index === null && old && old.savedAt !== picture.base && old.savedAt !== row.savedAt) other = old;
+    if (old && old.savedAt !== picture.base && old.savedAt !== row.savedAt) other = old;
     else store.put(row);
   };
   await done(transaction);
-  if (picture.index === null && !other) picture.base = row.savedAt;
+  if (!other) picture.base = row.savedAt;
   return other;
 }
 

@@ -27,6 +27,7 @@
  * @property {boolean} waits  Whether the model has not answered its prompts yet: the mask, if any, is of earlier ones.
  *
  * @typedef {{items: Item[], active: string | null}} Doc  All that undo brings back.
+ * @typedef {{doc: Doc, savedAt: number}} Work  What was made of a picture, and when it became so.
  *
  * @typedef {object} Picture
  * @property {string} key  Its name in this browser's store.
@@ -41,6 +42,7 @@
  * @property {Doc[]} future
  * @property {number} savedAt  When it became what it is, milliseconds since 1970; each step has a later one.
  * @property {number} base  `savedAt` of the copy at the place that it is kept at, as far as this page knows: of its file here, of the server's folder there.
+ * @property {boolean} removed  Whether it was taken out of this browser: nothing of it is kept any more.
  * @property {string} place  Key of the server's folder beside which its file was opened, or "".
  * @property {number} count  Objects, for pictures that were not opened yet.
  * @property {ImageBitmap | null} bitmap  For the screen, reduced where it is large.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -142,6 +143,27 @@ def test_a_mask_of_somebody_else_is_kept(photos: Path, tmp_path: Path) -> None:
         Project(photos, out).save(2, Annotations.model_validate({"objects": [item]}), (30, 40))
     assert (out / "b.png.kept").read_bytes() == b"a mask that was drawn elsewhere"
     assert {path.name for path in out.iterdir()} == {"b.json", "b.png", "b.png.kept"}
+
+
+def test_many_masks_take_the_memory_of_two(photos: Path, tmp_path: Path) -> None:
+    side, project = 1000, Project(photos, tmp_path / "masks")
+    empty, column = {"size": [side, side], "counts": [side * side]}, [3 * side, side, (side - 4) * side]
+    objects = [{"mask": empty}, {"mask": {**empty, "counts": column}}] + [{"mask": empty}] * 200
+    annotations = Annotations.model_validate({"objects": objects})
+    for act in (lambda: project.save(2, annotations, (side, side)), lambda: project.masks(2)):
+        tracemalloc.start()
+        act()
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 10 * side * side
+    written = np.asarray(Image.open(tmp_path / "masks" / "b.png"))
+    assert (np.flatnonzero(written.any(axis=0)).tolist(), int(written.sum())) == ([3], 255 * side)
+    [mask] = project.masks(2)
+    np.testing.assert_array_equal(mask * 255, written)
+    wrong = Annotations.model_validate({"objects": [*objects, {"mask": {**empty, "counts": [1]}}]})
+    with pytest.raises(Problem, match="do not add up"):
+        project.save(3, wrong, (side, side))
+    assert {path.name for path in (tmp_path / "masks").iterdir()} == {"b.json", "b.png"}
 
 
 def test_what_cannot_be_read_is_an_error_and_stays(photos: Path, tmp_path: Path) -> None:

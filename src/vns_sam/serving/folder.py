@@ -104,7 +104,7 @@ class Project:
             Problem: There is no such number, or a mask is not of this size, or somebody else has saved since.
             DataError: The place cannot be read or written.
         """
-        masks = [read_mask(item.mask.model_dump(), size) for item in annotations.objects if item.mask is not None]
+        mask = _union(annotations, size)
         path = self._json(index)
         with self._writing:
             found = _saved(path)
@@ -114,19 +114,26 @@ class Project:
                 _keep_others(path)
             write_text(path, annotations.model_dump_json() + "\n")
             png = path.with_suffix(".png")
-            if masks:
-                write_mask(png, np.any(masks, axis=0))
+            if mask is not None:
+                write_mask(png, mask)
             else:
                 _remove(png)
 
     def masks(self, index: int) -> list[np.ndarray]:
-        """The masks (H, W) bool that were saved for picture ``index``; those that are damaged are left out."""
+        """The masks (H, W) bool that were saved for picture ``index``; those that are damaged, empty or of another size
+        than the first are left out.
+        """
         rles = [item.mask.model_dump() for item in self.annotations(index).objects if item.mask is not None]
-        found = []
+        found, first = [], None
         for rle in rles:
+            size = (rle["size"][0], rle["size"][1])
             with suppress(Problem):
-                found.append(read_mask(rle, (rle["size"][0], rle["size"][1])))
-        return [mask for mask in found if mask.shape == found[0].shape and mask.any()]
+                if first not in (None, size):
+                    continue
+                mask, first = read_mask(rle, size), size
+                if mask.any():
+                    found.append(mask)
+        return found
 
     def _json(self, index: int) -> Path:
         self.name(index)
@@ -138,6 +145,21 @@ class Project:
         except DataError as error:  # told again when the picture is opened
             logger.warning("%s", error.message)
             return 0
+
+
+def _union(annotations: Annotations, size: tuple[int, int]) -> np.ndarray | None:
+    """All masks of a picture of (H, W) pixels as one; they are made one after the other, so that many take no more
+    memory than two. None where there is no mask.
+
+    Raises:
+        Problem: One is no mask of this size.
+    """
+    whole = None
+    for item in annotations.objects:
+        if item.mask is not None:
+            mask = read_mask(item.mask.model_dump(), size)
+            whole = mask if whole is None else np.logical_or(whole, mask, out=whole)
+    return whole
 
 
 def _saved(path: Path) -> Annotations | None:

@@ -98,7 +98,8 @@ class Project:
             index: Of the picture.
             annotations: What replaces what is there.
             size: (H, W) of the picture.
-            base: ``saved_at`` of what the client went on from, 0 for nothing; None replaces whatever is there.
+            base: ``saved_at`` of what the client went on from, 0 for nothing; None replaces whatever is there. A file that
+                is gone or damaged, or whose own ``saved_at`` is 0, is replaced from any base.
 
         Raises:
             Problem: There is no such number, or a mask is not of this size, or somebody else has saved since.
@@ -108,7 +109,7 @@ class Project:
         path = self._json(index)
         with self._writing:
             found = _saved(path)
-            if base is not None and (found or Annotations()).saved_at not in (base, annotations.saved_at):
+            if base is not None and (found or Annotations()).saved_at not in (0, base, annotations.saved_at):
                 raise changed_elsewhere(self.names[index])
             if found is None or not path.is_file():
                 _keep_others(path)

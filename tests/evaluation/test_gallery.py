@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from workshop import narrow_sam, write_disks
 
+from vns_sam.data.pairs import pair_digest
 from vns_sam.errors import UsageError
 from vns_sam.evaluation import gallery
+from vns_sam.evaluation import suite as module
 from vns_sam.evaluation.ablate import Ablation
 from vns_sam.evaluation.figures import Case, side_by_side
 from vns_sam.evaluation.gallery import write_figures
@@ -28,12 +30,17 @@ def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_each_set_has_its_figures_and_points_their_curves(sets: Path, tmp_path: Path) -> None:
+def test_each_set_has_its_figures_and_points_their_curves(
+    sets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     suite = make_suite([sets], Measure(prompts=("clicks:2", "points:1-3")))
     runs = [suite.run(narrow_sam(), "sam"), suite.run(VnsSamModel.from_sam(narrow_sam(seed=1)).eval(), "vns")]
     for run in runs:
         list(run)
-    written = list(write_figures(tmp_path, runs, suite, count=2))
+    hashed: list[str] = []
+    monkeypatch.setattr(module, "pair_digest", lambda pair: hashed.append(pair.stem) or pair_digest(pair))
+    written = list(write_figures(tmp_path, runs, suite.report(runs).models, suite, count=2))
+    assert len(hashed) == 7  # once each, for the report of both models and for the figures
     per_set = ["worst-{}.jpg", "side-by-side-{}.jpg", "attention-{}-1.jpg", "attention-{}-2.jpg"]
     expected = [name.format(dataset) for dataset in ("disks", "more") for name in per_set]
     expected += ["points-disks.png", "points-more.png", "points-mean.png"]
@@ -46,7 +53,7 @@ def test_without_iou_nothing_can_be_sorted(sets: Path, tmp_path: Path) -> None:
     run = suite.run(narrow_sam(), "sam")
     list(run)
     with pytest.raises(UsageError, match="sorted by IoU"):
-        list(write_figures(tmp_path, [run], suite, count=2))
+        list(write_figures(tmp_path, [run], suite.report([run]).models, suite, count=2))
     assert not list(tmp_path.iterdir())
 
 
@@ -65,7 +72,7 @@ def test_a_model_less_a_part_is_drawn_less_the_part(
     part = suite.run(narrow_sam(), "less", part=Ablation("prompt_encoder", "zero"))
     for run in (whole, part):
         list(run)
-    list(write_figures(tmp_path, [whole, part], suite, count=4))
+    list(write_figures(tmp_path, [whole, part], suite.report([whole, part]).models, suite, count=4))
     scores = {label: [case.scores[label] for case in drawn] for label in ("whole", "less")}
     assert scores["whole"] != scores["less"]
     for label, measured in scores.items():

@@ -96,7 +96,11 @@ def test_figures_show_no_errors_where_pixels_do_not_count(tmp_path: Path) -> Non
     suite = make_suite([folder], Measure(prompts=("image",)))
     run = suite.run(FakeModel(), "fake")
     list(run)
-    path = next(path for path in write_figures(tmp_path / "out", [run], suite, count=1) if "side" in path.name)
+    path = next(
+        path
+        for path in write_figures(tmp_path / "out", [run], suite.report([run]).models, suite, count=1)
+        if "side" in path.name
+    )
     pixels = read_image(path).astype(int)
     wrong = (np.abs(pixels - (238, 92, 66)).sum(axis=2) < 60).mean()
     assert wrong < 0.03

@@ -63,6 +63,6 @@ def test_an_evaluation_draws_it(tmp_path: Path) -> None:
     suite = make_suite([tmp_path / "disks"], Measure(prompts=("image",)))
     run = suite.run(small_model(), "ws")
     list(run)
-    written = [path.name for path in write_figures(tmp_path / "out", [run], suite, count=2)]
+    written = [path.name for path in write_figures(tmp_path / "out", [run], suite.report([run]).models, suite, count=2)]
     assert written == ["worst-disks.jpg", "side-by-side-disks.jpg", "groups-disks-1.jpg", "groups-disks-2.jpg"]
     assert read_image(tmp_path / "out" / "figures" / "groups-disks-1.jpg").std() > 10

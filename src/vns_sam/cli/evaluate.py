@@ -314,7 +314,7 @@ def _report(runs: Any, suite: Suite, args: argparse.Namespace) -> None:
     if args.out and args.figures:
         from vns_sam.evaluation.gallery import write_figures
 
-        paths += write_figures(args.out, runs, suite, count=args.figures)
+        paths += write_figures(args.out, runs, report.models, suite, count=args.figures)
     for path in paths:
         print_json({"file": path}) if args.json else print(path)
 

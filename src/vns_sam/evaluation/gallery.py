@@ -30,7 +30,9 @@ LOOKED_INTO = 3
 METRIC = "iou"
 
 
-def write_figures(out: Path, runs: Sequence[Run], suite: Suite, *, count: int) -> Iterator[Path]:
+def write_figures(
+    out: Path, runs: Sequence[Run], results: Sequence[ModelResult], suite: Suite, *, count: int
+) -> Iterator[Path]:
     """Draws what the numbers mean.
 
     For each set: the ``count`` pictures that the last model does worst on, ``count`` drawn at random with all models
@@ -40,6 +42,7 @@ def write_figures(out: Path, runs: Sequence[Run], suite: Suite, *, count: int) -
     Args:
         out: Folder of the report; ``figures/`` is made in it.
         runs: Finished runs.
+        results: What they found, a result for each run.
         suite: What was measured; the first prompt that is not a series of clicks is drawn.
         count: Pictures in each figure.
 
@@ -54,14 +57,14 @@ def write_figures(out: Path, runs: Sequence[Run], suite: Suite, *, count: int) -
         raise UsageError("figures are sorted by IoU, which was not measured", hint="--metrics iou ...")
     folder = out / FOLDER
     protocol = next((p for p in suite.protocols if p.kind != "clicks"), None)
-    results = {run.label: run.result() for run in runs}
+    by_label = {result.label: result for result in results}
     own = [run for run in runs if run.choice == "own"]
     if protocol is not None:
         for name in suite.sets:
-            scores = _scores([results[run.label] for run in own], name, str(protocol))
+            scores = _scores([by_label[run.label] for run in own], name, str(protocol))
             if scores:
                 yield from _draw_set(folder, own, suite, protocol, name, count, scores)
-    yield from _draw_curves(folder, results, suite)
+    yield from _draw_curves(folder, by_label, suite)
 
 
 def _draw_set(

@@ -96,10 +96,19 @@ class Suite:
         return Run(self, model, label, out, mapper, strict, retry_failed, shard or Shard(), maps, choice, part)
 
     def report(self, runs: Sequence[Run]) -> Report:
-        """Gathers finished runs; rows that other processes wrote are read in."""
+        """Gathers finished runs of this suite; rows that other processes wrote are read in."""
         settings = {**asdict(self.settings), "seed": self.measure.seed, "version": version("vns-sam")}
         columns = self.measure.metrics if self.measure.by_metric else ()
-        return Report(settings, [run.result() for run in runs], self.measure.groups, columns)
+        digests = self.digests() if runs else {}
+        return Report(settings, [run.result(digests) for run in runs], self.measure.groups, columns)
+
+    def digests(self) -> dict[tuple[str, str], str]:
+        """Digests of the files as they are now, by set and stem; a picture whose files cannot be read has none."""
+        found = {}
+        for pair in self.pairs:
+            with suppress(DataError):
+                found[pair.dataset, pair.stem] = pair_digest(pair)
+        return found
 
 
 @dataclass
@@ -155,14 +164,18 @@ class Run:
         """While it lasts, the model answers as it is measured: without the part that is switched off."""
         return ablated(self.model, self.part)
 
-    def result(self) -> ModelResult:
-        """Rows of this suite and of its files as they are now, in its order; and what has no row, with the reason.
+    def result(self, digests: Mapping[tuple[str, str], str] | None = None) -> ModelResult:
+        """Rows of this suite and of its files, in its order; and what has no row, with the reason.
+
+        Args:
+            digests: Of the files, see :meth:`Suite.digests`; rows of other files are left out. None takes the files as
+                they are now.
 
         Raises:
             DataError: There is no row.
         """
         store = self.store if self.shard.count == 1 else self._store()
-        found = [row for row in store.of(self._digests()) if self._asks(row.key)]
+        found = [row for row in store.of(self.suite.digests() if digests is None else digests) if self._asks(row.key)]
         rows = [row for row in found if isinstance(row, Row)]
         pairs, prompts = self.suite.pairs, self.suite.prompts
         if not rows:
@@ -187,16 +200,6 @@ class Run:
     @cached_property
     def _listed(self) -> dict[tuple[str, str], tuple[str, ...]]:
         return {(pair.dataset, pair.stem): pair.listed for pair in self.suite.pairs}
-
-    def _digests(self) -> dict[tuple[str, str], str]:
-        """Digests of the pictures' files; rows of others are of files that have changed since. A picture whose files
-        cannot be read has none.
-        """
-        found = {}
-        for pair in self.suite.pairs:
-            with suppress(DataError):
-                found[pair.dataset, pair.stem] = pair_digest(pair)
-        return found
 
     def _store(self) -> RowStore:
         identity = self.suite.measure.identity(self.weights, looks_again=self.looks_again, choice=self.choice)

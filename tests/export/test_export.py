@@ -186,6 +186,14 @@ def test_another_opset_is_refused() -> None:
         record(narrow_sam(), 9)
 
 
+@pytest.mark.parametrize("way", ["--out", "--anylabeling"])
+def test_zero_is_another_opset(way: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    narrow_sam().save_pretrained(tmp_path / "narrow")
+    assert main(["export", str(tmp_path / "narrow"), way, str(tmp_path / "graphs"), "--opset", "0"]) == 2
+    assert "--opset must be 18 to 21, found 0" in capsys.readouterr().err
+    assert not (tmp_path / "graphs").exists()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("beside", [False, True])
 def test_weights_saved_over_graphs_are_the_ones_that_answer(tmp_path: Path, beside: bool) -> None:

@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     elif args.page is not None:
         write_page(network, out, args.precision or "fp16", args.runtime)
     else:
-        write(network, out, args.precision or "fp32", args.opset or OPSET)
+        write(network, out, args.precision or "fp32", OPSET if args.opset is None else args.opset)
     parity = compare(network, open_graphs(out), pictures)
     files = {path.name: path.stat().st_size for path in graph_files(out)}
     told: dict[str, Any] = {"model": network.name, "files": files, **parity.to_dict()}
@@ -109,7 +109,7 @@ def _pair(network: PromptableNetwork, args: argparse.Namespace) -> int:
     from vns_sam.export.anylabeling import CANVAS, write_anylabeling
 
     canvas = tuple(args.canvas or CANVAS)
-    write_anylabeling(network, args.anylabeling, args.precision or "fp32", canvas, args.opset or OPSET)
+    write_anylabeling(network, args.anylabeling, args.precision or "fp32", canvas, OPSET if args.opset is None else args.opset)
     if args.json:
         print_json({"out": str(args.anylabeling), "model": network.name, "canvas": list(canvas)})
     else:

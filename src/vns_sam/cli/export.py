@@ -108,8 +108,8 @@ def _pair(network: PromptableNetwork, args: argparse.Namespace) -> int:
     """Writes what AnyLabeling loads; its canvas changes the answers, so they are not compared to the last digit."""
     from vns_sam.export.anylabeling import CANVAS, write_anylabeling
 
-    canvas = tuple(args.canvas or CANVAS)
-    write_anylabeling(network, args.anylabeling, args.precision or "fp32", canvas, OPSET if args.opset is None else args.opset)
+    canvas, opset = tuple(args.canvas or CANVAS), OPSET if args.opset is None else args.opset
+    write_anylabeling(network, args.anylabeling, args.precision or "fp32", canvas, opset)
     if args.json:
         print_json({"out": str(args.anylabeling), "model": network.name, "canvas": list(canvas)})
     else:

@@ -98,8 +98,8 @@ class Project:
             index: Of the picture.
             annotations: What replaces what is there.
             size: (H, W) of the picture.
-            base: ``saved_at`` of what the client went on from, 0 for nothing; None replaces whatever is there. A file that
-                is gone or damaged, or whose own ``saved_at`` is 0, is replaced from any base.
+            base: ``saved_at`` of what the client went on from, 0 for nothing; None replaces whatever is there. A file
+                that is gone or damaged, or whose own ``saved_at`` is 0, is replaced from any base.
 
         Raises:
             Problem: There is no such number, or a mask is not of this size, or somebody else has saved since.

@@ -94,7 +94,7 @@ def test_means_that_are_none_over_objects_are_shown_without_an_interval(tmp_path
 
     first, second = report(tmp_path / "a.json", "one", 0.2, 0.1), report(tmp_path / "b.json", "two", 0.5, 0.4)
     known = compare(read_rows(first)[1], read_rows(second)[1])
-    (found,) = compare_means(read_report(first)[2], read_report(second)[2], known)
+    (found,) = compare_means(read_report(first).means, read_report(second).means, known)
     assert (found.metric, found.count, found.low, found.certain) == ("ap", 2, None, False)
     assert found.change == pytest.approx(0.3)
     assert "| box | camo | 2 | ap | 0.100 | 0.400 | +0.300 | - |" in to_markdown([found], "one", "two")

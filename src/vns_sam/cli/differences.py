@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vns_sam.cli.lines import print_json
 from vns_sam.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from vns_sam.evaluation.compare import Difference, Means, Rows
+    from vns_sam.evaluation.compare import Difference, Measured
     from vns_sam.evaluation.report import ModelResult
     from vns_sam.evaluation.results import ResultRow
 
@@ -50,27 +49,6 @@ SAME = ("resize", "seed", "instances")
 """Settings without which two reports do not ask the same."""
 
 
-@dataclass(frozen=True)
-class Measured:
-    """One model of a report.
-
-    Attributes:
-        source: As the command line names it.
-        label: What the report calls the model.
-        rows: Scores by prompt and set, then by object.
-        means: Means by prompt and set.
-        settings: Of the report; a report of an earlier version may lack some.
-        second_look: Whether the model looked a second time, None where the report does not tell.
-    """
-
-    source: str
-    label: str
-    rows: Rows
-    means: Means
-    settings: dict[str, Any]
-    second_look: bool | None
-
-
 def compare_reports(args: argparse.Namespace) -> int:
     """``--compare``: two reports, object by object.
 
@@ -78,8 +56,10 @@ def compare_reports(args: argparse.Namespace) -> int:
         UsageError: A metric is unknown, or the reports do not ask the same.
         DataError: A report cannot be read, or they share no object and metric.
     """
+    from vns_sam.evaluation.compare import read_report
+
     _check_metrics(args.metrics)
-    first, second = map(_read, args.compare)
+    first, second = map(read_report, args.compare)
     _check_same(first, second)
     if first.second_look != second.second_look and not args.quiet:
         looked = ", ".join(f"{each.label}: {_LOOKS[each.second_look]}" for each in (first, second))
@@ -101,19 +81,6 @@ def _check_metrics(names: Sequence[str] | None) -> None:
     others = [name for name in names or () if name not in chain.from_iterable(PAIRED)]
     if others:
         parse_metrics(others)
-
-
-def _read(source: str) -> Measured:
-    """One model of a report with what it was measured by."""
-    from vns_sam.evaluation.compare import MOST, read_report
-    from vns_sam.images.bounded import read_bounded
-
-    label, rows, means = read_report(source)
-    path, mark, _ = source.partition(".json:")
-    report = json.loads(read_bounded(f"{path}.json" if mark else source, MOST))
-    settings = report.get("settings")
-    settings = settings if isinstance(settings, dict) else {}
-    return Measured(source, label, rows, means, settings, report["models"][label].get("second_look"))
 
 
 def _check_same(first: Measured, second: Measured) -> None:

@@ -29,6 +29,27 @@ Means = dict[tuple[str, str], dict[str, float]]
 
 
 @dataclass(frozen=True)
+class Measured:
+    """One model of a report.
+
+    Attributes:
+        source: The report, as :func:`read_report` was asked for it.
+        label: What the report calls the model.
+        rows: Scores by prompt and set, then by object.
+        means: Means by prompt and set, those that are no means over objects, too.
+        settings: Of the report; a report of an earlier version may lack some.
+        second_look: Whether the model looked a second time, None where the report does not tell.
+    """
+
+    source: str
+    label: str
+    rows: Rows
+    means: Means
+    settings: Mapping[str, Any]
+    second_look: bool | None
+
+
+@dataclass(frozen=True)
 class Difference:
     """How much a metric's mean changes from the first evaluation to the second.
 
@@ -66,30 +87,28 @@ class Difference:
 
 
 def read_rows(source: str) -> tuple[str, Rows]:
-    """Reads one model's rows from a report.
+    """The label and the rows of one model of a report, as :func:`read_report` finds them."""
+    found = read_report(source)
+    return found.label, found.rows
+
+
+def read_report(source: str) -> Measured:
+    """Reads one model of a report.
 
     Args:
         source: ``report.json``, or ``report.json:MODEL`` where it holds several.
-
-    Returns:
-        The model's label and its rows.
 
     Raises:
         UsageError: The model is not in the report, or has to be named.
         DataError: The file is missing or no report.
     """
-    label, rows, _ = read_report(source)
-    return label, rows
-
-
-def read_report(source: str) -> tuple[str, Rows, Means]:
-    """Reads one model's rows from a report, and its means, those that are no means over objects, too; as
-    :func:`read_rows`.
-    """
     path, label = _split(source)
     try:
-        models: dict[str, Any] = json.loads(read_bounded(path, MOST))["models"]
-        found = {name: (_group(result["rows"]), _means(result.get("means", {}))) for name, result in models.items()}
+        report = json.loads(read_bounded(path, MOST))
+        models: dict[str, Any] = report["models"]
+        settings = report.get("settings")
+        settings = settings if isinstance(settings, dict) else {}
+        found = {name: _measured(source, name, result, settings) for name, result in models.items()}
     except OSError as error:
         raise DataError(f"cannot read {path}: {(error.strerror or '').lower()}") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
@@ -101,7 +120,7 @@ def read_report(source: str) -> tuple[str, Rows, Means]:
         raise UsageError(f"{path} holds {len(found)} models: {known}", hint=f"{path}:{next(iter(found), 'MODEL')}")
     if label not in found:
         raise UsageError(f"{path} holds no model '{label}'", hint=f"one of {known}")
-    return label, *found[label]
+    return found[label]
 
 
 def compare_means(first: Means, second: Means, known: Sequence[Difference]) -> list[Difference]:
@@ -202,6 +221,12 @@ def _split(source: str) -> tuple[str, str | None]:
     """Path and label; a label may hold colons and slashes, a path ends in .json."""
     head, mark, label = source.partition(".json:")
     return (head + ".json", label) if mark else (source, None)
+
+
+def _measured(source: str, label: str, result: Mapping[str, Any], settings: Mapping[str, Any]) -> Measured:
+    looked = result.get("second_look")
+    rows, means = _group(result["rows"]), _means(result.get("means", {}))
+    return Measured(source, label, rows, means, settings, looked if isinstance(looked, bool) else None)
 
 
 def _group(lines: Sequence[Mapping[str, Any]]) -> Rows:

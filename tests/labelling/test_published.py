@@ -14,7 +14,7 @@ from vns_sam.errors import DataError
 from vns_sam.labelling.fusion import Selection
 from vns_sam.labelling.store import LabelStore
 from vns_sam.training.samples.weak import SetLabels
-from vns_sam.training.weak import Ws
+from vns_sam.training.ws_settings import Ws
 
 
 @pytest.fixture

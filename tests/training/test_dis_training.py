@@ -20,9 +20,9 @@ from vns_sam.dis.model import DisSamModel
 from vns_sam.errors import DataError, UsageError
 from vns_sam.inference.load import load_network
 from vns_sam.training.chain import train_all
+from vns_sam.training.dis_settings import Dis
 from vns_sam.training.loop import train
 from vns_sam.training.recipe import load_recipe
-from vns_sam.training.refinement import Dis
 from vns_sam.training.samples.coarse import CoarseCache, fingerprint
 from vns_sam.training.samples.prompted import collate
 from vns_sam.training.samples.refinement import all_pairs, flip, held_out

@@ -12,12 +12,12 @@ from torch.utils.data import Dataset
 from workshop import write_disks
 
 from vns_sam.data.pairs import Pair, read_mask
-from vns_sam.training.refinement import Dis
+from vns_sam.training.dis_settings import Dis
 from vns_sam.training.samples.prompted import TrainingSet
 from vns_sam.training.samples.refinement import RefinementSet
 from vns_sam.training.samples.settings import SceneMix, SetData, TrainingData
 from vns_sam.training.samples.weak import WeakSet
-from vns_sam.training.weak import Ws
+from vns_sam.training.ws_settings import Ws
 
 
 @dataclass(frozen=True)

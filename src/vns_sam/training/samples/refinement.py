@@ -19,7 +19,7 @@ from vns_sam.dis.windows import surroundings
 from vns_sam.errors import DataError
 from vns_sam.images.windows import Window, extent, whole
 from vns_sam.metrics.iou import boundary_iou, iou
-from vns_sam.training.refinement import Dis
+from vns_sam.training.dis_settings import Dis
 from vns_sam.training.samples.coarse import CoarseCache
 from vns_sam.training.samples.memory import Memory
 from vns_sam.training.samples.sampler import ATTEMPTS, SMALLEST, SetSampler, divide_pairs, held_pairs, read_scene

@@ -20,14 +20,14 @@ from vns_sam.training.samples.memory import Memory
 from vns_sam.training.samples.sampler import ATTEMPTS, SetSampler
 from vns_sam.training.samples.settings import SetData
 from vns_sam.training.samples.views import WeakPicture, draw_view
-from vns_sam.training.weak import Ws
+from vns_sam.training.ws_settings import Ws
 from vns_sam.types import PromptableModel
 
 logger = logging.getLogger(__name__)
 
 SHOWN = 3
 """Problems and stems that one line names."""
-_Known = tuple[str, Pair, int]
+_Place = tuple[str, Pair, int]
 """Name of a set, picture, and which of its pseudo-labels."""
 
 
@@ -48,12 +48,12 @@ class SetLabels:
         self.ws, self.name = ws, name
         self.sparse, self._told = None, 0
         if ws.supervision == "sparse" or (ws.supervision == "pseudo" and ws.labels is not None):
-            self.sparse = SparseLabels(_place("labels", ws.labels, name))
+            self.sparse = SparseLabels(_path_of("labels", ws.labels, name))
             if pairs:
                 self.sparse.follow(pairs[0].image.parent, [pair.image.name for pair in pairs])
             self._tell(self.sparse)
         given = ws.pseudo if isinstance(ws.pseudo, tuple) else (ws.pseudo,)
-        places = [_place("pseudo", one, name) for one in given or (None,)] if ws.supervision == "pseudo" else []
+        places = [_path_of("pseudo", one, name) for one in given or (None,)] if ws.supervision == "pseudo" else []
         self.stores = [LabelStore(place) for place in places]
 
     def tells_of(self, pair: Pair) -> bool:
@@ -135,8 +135,8 @@ class WeakSet(SetSampler[SetData]):
         for name, pairs in self.pairs.items():
             self.pairs[name] = _known(name, pairs, self.labels[name])
         self.epoch = sum(map(len, self.pairs.values())) if by_epoch else length
-        self.broken: dict[_Known, str] = {}
-        self._pictures: Memory[_Known, WeakPicture] = Memory(self._read, attrgetter("nbytes"), data.cache_mib * 2**20)
+        self.broken: dict[_Place, str] = {}
+        self._pictures: Memory[_Place, WeakPicture] = Memory(self._read, attrgetter("nbytes"), data.cache_mib * 2**20)
 
     def __getitem__(self, position: int) -> dict[str, np.ndarray]:
         """One sample: ``image`` (3, S, S); ``codes``, ``target`` and ``weight`` (1, S, S), all uint8; ``keep`` bool;
@@ -172,7 +172,7 @@ class WeakSet(SetSampler[SetData]):
                 logger.warning("%s/%s is left out: %s", name, pair.stem, error.message)
         raise DataError(f"found no usable picture in {ATTEMPTS} of {', '.join(self.names)}, see the lines above")
 
-    def _read(self, key: _Known) -> WeakPicture:
+    def _read(self, key: _Place) -> WeakPicture:
         name, pair, place = key
         return self.labels[name].read(pair, place).reduced(self.data.cache_side)
 
@@ -183,7 +183,7 @@ def segment_iou(model: PromptableModel, pair: Pair) -> float:
     return iou(answers.logits(0) > 0, read_mask(pair.mask))
 
 
-def _place(field: str, given: str | None, name: str) -> Path:
+def _path_of(field: str, given: str | None, name: str) -> Path:
     if given is None:
         raise UsageError(f"expected 'ws.{field}' in the recipe, found none", hint=f"ws.{field}: {field}/{{set}}")
     return Path(given.replace("{set}", name))

@@ -21,7 +21,7 @@ from vns_sam.inference.load import check_model_name, load_network
 from vns_sam.sam.checkpoints import load_weights, read_checkpoint, write_checkpoint
 from vns_sam.sam.files import read_tensors
 from vns_sam.sam.promptable import PromptableNetwork
-from vns_sam.training.refinement import Dis
+from vns_sam.training.dis_settings import Dis
 from vns_sam.training.samples.coarse import CoarseCache, fingerprint
 from vns_sam.training.samples.refinement import THIN, RefinementSet, RefinementValidator, all_pairs, held_out
 from vns_sam.training.samples.sampler import split_pairs

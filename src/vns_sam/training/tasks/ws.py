@@ -20,7 +20,7 @@ from vns_sam.training.settings import STRICT, Recipe
 from vns_sam.training.tasks.base import Task, Validate
 from vns_sam.training.tasks.scratch import imagenet_weights
 from vns_sam.training.validation import Validator
-from vns_sam.training.weak import Ws
+from vns_sam.training.ws_settings import Ws
 from vns_sam.ws.backbones import LiteBackbone
 from vns_sam.ws.config import SETTINGS, WsSamConfig
 from vns_sam.ws.losses import PRESETS, ws_loss

@@ -13,7 +13,7 @@ from PIL import Image
 
 from vns_sam.data.annotated import find_annotated, find_coco, find_yolo
 from vns_sam.data.doctor.check import check
-from vns_sam.data.importing import Import, convert
+from vns_sam.data.importing import CLAIMS, Import, convert
 from vns_sam.data.pairs import find_pairs, pair_objects, read_instances, read_mask
 from vns_sam.errors import DataError
 from vns_sam.formats.objects import read_objects
@@ -344,6 +344,35 @@ def test_an_import_that_fails_removes_nothing(tmp_path: Path) -> None:
     assert [pair.stem for pair in find_pairs(out)] == ["a", "b"]
     imported(source, out)
     assert [pair.stem for pair in find_pairs(out)] == ["a"]
+
+
+@pytest.mark.parametrize("stop", ["strict", "early"])
+def test_what_a_stopped_import_did_not_write_is_never_removed(tmp_path: Path, stop: str) -> None:
+    source = yolo(tmp_path / "set", {"a": line(*SQUARE), "b": "0 0.1\n" * (stop == "strict"), "e": ""})
+    out = tmp_path / "out"
+    if stop == "strict":
+        with pytest.raises(DataError):
+            imported(source, out, strict=True)
+    else:
+        next(convert(source, out))
+    assert (out / "masks" / "a.png").is_file() == (stop == "early")
+    for folder in ("images", "masks"):
+        save_picture(out / folder / "e.png")
+    assert imported(source, out).removed == 0
+    assert (out / "images" / "e.png").is_file() and (out / "masks" / "e.png").is_file()
+
+
+def test_what_a_stopped_import_wrote_goes_once_the_source_has_it_no_more(tmp_path: Path) -> None:
+    source = yolo(tmp_path / "set", {"a": line(*SQUARE), "b": line(*SQUARE)})
+    out = tmp_path / "out"
+    next(convert(source, out))
+    (source / "images" / "a.png").unlink()
+    (source / "labels" / "a.txt").unlink()
+    with (out / CLAIMS).open("a") as file:
+        file.write('["images/mine')  # killed while it wrote the line
+    assert imported(source, out).removed == 4
+    assert [pair.stem for pair in find_pairs(out)] == ["b"]
+    assert not (out / CLAIMS).exists()
 
 
 def test_a_picture_that_cannot_be_read_now_keeps_what_was_imported(tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,11 +22,13 @@ from vns_sam.formats.objects import ENDING, Object, encode_objects
 from vns_sam.formats.png import encode_image
 from vns_sam.formats.rle import number_objects
 from vns_sam.images.read import must_turn, read_image, turn_upright
-from vns_sam.images.write import link_or_copy, write_bytes, write_json, write_mask, write_text
+from vns_sam.images.write import link_or_copy, unwritable, write_bytes, write_json, write_mask, write_text
 from vns_sam.types import cut_out
 
 MARKER = "imported.json"
 """File in an imported set that names where it came from, and every file that the import wrote."""
+CLAIMS = ".imported.jsonl"
+"""File in a set whose import is at work or was stopped: a line with the files of each picture, there before they are."""
 SPLITS = ("train", "val", "test")
 """Lists that an import may write."""
 
@@ -76,7 +79,7 @@ def convert(
     """
     found, problems = find_annotated(source, images)
     out = Path(out)
-    earlier = _claim(out, Path(source), {file for each in found for file in _files(each)})
+    earlier = _take(out, Path(source))
     state = Import(problems=problems)
     lists: dict[str, list[str]] = {}
     written: set[str] = set()
@@ -104,10 +107,11 @@ def convert(
         raise DataError(f"expected pictures with objects in {source}, found none{more}")
     for split, stems in lists.items():
         if split:
+            _claim(out, [f"{split}.txt"])
             write_text(out / f"{split}.txt", "".join(f"{stem}\n" for stem in stems))
             files.add(f"{split}.txt")
     state.removed = _remove(out, earlier, files)
-    write_json(out / MARKER, {**_told(Path(source)), "files": sorted(files)})
+    _tell(out, Path(source), {name for name in files if (out / name).exists()})
 
 
 def _refuse(problems: list[str], *, strict: bool) -> None:
@@ -122,22 +126,12 @@ def _files(annotated: Annotated) -> list[str]:
     return [f"images/{stem}{annotated.image.suffix}", *masks]
 
 
-def _told(source: Path) -> dict[str, str]:
-    return {"source": str(source.resolve())}
-
-
-def _claim(out: Path, source: Path, planned: Iterable[str]) -> set[str]:
+def _take(out: Path, source: Path) -> set[str]:
     """Takes a new folder, or one that an earlier run with the same source took.
-
-    Args:
-        out: The folder.
-        source: What is imported.
-        planned: Files that this run may write; the next one knows them as ours even if this one is killed.
 
     Returns:
         Files that earlier runs wrote.
     """
-    told = _told(source)
     marker = out / MARKER
     earlier: set[str] = set()
     if out.exists() and not out.is_dir():
@@ -145,14 +139,39 @@ def _claim(out: Path, source: Path, planned: Iterable[str]) -> set[str]:
     if out.is_dir() and any(out.iterdir()):
         try:
             before = json.loads(marker.read_text(encoding="utf-8"))
-            same = before["source"] == told["source"]
-            earlier = {name for name in before.get("files", ()) if _is_ours(name)}
+            same = before["source"] == str(source.resolve())
+            earlier = {name for name in (*before.get("files", ()), *_claimed(out)) if _is_ours(name)}
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
             same = False
         if not same:
             raise DataError(f"expected a new folder at {out}, found other files", hint="choose another with --out")
-    write_json(marker, {**told, "files": sorted(earlier.union(planned))})
+    _tell(out, source, earlier)
     return earlier
+
+
+def _tell(out: Path, source: Path, files: set[str]) -> None:
+    """Writes which files of a set are ours, after which the claims are told."""
+    write_json(out / MARKER, {"source": str(source.resolve()), "files": sorted(files)})
+    with suppress(OSError):
+        (out / CLAIMS).unlink()
+
+
+def _claim(out: Path, names: Sequence[str]) -> None:
+    """Notes files just before they are written, so that the next run knows them as ours even if this one is killed."""
+    try:
+        with (out / CLAIMS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(names) + "\n")
+    except OSError as error:
+        raise unwritable(out / CLAIMS, error) from None
+
+
+def _claimed(out: Path) -> list[str]:
+    """What a run that was stopped has claimed; a line that was cut off stands for files that were never written."""
+    try:
+        lines = (out / CLAIMS).read_text(encoding="utf-8").splitlines(keepends=True)
+    except FileNotFoundError:
+        return []
+    return [name for line in lines if line.endswith("\n") for name in json.loads(line)]
 
 
 def _is_ours(name: str) -> bool:
@@ -201,6 +220,7 @@ def _write(annotated: Annotated, out: Path, problems: list[str]) -> int:
             problems.append(f"{annotated.image}: object {number}: it covers no pixel")
     if not objects:
         raise DataError(f"{annotated.image}: none of its objects can be drawn")
+    _claim(out, _files(annotated))
     link_or_copy(annotated.image, out / "images" / f"{annotated.stem}{annotated.image.suffix}")
     write_objects(out, annotated.stem, objects)
     return len(objects)

@@ -267,6 +267,25 @@ def test_a_training_without_a_list_leaves_out_what_others_name(root: Path) -> No
     assert stems(root) == (["b.1", "c"], ["a"])
 
 
+@pytest.mark.parametrize(
+    ("listed", "held"), [("a#1\n", ["a"]), ("gone\nc\na#1\na#2\n", ["c", "a"]), ("gone\n", []), ("", [])]
+)
+@pytest.mark.parametrize("train", [False, True])
+def test_val_is_read_as_tolerantly_as_test(root: Path, listed: str, held: list[str], train: bool) -> None:
+    (root / "test.txt").write_text("")
+    (root / "val.txt").write_text(listed)
+    if train:
+        (root / "train.txt").write_text("a\nb.1\n")
+    there = ["a", "b.1"] if train else ["a", "b.1", "c"]
+    assert stems(root) == ([stem for stem in there if stem not in held], held)
+
+
+def test_a_test_list_counts_beside_folders_of_its_split(root: Path) -> None:
+    write(root / "images_test" / "z.png", mode="RGB")
+    write(root / "masks_test" / "z.png")
+    assert stems(root) == (["b.1"], None)
+
+
 def test_a_training_follows_folders_of_splits(root: Path) -> None:
     for split in ("train", "val"):
         for kind, mode in (("images", "RGB"), ("masks", None)):

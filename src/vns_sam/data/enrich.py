@@ -16,7 +16,7 @@ import numpy as np
 from scipy import ndimage
 from typing_extensions import override
 
-from vns_sam.data.pairs import Pair, check_same_size, find_pairs, read_mask
+from vns_sam.data.pairs import Pair, check_same_size, find_pairs, part_stem, read_mask
 from vns_sam.images.read import file_digest, read_image
 from vns_sam.images.write import encode_image, write_text
 from vns_sam.runs.job import Job, Result
@@ -44,7 +44,7 @@ class Component:
 
     def sample(self, stem: str) -> str:
         """Name of the sample of a picture."""
-        return f"{stem}_comp_{self.id}"
+        return part_stem(stem, self.id)
 
     def as_dict(self) -> dict[str, Any]:
         """As the manifest has it."""
@@ -151,7 +151,7 @@ class EnrichJob(Job[Pair]):
 
 def samples_of(line: Mapping[str, Any]) -> list[str]:
     """Names of the samples that a line of the manifest tells of."""
-    return [f"{line['stem']}_comp_{component['id']}" for component in line["components"]]
+    return [part_stem(line["stem"], component["id"]) for component in line["components"]]
 
 
 def plan_enrich(source: Path, out: Path, *, split: str | None = None, strict: bool = False) -> EnrichJob:

@@ -161,7 +161,8 @@ def training_pairs(root: Path) -> tuple[list[Pair], list[Pair] | None]:
     """What a training may see of a set: the one rule, which all trainings follow.
 
     The split ``train`` is followed where the set has one; without it every picture is taken but those that the list
-    ``test`` names. What the split ``val`` has is held out in both cases.
+    ``test`` names. What the split ``val`` has is held out in both cases. Of these two lists a line that names an object
+    stands for its picture, and one that names no pair for nothing.
 
     Returns:
         The pairs to train on, and those that are held out; None where the set has no ``val``. The first may be empty.
@@ -171,23 +172,36 @@ def training_pairs(root: Path) -> tuple[list[Pair], list[Pair] | None]:
     """
     has_train = has_split(root, "train")
     pairs = find_pairs(root, "train" if has_train else None)
-    if not has_train and find_list(root, "test") is not None:
-        folder, stems = split_pictures(root, "test")
-        pairs = [pair for pair in pairs if pair.image.parent != folder or pair.stem not in (stems or ())]
+    if not has_train:
+        tested = _named(root, "test", {pair.stem for pair in pairs})
+        pairs = [pair for pair in pairs if pair.stem not in tested]
     if not has_split(root, "val"):
         return pairs, None
-    held = find_pairs(root, "val")
+    if is_set(root, (_split_folders("val"),)):
+        held = find_pairs(root, "val")
+    else:
+        there = {pair.stem: pair for pair in find_pairs(root, broken={})}
+        held = [there[stem] for stem in _named(root, "val", there) if stem in there]
     pictures = {pair.image for pair in held}
     return [pair for pair in pairs if pair.image not in pictures], held
 
 
-PART = re.compile(r"_comp_\d+$")
-"""What :mod:`vns_sam.data.enrich` adds to a picture's stem for each of its parts."""
+def _named(root: Path, split: str, there: Container[str]) -> dict[str, tuple[str, ...]]:
+    """The stems that a list names, none where there is no list; ``there`` are those of the set."""
+    return {} if find_list(root, split) is None else _read_split(root, split, there, objects=True)
+
+
+_PART = "_comp_"
+
+
+def part_stem(stem: str, number: int) -> str:
+    """The stem of a sample that :mod:`vns_sam.data.enrich` makes of one part of a picture."""
+    return f"{stem}{_PART}{number}"
 
 
 def picture_stem(stem: str) -> str:
     """The stem of the picture that a sample was made of: the samples of one picture must not be torn apart."""
-    return PART.sub("", stem)
+    return re.sub(rf"{_PART}\d+$", "", stem)
 
 
 def pair_digest(pair: Pair) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,9 +18,10 @@ import pytest
 from letters import Capitals, capitals, content, write_letters
 
 from vns_sam.errors import UsageError
+from vns_sam.images.write import remove_parts
 from vns_sam.runs import lock
 from vns_sam.runs.engine import run
-from vns_sam.runs.lock import LOCK, locked, remove_parts_below
+from vns_sam.runs.lock import LOCK, holder, locked, remove_parts_below
 from vns_sam.runs.plan import prepare
 
 LETTERS = Path(__file__).with_name("letters.py")
@@ -97,10 +101,52 @@ def test_parts_below_a_folder_are_removed_but_those_of_other_runs(tmp_path: Path
     assert [part.exists() for part in places] == [False, False, False, True, True]
 
 
-def test_a_run_leaves_the_parts_of_a_run_below_it_alone(tmp_path: Path) -> None:
-    names = write_letters(tmp_path / "in", 2)
-    own, other = _leave_part(tmp_path / "out"), _leave_part(tmp_path / "out" / "b")
-    with locked(tmp_path / "out" / "b", "another"):
+def test_a_folder_that_is_taken_while_others_are_cleared_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = {name: _leave_part(tmp_path / name) for name in ("a", "b")}
+    cleared = []
+
+    def remove(folder: Path) -> None:
+        if folder != tmp_path and not cleared:
+            cleared.append(folder.name)
+            held.enter_context(locked(tmp_path / ("b" if folder.name == "a" else "a"), "another"))
+        remove_parts(folder)
+
+    monkeypatch.setattr(lock, "remove_parts", remove)
+    with ExitStack() as held:
+        remove_parts_below(tmp_path)
+    assert [name for name, part in parts.items() if not part.exists()] == cleared
+
+
+def test_who_only_looks_keeps_no_run_away(tmp_path: Path) -> None:
+    (tmp_path / LOCK).touch()
+    with (tmp_path / LOCK).open() as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        assert holder(tmp_path) is None
+        threading.Timer(0.1, fcntl.flock, (looking, fcntl.LOCK_UN)).start()
+        with locked(tmp_path, "next"):
+            assert holder(tmp_path) == (os.getpid(), "next")
+
+
+def test_a_lock_that_nobody_signs_is_not_waited_for_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock, "_PAUSE", 0)
+    (tmp_path / LOCK).touch()
+    with (tmp_path / LOCK).open() as taken:
+        fcntl.flock(taken, fcntl.LOCK_EX)
+        with pytest.raises(UsageError, match="found another run"), locked(tmp_path, "next"):
+            pass
+
+
+@pytest.mark.parametrize("held", ["b", "b/c"])
+def test_a_run_leaves_the_parts_of_a_run_below_it_alone(tmp_path: Path, held: str) -> None:
+    names = [*write_letters(tmp_path / "in", 2), "b/c/d.txt"]
+    (tmp_path / "in" / "b" / "c").mkdir(parents=True)
+    (tmp_path / "in" / names[-1]).write_text("letters")
+    own, other = _leave_part(tmp_path / "out"), _leave_part(tmp_path / "out" / "b" / "c")
+    with locked(tmp_path / "out" / held, "another"):
         assert all(not outcome.error for outcome in run(prepare(Capitals(tmp_path / "in", tmp_path / "out", names))))
     assert (own.exists(), other.exists()) == (False, True)
 

@@ -17,7 +17,7 @@ from vns_sam.errors import DataError, OutputError, printable
 from vns_sam.images.write import link_or_copy, remove_parts, write_bytes
 from vns_sam.runs.job import Done, Item, Job, Mapper, Result
 from vns_sam.runs.lines import LineFile
-from vns_sam.runs.lock import holder, locked
+from vns_sam.runs.lock import is_held_below, locked
 from vns_sam.runs.manifest import Entry, digest, head_line, is_inside, read_manifest, size_of, write_manifest
 from vns_sam.runs.plan import Plan, prepare
 from vns_sam.runs.threads import overlapped
@@ -200,12 +200,12 @@ def _size(content: bytes | Path, path: Path) -> int:
 
 
 def _clean(plan: Plan[Any]) -> None:
-    """Removes what a killed run left half-written, but in folders that another run holds."""
+    """Removes what a killed run left half-written, but in folders that another run holds and below these."""
     job = plan.job
     names = {name for entry in plan.earlier.entries.values() for name in entry.files}
     names |= {name for item in plan.todo for name in job.outputs(item)}
     for folder in {job.out, *((job.out / name).parent for name in names)}:
-        if folder == job.out or holder(folder) is None:
+        if not is_held_below(job.out, folder):
             remove_parts(folder)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,6 +21,7 @@ except ImportError:  # no POSIX system: the pid in the file decides
 
 LOCK = ".vns-sam.lock"
 _ATTEMPTS = 100
+_PAUSE = 0.01  # seconds
 
 
 @contextmanager
@@ -75,7 +77,7 @@ def holder(folder: Path) -> Holder | None:
     except OSError:
         return None
     try:
-        if _is_free(handle):
+        if _is_free(handle, look=True):
             return None
         pid, run = (_owner(handle).get(name) for name in ("pid", "run"))
         return Holder(pid if isinstance(pid, int) else 0, run if isinstance(run, str) else "")
@@ -85,11 +87,19 @@ def holder(folder: Path) -> Holder | None:
 
 def remove_parts_below(folder: Path) -> None:
     """Removes what killed runs left half-written in a folder that is held, and in all folders below it but those that
-    another run holds.
+    another run holds, each asked about just before.
     """
     for place, below, _ in os.walk(folder):
-        remove_parts(Path(place))
-        below[:] = [name for name in below if holder(Path(place) / name) is None]
+        if Path(place) != folder and holder(Path(place)) is not None:
+            below.clear()
+        else:
+            remove_parts(Path(place))
+
+
+def is_held_below(top: Path, folder: Path) -> bool:
+    """Whether a run holds a folder below ``top``, or one between the two; ``top`` itself is not asked about."""
+    places = (place for place in (folder, *folder.parents) if place != top and place.is_relative_to(top))
+    return any(holder(place) is not None for place in places)
 
 
 def _sign(handle: int, path: Path, verb: str) -> None:
@@ -103,13 +113,21 @@ def _sign(handle: int, path: Path, verb: str) -> None:
 
 
 def _taken(path: Path) -> int:
-    """An open lock file that is ours."""
+    """An open lock file that is ours.
+
+    Where it is taken by nobody who lives, somebody looks at it (:func:`holder`) or is about to sign it: it is tried
+    again.
+    """
+    owner: dict[str, object] = {}
     for _ in range(_ATTEMPTS):
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             if not _is_free(handle):
-                raise _held(path, _owner(handle))
-            if os.path.samestat(os.fstat(handle), os.stat(path)):
+                owner = _owner(handle)
+                if _lives(owner):
+                    raise _held(path, owner)
+                time.sleep(_PAUSE)
+            elif os.path.samestat(os.fstat(handle), os.stat(path)):
                 return handle
         except FileNotFoundError:
             pass  # its owner has just ended and removed it
@@ -117,13 +135,14 @@ def _taken(path: Path) -> int:
             os.close(handle)
             raise
         os.close(handle)
-    raise _held(path, {})
+    raise _held(path, owner)
 
 
-def _is_free(handle: int) -> bool:
+def _is_free(handle: int, *, look: bool = False) -> bool:
+    """Whether nobody holds the lock of a file; it is ours then, or with ``look`` shared by all who look."""
     if fcntl is not None:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, (fcntl.LOCK_SH if look else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
         except OSError:

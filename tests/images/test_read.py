@@ -93,6 +93,7 @@ WARNED = """
 import sys, threading, warnings
 from concurrent.futures import ThreadPoolExecutor
 from vns_sam.images.read import read_image
+read_image(sys.argv[1])
 before = list(warnings.filters)
 with ThreadPoolExecutor(8) as threads:
     assert {image.shape for image in threads.map(read_image, [sys.argv[1]] * 200)} == {(4, 4, 3)}
@@ -111,6 +112,29 @@ def test_what_pillow_notes_is_kept_quiet_and_what_others_warn_of_is_not(tmp_path
     done = subprocess.run([sys.executable, "-c", WARNED, str(path)], capture_output=True, text=True, check=True)
     assert "of somebody else" in done.stderr
     assert "EXIF" not in done.stderr
+
+
+BOMBS = """
+import sys, warnings
+from PIL import Image
+with warnings.catch_warnings():
+    from vns_sam.images.read import read_image
+    read_image(sys.argv[1])
+Image.MAX_IMAGE_PIXELS = 10
+assert read_image(sys.argv[1]).shape == (4, 4, 3)
+print("read", file=sys.stderr)
+Image.open(sys.argv[1])
+warnings.warn_explicit("of a plugin", DeprecationWarning, "a.py", 1, "PIL.JpegImagePlugin")
+"""
+
+
+def test_an_application_sees_what_pillow_warns_of_its_own_files(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.jpg", Image.fromarray(RAMP), exif=b"Exif\0\0II*\0\x08\0\0\0\x05\0\x12")
+    python = [sys.executable, "-W", "default", "-c", BOMBS, str(path)]
+    reading, own = subprocess.run(python, capture_output=True, text=True, check=True).stderr.split("read\n")
+    assert reading == ""
+    assert "DecompressionBombWarning" in own
+    assert "of a plugin" in own
 
 
 @pytest.mark.parametrize(("highest", "told"), [(0, False), (1, True), (255, True), (4095, True), (4096, False)])

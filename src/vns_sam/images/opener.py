@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
+import threading
 import warnings
-from typing import IO
+from typing import IO, Any
 
 from PIL import Image, ImageFile, UnidentifiedImageError
 
@@ -30,9 +32,31 @@ ORIENTATION = 0x0112
 if Image.MAX_IMAGE_PIXELS == 2**30 // 4 // 3:
     Image.MAX_IMAGE_PIXELS = MOST_PIXELS // 2  # it warns there and refuses at twice as many
 
-# What Pillow notes while it decodes (tags that it passes over, pixels above half of the limit) nobody can mend. This is
-# said once, for the process: a filter for each picture would be one for all threads, and stay when they overlap.
-warnings.filterwarnings("ignore", module=r"PIL\.(Image|\w+ImagePlugin)$")
+_opening = threading.local()
+
+
+class _WhileWeOpen:
+    """The text of any warning, in a thread that is in :func:`open_image`."""
+
+    def match(self, text: str) -> bool:
+        return getattr(_opening, "now", False)
+
+
+# What Pillow's plugins note about a file (tags that they pass over) nobody can mend, nor that one which is not refused
+# has more pixels than half of the limit. A filter for each picture would be one for all threads, and stay when they
+# overlap: these two stay for the process. The second looks at the thread, so that others see their own warnings.
+_QUIET = (
+    ("ignore", None, UserWarning, re.compile(r"PIL\.(Image|\w+ImagePlugin)$"), 0),
+    ("ignore", _WhileWeOpen(), Image.DecompressionBombWarning, None, 0),
+)
+
+
+def _keep_quiet() -> None:
+    """Puts the filters where they are missing: the first time, and when a ``catch_warnings`` has ended that held them."""
+    filters: list[Any] = warnings.filters  # type: ignore[assignment]
+    for each in _QUIET:
+        if each not in filters:
+            filters.insert(0, each)
 
 
 def open_image(path: str | os.PathLike[str] | IO[bytes]) -> Image.Image:
@@ -43,11 +67,15 @@ def open_image(path: str | os.PathLike[str] | IO[bytes]) -> Image.Image:
         OSError: The file cannot be read, or says that it is larger than its bytes can hold.
         Image.DecompressionBombError: It has more pixels than :data:`MOST_PIXELS`.
     """
+    _keep_quiet()
+    _opening.now = True
     try:
         image = Image.open(path, formats=_AT_HAND)
     except UnidentifiedImageError:
         Image.init()
         image = Image.open(path, formats=[name for name in FORMATS if name in Image.OPEN])
+    finally:
+        _opening.now = False
     if image.format in ("JPEG", "MPO"):
         _check_bytes(image)
     if image.format == "TIFF":

@@ -13,7 +13,6 @@ from PIL import Image, ImageOps
 from vns_sam.data.importing import convert
 from vns_sam.data.label_import import import_labels
 from vns_sam.data.sparse import SparseLabels
-from vns_sam.errors import DataError
 from vns_sam.formats import coco
 from vns_sam.formats.objects import read_objects
 from vns_sam.formats.png import read_mask
@@ -129,8 +128,30 @@ def test_a_picture_that_cannot_be_read_turns_nothing(tmp_path: Path) -> None:
     assert table.for_picture(path) == table.entries["a.jpg"]
 
 
-def test_one_picture_in_both_ways_is_told(tmp_path: Path) -> None:
-    stored_coco(tmp_path / "a.json", (24, 40))
-    stored_coco(tmp_path / "b.json", (24, 40), upright=True)
-    with pytest.raises(DataError, match=r"a\.jpg is there twice"):
-        read_prompt_file(tmp_path)
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+def test_one_picture_in_both_ways_is_turned_where_it_is_stored(tmp_path: Path, orientation: int) -> None:
+    size = (24, 40)
+    path = photo(tmp_path, size, orientation)
+    files = tmp_path / "files"
+    files.mkdir()
+    upright = turned(drawn(size), orientation)
+    stored_coco(files / "a.json", size)
+    stored_coco(files / "b.json", upright.shape, upright=True)
+    boxes = [mask_boxes(mask[None])[0].tolist() for mask in (upright, drawn(size))]
+    entry = read_prompt_file(files).for_picture(path)
+    assert entry == {"boxes": [boxes[0], boxes[0], boxes[1], boxes[1]], "classes": ["frog"] * 4}
+
+
+@pytest.mark.parametrize(
+    ("size", "orientation", "noted"),
+    [((24, 40), 1, False), ((24, 40), 3, True), ((24, 40), 6, False), ((32, 32), 6, True), ((32, 32), 1, False)],
+)
+def test_a_turn_that_the_size_does_not_tell_is_noted_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, size: tuple[int, int], orientation: int, noted: bool
+) -> None:
+    path = photo(tmp_path, size, orientation)
+    table = read_prompt_file(stored_coco(tmp_path / "a.json", size))
+    for _ in range(2):
+        table.for_picture(path)
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * noted
+    assert caplog.text.count("what a COCO file says of a.jpg") == noted

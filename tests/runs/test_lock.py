@@ -129,9 +129,7 @@ def test_who_only_looks_keeps_no_run_away(tmp_path: Path) -> None:
             assert holder(tmp_path) == (os.getpid(), "next")
 
 
-def test_a_lock_that_nobody_signs_is_not_waited_for_for_ever(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_lock_that_nobody_signs_is_not_waited_for_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lock, "_PAUSE", 0)
     (tmp_path / LOCK).touch()
     with (tmp_path / LOCK).open() as taken:

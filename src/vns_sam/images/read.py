@@ -130,13 +130,32 @@ def must_turn(size: tuple[int, int] | None, path: Path) -> bool:
     """Whether what counts the stored pixels of a picture, and was made for a size of (H, W), has to be turned upright.
 
     It has to where EXIF turns the picture and its stored pixels have that size. With another size it was made for the
-    upright picture, whatever its format says. A picture that cannot be read turns nothing: who reads it tells.
+    upright picture, whatever its format says. A picture that cannot be read turns nothing: who reads it tells. Where
+    both sizes are the same, that it is turned is noted, once for the folder of the picture.
     """
     try:
         stored, turn = _head(path)
     except DataError:
         return False
-    return turn is not None and size == stored
+    if turn is None or size != stored:
+        return False
+    if turn not in _SWAPPING or stored[0] == stored[1]:
+        _note_doubtful(path.parent, path.name)
+    return True
+
+
+_noted: set[Path] = set()
+
+
+def _note_doubtful(folder: Path, name: str) -> None:
+    if folder not in _noted:
+        _noted.add(folder)
+        logger.warning(
+            "%s: what a COCO file says of %s is turned as EXIF turns the picture, whose size is the same either way; so "
+            "it is of others there. This is wrong of files that earlier versions of vns-sam wrote: write them again",
+            folder,
+            name,
+        )
 
 
 def turn_upright(mask: np.ndarray, path: Path) -> np.ndarray:

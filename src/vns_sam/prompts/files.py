@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -58,15 +59,15 @@ class PromptTable:
         entries: By name of the picture, as the file has it.
         categories: Classes by number.
         problems: One line for each thing that could not be used.
-        stored: By name, (H, W) of pictures whose boxes may count pixels as they are stored, before EXIF turns them;
-            None for others.
+        parts: By name, what entries were joined of, each with the (H, W) of its picture where its boxes may count pixels
+            as they are stored, before EXIF turns them, else None. An entry that is not here is upright.
     """
 
     kind: str
     entries: dict[str, Entry] = field(default_factory=dict)
     categories: dict[int, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
-    stored: dict[str, tuple[int, int] | None] = field(default_factory=dict)
+    parts: dict[str, list[tuple[Entry, tuple[int, int] | None]]] = field(default_factory=dict)
 
     def in_folder(self, folder: Path, names: Sequence[str]) -> Matched:
         """Which pictures of a folder are asked about, see :class:`vns_sam.images.names.NameIndex`.
@@ -88,10 +89,8 @@ class PromptTable:
 
     def _upright(self, key: str, path: Path) -> Entry:
         """What is asked of a picture, as EXIF turns it."""
-        entry, size = self.entries[key], self.stored.get(key)
-        if size is None or "boxes" not in entry or not must_turn(size, path):
-            return entry
-        return {**entry, "boxes": turn_boxes(np.asarray(entry["boxes"], float), path).tolist()}
+        parts = self.parts.get(key, [(self.entries[key], None)])
+        return _all_joined([_turned(entry, size, path) for entry, size in parts], key)
 
 
 class Matched(NamedTuple):
@@ -168,14 +167,9 @@ def _from_contents(contents: Contents, path: Path) -> PromptTable:
         shapes += len(picture.shapes)
         entry = _entry(picture, table.problems)
         if entry is not None:
-            before = table.entries.get(picture.name)
             size = picture.size if picture.stored else None
-            if table.stored.setdefault(picture.name, size) != size:
-                raise DataError(
-                    f"{path}: {picture.name} is there twice, stored as it is and upright, or in two sizes",
-                    hint="give all objects of a picture in one way",
-                )
-            table.entries[picture.name] = entry if before is None else _joined(before, entry, picture.name)
+            table.parts.setdefault(picture.name, []).append((entry, size))
+    table.entries = {name: _all_joined([entry for entry, _ in parts], name) for name, parts in table.parts.items()}
     if not table.entries:
         what = "boxes or points" if shapes else "objects"
         more = f"; {table.problems[0]}" if table.problems else ""
@@ -253,6 +247,18 @@ def _mask_files(path: Path) -> list[MaskFile]:
     """The objects of a file of masks."""
     digest = file_digest(path)
     return [MaskFile(str(path), digest, index) for index in range(len(read_masks(path)))]
+
+
+def _turned(entry: Entry, size: tuple[int, int] | None, path: Path) -> Entry:
+    """An entry, upright where its boxes count the stored pixels of the picture at ``path``."""
+    if size is None or "boxes" not in entry or not must_turn(size, path):
+        return entry
+    return {**entry, "boxes": turn_boxes(np.asarray(entry["boxes"], float), path).tolist()}
+
+
+def _all_joined(entries: Sequence[Entry], name: str) -> Entry:
+    """The entries of one picture as one; there is at least one."""
+    return reduce(lambda first, second: _joined(first, second, name), entries)
 
 
 def _joined(first: Entry, second: Entry, name: str) -> Entry:

@@ -19,7 +19,7 @@ from vns_sam.inference import wire
 from vns_sam.inference.load import check_model_name, load_model, takes_prompts
 from vns_sam.inference.remote import Link, RemoteModel, connect
 from vns_sam.sam.answers import MapAnswers
-from vns_sam.types import Geometry
+from vns_sam.types import Geometry, ImageFeatures, Prompts
 
 
 def coarse(scores: list[list[float]]) -> MapAnswers:
@@ -116,6 +116,28 @@ def test_a_server_of_something_else_is_told(content: bytes) -> None:
 def test_a_picture_that_gets_no_id_is_told(content: bytes) -> None:
     with answering(content) as address, pytest.raises(DataError, match="expected a JSON object of vns-sam"):
         RemoteModel(Link(address), "x", replace(Backend().info)).encode([np.zeros((8, 8, 3), np.uint8)])
+
+
+@pytest.mark.parametrize(
+    ("alpha", "candidates", "questions"), [(True, True, [1] * 35), (True, False, [32, 3]), (False, True, [32, 3])]
+)
+def test_a_refined_model_is_asked_for_the_candidates_of_one_row_at_a_time(
+    alpha: bool, candidates: bool, questions: list[int]
+) -> None:
+    sent = []
+
+    class Counted(Link):
+        def send(self, method: str, path: str, body: bytes | None = None) -> bytes:
+            prompts, *_ = wire.unpack_prompts(body or b"", 10**6)
+            sent.append(len(prompts or ()))
+            return wire.pack_answers(coarse([[0.5]] * sent[-1]))
+
+    model = RemoteModel(Counted("http://127.0.0.1:9"), "x", replace(Backend().info, alpha=alpha))
+    place = (Geometry(30, 40, 24, 32, 32, 32),)
+    features = ImageFeatures(np.array(["id"]), (), place, owner=model.info)
+    boxes = np.arange(35, dtype=np.float32)[:, None] + np.float32([0, 0, 4, 4])
+    answers = model.decode(features, [Prompts(boxes=boxes)], [0], candidates=candidates)
+    assert (sent, len(answers)) == (questions, 35)
 
 
 def test_what_is_no_http_is_told() -> None:

@@ -96,6 +96,15 @@ def test_what_a_hub_refuses_is_one_line(tmp_path: Path) -> None:
     assert all(done.stderr.count("\n") == 2 for done in (stranger, absent, nowhere))  # the error, and what to try
 
 
+def test_graphs_that_a_killed_export_left_are_not_shared(tmp_path: Path) -> None:
+    names = ["config.json", "model.safetensors", "encoder.onnx", "encoder.onnx.data"]
+    for name in names:
+        (tmp_path / name).touch()
+    assert [path.name for path in hub.shared_files(tmp_path)] == names[:2]
+    (tmp_path / "onnx.json").touch()
+    assert [path.name for path in hub.shared_files(tmp_path)] == [*names[:2], "onnx.json", *names[2:]]
+
+
 def test_what_can_be_judged_before_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match="expected a hub id such as 'owner/model', found 'mine'"):
         hub.upload(BUNDLED / "sam-tiny", "mine")

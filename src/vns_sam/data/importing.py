@@ -28,7 +28,7 @@ from vns_sam.types import cut_out
 MARKER = "imported.json"
 """File in an imported set that names where it came from, and every file that the import wrote."""
 CLAIMS = ".imported.jsonl"
-"""File in a set whose import is at work or was stopped: a line with the files of each picture, there before they are."""
+"""File in a set whose import is at work or was stopped: the files of each picture in a line, written before them."""
 SPLITS = ("train", "val", "test")
 """Lists that an import may write."""
 

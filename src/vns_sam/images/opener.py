@@ -52,7 +52,7 @@ _QUIET = (
 
 
 def _keep_quiet() -> None:
-    """Puts the filters where they are missing: the first time, and when a ``catch_warnings`` has ended that held them."""
+    """Adds the filters where they are missing: at first, and when a ``catch_warnings`` that held them has ended."""
     filters: list[Any] = warnings.filters  # type: ignore[assignment]
     for each in _QUIET:
         if each not in filters:

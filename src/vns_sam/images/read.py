@@ -151,8 +151,8 @@ def _note_doubtful(folder: Path, name: str) -> None:
     if folder not in _noted:
         _noted.add(folder)
         logger.warning(
-            "%s: what a COCO file says of %s is turned as EXIF turns the picture, whose size is the same either way; so "
-            "it is of others there. This is wrong of files that earlier versions of vns-sam wrote: write them again",
+            "%s: what a COCO file says of %s is turned as EXIF turns the picture, whose size is the same either way; "
+            "so it is of others there. This is wrong of files that earlier versions of vns-sam wrote: write them again",
             folder,
             name,
         )

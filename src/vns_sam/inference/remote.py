@@ -27,7 +27,7 @@ TIMEOUT = 300.0
 TRIES = 8
 """How often a busy server is asked again."""
 ROWS = 32
-"""Prompts in one question."""
+"""Most prompts in one question."""
 EXAMPLE = "http://127.0.0.1:8000"
 
 
@@ -154,7 +154,9 @@ class RemoteModel:
         if not self.info.prompts:
             asked: list[tuple[Prompts | None, int]] = [(None, image) for image in image_index or range(len(features))]
         else:
-            asked = [(part, image) for given, image in zip(prompts, image_index, strict=True) for part in _parts(given)]
+            rows = 1 if candidates and self.info.alpha else ROWS  # of these the server makes every candidate whole
+            given_for = zip(prompts, image_index, strict=True)
+            asked = [(part, image) for given, image in given_for for part in _parts(given, rows)]
         if not asked:
             raise PromptError("no prompt given", hint="give a box, points or a mask")
         answers = []
@@ -187,14 +189,14 @@ class RemoteModel:
         return fit(height, width, self.info.input_side or max(height, width))
 
 
-def _parts(prompts: Prompts) -> list[Prompts]:
-    """Prompts, so many at a time as one question holds."""
-    if len(prompts) <= ROWS:
+def _parts(prompts: Prompts, rows: int) -> list[Prompts]:
+    """Prompts, ``rows`` at a time."""
+    if len(prompts) <= rows:
         return [prompts]
     fields: list[dict[str, Any]] = []
-    for start in range(0, len(prompts), ROWS):
+    for start in range(0, len(prompts), rows):
         given = {name: getattr(prompts, name) for name in wire.FIELDS}
-        fields.append({name: None if value is None else value[start : start + ROWS] for name, value in given.items()})
+        fields.append({name: None if value is None else value[start : start + rows] for name, value in given.items()})
     return [Prompts(**one) for one in fields]
 
 

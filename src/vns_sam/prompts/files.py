@@ -59,8 +59,8 @@ class PromptTable:
         entries: By name of the picture, as the file has it.
         categories: Classes by number.
         problems: One line for each thing that could not be used.
-        parts: By name, what entries were joined of, each with the (H, W) of its picture where its boxes may count pixels
-            as they are stored, before EXIF turns them, else None. An entry that is not here is upright.
+        parts: By name, what entries were joined of, each with the (H, W) of its picture where its boxes may count
+            pixels as they are stored, before EXIF turns them, else None. An entry that is not here is upright.
     """
 
     kind: str

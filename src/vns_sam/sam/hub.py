@@ -170,9 +170,10 @@ def upload(folder: Path, repo: str, *, private: bool = False) -> str:
 
 
 def shared_files(folder: Path) -> list[Path]:
-    """The files of a model's folder that others need, and nothing else that is there."""
+    """The files of a model's folder that others need, and nothing else that is there: no graphs that nothing names."""
     told = (folder / name for name in (CONFIG, WEIGHTS, CARD, GRAPHS))
-    return [*(path for path in told if path.is_file()), *graph_files(folder)]
+    graphs = graph_files(folder) if (folder / GRAPHS).is_file() else []
+    return [*(path for path in told if path.is_file()), *graphs]
 
 
 def _need_client(purpose: str) -> None:

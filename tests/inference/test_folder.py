@@ -12,7 +12,7 @@ from PIL import Image
 
 from vns_sam.errors import DataError, UsageError
 from vns_sam.images.find import find_images
-from vns_sam.inference.folder import MANIFEST, FolderRun, segment_folder
+from vns_sam.inference.folder import MANIFEST, FolderRun, SegmentJob, segment_folder
 from vns_sam.inference.predictor import Predictor
 from vns_sam.runs.engine import Outcome
 
@@ -43,6 +43,14 @@ def test_only_pictures_are_found(run: FolderRun, tmp_path: Path) -> None:
     assert list(run.prompts) == ["a.png", "b.jpg", "bad.png", "sub/c.png"]
     with pytest.raises(DataError, match="no picture in"):
         find_images(tmp_path / "in" / "nothing")
+
+
+def test_a_picture_that_was_read_for_the_run_is_not_copied(run: FolderRun) -> None:
+    job = SegmentJob(run, lambda: Predictor(FakeModel()))
+    content = job.read("a.png")
+    answer = job.work("a.png", content)
+    assert answer.image is content[0]
+    assert answer.prediction.image is content[0]
 
 
 def test_a_bad_picture_is_told_and_the_rest_is_done(run: FolderRun) -> None:

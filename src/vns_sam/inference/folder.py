@@ -159,8 +159,8 @@ class SegmentJob(Job[str]):
 
     @override
     def work(self, item: str, content: tuple[np.ndarray, Prompts | None]) -> Segmented:
-        prompts = content[1]
-        image = self.predictor.set_image(content[0])
+        image, prompts = content
+        self.predictor._hold(image)
         found = self.predictor.predict_prompts(prompts, multimask=candidates.NAME in self.folder_run.formats)
         if alpha.NAME in self.folder_run.formats:
             soften(self.predictor.model, found)

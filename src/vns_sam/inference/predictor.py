@@ -116,9 +116,12 @@ class Predictor:
         pixels = read_image(image)
         if isinstance(image, np.ndarray) and np.may_share_memory(pixels, image):
             pixels = pixels.copy()
-        name = Path(image).name if isinstance(image, str | os.PathLike) else ""
-        self._picture = SetPicture(pixels, self._encode(pixels), name)
+        self._hold(pixels, Path(image).name if isinstance(image, str | os.PathLike) else "")
         return pixels
+
+    def _hold(self, pixels: np.ndarray, name: str = "") -> None:
+        """Like :meth:`set_image`, of pixels (H, W, 3) uint8 RGB into which nobody writes: they are not copied."""
+        self._picture = SetPicture(pixels, self._encode(pixels), name)
 
     def _encode(self, pixels: np.ndarray) -> ImageFeatures | None:
         return self.model.encode([pixels])
@@ -146,7 +149,7 @@ class Predictor:
             PromptError: A prompt makes no sense in this picture, see
                 :func:`vns_sam.prompts.validate.make_prompts`, or the model does not take it.
         """
-        picture = self._set()
+        picture = self._current()
         nothing = all(given is None for given in (boxes, points, labels, masks))
         if nothing and not self.model.info.prompts:
             return self._answer(picture, None, multimask=multimask)
@@ -156,7 +159,7 @@ class Predictor:
 
     def predict_prompts(self, prompts: Prompts | None, *, multimask: bool = False) -> Found:
         """Like :meth:`predict`, for prompts that have been checked already; None for a model that takes none."""
-        return self._answer(self._set(), prompts, multimask=multimask)
+        return self._answer(self._current(), prompts, multimask=multimask)
 
     def _answer(self, picture: SetPicture, prompts: Prompts | None, *, multimask: bool) -> Found:
         """What is found in one picture, which is not looked up again."""
@@ -173,7 +176,7 @@ class Predictor:
             found.classes = prompts.classes
         return found
 
-    def _set(self) -> SetPicture:
+    def _current(self) -> SetPicture:
         """The picture that is set, to be asked for once in each call.
 
         Raises:

@@ -1,10 +1,9 @@
-"""Clicks: in the right place, with the right label, and reproducible."""
+"""Clicks: in the right place and with the right label."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -12,10 +11,6 @@ from hypothesis.extra.numpy import arrays
 from vns_sam.prompts.clicks import Click, deepest_click, next_click
 
 SMALL_MASKS = arrays(bool, (9, 13), elements=st.booleans())
-
-
-def seeded(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def block(top: int, bottom: int, left: int, right: int, side: int = 64) -> np.ndarray:
@@ -49,23 +44,14 @@ def test_nothing_to_correct() -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(pred=SMALL_MASKS, gt=SMALL_MASKS, random=st.booleans())
-def test_correction_is_always_an_error_with_the_label_of_the_truth(
-    pred: np.ndarray, gt: np.ndarray, random: bool
-) -> None:
-    click = next_click(pred, gt, seeded(0) if random else None)
+@given(pred=SMALL_MASKS, gt=SMALL_MASKS)
+def test_correction_is_always_an_error_with_the_label_of_the_truth(pred: np.ndarray, gt: np.ndarray) -> None:
+    click = next_click(pred, gt)
     if click is None:
         assert np.array_equal(pred, gt)
     else:
         assert pred[click.y, click.x] != gt[click.y, click.x]
         assert click.label == gt[click.y, click.x]
-
-
-def test_random_corrections_cover_the_region() -> None:
-    empty, gt = np.zeros((64, 64), bool), block(10, 13, 10, 13)
-    generator = seeded(0)
-    clicks = {next_click(empty, gt, generator) for _ in range(200)}
-    assert clicks == {Click(x, y, 1) for x in range(10, 13) for y in range(10, 13)}
 
 
 def test_the_deepest_error_is_clicked_whatever_its_area() -> None:

@@ -1,6 +1,6 @@
 """Clicks as a person makes them to correct a mask: where it is wrong.
 
-Masks are (H, W) bool arrays. Deterministic unless a generator is given.
+Masks are (H, W) bool arrays. Nothing is left to chance.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-import torch
 
 
 class Click(NamedTuple):
@@ -51,29 +50,23 @@ def deepest_click(pred: np.ndarray, gt: np.ndarray, clicked: Collection[Click] =
     return Click(x, y, label) if depth[y, x] > 0 else None
 
 
-def next_click(pred: np.ndarray, gt: np.ndarray, generator: torch.Generator | None = None) -> Click | None:
+def next_click(pred: np.ndarray, gt: np.ndarray) -> Click | None:
     """Clicks where training corrects a mask, on what costs most IoU: in the largest connected region that is wrong.
 
     Args:
         pred: (H, W) bool, the mask so far.
         gt: (H, W) bool, the truth.
-        generator: None clicks the pixel deepest inside the region (the first in reading order of equals); a generator
-            draws any pixel of the region.
 
     Returns:
-        A positive click on a missed part, a negative one on an excess part, None where nothing is wrong.
+        The pixel deepest inside the region, of equals the first in reading order: a positive click on a missed part, a
+        negative one on an excess part, None where nothing is wrong.
     """
     missed, excess = _largest_region(gt & ~pred), _largest_region(pred & ~gt)
     label = int(missed.sum() >= excess.sum())
     region = missed if label else excess
     if not region.any():
         return None
-    if generator is None:
-        flat = int(_depth(region).argmax())
-    else:
-        pixels = np.flatnonzero(region)
-        flat = int(pixels[int(torch.randint(len(pixels), (1,), generator=generator))])
-    y, x = divmod(flat, region.shape[1])
+    y, x = divmod(int(_depth(region).argmax()), region.shape[1])
     return Click(x, y, label)
 
 

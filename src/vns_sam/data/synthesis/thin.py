@@ -54,9 +54,10 @@ def lay_thin(image: np.ndarray, filling: np.ndarray, rng: np.random.Generator) -
 
 
 def write_thin_set(folder: Path, pictures: Sequence[Path], count: int, *, side: int, seed: int) -> Path:
-    """Writes a data set of thin structures, ``images/`` and ``masks/``; what is there already stays, unless it was made
-    of other pictures, another side or another seed. Then all of it is
-    made again, and pairs beyond ``count`` are removed.
+    """Writes a data set of thin structures, ``images/`` and ``masks/``.
+
+    What is there already stays, unless it was made of other pictures, with another side or with another seed. Then all
+    of it is made again, and pairs beyond ``count`` are removed.
 
     Args:
         folder: Where to.

@@ -67,7 +67,7 @@ def run_single(args: argparse.Namespace, given: dict[str, Any], categories: Mapp
 
     predictor = _predictor(args)
     start = time.perf_counter()
-    predictor._hold(image)
+    predictor.hold(image)
     prediction = predictor.predict_prompts(prompts, multimask=args.candidates)
     seconds = time.perf_counter() - start
     if args.alpha:
@@ -144,7 +144,7 @@ def _pipe(
     if len(names) > 1:
         raise UsageError(f"--out - takes one file, found {len(names)}", hint="--format indexed, coco or npz holds all")
     predictor = _predictor(args)
-    predictor._hold(image)
+    predictor.hold(image)
     prediction = predictor.predict_prompts(prompts)
     result = Result(args.image.name, prediction, categories, pixels=image, simplify=args.simplify)
     content = encode(result, plan)[names[0]]

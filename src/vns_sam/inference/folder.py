@@ -160,7 +160,7 @@ class SegmentJob(Job[str]):
     @override
     def work(self, item: str, content: tuple[np.ndarray, Prompts | None]) -> Segmented:
         image, prompts = content
-        self.predictor._hold(image)
+        self.predictor.hold(image)
         found = self.predictor.predict_prompts(prompts, multimask=candidates.NAME in self.folder_run.formats)
         if alpha.NAME in self.folder_run.formats:
             soften(self.predictor.model, found)

@@ -116,10 +116,10 @@ class Predictor:
         pixels = read_image(image)
         if isinstance(image, np.ndarray) and np.may_share_memory(pixels, image):
             pixels = pixels.copy()
-        self._hold(pixels, Path(image).name if isinstance(image, str | os.PathLike) else "")
+        self.hold(pixels, Path(image).name if isinstance(image, str | os.PathLike) else "")
         return pixels
 
-    def _hold(self, pixels: np.ndarray, name: str = "") -> None:
+    def hold(self, pixels: np.ndarray, name: str = "") -> None:
         """Like :meth:`set_image`, of pixels (H, W, 3) uint8 RGB into which nobody writes: they are not copied."""
         self._picture = SetPicture(pixels, self._encode(pixels), name)
 

@@ -6,6 +6,7 @@ import os
 import re
 import threading
 import warnings
+from collections.abc import Collection
 from typing import IO, Any
 
 from PIL import Image, ImageFile, UnidentifiedImageError
@@ -59,21 +60,25 @@ def _keep_quiet() -> None:
             filters.insert(0, each)
 
 
-def open_image(path: str | os.PathLike[str] | IO[bytes]) -> Image.Image:
+def open_image(path: str | os.PathLike[str] | IO[bytes], formats: Collection[str] = FORMATS) -> Image.Image:
     """Opens a picture file without decoding its pixels; to be used with ``with``.
 
+    Args:
+        path: The file.
+        formats: What it may be, some of :data:`FORMATS`.
+
     Raises:
-        UnidentifiedImageError: It is none of :data:`FORMATS`.
+        UnidentifiedImageError: It is none of them.
         OSError: The file cannot be read, or says that it is larger than its bytes can hold.
         Image.DecompressionBombError: It has more pixels than :data:`MOST_PIXELS`.
     """
     _keep_quiet()
     _opening.now = True
     try:
-        image = Image.open(path, formats=_AT_HAND)
+        image = Image.open(path, formats=[name for name in _AT_HAND if name in formats])
     except UnidentifiedImageError:
         Image.init()
-        image = Image.open(path, formats=[name for name in FORMATS if name in Image.OPEN])
+        image = Image.open(path, formats=[name for name in formats if name in Image.OPEN])
     finally:
         _opening.now = False
     if image.format in ("JPEG", "MPO"):

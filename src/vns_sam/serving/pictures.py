@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from vns_sam.errors import DataError
+from vns_sam.images.opener import open_image
 from vns_sam.images.read import DECODER_ERRORS, one_line, read_image
 from vns_sam.serving.problems import Problem, too_large, unusable
 from vns_sam.serving.settings import Limits
@@ -28,7 +29,7 @@ def decode_picture(data: bytes, limits: Limits) -> np.ndarray:
     if not data:
         raise unusable("expected the bytes of a picture, found none", hint=hint)
     try:
-        opened = Image.open(io.BytesIO(data), formats=FORMATS)
+        opened = open_image(io.BytesIO(data), FORMATS)
     except UnidentifiedImageError:
         message = "this is not a picture in a format that can be read"
         raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, message, hint=hint) from None

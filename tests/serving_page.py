@@ -6,6 +6,7 @@ import base64
 import io
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,18 @@ HAND_OVER = """([kind, data]) => {
 
 def visit(page: Any, address: str) -> None:
     page.goto(address)
+    page.locator("html[data-ready]").wait_for(timeout=WAIT)
+
+
+def visit_with(page: Any, address: str, pictures: Path | Sequence[Path]) -> None:
+    """Opens the page, and pictures from files, the first of which is shown then."""
+    visit(page, address)
+    page.set_input_files("#files", pictures)
+    settled(page)
+
+
+def reload(page: Any) -> None:
+    page.reload()
     page.locator("html[data-ready]").wait_for(timeout=WAIT)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from serving_page import CHROMIUM, WAIT, area, drag, expect, objects, score, settled, spot, visit
+from serving_page import CHROMIUM, WAIT, area, drag, expect, objects, reload, score, settled, spot, visit, visit_with
 from serving_site import free_port, start
 
 from vns_sam.serving.schemas import Annotations
@@ -61,9 +61,7 @@ def test_five_pictures_and_every_tool(page: Any, site: str, photos: list[Path]) 
 
 
 def test_brush_and_eraser_and_undo_of_everything(page: Any, site: str, photos: list[Path]) -> None:
-    visit(page, site)
-    page.set_input_files("#files", photos[0])
-    settled(page)
+    visit_with(page, site, photos[0])
     page.mouse.click(*spot(page, 40, 40))
     settled(page)
     before = area(page)
@@ -91,9 +89,7 @@ def test_brush_and_eraser_and_undo_of_everything(page: Any, site: str, photos: l
 
 
 def test_with_keys_alone(page: Any, site: str, photos: list[Path]) -> None:
-    visit(page, site)
-    page.set_input_files("#files", photos[0])
-    settled(page)
+    visit_with(page, site, photos[0])
     page.locator("#canvas").focus()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")
@@ -127,9 +123,7 @@ def test_with_keys_alone(page: Any, site: str, photos: list[Path]) -> None:
 def test_with_fingers(browser: Any, site: str, photos: list[Path]) -> None:
     context = browser.new_context(viewport={"width": 820, "height": 1180}, has_touch=True, color_scheme="dark")
     page = context.new_page()
-    visit(page, site)
-    page.set_input_files("#files", photos[0])
-    settled(page)
+    visit_with(page, site, photos[0])
     page.touchscreen.tap(*spot(page, 40, 40))
     expect(score(page)).to_have_text("0.90", timeout=WAIT)
     settled(page)
@@ -142,17 +136,14 @@ def test_with_fingers(browser: Any, site: str, photos: list[Path]) -> None:
 
 
 def test_a_reload_loses_nothing(page: Any, site: str, photos: list[Path]) -> None:
-    visit(page, site)
-    page.set_input_files("#files", photos[:2])
-    settled(page)
+    visit_with(page, site, photos[:2])
     page.mouse.click(*spot(page, 40, 40))
     settled(page)
     page.keyboard.press("n")
     page.mouse.click(*spot(page, 100, 80))
     expect(page.locator("#saved")).to_have_text("Saved", timeout=WAIT)
     settled(page)
-    page.reload()
-    page.locator("html[data-ready]").wait_for(timeout=WAIT)
+    reload(page)
     expect(objects(page)).to_have_count(2, timeout=WAIT)
     expect(page.locator("#strip .picture")).to_have_count(2)
     settled(page)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from fake_lesson import ROWS, faked
 from PIL import Image
-from serving_page import CHROMIUM, WAIT, expect, score, settled, spot, visit
+from serving_page import CHROMIUM, WAIT, expect, reload, score, settled, spot, visit
 from serving_site import free_port
 from serving_stub import StubEngine
 
@@ -81,8 +81,7 @@ def test_from_too_few_pictures_to_a_model_in_the_picker(page: Any, address: str,
     mark_again = spot(page, 100, 80)
     page.mouse.click(*mark_again)  # marking goes on meanwhile
     settled(page)
-    page.reload()
-    page.locator("html[data-ready]").wait_for(timeout=WAIT)
+    reload(page)
     expect(page.locator("#learn")).to_contain_text("Learning", timeout=WAIT)
 
     result = {"taken": True, "why": "the trained model is taken", "rows": ROWS}

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from serving_page import CHROMIUM, WAIT, drag, expect, objects, score, settled, spot, visit
+from serving_page import CHROMIUM, WAIT, drag, expect, objects, score, settled, spot, visit, visit_with
 
 from vns_sam.formats.rle import decode_rle, encode_rle
 
@@ -98,9 +98,7 @@ def test_axe_finds_nothing_serious(browser: Any, site: str, photos: list[Path], 
 
 
 def test_nothing_jumps(page: Any, site: str, photos: list[Path]) -> None:
-    visit(page, site)
-    page.set_input_files("#files", photos)
-    settled(page)
+    visit_with(page, site, photos)
     page.evaluate(SHIFTS)
     for x in (40, 60, 80):
         page.mouse.click(*spot(page, x, 40))
@@ -116,9 +114,7 @@ def test_nothing_jumps(page: Any, site: str, photos: list[Path]) -> None:
 def test_many_objects_scroll_in_their_place(browser: Any, site: str, photos: list[Path], size: tuple[int, int]) -> None:
     context = browser.new_context(viewport={"width": size[0], "height": size[1]})
     page = context.new_page()
-    visit(page, site)
-    page.set_input_files("#files", photos)
-    settled(page)
+    visit_with(page, site, photos)
     page.select_option("#model", "finder")
     for count in range(1, 13):
         page.keyboard.press("f")
@@ -135,9 +131,7 @@ def test_many_objects_scroll_in_their_place(browser: Any, site: str, photos: lis
 
 
 def test_a_keyboard_shows_where_it_is(page: Any, site: str, photos: list[Path]) -> None:
-    visit(page, site)
-    page.set_input_files("#files", photos[0])
-    settled(page)
+    visit_with(page, site, photos[0])
     seen = set()
     for _ in range(40):
         page.keyboard.press("Tab")
@@ -148,9 +142,7 @@ def test_a_keyboard_shows_where_it_is(page: Any, site: str, photos: list[Path]) 
 
 
 def test_all_there_is_without_a_prompt(page: Any, site: str, photos: list[Path]) -> None:
-    visit(page, site)
-    page.set_input_files("#files", photos[0])
-    settled(page)
+    visit_with(page, site, photos[0])
     page.select_option("#model", "finder")
     settled(page)
     page.keyboard.press("f")
@@ -197,9 +189,7 @@ def test_lasso_and_brush_fill_the_pixels_that_they_cover(page: Any, site: str) -
 def test_a_picture_of_20000_pixels_is_sharp_and_prompts_are_exact(page: Any, site: str, large: Path) -> None:
     asked: list[Any] = []
     page.on("request", lambda request: asked.append(request.post_data_json) if "/masks" in request.url else None)
-    visit(page, site)
-    page.set_input_files("#files", large)
-    settled(page)
+    visit_with(page, site, large)
     size = (20_000, 1500)
     page.mouse.move(*spot(page, 7000, 700, size))
     with page.expect_request_finished(lambda request: "box=" in request.url, timeout=WAIT):

@@ -11,7 +11,20 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from serving_page import CHROMIUM, WAIT, drag, expect, export, hand_over, objects, score, settled, spot, visit
+from serving_page import (
+    CHROMIUM,
+    WAIT,
+    drag,
+    expect,
+    export,
+    hand_over,
+    objects,
+    score,
+    settled,
+    spot,
+    visit,
+    visit_with,
+)
 from serving_stub import picture_file
 
 from vns_sam.formats.rle import decode_rle
@@ -21,9 +34,7 @@ pytestmark = CHROMIUM
 
 
 def test_five_pictures_from_the_first_mark_to_the_files(page: Any, site: str, photos: list[Path]) -> None:
-    visit(page, site)
-    page.set_input_files("#files", photos)
-    settled(page)
+    visit_with(page, site, photos)
     page.keyboard.press("b")
     for number in range(5):
         drag(page, (30 + number, 20), (60 + number, 50))
@@ -69,9 +80,7 @@ def test_pictures_are_dropped_and_pasted(page: Any, site: str) -> None:
 def test_masks_are_hidden_alone_fainter_and_looked_at_again(page: Any, site: str, photos: list[Path]) -> None:
     asked: list[Any] = []
     page.on("request", lambda request: asked.append(request.post_data_json) if "/masks" in request.url else None)
-    visit(page, site)
-    page.set_input_files("#files", photos[0])
-    settled(page)
+    visit_with(page, site, photos[0])
     page.mouse.click(*spot(page, 40, 40))
     expect(score(page)).to_have_text("0.90", timeout=WAIT)
     for key, name, value in (("r", "refine", True), ("t", "second_look", "on"), ("g", "edges", True)):
@@ -92,9 +101,7 @@ def test_masks_are_hidden_alone_fainter_and_looked_at_again(page: Any, site: str
 
 
 def test_a_picture_that_cannot_be_used_leads_back(page: Any, site: str, photos: list[Path]) -> None:
-    visit(page, site)
-    page.set_input_files("#files", photos[0])
-    settled(page)
+    visit_with(page, site, photos[0])
     page.set_input_files("#files", {"name": "broken.png", "mimeType": "image/png", "buffer": b"\x89PNG\r\n\x1a\nx"})
     expect(page.get_by_role("alert")).to_contain_text("This is not a picture", timeout=WAIT)
     expect(page.get_by_role("alert")).to_contain_text("Give a JPEG")
@@ -106,9 +113,7 @@ def test_a_picture_that_cannot_be_used_leads_back(page: Any, site: str, photos: 
 def test_a_tablet_shows_all_of_the_bar(browser: Any, site: str, photos: list[Path]) -> None:
     context = browser.new_context(viewport={"width": 820, "height": 1180}, has_touch=True)
     page = context.new_page()
-    visit(page, site)
-    page.set_input_files("#files", photos)
-    settled(page)
+    visit_with(page, site, photos)
     box = page.locator("#help").bounding_box()
     context.close()
     assert box is not None

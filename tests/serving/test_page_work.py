@@ -13,7 +13,22 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from serving_page import CHROMIUM, WAIT, area, drag, expect, export, hand_over, objects, score, settled, spot, visit
+from serving_page import (
+    CHROMIUM,
+    WAIT,
+    area,
+    drag,
+    expect,
+    export,
+    hand_over,
+    objects,
+    reload,
+    score,
+    settled,
+    spot,
+    visit,
+    visit_with,
+)
 from serving_site import free_port, start
 from serving_stub import picture_file
 
@@ -97,8 +112,7 @@ def test_all_pictures_are_exported_whether_they_were_opened_or_not(page: Any, la
     settled(page)
     page.mouse.click(*spot(page, 40, 40))
     saved(page)
-    page.reload()
-    page.locator("html[data-ready]").wait_for(timeout=WAIT)
+    reload(page)
     settled(page)
     with zipfile.ZipFile(io.BytesIO(export(page, "coco"))) as archive:
         coco = json.loads(archive.read(next(name for name in archive.namelist() if "/" not in name)))
@@ -108,9 +122,7 @@ def test_all_pictures_are_exported_whether_they_were_opened_or_not(page: Any, la
 
 
 def test_a_late_answer_replaces_no_stroke(page: Any, site: str, photos: list[Path]) -> None:
-    visit(page, site)
-    page.set_input_files("#files", photos[:1])
-    settled(page)
+    visit_with(page, site, photos[:1])
     release = hold(page, "**/masks")
     page.mouse.click(*spot(page, 40, 40))
     expect(objects(page)).to_have_count(1)
@@ -125,9 +137,7 @@ def test_a_late_answer_replaces_no_stroke(page: Any, site: str, photos: list[Pat
 
 
 def test_what_was_never_answered_is_asked_again(page: Any, site: str, photos: list[Path]) -> None:
-    visit(page, site)
-    page.set_input_files("#files", photos[:1])
-    settled(page)
+    visit_with(page, site, photos[:1])
     page.mouse.click(*spot(page, 40, 40))
     settled(page)
     one = area(page)
@@ -143,9 +153,7 @@ def test_what_was_never_answered_is_asked_again(page: Any, site: str, photos: li
 
 
 def test_a_click_that_is_taken_back_is_no_longer_looked_at(page: Any, site: str, photos: list[Path]) -> None:
-    visit(page, site)
-    page.set_input_files("#files", photos[:1])
-    settled(page)
+    visit_with(page, site, photos[:1])
     hold(page, "**/masks")
     page.mouse.click(*spot(page, 40, 40))
     expect(page.locator("#status")).to_have_attribute("data-busy", "true")
@@ -173,9 +181,7 @@ def test_two_windows_do_not_replace_each_others_work(page: Any, labelled: str, p
 
 
 def test_two_windows_on_a_dropped_picture(page: Any, site: str, photos: list[Path]) -> None:
-    visit(page, site)
-    page.set_input_files("#files", photos[:1])
-    settled(page)
+    visit_with(page, site, photos[:1])
     page.mouse.click(*spot(page, 40, 40))
     saved(page)
     other = page.context.new_page()
@@ -187,8 +193,7 @@ def test_two_windows_on_a_dropped_picture(page: Any, site: str, photos: list[Pat
     other.keyboard.press("Delete")
     expect(other.get_by_role("alert")).to_contain_text("changed in another window", timeout=WAIT)
     expect(objects(other)).to_have_count(2)
-    page.reload()
-    page.locator("html[data-ready]").wait_for(timeout=WAIT)
+    reload(page)
     expect(objects(page)).to_have_count(2, timeout=WAIT)
 
 
@@ -200,8 +205,7 @@ def test_a_dropped_picture_stays_beside_the_folder_until_it_is_removed(page: Any
     settled(page)
     page.mouse.click(*spot(page, 40, 40))
     saved(page)
-    page.reload()
-    page.locator("html[data-ready]").wait_for(timeout=WAIT)
+    reload(page)
     expect(page.locator("#where")).to_contain_text("drop.png", timeout=WAIT)
     expect(objects(page)).to_have_count(1, timeout=WAIT)
     asked: list[str] = []
@@ -211,8 +215,7 @@ def test_a_dropped_picture_stays_beside_the_folder_until_it_is_removed(page: Any
     assert asked == ["Remove drop.png and its 1 object from this browser?"]
     expect(page.locator("#where")).to_contain_text("elk.png")
     page.keyboard.press("Shift+Delete")  # the folder's stay
-    page.reload()
-    page.locator("html[data-ready]").wait_for(timeout=WAIT)
+    reload(page)
     expect(page.locator("#strip .picture")).to_have_count(5, timeout=WAIT)
 
 
@@ -280,9 +283,7 @@ def test_an_answer_that_was_lost_is_no_other_window(page: Any, labelled: str, pr
 
 
 def test_a_removed_picture_does_not_come_back(page: Any, site: str, photos: list[Path]) -> None:
-    visit(page, site)
-    page.set_input_files("#files", photos[:2])
-    settled(page)
+    visit_with(page, site, photos[:2])
     release = hold(page, "**/masks")
     page.mouse.click(*spot(page, 40, 40))
     expect(objects(page)).to_have_count(1)
@@ -292,8 +293,7 @@ def test_a_removed_picture_does_not_come_back(page: Any, site: str, photos: list
     release()
     page.mouse.click(*spot(page, 40, 40))
     saved(page)
-    page.reload()
-    page.locator("html[data-ready]").wait_for(timeout=WAIT)
+    reload(page)
     expect(page.locator("#where")).to_contain_text("bee.png1 / 1", timeout=WAIT)
 
 

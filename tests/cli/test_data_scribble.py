@@ -3,11 +3,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from jobs import do
 from PIL import Image
 
 from vns_sam.cli import data_scribble
 from vns_sam.cli.main import main
-from vns_sam.data.scribble_set import annotate_set, plan_run
+from vns_sam.data.scribble_set import ScribbleJob, plan_run
 from vns_sam.data.sparse import SparseLabels
 from vns_sam.errors import DataError, UsageError
 from vns_sam.runs.job import MANIFEST
@@ -103,23 +104,23 @@ def test_bad_masks_are_told_and_the_rest_is_done(
 @pytest.mark.parametrize("kind", ["scribble", "point"])
 def test_a_stopped_run_goes_on(pond: Path, tmp_path: Path, kind: str) -> None:
     plan = plan_run(pond, tmp_path / "out", kind)
-    steps = annotate_set(plan)
+    steps = do(ScribbleJob(plan))
     next(steps), next(steps)
     steps.close()
     with (tmp_path / "out" / MANIFEST).open("a") as lines:
         lines.write('{"stem": "ne')
-    assert [o.skipped for o in annotate_set(plan)] == [True, True, False]
-    list(annotate_set(plan_run(pond, tmp_path / "whole", kind)))
+    assert [o.skipped for o in do(ScribbleJob(plan))] == [True, True, False]
+    list(do(ScribbleJob(plan_run(pond, tmp_path / "whole", kind))))
     for path in (tmp_path / "whole").iterdir():
         assert (tmp_path / "out" / path.name).read_bytes() == path.read_bytes()
 
 
 def test_a_changed_mask_is_annotated_again(pond: Path, tmp_path: Path) -> None:
-    list(annotate_set(plan_run(pond, tmp_path / "out")))
+    list(do(ScribbleJob(plan_run(pond, tmp_path / "out"))))
     Image.fromarray(np.eye(60, 80, dtype=np.uint8) * 255).save(pond / "masks" / "newt.png")
     with pytest.raises(UsageError, match="made from another input or question: newt"):
-        list(annotate_set(plan_run(pond, tmp_path / "out")))
-    outcomes = list(annotate_set(plan_run(pond, tmp_path / "out"), force=True))
+        list(do(ScribbleJob(plan_run(pond, tmp_path / "out"))))
+    outcomes = list(do(ScribbleJob(plan_run(pond, tmp_path / "out")), force=True))
     assert [(o.skipped, o.replaced) for o in outcomes] == [(True, False), (True, False), (False, True)]
 
 
@@ -136,7 +137,7 @@ def test_wrong_places(pond: Path, tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "a.txt").touch()
     with pytest.raises(DataError, match="other files"):
-        list(annotate_set(plan_run(pond, tmp_path / "full")))
+        list(do(ScribbleJob(plan_run(pond, tmp_path / "full"))))
     scribble(pond, tmp_path / "out")
     with pytest.raises(DataError, match="of the kind 'box'"):
         plan_run(pond, tmp_path / "out", "box")

@@ -9,13 +9,14 @@ from typing import Any, ClassVar
 
 import cv2
 import pytest
+from jobs import given, label
 from workshop import narrow_sam, write_disks
 
 from vns_sam.distributed import mapper as mapper_module
 from vns_sam.distributed.mapper import RayMapper
 from vns_sam.errors import MissingExtraError, UsageError
 from vns_sam.evaluation.suite import make_suite
-from vns_sam.labelling.folder import LabelJob, LabelRun, Loaded, label_folder, plan_run
+from vns_sam.labelling.folder import LabelJob, LabelRun, plan_run
 from vns_sam.labelling.labeller import LabelSettings
 from vns_sam.labelling.records import Record
 from vns_sam.labelling.store import LabelStore
@@ -122,7 +123,7 @@ def test_a_picture_that_kills_its_worker_fails_alone(tmp_path: Path, monkeypatch
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
     monkeypatch.setattr(mapper_module, "pickle", SimpleNamespace(dumps=ray.cloudpickle.dumps, loads=pickle.loads))
-    job = Deadly(disks(tmp_path, "out"), Loaded((narrow_sam(), None)))
+    job = Deadly(disks(tmp_path, "out"), given(narrow_sam()))
     mapper, names = RayMapper(address="local", actors=1, cpus=0.5), ["000.png", "001.png", "002.png"]
     found = list(mapper(job, names))
     assert {one.name for one in found if one.result is not None} == {"000.png", "002.png"}
@@ -141,18 +142,18 @@ def test_a_cluster_finds_what_one_process_finds_and_each_goes_on_with_the_other(
     monkeypatch.chdir(tmp_path)
     mapper = RayMapper(address="local", actors=2, cpus=0.5)
     model = narrow_sam()
-    list(label_folder(model, disks(Path(), "plain")))
-    outcomes = list(label_folder(model, disks(Path(), "spread"), mapper=mapper))
+    list(label(model, disks(Path(), "plain")))
+    outcomes = list(label(model, disks(Path(), "spread"), mapper=mapper))
     assert [o.name for o in outcomes if o.error] == ["004.png"]
     assert len(content(Path("plain"))) == 4
     assert content(Path("spread")) == content(Path("plain"))
 
     stopped = disks(Path(), "stopped")
-    steps = label_folder(model, stopped, mapper=mapper)
+    steps = label(model, stopped, mapper=mapper)
     first = next(steps)
     steps.close()
     assert list(LabelStore(stopped.out).records) == ([] if first.error else [first.name])
-    list(label_folder(model, stopped))
+    list(label(model, stopped))
     assert content(stopped.out) == content(Path("plain"))
     said = "".join(capfd.readouterr()).splitlines()
     its_own = ("Set ray log level", "killed by `ray.kill`")  # what Ray says of a run that is stopped cannot be silenced

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 import yaml
 from fakes import FakeModel
+from jobs import do
 from PIL import Image
 
 from vns_sam.errors import DataError, UsageError
 from vns_sam.images.find import find_images
-from vns_sam.inference.folder import MANIFEST, FolderRun, SegmentJob, segment_folder
+from vns_sam.inference.folder import MANIFEST, FolderRun, SegmentJob
 from vns_sam.inference.predictor import Predictor
 from vns_sam.runs.engine import Outcome
 
@@ -32,7 +33,7 @@ def run(tmp_path: Path) -> FolderRun:
 
 
 def segment(run: FolderRun, model: FakeModel | None = None, *, force: bool = False) -> Iterator[Outcome]:
-    return segment_folder(Predictor(model or FakeModel()), run, force=force)
+    return do(SegmentJob(run, lambda: Predictor(model or FakeModel())), force=force)
 
 
 def lines(run: FolderRun) -> list[dict[str, object]]:

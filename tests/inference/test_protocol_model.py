@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 from backends import SIDE, Backend
 from fakes import FakeModel
+from jobs import do
 from workshop import write_disks
 
 from vns_sam.data.sparse import rasterise
 from vns_sam.errors import PromptError, UsageError
 from vns_sam.evaluation.suite import Measure, make_suite
-from vns_sam.inference.folder import FolderRun, segment_folder
+from vns_sam.inference.folder import FolderRun, SegmentJob
 from vns_sam.inference.load import refine_with
 from vns_sam.inference.predictor import Predictor
 from vns_sam.labelling.labeller import LabelSettings, label_picture
@@ -83,7 +84,8 @@ def test_a_folder_of_another_backend_of_that_name_is_not_taken_for_its_own(tmp_p
     run = FolderRun(tmp_path / "photos", tmp_path / "out", {"disk.png": {"boxes": [[80, 180, 125, 225]]}})
 
     def outcomes(threshold: float, *, force: bool = False) -> list[bool]:
-        return [outcome.skipped for outcome in segment_folder(Predictor(Backend(threshold)), run, force=force)]
+        job = SegmentJob(run, lambda: Predictor(Backend(threshold)))
+        return [outcome.skipped for outcome in do(job, force=force)]
 
     assert outcomes(110) == [False]
     before = (tmp_path / "out" / "disk_mask.png").read_bytes()

@@ -3,13 +3,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from jobs import label
 from labelling_colours import ColourModel, write_pond
 from PIL import Image
 
 from vns_sam.errors import DataError
 from vns_sam.labelling.audit import Audited, area_under, audit, mean_iou, risk_coverage
 from vns_sam.labelling.figures import chosen, write_figures
-from vns_sam.labelling.folder import label_folder, plan_run
+from vns_sam.labelling.folder import plan_run
 from vns_sam.labelling.fusion import Selection
 from vns_sam.labelling.maps import map_path
 from vns_sam.labelling.records import Record
@@ -48,7 +49,7 @@ def test_mean_of_nothing() -> None:
 def pond(tmp_path_factory: pytest.TempPathFactory) -> tuple[LabelStore, Path]:
     root = tmp_path_factory.mktemp("audit")
     images, labels = write_pond(root)
-    list(label_folder(ColourModel(blind=range(12, 24)), plan_run(images, labels, root / "out")))
+    list(label(ColourModel(blind=range(12, 24)), plan_run(images, labels, root / "out")))
     return LabelStore(root / "out"), images
 
 

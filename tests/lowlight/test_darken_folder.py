@@ -14,6 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from jobs import do
 from workshop import write_disks
 
 from vns_sam.data.pairs import find_pairs, read_mask
@@ -21,7 +22,7 @@ from vns_sam.errors import DataError, UsageError
 from vns_sam.images.read import read_image
 from vns_sam.lowlight.camera import CameraDarkener
 from vns_sam.lowlight.darkener import Darkened
-from vns_sam.lowlight.folder import darken_folder, plan_run
+from vns_sam.lowlight.folder import DarkenJob, plan_run
 from vns_sam.runs.engine import Outcome
 from vns_sam.runs.job import MANIFEST
 from vns_sam.runs.processes import Processes
@@ -40,7 +41,7 @@ def disks(tmp_path: Path) -> Path:
 def darken(source: Path, out: Path, darkener: object = None, workers: int = 0, *, force: bool = False) -> list[Outcome]:
     mapper = Processes(workers) if workers else overlapped
     run = plan_run(source, out)
-    return list(darken_folder(darkener or CameraDarkener(), run, mapper, force=force))  # type: ignore[arg-type]
+    return list(do(DarkenJob(run, darkener or CameraDarkener()), mapper, force=force))  # type: ignore[arg-type]
 
 
 def lines(out: Path) -> list[dict[str, object]]:
@@ -182,8 +183,10 @@ RUN = """
 import sys, time
 from pathlib import Path
 from vns_sam.lowlight.camera import CameraDarkener
-from vns_sam.lowlight.folder import darken_folder, plan_run
-for outcome in darken_folder(CameraDarkener(), plan_run(Path(sys.argv[1]), Path(sys.argv[2]))):
+from vns_sam.lowlight.folder import DarkenJob, plan_run
+from vns_sam.runs.engine import run
+from vns_sam.runs.plan import prepare
+for outcome in run(prepare(DarkenJob(plan_run(Path(sys.argv[1]), Path(sys.argv[2])), CameraDarkener()))):
     time.sleep(0.05)
 """
 

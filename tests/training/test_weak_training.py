@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from jobs import do
 from PIL import Image
 from safetensors.torch import load_file
 from workshop import changed
 
 from vns_sam.data.pairs import find_pairs, read_mask
-from vns_sam.data.scribble_set import annotate_set, plan_run
+from vns_sam.data.scribble_set import ScribbleJob, plan_run
 from vns_sam.errors import DataError, UsageError
 from vns_sam.inference.load import load_network
 from vns_sam.labelling.maps import write_map
@@ -38,7 +39,7 @@ SMALL = {"backbone": "efficientnet-lite0", "channels": 16, "image_size": 64, "na
 def labelled(workshop: Path) -> Path:
     """Scribbles of all disks but one, and a store that is sure about every other of them."""
     source, labels, store = workshop / "data" / "disks", workshop / "labels" / "disks", workshop / "pseudo" / "disks"
-    assert not any(outcome.error for outcome in annotate_set(plan_run(source, labels)))
+    assert not any(outcome.error for outcome in do(ScribbleJob(plan_run(source, labels))))
     records = []
     for number, pair in enumerate(find_pairs(source)):
         fused = read_mask(pair.mask).astype(np.float32)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,11 +17,8 @@ from vns_sam.data.synthesis.scribbles import annotation_rng, draw_boxes, draw_po
 from vns_sam.errors import DataError, UsageError
 from vns_sam.images.read import file_digest
 from vns_sam.images.write import encode_image, write_text
-from vns_sam.runs.engine import Outcome, run
-from vns_sam.runs.job import Job, Mapper, Result, told
+from vns_sam.runs.job import Job, Result, told
 from vns_sam.runs.manifest import digest
-from vns_sam.runs.plan import prepare
-from vns_sam.runs.threads import overlapped
 
 TABLE = {"point": "points.csv", "box": "boxes.csv"}
 
@@ -153,24 +150,6 @@ class ScribbleJob(Job[Pair]):
             table: dict[str, Any] = {line["stem"]: line["marks"] for line in done}
             write = write_points if self.scribble_run.kind == "point" else write_boxes
             write_text(self.out / TABLE[self.scribble_run.kind], write(table))
-
-
-def annotate_set(scribble_run: ScribbleRun, mapper: Mapper = overlapped, *, force: bool = False) -> Iterator[Outcome]:
-    """Draws the label of each picture, yielding as it goes; a table is written when all are done.
-
-    Every finished picture is a line in ``out/manifest.jsonl``. Started again, labels that are there and were drawn from
-    the same mask in the same way are skipped.
-
-    Args:
-        scribble_run: What to annotate.
-        mapper: Who does the work.
-        force: Whether labels that were drawn from another mask or in another way are replaced.
-
-    Raises:
-        UsageError: Such labels are there, and no ``force``.
-        DataError: ``out`` cannot be written or holds something else; a picture that fails raises nothing.
-    """
-    return run(prepare(ScribbleJob(scribble_run), force=force), mapper)
 
 
 def _folders(pairs: list[Pair]) -> set[Path]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -23,12 +23,10 @@ from vns_sam.inference.answers import soften
 from vns_sam.inference.load import on_device, to_device
 from vns_sam.inference.predictor import Predictor
 from vns_sam.prompts.validate import count_objects, make_prompts
-from vns_sam.runs.engine import Outcome, run
-from vns_sam.runs.job import MANIFEST, Job, Mapper, Result
+from vns_sam.runs.job import MANIFEST, Job, Result
 from vns_sam.runs.lines import read_lines
 from vns_sam.runs.manifest import digest, is_inside
-from vns_sam.runs.plan import distinct_stems, prepare
-from vns_sam.runs.threads import overlapped
+from vns_sam.runs.plan import distinct_stems
 from vns_sam.types import Prediction, Prompts
 
 
@@ -225,40 +223,6 @@ class _On:
         predictor = on_device(self.load, self.device)()
         to_device(predictor.model, self.device)
         return predictor
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """Gives a predictor that is there already."""
-
-    predictor: Predictor
-
-    def __call__(self) -> Predictor:
-        """The predictor."""
-        return self.predictor
-
-
-def segment_folder(
-    predictor: Predictor, folder_run: FolderRun, mapper: Mapper = overlapped, *, force: bool = False
-) -> Iterator[Outcome]:
-    """Segments each picture that has prompts, yielding as it goes.
-
-    Every finished picture is a line in ``out/manifest.jsonl``. Started again, pictures whose results are
-    there and were made by the same model from the same picture and prompts are skipped. Formats of sets end with
-    files for all pictures together, such as ``out/annotations.json`` of COCO.
-
-    Args:
-        predictor: Who is asked.
-        folder_run: What to do.
-        mapper: Who does the work: threads of this process, processes, or a cluster.
-        force: Whether results of other prompts, pictures or models are replaced.
-
-    Raises:
-        UsageError: Something would be replaced without ``force``, see :func:`vns_sam.runs.plan.prepare`.
-        OutputError: ``out`` cannot be written; a picture that fails raises nothing.
-    """
-    job = SegmentJob(folder_run, Loaded(predictor))
-    return run(prepare(job, force=force), mapper)
 
 
 def list_folder(folder: Path, out: Path) -> Listing:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -23,11 +23,8 @@ from vns_sam.labelling.fusion import HIGH, measure
 from vns_sam.labelling.labeller import FusedLabel, LabelSettings, label_picture, resolved
 from vns_sam.labelling.maps import decode_map, encode_map, map_path
 from vns_sam.labelling.records import LINES
-from vns_sam.runs.engine import Outcome, run
-from vns_sam.runs.job import Job, Mapper, Result
+from vns_sam.runs.job import Job, Result
 from vns_sam.runs.manifest import digest
-from vns_sam.runs.plan import prepare
-from vns_sam.runs.threads import overlapped
 from vns_sam.types import PromptableModel
 
 Models = tuple[PromptableModel, PromptableModel | None]
@@ -235,45 +232,6 @@ class _On:
         for model in models:
             to_device(model, self.device)
         return models
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """Gives models that are there already."""
-
-    models: Models
-
-    def __call__(self) -> Models:
-        """The models."""
-        return self.models
-
-
-def label_folder(
-    model: PromptableModel,
-    label_run: LabelRun,
-    student: PromptableModel | None = None,
-    mapper: Mapper = overlapped,
-    *,
-    force: bool = False,
-) -> Iterator[Outcome]:
-    """Labels each picture, yielding as it goes.
-
-    Every finished picture is a map and a line in ``out/labels.jsonl``. Started again, pictures whose map is there and
-    was made by the same model from the same picture and label in the same way are skipped; they are told first. A
-    picture that fails has no map; pictures that this run does not ask for keep theirs.
-
-    Args:
-        model: Who is asked.
-        label_run: What to label.
-        student: See :func:`vns_sam.labelling.labeller.label_picture`.
-        mapper: Who does the work.
-        force: Whether maps that were made otherwise are replaced.
-
-    Raises:
-        UsageError: Such maps are there, and no ``force``.
-        DataError: ``out`` cannot be written or holds something else; a picture that fails raises nothing.
-    """
-    return run(prepare(LabelJob(label_run, Loaded((model, student))), force=force), mapper)
 
 
 def _finite(value: float) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -19,10 +19,8 @@ from vns_sam.images.read import file_digest, one_line, read_image
 from vns_sam.images.write import link_or_copy, write_text
 from vns_sam.lowlight.darkener import Darkened, Darkener
 from vns_sam.lowlight.luminance import measure
-from vns_sam.runs.engine import Outcome, run
-from vns_sam.runs.job import Job, Mapper, Result
-from vns_sam.runs.plan import check_outside, prepare
-from vns_sam.runs.threads import overlapped
+from vns_sam.runs.job import Job, Result
+from vns_sam.runs.plan import check_outside
 
 MORE_MASKS = ("masks_instance", "masks_ignore", OBJECTS)
 """Folders of a set, beside the one of its masks, whose files go with the pictures."""
@@ -165,29 +163,6 @@ class DarkenJob(Job[str]):
 
     def _image(self, name: str) -> str:
         return str(PurePosixPath(name).with_suffix(self.darkener.suffix))
-
-
-def darken_folder(
-    darkener: Darkener, darken_run: DarkenRun, mapper: Mapper = overlapped, *, force: bool = False
-) -> Iterator[Outcome]:
-    """Makes each picture dark, yielding as it goes.
-
-    Every finished picture is a line in ``out/manifest.jsonl``. Started again, pictures that are there and were made
-    in the same way are skipped. When all are done, masks and lists are put beside them; pictures that failed are
-    left out of the lists.
-
-    Args:
-        darkener: Must be picklable when processes do the work.
-        darken_run: What to make dark.
-        mapper: Who does the work.
-        force: Whether pictures that were made in another way are replaced.
-
-    Raises:
-        UsageError: Such pictures are there, and no ``force``.
-        DataError: ``out`` cannot be written or holds something else; a picture that fails raises nothing.
-        VnsSamError: The processes die before any work.
-    """
-    return run(prepare(DarkenJob(darken_run, darkener), force=force), mapper)
 
 
 def _copy_rest(darken_run: DarkenRun, names: Sequence[str], failures: Sequence[str]) -> None:

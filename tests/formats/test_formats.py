@@ -7,6 +7,7 @@ import json
 import time
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import cv2
 import numpy as np
@@ -219,7 +220,7 @@ def test_what_is_no_region_of_label_studio_is_passed_over(annotations: object) -
     assert [(picture.name, picture.shapes) for picture in found.pictures] == [("a.jpg", ())]
 
 
-@pytest.mark.parametrize("name", ["a b.jpg", "sub/50%.jpg", "100%25.jpg", "a&b=c+d.jpg"])
+@pytest.mark.parametrize("name", ["a b.jpg", "sub/50%.jpg", "100%25.jpg", "a&b=c+d.jpg", "caf\udce9.jpg"])
 def test_a_task_of_label_studio_names_its_picture(name: str) -> None:
     task = labelstudio.to_task(Result(name, prediction(ring_mask())))
     assert labelstudio.read(json.dumps([task]).encode(), "t.json").pictures[0].name == name
@@ -323,6 +324,31 @@ def test_a_picture_without_file_goes_into_a_yolo_set_as_png(tmp_path: Path) -> N
     Image.fromarray(pixels).save(tmp_path / "frog.jpg")
     linked = encode(result(ring_mask(), name="sub/frog.jpg", pixels=pixels, source=tmp_path / "frog.jpg"), plan)
     assert linked["images/sub/frog.jpg"] == tmp_path / "frog.jpg"
+
+
+@pytest.mark.parametrize("kind", sorted({*FORMATS} - {"alpha"}))
+def test_characters_that_xml_has_none_for_are_spelt(kind: str, tmp_path: Path) -> None:
+    name, classes = "a\x07b\udc81.jpg", {1: "eel\x00 & \ufffe"}
+    (tmp_path / name).touch()
+    found = Result(
+        name,
+        prediction(ring_mask(), classes=(classes[1],)),
+        classes,
+        tmp_path / name,
+        tmp_path,
+        np.zeros((40, 60, 3), np.uint8),
+    )
+    files = encode(found, plan_outputs(name, (kind,), 1, stem="a"))
+    files |= merge(kind, [bytes(content) for content in files.values()], classes)  # type: ignore[arg-type]
+    texts = [
+        content.decode()
+        for file, content in files.items()
+        if isinstance(content, bytes) and file.endswith(("xml", "svg"))
+    ]
+    assert len(texts) == {"voc": 1, "cvat": 2, "svg": 1, "labelstudio": 1}.get(kind, 0)
+    for text in texts:
+        ElementTree.fromstring(text)
+        assert "eel\\x00 &amp; \\ufffe" in text
 
 
 def test_merging_formats_without_sets_gives_nothing() -> None:

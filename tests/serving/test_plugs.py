@@ -126,11 +126,14 @@ def test_addresses_and_paths_are_not_fetched(address: str) -> None:
             assert "not at the Label Studio" in response.json()["error"]
 
 
-def test_label_studio_names_pictures_of_the_folder(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "path"), [("frog.png", "photos/frog.png"), ("50%25.png", "50%2525.png"), ("a b.png", "a%2520b.png")]
+)
+def test_label_studio_names_pictures_of_the_folder(name: str, path: str, tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
-    (tmp_path / "photos" / "frog.png").write_bytes(picture_file())
+    (tmp_path / "photos" / name).write_bytes(picture_file())
     with serve(folder=tmp_path / "photos", out=tmp_path / "masks") as client:
-        found = label_studio(client, BRUSH, [RECTANGLE], "/data/local-files/?d=frog.png")
+        found = label_studio(client, BRUSH, [RECTANGLE], f"/data/local-files/?d={path}")
     assert len(found["result"]) == 1
 
 

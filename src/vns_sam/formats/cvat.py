@@ -22,7 +22,7 @@ from vns_sam.formats.annotation import (
 from vns_sam.formats.polygons import join_rings
 from vns_sam.formats.result import Files, Result, each_object
 from vns_sam.formats.rle import decode_rle, encode_piece
-from vns_sam.formats.text import decode, parse_xml
+from vns_sam.formats.text import decode, format_xml, parse_xml
 from vns_sam.types import Piece
 
 NAME = "cvat"
@@ -108,7 +108,7 @@ def encode(result: Result, paths: Sequence[str]) -> Files:
             points = ";".join(f"{x:.2f},{y:.2f}" for x, y in join_rings(part))
             more = {"label": result.labels[index], "source": "auto", "occluded": "0", "z_order": "0"}
             ElementTree.SubElement(image, "polygon", {**more, "points": points, **group})
-    return {paths[0]: _text(root)}
+    return {paths[0]: format_xml(root)}
 
 
 def plan(stem: str, name: str, objects: int) -> list[str]:
@@ -129,9 +129,4 @@ def merge(pictures: Sequence[bytes], categories: Mapping[int, str]) -> Files:
         for image in ElementTree.fromstring(content).iter("image"):
             image.set("id", str(number))
             root.append(image)
-    return {SET: _text(root)}
-
-
-def _text(root: ElementTree.Element) -> bytes:
-    ElementTree.indent(root)
-    return ElementTree.tostring(root, encoding="utf-8") + b"\n"
+    return {SET: format_xml(root)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -68,7 +69,7 @@ def to_task(result: Result) -> dict[str, Any]:
         "score": round(float(scores.mean()), 4) if len(scores) else 0.0,
         "result": to_regions(result),
     }
-    return {"data": {"image": LOCAL + quote(result.name)}, "predictions": [prediction]}
+    return {"data": {"image": LOCAL + quote(os.fsencode(result.name))}, "predictions": [prediction]}
 
 
 def encode(result: Result, paths: Sequence[str]) -> Files:
@@ -175,7 +176,7 @@ def _picture(task: Mapping[str, Any]) -> str:
         url = urlparse(texts[0])
     except ValueError:  # half of an address in brackets
         return ""
-    local = parse_qs(url.query).get("d")
+    local = parse_qs(url.query, errors="surrogateescape").get("d")
     if local:
         return local[0]
     path = unquote(url.path)

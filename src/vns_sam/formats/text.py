@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from vns_sam.errors import DataError
+from vns_sam.errors import DataError, printable
 
 SIZE_LIMIT = 1 << 30
 """Bytes of text that are read at most: COCO's largest file of annotations is below half of it."""
@@ -22,6 +22,7 @@ FIELD_LIMIT = 131_072
 """Characters of one cell of a table."""
 
 _MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+_NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _QUOTED = re.compile(r'"[^"]*"')
 _PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*", b"RIFF")
 
@@ -30,7 +31,20 @@ def attribute(value: str) -> str:
     """A value of an XML attribute, in its quotes."""
     from xml.sax.saxutils import quoteattr  # brings all of HTTP, which a first mask must not wait for
 
-    return quoteattr(value)
+    return quoteattr(_for_xml(value))
+
+
+def format_xml(root: ElementTree.Element) -> bytes:
+    r"""An XML text, indented. Characters that XML has none for, as names of files may hold, are spelt: ``\x07``."""
+    for element in root.iter():
+        element.text = element.text and _for_xml(element.text)
+        element.attrib = {name: _for_xml(value) for name, value in element.attrib.items()}
+    ElementTree.indent(root)
+    return ElementTree.tostring(root, encoding="utf-8") + b"\n"
+
+
+def _for_xml(value: str) -> str:
+    return _NOT_XML.sub(lambda found: printable(found[0]), value)
 
 
 def read_bytes(path: str | os.PathLike[str], what: str) -> bytes:

@@ -10,7 +10,7 @@ import numpy as np
 from vns_sam.errors import DataError
 from vns_sam.formats.annotation import Contents, Described, Shape, box_of, numbered, size_of
 from vns_sam.formats.result import Files, Result, each_object
-from vns_sam.formats.text import decode, parse_xml
+from vns_sam.formats.text import decode, format_xml, parse_xml
 
 NAME = "voc"
 ENDING = ".xml"
@@ -64,8 +64,7 @@ def encode(result: Result, paths: Sequence[str]) -> Files:
             bounds = ElementTree.SubElement(entry, "bndbox")
             for tag, side in zip(("xmin", "ymin", "xmax", "ymax"), box.tolist(), strict=True):
                 ElementTree.SubElement(bounds, tag).text = f"{side:g}"
-    ElementTree.indent(root)
-    return {paths[0]: ElementTree.tostring(root, encoding="utf-8") + b"\n"}
+    return {paths[0]: format_xml(root)}
 
 
 def plan(stem: str, name: str, objects: int) -> list[str]:

@@ -224,8 +224,9 @@ async def _open(
     except ValueError:
         raise unusable(f"the task's data names no address: {named[:60]}") from None
     if project is not None and address.path == LOCAL:
-        wanted = unquote(parse_qs(address.query).get("d", [""])[0])
-        name = next((name for name in project.names if wanted == name or wanted.endswith(f"/{name}")), None)
+        path = parse_qs(address.query, errors="surrogateescape").get("d", [""])[0]
+        paths = (path, unquote(path))  # some tools quote twice
+        name = next((name for name in project.names if any(f"/{path}".endswith(f"/{name}") for path in paths)), None)
         if name is not None:
             return await service.open_once(request, (project.root / name).read_bytes())
     return await service.open_once(request, await asyncio.to_thread(_fetch, service, address))

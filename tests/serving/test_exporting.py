@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 import tracemalloc
 import zipfile
 from collections.abc import Callable
@@ -13,12 +14,13 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from serving_stub import JSON, picture_file, send_picture, serve
+from serving_stub import JSON, ask, picture_file, send_picture, serve
 from starlette.testclient import TestClient
 
 from vns_sam.formats.rle import decode_rle, encode_rle
 from vns_sam.images.write import encode_archive
 from vns_sam.serving.exporting import Export, safe_names, write
+from vns_sam.serving.folder import Project
 from vns_sam.serving.problems import Problem
 
 
@@ -144,6 +146,51 @@ def test_more_than_the_memory_allows_is_refused_before_it_is_taken() -> None:
     with pytest.raises(Problem, match="the files take 1 MB, the server holds 0 MB") as refused:
         write(order, [lambda: noise], memory=400_000)
     assert refused.value.status_code == 413
+
+
+def test_masks_are_answered_while_an_export_is_written(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "frog.png").write_bytes(picture_file())
+    reading, go = threading.Event(), threading.Event()
+
+    def wait_and_read(project: Project, index: int) -> np.ndarray:
+        reading.set()
+        assert go.wait(20)
+        return read(project, index)
+
+    read, codes = Project.read, []
+    entry = {"index": 0, "name": "frog.png", "objects": [{"mask": encode_rle(mask(3))}]}
+    with pytest.MonkeyPatch.context() as patch, serve(folder=tmp_path / "photos", out=tmp_path / "masks") as client:
+        patch.setattr(Project, "read", wait_and_read)
+        body = json.dumps({"format": "png", "pictures": [entry]})
+        thread = threading.Thread(
+            target=lambda: codes.append(client.post("/api/export", content=body, headers=JSON).status_code)
+        )
+        thread.start()
+        assert reading.wait(20)
+        assert ask(client, send_picture(client), objects=[{"points": [[9, 9]]}]).status_code == 200
+        assert codes == []
+        go.set()
+        thread.join()
+    assert codes == [200]
+
+
+def test_an_export_ends_before_the_next_picture_once_nobody_waits() -> None:
+    order, [read] = large("png", 1, side=8)
+    order.pictures.append(order.pictures[0])
+    asked = []
+
+    def gone() -> None:
+        if asked:
+            raise Problem(499, "the client went away")
+
+    def reading() -> np.ndarray:
+        asked.append(1)
+        return read()
+
+    with pytest.raises(Problem, match="went away"):
+        write(order, [reading, reading], 1_000_000, gone)
+    assert len(asked) == 1
 
 
 def test_several_files_are_packed_small() -> None:

@@ -91,7 +91,7 @@ def build_router(service: Service, project: Project | None) -> APIRouter:
             raise unusable(f"unknown format '{body.format}'", hint="see GET /api/formats")
         readers = [_reader(service, project, request, picture) for picture in body.pictures]
         memory = service.settings.memory
-        files = await service.worker.run(request, lambda: write(body, readers, memory))
+        files = await service.worker.run_long(request, lambda turns: write(body, readers, memory, turns.go_on))
         name, content = _one_file(files, body)
         headers = {"content-disposition": f'attachment; filename="{name}"'}
         return Response(content, media_type="application/octet-stream", headers=headers)
@@ -99,13 +99,19 @@ def build_router(service: Service, project: Project | None) -> APIRouter:
     return router
 
 
-def write(export: Export, readers: Sequence[Callable[[], np.ndarray]], memory: int) -> dict[str, bytes]:
+def write(
+    export: Export,
+    readers: Sequence[Callable[[], np.ndarray]],
+    memory: int,
+    go_on: Callable[[], object] = lambda: None,
+) -> dict[str, bytes]:
     """The files of an export by name; a picture that takes one file of many beside others is in an archive.
 
     Args:
         export: What is wanted.
         readers: For each picture what gives its pixels (H, W, 3); they are asked for one after the other.
         memory: Ceiling in bytes of the masks of each picture, a bit a pixel, and of all files together.
+        go_on: Called before each picture; what it raises ends the work.
 
     Raises:
         Problem: A mask is not of the size of its picture, or it is more than the ceiling allows.
@@ -117,6 +123,7 @@ def write(export: Export, readers: Sequence[Callable[[], np.ndarray]], memory: i
     files: Files = {}
     firsts, nbytes = [], 0
     for entry, read, name in zip(export.pictures, readers, names, strict=True):
+        go_on()
         pixels = read()
         size = (pixels.shape[0], pixels.shape[1])
         result = Result(name, _prediction(entry, size, memory), categories, pixels=pixels)

@@ -54,7 +54,8 @@ class Worker:
 
     async def run_long(self, request: Request, work: Callable[[Turns], T]) -> T:
         """Runs work that takes seconds beside the models' thread: it gets that for one call of a model at a time, so
-        short work waits for no more than such a call. One piece at a time; it ends where its client hangs up.
+        short work waits for no more than such a call. One piece at a time; it ends where its client hangs up. What
+        needs no model takes no turn.
 
         Args:
             request: Whose client is watched.
@@ -117,14 +118,22 @@ class Turns:
         self._pool = pool
         self.gone = Event()
 
+    def go_on(self) -> None:
+        """Ends the work where nobody waits for it: to be called now and then by work that takes no turns.
+
+        Raises:
+            Problem: The client went away.
+        """
+        if self.gone.is_set():
+            raise Problem(CLIENT_GONE, "the client went away")
+
     def take(self, work: Callable[[], T]) -> T:
         """Waits for a turn and gives what ``work`` does.
 
         Raises:
             Problem: The client went away, or the server stops.
         """
-        if self.gone.is_set():
-            raise Problem(CLIENT_GONE, "the client went away")
+        self.go_on()
         stops = Problem(HTTPStatus.SERVICE_UNAVAILABLE, "the server stops", retry_after=5)
         try:
             turn = self._pool.submit(work)

@@ -8,12 +8,12 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 from vns_sam.data.pairs import is_set
 from vns_sam.errors import DataError, UsageError
-from vns_sam.images.find import EXTENSIONS
 from vns_sam.images.write import write_json, write_text
 from vns_sam.sam.folder import CONFIG, WEIGHTS
 from vns_sam.sam.registry import PUBLISHED, place
@@ -52,7 +52,7 @@ def judge(pipeline: Pipeline, works: Sequence[Work]) -> list[Planned]:
     Raises:
         DataError: A set is missing below the pipeline's root, or its record is damaged.
     """
-    record = _read_record(pipeline.out)
+    record, digests = _read_record(pipeline.out), cache(_files_digest)
     keys: dict[str, str] = {}
     planned = []
     for work in works:
@@ -60,7 +60,7 @@ def judge(pipeline: Pipeline, works: Sequence[Work]) -> list[Planned]:
         for missing in (s for s in work.sets if not is_set(pipeline.root / s)):
             folder = pipeline.root / missing
             raise DataError(f"step '{name}' reads the set {folder}, where there is none", hint="--root FOLDER_OF_SETS")
-        keys[name] = _key(work, pipeline, [keys[need] for need in work.needs])
+        keys[name] = _key(work, pipeline, [keys[need] for need in work.needs], digests)
         planned.append(Planned(work, keys[name], _state(work, record.get(name), keys[name], pipeline.out)))
     return planned
 
@@ -175,12 +175,12 @@ def _read_record(out: Path) -> dict[str, Any]:
     return record
 
 
-def _key(work: Work, pipeline: Pipeline, needs: Sequence[str]) -> str:
+def _key(work: Work, pipeline: Pipeline, needs: Sequence[str], digests: Callable[[Path], str]) -> str:
     """Does not depend on where the pipeline's folder and the sets lie."""
     text = json.dumps(work.fields, sort_keys=True, default=str)
-    sets = [_files_digest(pipeline.root / name) for name in work.sets]
+    sets = [digests(pipeline.root / name) for name in work.sets]
     models = [_model_digest(name) for name in sorted(_strings(work.fields))]
-    given = [_files_digest(path) for path in _given(work)]
+    given = [digests(path) for path in _given(work)]
     return hashlib.sha256(json.dumps([text, *needs, *sets, *filter(None, models), *given]).encode()).hexdigest()[:16]
 
 
@@ -216,18 +216,13 @@ def _given(work: Work) -> list[Path]:
 
 
 def _files_digest(place: Path) -> str:
-    """Of a file, or of all files in a folder, by their names: pictures and masks by size and time of change, all else,
-    such as lists and tables of labels, by content.
-    """
+    """Of a file, or of all files in a folder, by their names and what they hold."""
     files = [place] if place.is_file() else sorted(path for path in place.rglob("*") if path.is_file())
     entries = [(path.relative_to(place).as_posix(), _file_digest(path)) for path in files]
     return hashlib.sha256(json.dumps(entries).encode()).hexdigest()
 
 
 def _file_digest(path: Path) -> str:
-    if path.suffix.lower() in EXTENSIONS:
-        found = path.stat()
-        return f"{found.st_size} {found.st_mtime_ns}"
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -1,8 +1,6 @@
 """``python -m vns_sam`` is the command ``vns-sam``."""
 
-import sys
-
-from vns_sam.cli.main import main
+from vns_sam.cli.main import enter
 
 if __name__ == "__main__":
-    sys.exit(main())
+    enter()

@@ -53,3 +53,22 @@ def test_a_name_that_the_output_cannot_encode_is_escaped(tmp_path: Path) -> None
     done = subprocess.run(arguments, capture_output=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
     assert rb"d\xe9: 1 done" in done.stdout
+
+
+LAST = """
+import atexit, sys, threading, time
+from vns_sam.cli.ends import leave
+atexit.register(print, "registered")
+threading.Thread(target=lambda: (time.sleep(0.2), print("thread"))).start()
+class Held:
+    def __del__(self):
+        print("taken apart")
+held = Held()
+print("error", file=sys.stderr, end="")
+leave(3)
+"""
+
+
+def test_the_end_waits_for_threads_and_takes_nothing_apart() -> None:
+    ended = subprocess.run([sys.executable, "-c", LAST], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (3, "thread\nregistered\n", "error")

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from vns_sam.errors import DataError
-from vns_sam.formats.png import encode_image
+from vns_sam.images.write import encode_image
 from vns_sam.prompts.files import read_prompt_file
 from vns_sam.prompts.validate import make_prompts
 

@@ -1,13 +1,16 @@
-"""How the command ends when it is not let finish: by Ctrl-C, by a signal, or because nobody takes its output."""
+"""How the command ends: at once when all is done; by Ctrl-C, by a signal, or because nobody takes its output."""
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import NoReturn
 
 from vns_sam.errors import OutputError
 
@@ -74,3 +77,17 @@ def drop_output() -> None:
     """Sends what is still to be printed nowhere, so that Python's own end does not fail at it."""
     with suppress(OSError, ValueError, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def leave(code: int) -> NoReturn:
+    """Ends the process with an exit code, once its threads have ended and what was registered for its end is done.
+
+    Python's own end would then take every module and object apart: an eighth of the time of a first mask, for memory
+    that the system takes back anyway.
+    """
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import import_module
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 from vns_sam.cli.ends import (
     INTERRUPTED,
@@ -27,6 +27,7 @@ from vns_sam.cli.ends import (
     accept_all_names,
     drop_output,
     flush_output,
+    leave,
     lost,
     signals_heard,
 )
@@ -71,6 +72,11 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> None:  # type: ignore[override]
         """Called by argparse."""
         raise UsageError(message, hint=f"{self.prog} --help")
+
+
+def enter() -> NoReturn:
+    """The command as a process: :func:`main` with the arguments of the process, and its end."""
+    leave(main())
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -235,4 +241,4 @@ def _report(error: Exception) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    enter()

@@ -28,7 +28,6 @@ from vns_sam.images.write import check_writable, write_image
 from vns_sam.inference.answers import soften
 from vns_sam.prompts.validate import make_prompts
 from vns_sam.runs.memory import weight_of
-from vns_sam.runs.plan import FORCE
 from vns_sam.types import Prediction, Prompts
 
 if TYPE_CHECKING:
@@ -189,7 +188,9 @@ def plan_single(
 
 def names_file(out: Path) -> bool:
     """Whether ``--out`` is the name of a file: it ends as one of results or pictures does, and is no folder."""
-    return out.suffix.lower() in {*EXTENSIONS, *map(suffix_of, FORMATS)} and not out.is_dir()
+    suffix = out.suffix.lower()
+    known = suffix in EXTENSIONS or (suffix and any(suffix == suffix_of(name) for name in FORMATS))
+    return bool(known) and not out.is_dir()
 
 
 def _is_taken(path: Path, args: argparse.Namespace) -> bool:
@@ -204,6 +205,8 @@ def _is_taken(path: Path, args: argparse.Namespace) -> bool:
         raise DataError(f"the result {path} would replace the picture itself", hint="choose another place with --out")
     check_writable(path)
     if path.exists() and not args.force:
+        from vns_sam.runs.plan import FORCE  # with all that plans a run: a first mask does not wait for it
+
         raise UsageError(f"expected to replace no file, found {path}", hint=FORCE)
     return path.exists()
 

@@ -19,10 +19,9 @@ from vns_sam.data.pairs import OBJECTS
 from vns_sam.errors import DataError
 from vns_sam.formats.drawing import BROKEN, draw_shape
 from vns_sam.formats.objects import ENDING, Object, encode_objects
-from vns_sam.formats.png import encode_image
 from vns_sam.formats.rle import number_objects
 from vns_sam.images.read import must_turn, read_image, turn_upright
-from vns_sam.images.write import link_or_copy, unwritable, write_bytes, write_json, write_mask, write_text
+from vns_sam.images.write import encode_image, link_or_copy, unwritable, write_bytes, write_json, write_mask, write_text
 from vns_sam.types import cut_out
 
 MARKER = "imported.json"

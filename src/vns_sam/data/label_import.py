@@ -9,11 +9,10 @@ from pathlib import Path
 from vns_sam.data.label_maps import Colours
 from vns_sam.data.sparse import SparseLabels, write_boxes
 from vns_sam.errors import DataError
-from vns_sam.formats.png import encode_image
 from vns_sam.formats.registry import write_files
 from vns_sam.images.find import find_images
 from vns_sam.images.read import upright_size
-from vns_sam.images.write import write_text
+from vns_sam.images.write import encode_image, write_text
 
 BOXES = "boxes.csv"
 

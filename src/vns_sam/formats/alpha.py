@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vns_sam.errors import UsageError
-from vns_sam.formats.png import encode_image
 from vns_sam.formats.result import Files, Result, each_object
+from vns_sam.images.write import encode_image
 
 NAME = "alpha"
 ENDING = "_alpha.png"

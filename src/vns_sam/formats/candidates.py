@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
-from vns_sam.formats.png import encode_image
 from vns_sam.formats.result import Files, Result, each_object
+from vns_sam.images.write import encode_image
 
 NAME = "candidates"
 ENDING = "_candidate.png"

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from vns_sam.errors import UsageError
-from vns_sam.formats.png import encode_image
 from vns_sam.formats.result import Files, Result, each_object
+from vns_sam.images.write import encode_image
 
 NAME = "cutout"
 ENDING = "_cutout.png"

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from vns_sam.formats.png import encode_image
 from vns_sam.formats.result import Files, Result, each_object
 from vns_sam.formats.rle import number_objects
 from vns_sam.images.overlay import colour_of
+from vns_sam.images.write import encode_image
 
 NAME = "indexed"
 ENDING = "_indexed.png"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,20 +13,13 @@ from vns_sam.errors import DataError
 from vns_sam.formats.result import Files, Result, each_object
 from vns_sam.images.opener import open_image
 from vns_sam.images.read import DECODER_ERRORS, one_line
+from vns_sam.images.write import encode_image
 
 NAME = "png"
 ENDING = "_mask.png"
 
 MASK_THRESHOLD = 127
 """A pixel is object where its gray value is above this."""
-
-
-def encode_image(image: np.ndarray) -> bytes:
-    """PNG of (H, W) uint8, uint16 or bool, (H, W, 3) or (H, W, 4) uint8; bool becomes 0 and 255."""
-    values = image.astype(np.uint8) * 255 if image.dtype == bool else image
-    buffer = io.BytesIO()
-    Image.fromarray(values).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def encode(result: Result, paths: Sequence[str]) -> Files:

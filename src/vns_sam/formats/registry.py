@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol, cast
 
+from typing_extensions import override
+
 from vns_sam.errors import UsageError
-from vns_sam.formats import (
-    alpha,
-    candidates,
-    coco,
-    cutout,
-    cvat,
-    geojson,
-    indexed,
-    labelme,
-    labelstudio,
-    npz,
-    png,
-    svg,
-    voc,
-    yolo,
-)
 from vns_sam.formats.result import Files, Result
 from vns_sam.images.write import atomic_path, link_or_copy
 from vns_sam.types import Prediction
@@ -60,9 +47,41 @@ class SetFormat(Format, Protocol):
         ...
 
 
-_MODULES = (png, coco, yolo, labelme, labelstudio, cvat, voc, geojson, svg, cutout, indexed, npz, alpha, candidates)
-FORMATS: dict[str, Format] = {module.NAME: cast(Format, module) for module in _MODULES}
-_SETS = {name: cast(SetFormat, module) for name, module in FORMATS.items() if hasattr(module, "merge")}
+class _Formats(Mapping[str, Format]):
+    """The modules of the formats by name, each imported when it is first asked for: a PNG waits for no other."""
+
+    _names = (
+        *("png", "coco", "yolo", "labelme", "labelstudio", "cvat", "voc"),
+        *("geojson", "svg", "cutout", "indexed", "npz", "alpha", "candidates"),
+    )
+
+    @override
+    def __getitem__(self, name: str) -> Format:
+        if name not in self:
+            raise KeyError(name)
+        return cast(Format, import_module(f"vns_sam.formats.{name}"))
+
+    @override
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    @override
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    @override
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+FORMATS: Mapping[str, Format] = _Formats()
+"""All of them."""
+
+
+def _with_set(name: str) -> SetFormat | None:
+    """A format that has files of a whole run; None for another."""
+    module = FORMATS[name]
+    return cast(SetFormat, module) if hasattr(module, "merge") else None
 
 
 def suffix_of(name: str) -> str:
@@ -105,7 +124,7 @@ def plan_outputs(
 
 def plan_set(formats: Sequence[str], categories: Mapping[int, str]) -> list[str]:
     """Names of the files that a whole run adds: one set of all pictures, lists of classes."""
-    return [name for kind in formats if kind in _SETS for name in _SETS[kind].set_files(categories)]
+    return [name for kind in formats if (module := _with_set(kind)) for name in module.set_files(categories)]
 
 
 def encode(result: Result, plan: Mapping[str, Sequence[str]]) -> Files:
@@ -122,12 +141,13 @@ def encode(result: Result, plan: Mapping[str, Sequence[str]]) -> Files:
 
 def merge(kind: str, pictures: Sequence[bytes], categories: Mapping[int, str]) -> Files:
     """The files of a whole run in one format, from the first file of each picture; none where it has no such file."""
-    return _SETS[kind].merge(pictures, categories) if kind in _SETS else {}
+    module = _with_set(kind)
+    return module.merge(pictures, categories) if module else {}
 
 
 def merges(kind: str) -> bool:
     """Whether a format has files of a whole run."""
-    return kind in _SETS
+    return _with_set(kind) is not None
 
 
 def write_files(out: Path, files: Files) -> list[Path]:

@@ -11,11 +11,11 @@ import numpy as np
 
 from vns_sam.errors import DataError
 from vns_sam.formats.annotation import Contents, Described, Shape, corners_of
-from vns_sam.formats.png import encode_image
 from vns_sam.formats.polygons import join_rings
 from vns_sam.formats.result import Files, Result, each_object
 from vns_sam.formats.text import read_text
 from vns_sam.images.find import EXTENSIONS
+from vns_sam.images.write import encode_image
 
 NAME = "yolo"
 ENDING = "_mask.txt"

@@ -24,7 +24,6 @@ _PALETTE: tuple[Colour, ...] = (
 )
 _DARK, _WHITE, _POSITIVE, _NEGATIVE = (16, 18, 24), (255, 255, 255), (40, 190, 80), (235, 50, 60)
 _TINT, _BACKGROUND = 0.30, 0.72
-_AT_ONCE = 1 << 22  # pixels
 _SHIFT = 4  # cv2 draws with 1/16 pixel
 
 
@@ -64,33 +63,22 @@ def draw_overlay(
 
 
 def _tint(image: np.ndarray, pieces: Sequence[Piece]) -> np.ndarray:
-    """Darkens what no object covers, so that the objects come forward, and tints each object; in strips, since numbers
-    between are four times as large as pixels, and with one mask in hand.
-    """
-    canvas = np.empty_like(image)
-    rows = max(1, _AT_ONCE // image.shape[1])
-    ends = [(piece.top, piece.top + len(piece.mask)) for piece in pieces]
-    for top in range(0, len(image), rows):
-        strip = image[top : top + rows].astype(np.float32)
-        near = [k for k, (first, end) in enumerate(ends) if first < top + rows and end > top]
-        covered = np.zeros(strip.shape[:2], bool)
-        for k in near:
-            place, mask = _part(pieces[k], top, len(strip))
-            covered[place] |= mask
-        strip[~covered] *= _BACKGROUND
-        for k in near:
-            place, mask = _part(pieces[k], top, len(strip))
-            under = strip[place]
-            under[mask] = (1 - _TINT) * under[mask] + _TINT * np.array(colour_of(k), np.float32)
-        canvas[top : top + rows] = strip.round()
+    """Darkens what no object covers, so that the objects come forward, and tints each object, with one mask in hand."""
+    canvas = _looked_up(image, (0, 0, 0), 1 - _BACKGROUND)
+    found = [(index, piece) for index, piece in enumerate(pieces) if piece.mask.size]
+    for _, piece in found:
+        np.copyto(canvas[piece.index], image[piece.index], where=piece.mask[..., None])
+    for index, piece in found:
+        under = canvas[piece.index]
+        np.copyto(under, _looked_up(under, colour_of(index), _TINT), where=piece.mask[..., None])
     return canvas
 
 
-def _part(piece: Piece, top: int, rows: int) -> tuple[tuple[slice, slice], np.ndarray]:
-    """What of a mask lies in a strip of a picture, and where in the strip."""
-    down, across = piece.index
-    first, last = np.clip([down.start - top, down.stop - top], 0, rows).tolist()
-    return (slice(first, last), across), piece.mask[first + top - down.start :][: last - first]
+def _looked_up(image: np.ndarray, colour: Colour, share: float) -> np.ndarray:
+    """A picture (H, W, 3) uint8 mixed with so much of a colour; each value is computed once."""
+    values = np.arange(256, dtype=np.float32)[:, None]
+    table = ((1 - share) * values + share * np.array(colour, np.float32)).round().astype(np.uint8)
+    return cv2.LUT(image, table[None])
 
 
 def draw_outline(

@@ -67,8 +67,8 @@ class Found(Prediction):
 
     def _repr_png_(self) -> bytes | None:
         """The picture with the masks, as notebooks show it."""
-        from vns_sam.formats.png import encode_image
         from vns_sam.images.overlay import draw_overlay
+        from vns_sam.images.write import encode_image
 
         return None if self.image is None else encode_image(draw_overlay(self.image, self.pieces))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import secrets
 import time
@@ -15,10 +14,10 @@ from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 import numpy as np
-from PIL import Image
 
 from vns_sam.errors import DataError, PromptError, UsageError
 from vns_sam.images.geometry import fit
+from vns_sam.images.write import encode_image
 from vns_sam.inference import wire
 from vns_sam.types import Answers, Geometry, ImageFeatures, ModelInfo, Prompts
 
@@ -176,9 +175,7 @@ class RemoteModel:
             return self.link.send("POST", f"/api/pictures/{self._moved[sent]}/maps?{query}", body)
 
     def _send(self, image: np.ndarray) -> str:
-        out = io.BytesIO()
-        Image.fromarray(image).save(out, "PNG", compress_level=1)
-        answer = self.link.ask("POST", "/api/pictures", out.getvalue())
+        answer = self.link.ask("POST", "/api/pictures", encode_image(image))
         if "id" not in answer:
             raise _stranger(self.link.root, "no id of a picture")
         key = quote(str(answer["id"]), safe="")

@@ -10,6 +10,8 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image
 
+from vns_sam.images.write import encode_image
+
 
 @dataclass(frozen=True)
 class Darkened:
@@ -27,11 +29,10 @@ class Darkened:
 
     def encode(self) -> bytes:
         """The file."""
-        file = io.BytesIO()
         if self.jpeg_quality is None:
-            Image.fromarray(self.image).save(file, "PNG")
-        else:
-            Image.fromarray(self.image).save(file, "JPEG", quality=self.jpeg_quality)
+            return encode_image(self.image)
+        file = io.BytesIO()
+        Image.fromarray(self.image).save(file, "JPEG", quality=self.jpeg_quality)
         return file.getvalue()
 
 

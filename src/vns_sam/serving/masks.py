@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import base64
-import io
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from vns_sam.formats.polygons import trace
 from vns_sam.formats.rle import decode_rle, run_lengths
+from vns_sam.images.write import encode_image
 from vns_sam.serving.problems import too_large, unusable
 
 _COUNTS = re.compile(r"[0-o]*")
@@ -77,10 +76,8 @@ def as_polygons(mask: np.ndarray) -> list[list[list[list[int]]]]:
 
 def as_png(values: np.ndarray) -> str:
     """A mask (H, W) bool, or values (H, W) in [0, 1], as a grey PNG in base64."""
-    grey = values.astype(np.uint8) * 255 if values.dtype == bool else (values * 255).round().astype(np.uint8)
-    out = io.BytesIO()
-    Image.fromarray(grey).save(out, "PNG", compress_level=1)
-    return base64.b64encode(out.getvalue()).decode()
+    grey = values if values.dtype == bool else (values * 255).round().astype(np.uint8)
+    return base64.b64encode(encode_image(grey)).decode()
 
 
 def reduced(values: np.ndarray, side: int) -> np.ndarray:

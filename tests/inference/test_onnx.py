@@ -13,8 +13,10 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from vns_sam.errors import CheckpointError, UsageError
+from vns_sam.formats.registry import FORMATS
 from vns_sam.images.read import read_image
 from vns_sam.inference.load import load_model, load_network, refine_with
 from vns_sam.inference.onnx.folder import Kind, OnnxFolder
@@ -211,6 +213,17 @@ def test_a_first_mask_waits_for_nothing_that_it_does_not_need() -> None:
     )
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"torch", "transformers", "yaml", "urllib.request", "vns_sam.formats.registry"} & set(loaded)
+
+
+def test_a_first_mask_of_the_command_waits_for_no_other_format_and_no_plan_of_a_run(tmp_path: Path) -> None:
+    Image.new("RGB", (40, 30)).save(tmp_path / "a.png")
+    arguments = ["segment", "a.png", "--model", "sam-tiny", "--box", "3", "4", "20", "25", "--quiet"]
+    code = f"import sys; from vns_sam.cli.main import main; assert main({arguments}) == 0; print(*sys.modules)"
+    given = [sys.executable, "-c", code]
+    loaded = subprocess.run(given, capture_output=True, text=True, check=True, cwd=tmp_path).stdout.split()
+    formats = {name.rpartition(".")[2] for name in loaded if name.startswith("vns_sam.formats.")}
+    assert formats & set(FORMATS) == {"png", "alpha", "candidates"}
+    assert not {"xml", "vns_sam.runs.plan", "vns_sam.runs.engine"} & set(loaded)
 
 
 @pytest.mark.parametrize(

@@ -198,7 +198,7 @@ def save(
     """
     path = Path(path)
     kind = kind or BY_SUFFIX.get(path.suffix.lower())
-    if kind not in FORMATS:
+    if kind is None or kind not in FORMATS:
         raise UsageError(f"expected a format for {path}, found '{kind or path.suffix}'", hint=", ".join(FORMATS))
     result = Result(name or path.stem, prediction, out=path.parent, **more)
     planned = FORMATS[kind].plan(path.stem, path.name, len(prediction))

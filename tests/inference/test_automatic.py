@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 from workshop import narrow_sam
 
 import vns_sam.inference.automatic as automatic
@@ -83,6 +85,12 @@ def picture(height: int = 60, width: int = 80) -> np.ndarray:
 
 
 OPTIONS = AutomaticOptions(points_per_side=8, largest=0.5)
+
+
+def test_a_picture_is_taken_as_a_file_too(tmp_path: Path) -> None:
+    Image.fromarray(picture()).save(tmp_path / "a.png")
+    segmenter = AutomaticSegmenter(BlobModel(), OPTIONS)
+    np.testing.assert_array_equal(segmenter(tmp_path / "a.png").masks, segmenter(picture()).masks)
 
 
 def test_each_object_is_found_once() -> None:

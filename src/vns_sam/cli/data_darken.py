@@ -40,7 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "source", type=Path, metavar="SRC", help="a set with images/ and masks/, or a folder of pictures"
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DST", help="a new folder, or one to go on with")
-    parser.add_argument("--method", choices=sorted(MAX_STRENGTH), default="camera", help="how (camera)")
+    how = "how (camera, which takes a process for each core unless --workers says otherwise)"
+    parser.add_argument("--method", choices=sorted(MAX_STRENGTH), default="camera", help=how)
     parser.add_argument(
         "--strength", type=float, default=1.0, help="1 is the paper's darkness, 0.5 half of its stops (1)"
     )

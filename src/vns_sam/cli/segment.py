@@ -17,8 +17,9 @@ with any usual heading; as JSON {"frog.jpg": {"boxes": [[12, 30, 210, 180]], "cl
 COCO, YOLO, VOC, labelme, CVAT, Label Studio; or as a folder of masks. See docs/formats.md.
 
 Results go to the working directory: frog_mask.png and frog_overlay.png; frog_mask_0.png, frog_mask_1.png for
-several objects. Nothing that is there is replaced without --force. In a folder a bad picture is told and passed over,
-and a run that was stopped goes on when it is started again.
+several objects. Those of a folder go to photos_masks/ there, without overlays unless --overlay. Nothing that is there
+is replaced without --force. In a folder a bad picture is told and passed over, and a run that was stopped goes on when
+it is started again.
 """
 
 from __future__ import annotations

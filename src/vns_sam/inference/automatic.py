@@ -16,6 +16,7 @@ import numpy as np
 
 from vns_sam.data.vns_score import vns_score
 from vns_sam.errors import UsageError
+from vns_sam.images.read import ImageLike, read_image
 from vns_sam.images.windows import Window, grid, whole
 from vns_sam.inference.regions import Region, enlarged, make_region, suppress, without_specks
 from vns_sam.types import Answers, ImageFeatures, Piece, PromptableModel, Prompts, piece_boxes
@@ -149,8 +150,17 @@ class AutomaticSegmenter:
         self._score, self._stability = self.options.score or 0.0, self.options.stability or 0.0
         self.proposals = proposals
 
-    def __call__(self, image: np.ndarray, progress: Progress | None = None) -> AutomaticMasks:
-        """Segments a picture (H, W, 3) uint8 RGB; the result is the same for the same picture, model and options."""
+    def __call__(self, image: ImageLike, progress: Progress | None = None) -> AutomaticMasks:
+        """Segments a picture; the result is the same for the same picture, model and options.
+
+        Args:
+            image: A path, a PIL image, or (H, W, 3) uint8 RGB.
+            progress: Told how far it is.
+
+        Raises:
+            DataError: The picture cannot be read.
+        """
+        image = read_image(image)
         height, width = image.shape[:2]
         views = list(self._views(height, width))
         regions: list[Region] = []

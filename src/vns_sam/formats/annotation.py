@@ -192,3 +192,29 @@ def box_of(values: Sequence[Any], *, as_size: bool = False) -> Box:
     if as_size:
         x1, y1 = x0 + x1, y0 + y1
     return min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)
+
+
+def ellipse(centre: Any, radii: Any) -> np.ndarray:
+    """Corners (64, 2) XY of an ellipse: its centre (2,), and its radii (2,) along x and y, or one for both."""
+    angles = np.linspace(0, 2 * np.pi, 64, endpoint=False)
+    return np.asarray(centre + radii * np.stack([np.cos(angles), np.sin(angles)], axis=1))
+
+
+def turned(corners: np.ndarray, degrees: float, about: Any) -> np.ndarray:
+    """Corners (N, 2) XY in pixels, turned about a point (2,), clockwise on the screen."""
+    if not degrees:
+        return corners
+    angle = np.deg2rad(degrees)
+    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    return np.asarray((corners - about) @ turn + about)
+
+
+def turned_box(box: Box, degrees: float, about: Any) -> Box:
+    """The box around one in pixels that is :func:`turned`.
+
+    Raises:
+        ValueError: The angle is not finite.
+    """
+    x0, y0, x1, y1 = box
+    corners = turned(np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]]), degrees, about)
+    return box_of([*corners.min(axis=0).tolist(), *corners.max(axis=0).tolist()])

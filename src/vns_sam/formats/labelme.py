@@ -14,7 +14,17 @@ import numpy as np
 from PIL import Image
 
 from vns_sam.errors import DataError
-from vns_sam.formats.annotation import MALFORMED, Contents, Described, Shape, box_of, corners_of, join_groups, numbered
+from vns_sam.formats.annotation import (
+    MALFORMED,
+    Contents,
+    Described,
+    Shape,
+    box_of,
+    corners_of,
+    ellipse,
+    join_groups,
+    numbered,
+)
 from vns_sam.formats.polygons import join_rings
 from vns_sam.formats.result import Files, Result, each_object
 from vns_sam.formats.rle import encode_piece
@@ -140,16 +150,10 @@ def _shape(entry: Mapping[str, Any], mark: str, size: tuple[int, int] | None) ->
     if kind in ("linestrip", "line"):
         return Shape(label, lines=(points,), mark=mark)
     if kind == "circle":
-        return Shape(label, outline=(_circle(*points[:2]),), mark=mark)
+        return Shape(label, outline=(ellipse(points[0], np.hypot(*(points[1] - points[0]))),), mark=mark)
     if kind == "mask" and size is not None:
         return Shape(label, outline=_mask(entry["mask"], points[0], size), mark=mark)
     raise ValueError(f"a shape of the kind '{kind}', which is not read")
-
-
-def _circle(centre: np.ndarray, rim: np.ndarray) -> np.ndarray:
-    angles = np.linspace(0, 2 * np.pi, 64, endpoint=False)
-    radius = float(np.hypot(*(rim - centre)))
-    return centre + radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
 
 
 def _mask(text: Any, corner: np.ndarray, size: tuple[int, int]) -> dict[str, Any]:

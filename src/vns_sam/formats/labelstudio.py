@@ -12,7 +12,19 @@ from urllib.parse import parse_qs, quote, unquote, urlparse
 import numpy as np
 
 from vns_sam.errors import DataError
-from vns_sam.formats.annotation import MALFORMED, Contents, Described, Shape, box_of, corners_of, join_groups, numbered
+from vns_sam.formats.annotation import (
+    MALFORMED,
+    Contents,
+    Described,
+    Shape,
+    box_of,
+    corners_of,
+    ellipse,
+    join_groups,
+    numbered,
+    turned,
+    turned_box,
+)
 from vns_sam.formats.brush import decode_brush, encode_brush
 from vns_sam.formats.polygons import join_rings
 from vns_sam.formats.result import Files, Result, each_object
@@ -195,22 +207,15 @@ def _shape(region: Mapping[str, Any], mark: str, size: tuple[int, int]) -> Shape
         return Shape(label, outline=encode_rle(decode_brush(value["rle"], height, width)), mark=mark)
     if "points" in value:
         return Shape(label, outline=(corners_of(np.asarray(value["points"], float) * scale),), mark=mark)
+    place = np.array([value["x"], value["y"]], float) * scale if "x" in value else np.zeros(2)
+    angle = float(value.get("rotation") or 0)
     if "radiusX" in value:
-        angles = np.linspace(0, 2 * np.pi, 64, endpoint=False)
-        rim = np.stack([value["radiusX"] * np.cos(angles), value["radiusY"] * np.sin(angles)], axis=1)
-        return Shape(label, outline=(_turned(rim, value) * scale,), mark=mark)
+        rim = ellipse(place, np.array([value["radiusX"], value["radiusY"]], float) * scale)
+        return Shape(label, outline=(corners_of(turned(rim, angle, place)),), mark=mark)
     if "height" in value and "x" in value:
-        corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) * [value["width"], value["height"]]
-        corners = _turned(corners, value) * scale
-        return Shape(label, box=box_of([*corners.min(axis=0), *corners.max(axis=0)]), mark=mark)
+        sides = np.array([value["width"], value["height"]], float) * scale
+        return Shape(label, box=turned_box(box_of([*place, *sides], as_size=True), angle, place), mark=mark)
     if "x" in value:
-        x, y = (np.array([value["x"], value["y"]]) * scale).tolist()
-        return Shape(label, points=((x, y),), point_labels=(int(region.get("is_positive", True)),), mark=mark)
+        point = (float(place[0]), float(place[1]))
+        return Shape(label, points=(point,), point_labels=(int(region.get("is_positive", True)),), mark=mark)
     return None
-
-
-def _turned(corners: np.ndarray, value: Mapping[str, Any]) -> np.ndarray:
-    """Corners about the region's own origin, turned by its rotation and moved to its place, in percent."""
-    angle = np.deg2rad(value.get("rotation") or 0)
-    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-    return corners @ turn + [value["x"], value["y"]]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vns_sam.formats import labelstudio
+from vns_sam.formats import cvat, labelstudio
 from vns_sam.formats.annotation import Contents
 
 SIZE = {"original_width": 1000, "original_height": 500}
@@ -31,3 +31,35 @@ def read_task(*regions: dict[str, Any], **data: str) -> Contents:
 def test_label_studio_turns_in_pixels(value: dict[str, Any], bounds: tuple[float, ...]) -> None:
     (shape,) = read_task({**SIZE, "value": value}).pictures[0].shapes
     np.testing.assert_allclose(shape.bounds() or (), bounds)
+
+
+def read_cvat(shapes: str) -> Contents:
+    """A file of CVAT with one picture, read."""
+    text = f'<annotations><image name="a.jpg" width="1000" height="500">{shapes}</image></annotations>'
+    return cvat.read(text.encode(), "a.xml")
+
+
+@pytest.mark.parametrize(
+    ("entry", "bounds"),
+    [
+        ('<box xtl="100" ytl="200" xbr="500" ybr="220" rotation="90.00"/>', (290, 10, 310, 410)),
+        ('<box xtl="100" ytl="200" xbr="500" ybr="220"/>', (100, 200, 500, 220)),
+        ('<ellipse cx="300" cy="200" rx="200" ry="10" rotation="90.00"/>', (290, 0, 310, 400)),
+        ('<ellipse cx="300" cy="200" rx="200" ry="10"/>', (100, 190, 500, 210)),
+    ],
+)
+def test_cvat_turns_about_the_middle(entry: str, bounds: tuple[float, ...]) -> None:
+    found = read_cvat(entry)
+    assert found.problems == []
+    (shape,) = found.pictures[0].shapes
+    np.testing.assert_allclose(shape.bounds() or (), bounds, atol=1e-9)
+
+
+def test_what_is_not_read_of_cvat_is_told() -> None:
+    box = '<box label="frog" xtl="1" ytl="2" xbr="3" ybr="4"/>'
+    skeleton = '<skeleton label="frog"><points label="eye" points="1,2"/><points label="leg" points="3,4"/></skeleton>'
+    found = read_cvat(f'{box}{skeleton}<cuboid label="box"/><tag label="wet"/>')
+    assert len(found.pictures[0].shapes) == 1
+    assert found.problems == [
+        f"a.xml: a.jpg: {kind}: a kind of shape that is not read" for kind in ("skeleton", "cuboid")
+    ]

@@ -1,4 +1,4 @@
-"""CVAT for images 1.1: one XML file for all pictures, with boxes, polygons, polylines, points and masks."""
+"""CVAT for images 1.1: one XML file for all pictures, with boxes, ellipses, polygons, polylines, points and masks."""
 
 from __future__ import annotations
 
@@ -15,9 +15,12 @@ from vns_sam.formats.annotation import (
     Shape,
     box_of,
     corners_of,
+    ellipse,
     join_groups,
     numbered,
     size_of,
+    turned,
+    turned_box,
 )
 from vns_sam.formats.polygons import join_rings
 from vns_sam.formats.result import Files, Result, each_object
@@ -71,12 +74,19 @@ def _size(image: ElementTree.Element) -> tuple[int, int] | None:
 
 def _shape(entry: ElementTree.Element, image: ElementTree.Element) -> Shape | None:
     label = entry.get("label", "")
+    angle = float(entry.get("rotation", 0))  # about the middle
     if entry.tag == "box":
-        return Shape(label, box=box_of([entry.attrib[side] for side in ("xtl", "ytl", "xbr", "ybr")]))
+        x0, y0, x1, y1 = box = box_of([entry.attrib[side] for side in ("xtl", "ytl", "xbr", "ybr")])
+        return Shape(label, box=turned_box(box, angle, ((x0 + x1) / 2, (y0 + y1) / 2)))
+    if entry.tag == "ellipse":
+        x, y, *radii = (float(entry.attrib[key]) for key in ("cx", "cy", "rx", "ry"))
+        return Shape(label, outline=(corners_of(turned(ellipse((x, y), radii), angle, (x, y))),))
     if entry.tag == "mask":
         return Shape(label, outline=_mask(entry.attrib, _size(image)))
-    if entry.tag not in ("polygon", "polyline", "points"):
+    if entry.tag == "tag":  # a class of the whole picture
         return None
+    if entry.tag not in ("polygon", "polyline", "points"):
+        raise ValueError("a kind of shape that is not read")
     corners = np.array([[float(value) for value in pair.split(",")] for pair in entry.attrib["points"].split(";")])
     if entry.tag == "polygon":
         return Shape(label, outline=(corners_of(corners),))

@@ -33,6 +33,46 @@ def test_label_studio_turns_in_pixels(value: dict[str, Any], bounds: tuple[float
     np.testing.assert_allclose(shape.bounds() or (), bounds)
 
 
+PLACE = {**SIZE, "x": 10, "y": 10, "width": 40, "height": 4, "rotation": 0}
+OTHER = {**PLACE, "x": 20}
+
+
+def region(name: str, kind: str, **value: Any) -> dict[str, Any]:
+    return {**SIZE, **({"id": name} if name else {}), "type": kind, "value": value}
+
+
+def test_a_region_of_several_controls_is_one_object() -> None:
+    found = read_task(
+        region("q", "rectangle", **PLACE),
+        region("q", "labels", **PLACE, labels=["Text"]),
+        region("q", "textarea", **PLACE, text=["ribbit"]),
+        region("r", "labels", **OTHER, labels=["Title"]),
+        region("", "rectanglelabels", **PLACE, rectanglelabels=["frog"]),
+        region("", "rectanglelabels", **PLACE, rectanglelabels=["toad"]),
+    )
+    assert found.problems == []
+    assert [shape.label for shape in found.pictures[0].shapes] == ["Text", "Title", "frog", "toad"]
+
+
+def test_a_region_of_several_controls_is_one_object_in_json_min() -> None:
+    task = {
+        "image": "a.jpg",
+        "bbox": [PLACE, PLACE, OTHER],
+        "label": [{**PLACE, "labels": ["Text"]}, {**PLACE, "labels": ["Stamp"]}, {**OTHER, "labels": ["Title"]}],
+        "transcription": ["ribbit", "croak"],
+    }
+    (picture,) = labelstudio.read(json.dumps([task]).encode(), "t.json").pictures
+    assert [shape.label for shape in picture.shapes] == ["Text", "Stamp", "Title"]
+
+
+def test_what_is_not_read_of_label_studio_is_told_and_words_about_the_picture_are_not() -> None:
+    vector = region("v", "vectorlabels", vertices=[{"x": 1, "y": 2}], vectorlabels=["frog"])
+    words = {"id": "w", "type": "choices", "value": {"choices": ["wet"]}}
+    found = read_task(vector, words, region("q", "rectanglelabels", **PLACE, rectanglelabels=["frog"]))
+    assert len(found.pictures[0].shapes) == 1
+    assert found.problems == ["t.json: task 0: ValueError a region of the kind 'vectorlabels', which is not read"]
+
+
 def read_cvat(shapes: str) -> Contents:
     """A file of CVAT with one picture, read."""
     text = f'<annotations><image name="a.jpg" width="1000" height="500">{shapes}</image></annotations>'

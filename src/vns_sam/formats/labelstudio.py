@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlparse
 
@@ -40,6 +41,9 @@ MODEL_VERSION = "vns-sam"
 
 _UPLOADED = re.compile(r"^[0-9a-f]{8}-")
 _PART = re.compile(r"(object-\d+)-\d+")  # what a part of an object is called by this package
+_PLACE = frozenset({"rle", "points", "x"})  # one of them tells where a region lies
+_SIDES = frozenset({"y", "width", "height", "rotation", "radiusX", "radiusY"})  # and these, beside "x"
+_WORDS = frozenset({"choices", "datetime", "number", "pairwise", "ranker", "rating", "taxonomy", "textarea"})
 _CONTROLS = (("BrushLabels", "brush"), ("PolygonLabels", "polygon"), ("RectangleLabels", "box"))
 
 
@@ -136,9 +140,14 @@ def read(content: bytes, where: str) -> Contents:
         size: tuple[int, int] | None = None
         for region in _regions(task):
             try:
-                size = int(region["original_height"]), int(region["original_width"])
-                shape = _shape(region, f"task {number}, region {region.get('id', len(parts))}", size)
-                parts += [(shape, _group(region))] if shape is not None else []
+                drawn = next((one for one in region if not _PLACE.isdisjoint(one["value"])), None)
+                if drawn is None:
+                    _check_words(region)
+                    continue
+                size = int(drawn["original_height"]), int(drawn["original_width"])
+                label = next(filter(None, (_label(one["value"]) for one in region)), "")
+                shape = _shape(drawn, label, f"task {number}, region {drawn.get('id', len(parts))}", size)
+                parts.append((shape, _group(drawn)))
             except MALFORMED as error:
                 found.problems.append(f"{where}: task {number}: {type(error).__name__} {error}")
         if name:
@@ -160,18 +169,35 @@ def _short(task: Mapping[str, Any]) -> bool:
     return any(isinstance(v, list) and v and isinstance(v[0], dict) and "original_width" in v[0] for v in task.values())
 
 
-def _regions(task: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+def _regions(task: Mapping[str, Any]) -> Iterable[list[Mapping[str, Any]]]:
+    """The results of a task, those of one region together: each control that describes a region repeats its place.
+
+    A region is known by its id, in JSON-MIN by its place; results without an id are regions of their own.
+    """
+    found: dict[str | int, list[Mapping[str, Any]]] = {}
+    for number, (name, result) in enumerate(_results(task)):
+        found.setdefault(name or number, []).append(result)
+    return found.values()
+
+
+def _results(task: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Each result of a task, and what its region is known by, or ""."""
     if "data" not in task:
-        for value in task.values():
-            for region in value if isinstance(value, list) else ():
-                if isinstance(region, dict) and "original_width" in region:
-                    yield {**region, "value": region}
+        for values in task.values():
+            seen: Counter[str] = Counter()  # equal places of one control are several regions
+            for value in _mappings(values):
+                if "original_width" in value:
+                    place = json.dumps([value.get(key) for key in sorted(_PLACE | _SIDES)])
+                    seen[place] += 1
+                    yield f"{seen[place]} {place}", {**value, "value": value}
         return
     drawn = [
         one for one in _mappings(task.get("annotations") or task.get("completions")) if not one.get("was_cancelled")
     ]
     for one in drawn[-1:] or _mappings(task.get("predictions"))[:1]:
-        yield from (region for region in _mappings(one.get("result")) if isinstance(region.get("value"), dict))
+        for result in _mappings(one.get("result")):
+            if isinstance(result.get("value"), dict):
+                yield str(result.get("id") or ""), result
 
 
 def _mappings(value: Any) -> list[Mapping[str, Any]]:
@@ -198,24 +224,36 @@ def _picture(task: Mapping[str, Any]) -> str:
     return f"{folder}{slash}{_UPLOADED.sub('', base)}"
 
 
-def _shape(region: Mapping[str, Any], mark: str, size: tuple[int, int]) -> Shape | None:
+def _check_words(region: Sequence[Mapping[str, Any]]) -> None:
+    """Takes results without a place for what they are: words about the whole picture.
+
+    Raises:
+        ValueError: They are a region of a kind that is not read.
+    """
+    kind = str(region[0].get("type", "unknown"))
+    if kind not in _WORDS:
+        raise ValueError(f"a region of the kind '{kind}', which is not read")
+
+
+def _label(value: Mapping[str, Any]) -> str:
+    return next((str(v[0]) for key, v in value.items() if key.endswith("labels") and v), "")
+
+
+def _shape(region: Mapping[str, Any], label: str, mark: str, size: tuple[int, int]) -> Shape:
     height, width = size
     value = region["value"]
     scale = np.array([width, height]) / 100
-    label = next((str(v[0]) for key, v in value.items() if key.endswith("labels") and v), "")
     if "rle" in value:
         return Shape(label, outline=encode_rle(decode_brush(value["rle"], height, width)), mark=mark)
     if "points" in value:
         return Shape(label, outline=(corners_of(np.asarray(value["points"], float) * scale),), mark=mark)
-    place = np.array([value["x"], value["y"]], float) * scale if "x" in value else np.zeros(2)
+    place = np.array([value["x"], value["y"]], float) * scale
     angle = float(value.get("rotation") or 0)
     if "radiusX" in value:
         rim = ellipse(place, np.array([value["radiusX"], value["radiusY"]], float) * scale)
         return Shape(label, outline=(corners_of(turned(rim, angle, place)),), mark=mark)
-    if "height" in value and "x" in value:
+    if "height" in value:
         sides = np.array([value["width"], value["height"]], float) * scale
         return Shape(label, box=turned_box(box_of([*place, *sides], as_size=True), angle, place), mark=mark)
-    if "x" in value:
-        point = (float(place[0]), float(place[1]))
-        return Shape(label, points=(point,), point_labels=(int(region.get("is_positive", True)),), mark=mark)
-    return None
+    point = (float(place[0]), float(place[1]))
+    return Shape(label, points=(point,), point_labels=(int(region.get("is_positive", True)),), mark=mark)

@@ -73,6 +73,25 @@ def test_what_is_not_read_of_label_studio_is_told_and_words_about_the_picture_ar
     assert found.problems == ["t.json: task 0: ValueError a region of the kind 'vectorlabels', which is not read"]
 
 
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        ({"image": "s3://b/20240131-frog.jpg"}, "20240131-frog.jpg"),
+        ({"image": "sub/1b4e28ba-2fa1-11d2.jpg"}, "sub/1b4e28ba-2fa1-11d2.jpg"),
+        ({"image": "/data/upload/1/1b4e28ba-frog.jpg"}, "frog.jpg"),
+        ({"image": "https://host/base/data/upload/1/1b4e28ba-20240131-frog.jpg"}, "20240131-frog.jpg"),
+        ({"caption": "Dr. Smith", "image": "https://host/frog.JPG?token=a.b"}, "frog.JPG"),
+        ({"caption": "Dr. Smith", "image": "/data/local-files/?d=sub/frog.jpg"}, "sub/frog.jpg"),
+        ({"link": "http://[half.jpg", "image": "frog.jpg"}, "frog.jpg"),
+        ({"image": "frog.dcm", "caption": "Dr. Smith"}, "frog.dcm"),
+        ({"caption": "a frog"}, None),
+    ],
+)
+def test_pictures_of_label_studio_keep_their_names(data: dict[str, str], name: str | None) -> None:
+    found = read_task(**data)
+    assert [picture.name for picture in found.pictures] == ([name] if name else [])
+
+
 def read_cvat(shapes: str) -> Contents:
     """A file of CVAT with one picture, read."""
     text = f'<annotations><image name="a.jpg" width="1000" height="500">{shapes}</image></annotations>'

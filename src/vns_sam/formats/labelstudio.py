@@ -7,6 +7,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlparse
 
@@ -31,6 +32,7 @@ from vns_sam.formats.polygons import join_rings
 from vns_sam.formats.result import Files, Result, each_object
 from vns_sam.formats.rle import encode_rle
 from vns_sam.formats.text import attribute, decode, parse_json
+from vns_sam.images.find import EXTENSIONS
 
 NAME = "labelstudio"
 ENDING = "_task.json"
@@ -39,6 +41,7 @@ CONFIG = "labelstudio.xml"
 LOCAL = "/data/local-files/?d="
 MODEL_VERSION = "vns-sam"
 
+_UPLOADS = "/data/upload/"
 _UPLOADED = re.compile(r"^[0-9a-f]{8}-")
 _PART = re.compile(r"(object-\d+)-\d+")  # what a part of an object is called by this package
 _PLACE = frozenset({"rle", "points", "x"})  # one of them tells where a region lies
@@ -206,22 +209,26 @@ def _mappings(value: Any) -> list[Mapping[str, Any]]:
 
 
 def _picture(task: Mapping[str, Any]) -> str:
-    """Name of a task's picture: without the server's address and the code that an upload gets."""
+    """Name of a task's picture: of its texts that hold a dot the first that ends as pictures do, else the first."""
     texts = [v for v in task.get("data", task).values() if isinstance(v, str) and "." in v.rpartition("/")[2]]
-    if not texts:
-        return ""
+    names = [name for name in map(_name, texts) if name]
+    ending = (name for name in names if PurePosixPath(name).suffix.lower() in EXTENSIONS)
+    return next(ending, names[0] if names else "")
+
+
+def _name(address: str) -> str:
+    """What a picture is called without the server's address and the code that an upload gets; "" for no address."""
     try:
-        url = urlparse(texts[0])
+        url = urlparse(address)
     except ValueError:  # half of an address in brackets
         return ""
     local = parse_qs(url.query, errors="surrogateescape").get("d")
     if local:
         return local[0]
-    path = unquote(url.path)
-    if url.scheme or path.startswith("/data/upload/"):
-        path = path.rpartition("/")[2]
-    folder, slash, base = path.rpartition("/")
-    return f"{folder}{slash}{_UPLOADED.sub('', base)}"
+    path, base = unquote(url.path), unquote(url.path).rpartition("/")[2]
+    if _UPLOADS in path:
+        return _UPLOADED.sub("", base)
+    return base if url.scheme else path
 
 
 def _check_words(region: Sequence[Mapping[str, Any]]) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from typing import Any
 
 import numpy as np
 import pytest
 
-from vns_sam.formats import cvat, labelstudio
+from vns_sam.errors import DataError
+from vns_sam.formats import cvat, labelstudio, voc
 from vns_sam.formats.annotation import Contents
+from vns_sam.formats.text import parse_xml
 
 SIZE = {"original_width": 1000, "original_height": 500}
 
@@ -122,3 +125,49 @@ def test_what_is_not_read_of_cvat_is_told() -> None:
     assert found.problems == [
         f"a.xml: a.jpg: {kind}: a kind of shape that is not read" for kind in ("skeleton", "cuboid")
     ]
+
+
+def xml_named(name: str, declared: str) -> str:
+    return f'<?xml version="1.0" encoding="{declared}"?>\n<annotation><filename>{name}</filename></annotation>'
+
+
+@pytest.mark.parametrize(
+    ("name", "declared", "encoding"),
+    [
+        ("café.jpg", "ISO-8859-1", "latin-1"),
+        ("café.jpg", "utf-16", "utf-16"),
+        ("café.jpg", "UTF-8", "utf-8"),
+        ("café.jpg", "UTF-8", "utf-8-sig"),
+        ("café.jpg", "latin-1", "utf-8-sig"),  # a mark is believed before the declaration
+        ("café.jpg", "UTF-8", "cp1252"),  # as in files that declare nothing
+        ("café.jpg", "utf-16", "utf-8"),  # what .NET writes of a text
+        ("café.jpg", "no-such", "utf-8"),
+        ("café.jpg", "hex", "utf-8"),
+        ("联通青蛙.jpg", "GBK", "gbk"),
+        ("蛙.jpg", "Shift_JIS", "shift_jis"),
+        ("лягушка.jpg", "windows-1251", "cp1251"),
+    ],
+)
+def test_xml_is_read_in_the_encoding_that_it_declares(name: str, declared: str, encoding: str) -> None:
+    (picture,) = voc.read(xml_named(name, declared).encode(encoding), "a.xml").pictures
+    assert picture.name == name
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        xml_named("x", "GBK").encode().replace(b"x<", b"\xff\xff<"),
+        xml_named("x", "utf-16").encode("utf-16") + b"\0",
+        codecs.BOM_UTF16_LE + xml_named("x", "utf-16").encode("utf-16-le").replace(b"x\0<", b"\x00\xd8<"),
+    ],
+)
+def test_xml_in_another_encoding_than_it_declares_is_told_in_one_line(content: bytes) -> None:
+    with pytest.raises(DataError, match=r"a\.xml ") as told:
+        voc.read(content, "a.xml")
+    assert "\n" not in told.value.message
+
+
+def test_half_a_character_in_xml_is_told_in_one_line() -> None:
+    with pytest.raises(DataError, match=r"a\.xml is not XML") as told:
+        parse_xml(xml_named("a\udc81", "utf-8"), "a.xml")
+    assert "\n" not in told.value.message

@@ -22,6 +22,7 @@ FIELD_LIMIT = 131_072
 """Characters of one cell of a table."""
 
 _MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+_DECLARATION = re.compile(rb"""<\?xml[^>]*?\sencoding\s*=\s*["']([A-Za-z][A-Za-z0-9._-]*)["'][^>]*>""")
 _NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _QUOTED = re.compile(r'"[^"]*"')
 _PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*", b"RIFF")
@@ -67,10 +68,10 @@ def read_bytes(path: str | os.PathLike[str], what: str) -> bytes:
 
 
 def decode(content: bytes, where: str) -> str:
-    """Text of a file: UTF-8 with or without its mark, UTF-16 with its mark, else the western code page (cp1252).
+    """Text of a file: UTF-8 or UTF-16 with a mark, the encoding that XML declares, UTF-8, else western (cp1252).
 
     Raises:
-        DataError: It is no text; a picture or an archive is told as such.
+        DataError: It is no text, or not in the encoding that it declares; a picture or an archive is told as such.
     """
     if content.startswith(_PICTURES):
         raise DataError(f"{where} cannot be read as text: it is a picture")
@@ -79,6 +80,9 @@ def decode(content: bytes, where: str) -> str:
             return _decode(content, encoding, where).removeprefix("\ufeff")
     if b"\0" in content[:4096]:
         raise DataError(f"{where} cannot be read as text (it holds binary data)")
+    declared = _declared(content)
+    if declared not in ("", "utf-8"):
+        return _decode(content, declared, where)
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError:
@@ -113,7 +117,7 @@ def parse_xml(text: str, where: str) -> ElementTree.Element:
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise DataError(f"{where} has a document type, which is not read", hint="remove the line <!DOCTYPE ...>")
     try:
-        return ElementTree.fromstring(text.encode())
+        return ElementTree.fromstring(text)  # as text: whatever encoding it declares was obeyed when it was decoded
     except (ElementTree.ParseError, ValueError, RecursionError) as error:
         raise DataError(f"{where} is not XML ({error})") from None
 
@@ -148,8 +152,20 @@ def format_table(heading: Sequence[str], rows: Iterable[Sequence[object]]) -> st
     return text.getvalue()
 
 
+def _declared(content: bytes) -> str:
+    """The encoding that an XML text declares; "" for none, and for one that the declaration itself is not in."""
+    found = _DECLARATION.match(content)
+    if not found:
+        return ""
+    try:
+        name = codecs.lookup(found[1].decode()).name
+        return name if found[0].decode(name) == found[0].decode() else ""
+    except (LookupError, UnicodeError):
+        return ""
+
+
 def _decode(content: bytes, encoding: str, where: str) -> str:
     try:
         return content.decode(encoding)
-    except UnicodeDecodeError:
-        raise DataError(f"{where} cannot be read as text (UnicodeDecodeError)", hint="save it as UTF-8") from None
+    except UnicodeError:
+        raise DataError(f"{where} cannot be read as text in {encoding}", hint="save it as UTF-8") from None

@@ -127,6 +127,52 @@ def test_what_is_not_read_of_cvat_is_told() -> None:
     ]
 
 
+def read_voc(inner: str) -> Contents:
+    """A file of VOC, read."""
+    return voc.read(f"<annotation><filename>a.jpg</filename>{inner}</annotation>".encode(), "a.xml")
+
+
+BOX = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>7</ymax></bndbox>"
+ROBOFLOW = "<polygon><x1>1</x1><y1>1</y1><x2>9</x2><y2>1</y2><x3>9</x3><y3>7</y3></polygon>"
+CORNERS = "".join(f"<pt><x>{x}</x><y>{y}</y></pt>" for x, y in ((1, 1), (9, 1), (9, 7)))
+LABELME = f"<polygon><username>me</username>{CORNERS}</polygon>"
+
+
+@pytest.mark.parametrize("inner", [BOX + ROBOFLOW, ROBOFLOW, LABELME, "<deleted>0</deleted>" + LABELME])
+def test_a_polygon_of_voc_is_the_outline_of_its_object(inner: str) -> None:
+    found = read_voc(f"<object><name>frog</name>{inner}</object><object><deleted>1</deleted>{inner}</object>")
+    assert found.problems == []
+    (shape,) = found.pictures[0].shapes
+    assert (shape.label, shape.bounds(), shape.lines, shape.fault) == ("frog", (1, 1, 9, 7), (), "")
+    assert isinstance(shape.outline, tuple)
+    np.testing.assert_array_equal(shape.outline[0], [(1, 1), (9, 1), (9, 7)])
+
+
+def test_a_broken_polygon_of_voc_leaves_the_box() -> None:
+    broken = ROBOFLOW.replace("<y3>7</y3>", "")
+    found = read_voc(f"<object>{BOX}{broken}</object><object>{broken}</object>")
+    (shape,) = found.pictures[0].shapes
+    assert (shape.box, shape.outline) == ((1, 1, 9, 7), None)
+    assert shape.fault.startswith("a polygon of 2 corners")
+    assert found.problems == ["a.xml: object 1: a polygon of 2 corners, expected 3 or more"]
+
+
+@pytest.mark.parametrize("points", ["", "<point><X>1</X><Y>nan</Y></point>"])
+def test_a_stroke_of_nothing_is_told(points: str) -> None:
+    good = "<point><X>1</X><Y>2</Y></point>"
+    found = read_voc("".join(f"<polygon><tag>frog</tag>{some}</polygon>" for some in (points, good)))
+    (shape,) = found.pictures[0].shapes
+    np.testing.assert_array_equal(shape.lines[0], [(1, 2)])
+    assert [problem.startswith("a.xml: stroke 0: ") for problem in found.problems] == [True]
+
+
+@pytest.mark.parametrize("kind", ["polyline", "points", "polygon"])
+def test_coordinates_of_cvat_are_finite(kind: str) -> None:
+    found = read_cvat(f'<{kind} points="1,2;nan,4;5,6"/>')
+    assert found.pictures[0].shapes == ()
+    assert found.problems == [f"a.xml: a.jpg: {kind}: coordinates that are not finite"]
+
+
 def xml_named(name: str, declared: str) -> str:
     return f'<?xml version="1.0" encoding="{declared}"?>\n<annotation><filename>{name}</filename></annotation>'
 

@@ -154,18 +154,19 @@ def numbered(names: Iterable[str]) -> dict[int, str]:
     return dict(enumerate(sorted(set(names) - {""}), 1))
 
 
-def corners_of(values: Any) -> np.ndarray:
-    """Corners (N, 2) of a polygon, from a flat row ``x y x y ...`` or from pairs.
+def corners_of(values: Any, least: int = 3) -> np.ndarray:
+    """Corners (N, 2) of a polygon, or with ``least`` 1 of a line, from a flat row ``x y x y ...`` or from pairs.
 
     Raises:
-        ValueError: There are fewer than three, half of one, or some that are no finite number.
+        ValueError: There are fewer than ``least``, half of one, or some that are no finite number.
     """
     found = np.asarray(values, np.float64)
     flat = found.ravel() if found.ndim == 2 and found.shape[1] == 2 else found
     if flat.ndim != 1 or flat.size % 2:
         raise ValueError(f"expected pairs of coordinates, found shape {found.shape}")
-    if flat.size < 6:
-        raise ValueError(f"a polygon of {flat.size // 2} corners, expected three or more")
+    if flat.size < 2 * least:
+        kind = "polygon" if least > 2 else "line"
+        raise ValueError(f"a {kind} of {flat.size // 2} corners, expected {least} or more")
     if not np.isfinite(flat).all():
         raise ValueError("coordinates that are not finite")
     return flat.reshape(-1, 2)

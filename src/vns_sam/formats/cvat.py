@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from xml.etree import ElementTree
 
-import numpy as np
-
 from vns_sam.errors import DataError
 from vns_sam.formats.annotation import (
     MALFORMED,
@@ -87,9 +85,10 @@ def _shape(entry: ElementTree.Element, image: ElementTree.Element) -> Shape | No
         return None
     if entry.tag not in ("polygon", "polyline", "points"):
         raise ValueError("a kind of shape that is not read")
-    corners = np.array([[float(value) for value in pair.split(",")] for pair in entry.attrib["points"].split(";")])
+    pairs = [[float(value) for value in pair.split(",")] for pair in entry.attrib["points"].split(";")]
+    corners = corners_of(pairs, 3 if entry.tag == "polygon" else 1)
     if entry.tag == "polygon":
-        return Shape(label, outline=(corners_of(corners),))
+        return Shape(label, outline=(corners,))
     if entry.tag == "polyline":
         return Shape(label, lines=(corners,))
     points = tuple((float(x), float(y)) for x, y in corners)

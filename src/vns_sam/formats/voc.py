@@ -1,4 +1,7 @@
-"""Pascal VOC: an XML file for each picture, with boxes; or with strokes, as ScribbleSup has them."""
+"""Pascal VOC: an XML file for each picture, with boxes; with polygons of Roboflow or LabelMe on the web, too.
+
+ScribbleSup's files are of this kind and hold strokes.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from vns_sam.errors import DataError
-from vns_sam.formats.annotation import Contents, Described, Shape, box_of, numbered, size_of
+from vns_sam.formats.annotation import Contents, Described, Shape, box_of, corners_of, numbered, size_of
 from vns_sam.formats.result import Files, Result, each_object
 from vns_sam.formats.text import decode, format_xml, parse_xml
 
@@ -28,16 +31,19 @@ def read(content: bytes, where: str) -> Contents:
     found = Contents("VOC file")
     shapes = []
     for number, entry in enumerate(root.iter("object")):
+        if entry.findtext("deleted", "").strip() == "1":  # LabelMe keeps what was deleted
+            continue
         try:
-            corners = [entry.findtext(f"bndbox/{side}", "") for side in ("xmin", "ymin", "xmax", "ymax")]
-            shapes.append(Shape(entry.findtext("name", "").strip(), box=box_of(corners), mark=f"object {number}"))
+            shapes.append(_object(entry, f"object {number}"))
         except ValueError as error:
             found.problems.append(f"{where}: object {number}: {error}")
     name = root.findtext("filename", "").strip() or where.rpartition("/")[2].removesuffix(".xml")
-    for number, entry in enumerate(root.iter("polygon")):  # strokes, as ScribbleSup has them
+    outlines = set(root.iterfind(".//object//polygon"))
+    strokes = (entry for entry in root.iter("polygon") if entry not in outlines)
+    for number, entry in enumerate(strokes):  # as ScribbleSup has them
         try:
             line = [[float(point.findtext(axis, "")) for axis in "XY"] for point in entry.iter("point")]
-            shapes.append(Shape(entry.findtext("tag", "").strip(), lines=(np.array(line).reshape(-1, 2),)))
+            shapes.append(Shape(entry.findtext("tag", "").strip(), lines=(corners_of(line, 1),)))
         except ValueError as error:
             found.problems.append(f"{where}: stroke {number}: {error}")
     size = size_of(root.findtext("size/height", ""), root.findtext("size/width", ""))
@@ -45,6 +51,32 @@ def read(content: bytes, where: str) -> Contents:
     found.pictures.append(Described(path if path.rpartition("/")[2] == name else name, size, tuple(shapes)))
     found.categories = numbered(shape.label for shape in shapes)
     return found
+
+
+def _object(entry: ElementTree.Element, mark: str) -> Shape:
+    """An object with its box, its outline, or both; an outline that is broken is the fault of an object with a box.
+
+    Raises:
+        ValueError: It has neither.
+    """
+    label, polygons = entry.findtext("name", "").strip(), entry.findall("polygon")
+    sides = [entry.findtext(f"bndbox/{side}", "") for side in ("xmin", "ymin", "xmax", "ymax")]
+    box = box_of(sides) if entry.find("bndbox") is not None or not polygons else None
+    try:
+        return Shape(label, box=box, outline=tuple(map(_corners, polygons)) or None, mark=mark)
+    except ValueError as error:
+        if box is None:
+            raise
+        return Shape(label, box=box, mark=mark, fault=str(error))
+
+
+def _corners(polygon: ElementTree.Element) -> np.ndarray:
+    """Corners (N, 2) XY in pixels: ``x1``, ``y1``, ``x2``, ... as Roboflow has them, or a ``pt`` each, as LabelMe."""
+    texts = {child.tag: child.text or "" for child in polygon}
+    if "pt" in texts:
+        return corners_of([[float(point.findtext(axis, "")) for axis in "xy"] for point in polygon.iter("pt")])
+    numbers = range(1, len(texts) // 2 + 1)
+    return corners_of([[float(texts.get(f"{axis}{number}", "")) for axis in "xy"] for number in numbers])
 
 
 def encode(result: Result, paths: Sequence[str]) -> Files:

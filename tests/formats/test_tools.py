@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import codecs
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from vns_sam.errors import DataError
-from vns_sam.formats import cvat, labelstudio, voc
+from vns_sam.formats import cvat, labelstudio, voc, yolo
 from vns_sam.formats.annotation import Contents
+from vns_sam.formats.recognise import read_file
 from vns_sam.formats.text import parse_xml
 
 SIZE = {"original_width": 1000, "original_height": 500}
@@ -217,3 +219,34 @@ def test_half_a_character_in_xml_is_told_in_one_line() -> None:
     with pytest.raises(DataError, match=r"a\.xml is not XML") as told:
         parse_xml(xml_named("a\udc81", "utf-8"), "a.xml")
     assert "\n" not in told.value.message
+
+
+@pytest.mark.parametrize(
+    ("kpt_shape", "line", "kind"),
+    [
+        ("[2, 2]", "0 0.5 0.5 0.2 0.2 0.45 0.45 0.55 0.55", "box"),
+        ("[2, 2]", "0 0.5 0.5 0.2 0.2 0.45 0.45 0.55 0.55 0.9", "box"),
+        ("[2, 3]", "0 0.5 0.5 0.2 0.2 0.45 0.45 2 0.55 0.55 1", "box"),
+        ("[2, 2]", "0 0.5 0.5 0.2 0.2", "box"),
+        ("[2, 2]", "0 0.1 0.1 0.2 0.1 0.2 0.2", "polygon"),
+        ("null", "0 0.5 0.5 0.2 0.2 0.45 0.45 0.55 0.55", "polygon"),
+    ],
+)
+def test_labels_of_poses_are_boxes(tmp_path: Path, kpt_shape: str, line: str, kind: str) -> None:
+    (tmp_path / "data.yaml").write_text(f"names: [frog]\nkpt_shape: {kpt_shape}\n")
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels/a.txt").write_text(line)
+    for found in (yolo.read(tmp_path / "labels"), read_file(tmp_path / "labels/a.txt")):
+        assert found.problems == []
+        (shape,) = found.pictures[0].shapes
+        assert shape.label == "frog"
+        assert ("polygon" if shape.box is None else "box") == kind
+        if kind == "box":
+            np.testing.assert_allclose(shape.box or (), (0.4, 0.4, 0.6, 0.6))
+
+
+@pytest.mark.parametrize("kpt_shape", ["17", "[17]", "[17, 4]", "[0, 2]", "[a, 2]", "{}"])
+def test_a_wrong_kpt_shape_is_told(tmp_path: Path, kpt_shape: str) -> None:
+    (tmp_path / "data.yaml").write_text(f"names: [frog]\nkpt_shape: {kpt_shape}\n")
+    with pytest.raises(DataError, match=r"expected 'kpt_shape' in .*data\.yaml"):
+        yolo.read(tmp_path)

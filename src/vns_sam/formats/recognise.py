@@ -168,11 +168,11 @@ def _from_txt(path: Path, text: str) -> Contents:
         is_yolo = False
     if not is_yolo:
         return tables.read(text, str(path))
-    classes = yolo.read_classes(path.parent, path.parent.parent)
-    shapes, problems = yolo.read_labels(text, str(path), classes)
+    told = yolo.read_set_file(path.parent, path.parent.parent)
+    shapes, problems = yolo.read_labels(text, str(path), told)
     used = {shape.category: shape.label for shape in shapes if shape.category is not None}
     picture = Described(path.stem, None, shapes, fractions=True)
-    return Contents("file of YOLO labels", [picture], {**used, **classes}, problems)
+    return Contents("file of YOLO labels", [picture], {**used, **told.classes}, problems)
 
 
 def _keys(raw: dict[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -35,8 +36,21 @@ def split_of(folder: str) -> str:
     return match.group() if match else ""
 
 
-def read_labels(text: str, where: str, classes: Mapping[int, str]) -> tuple[tuple[Shape, ...], list[str]]:
-    """The objects of one file: polygons, and boxes ``class x y width height [score]`` by their middle.
+@dataclass(frozen=True)
+class SetFile:
+    """What the file beside labels tells of them (``data.yaml``, or a list of names).
+
+    Attributes:
+        classes: By number.
+        key_points: How many values the key points of one object take (labels of poses), 0 where it has none.
+    """
+
+    classes: Mapping[int, str] = field(default_factory=dict)
+    key_points: int = 0
+
+
+def read_labels(text: str, where: str, told: SetFile) -> tuple[tuple[Shape, ...], list[str]]:
+    """The objects of one file: polygons, and boxes ``class x y width height [key points] [score]`` by their middle.
 
     Returns:
         The shapes, in fractions of the picture, and one line for each line that cannot be used.
@@ -47,22 +61,24 @@ def read_labels(text: str, where: str, classes: Mapping[int, str]) -> tuple[tupl
         if not words:
             continue
         try:
-            shapes.append(_shape(words, classes, f"{where}, line {number}"))
+            shapes.append(_shape(words, told, f"{where}, line {number}"))
         except ValueError as error:
             problems.append(f"{where}, line {number}: {error}")
     return tuple(shapes), problems
 
 
-def _shape(words: Sequence[str], classes: Mapping[int, str], mark: str) -> Shape:
+def _shape(words: Sequence[str], told: SetFile, mark: str) -> Shape:
     values = np.array([float(word) for word in words[1:]])
     category = int(words[0])
-    label = classes.get(category, str(category))
-    if values.size in (4, 5):  # the fifth is the confidence of a detector
+    label = told.classes.get(category, str(category))
+    extra = values.size - 4
+    if extra in (0, 1) or (told.key_points and extra - told.key_points in (0, 1)):  # the last: a detector's confidence
         x, y, width, height = values[:4].tolist()
         box = np.array([x - width / 2, y - height / 2, x + width / 2, y + height / 2])
         _check_fractions(box)
         x0, y0, x1, y1 = box.clip(0, 1).tolist()
-        fault = "four numbers are a box, expected a polygon of three corners or more"
+        what = "four numbers are a box" if extra < 2 else "a box and key points"
+        fault = f"{what}, expected a polygon of three corners or more"
         return Shape(label, category, (x0, y0, x1, y1), mark=mark, fault=fault)
     corners = corners_of(values)
     _check_fractions(corners)
@@ -76,44 +92,59 @@ def _check_fractions(values: np.ndarray) -> None:
         raise ValueError(f"coordinates from {values.min():g} to {values.max():g}, expected 0 to 1")
 
 
-def read_classes(*folders: Path) -> dict[int, str]:
-    """Classes by number from the first of :data:`CLASS_FILES` in these folders; empty where there is none.
+def read_set_file(*folders: Path) -> SetFile:
+    """Reads the first of :data:`CLASS_FILES` in these folders; nothing is told where there is none.
 
     Raises:
-        DataError: The file is no list of classes.
+        DataError: The file is no list of classes, or its ``kpt_shape`` is none.
     """
     path = next((f / name for f in folders for name in CLASS_FILES if (f / name).is_file()), None)
     if path is None:
-        return {}
+        return SetFile()
     text = read_text(path, "list of classes")
     if path.suffix != ".yaml":
-        return dict(enumerate(line.strip() for line in text.splitlines() if line.strip()))
+        return SetFile(dict(enumerate(line.strip() for line in text.splitlines() if line.strip())))
     import yaml  # most commands write or read no classes
 
     try:
         raw = yaml.safe_load(text)
         names: Any = raw["names"]
         pairs = names.items() if isinstance(names, dict) else enumerate(names)
-        return {int(number): str(name) for number, name in pairs}
+        classes = {int(number): str(name) for number, name in pairs}
     except (yaml.YAMLError, KeyError, TypeError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise DataError(f"expected 'names' of the classes in {path}, found {reason}") from None
+    return SetFile(classes, _key_points(raw, path))
+
+
+def _key_points(raw: Mapping[str, Any], path: Path) -> int:
+    """Values of the key points of one object: of each x and y, and with three of them whether it can be seen."""
+    shape = raw.get("kpt_shape")
+    if shape is None:
+        return 0
+    match shape:
+        case [int(number), 2 | 3 as values] if number > 0:
+            return number * int(values)
+    raise DataError(
+        f"expected 'kpt_shape' in {path} to be a number of key points and 2 or 3 values of each, found {shape}",
+        hint="kpt_shape: [17, 3]",
+    )
 
 
 def read(labels: Path) -> Contents:
     """Reads a folder of labels; pictures are named without ending, as the files are.
 
     Raises:
-        DataError: The list of classes is broken.
+        DataError: The file of the set is broken.
     """
-    classes = read_classes(labels, labels.parent)
-    found = Contents("folder of YOLO labels", categories=dict(classes))
+    told = read_set_file(labels, labels.parent)
+    found = Contents("folder of YOLO labels", categories=dict(told.classes))
     for file in sorted(labels.rglob("*.txt")):
         if file.name in CLASS_FILES:
             continue
         name = file.relative_to(labels).with_suffix("").as_posix()
         try:
-            shapes, problems = read_labels(read_text(file, "file of labels"), str(file), classes)
+            shapes, problems = read_labels(read_text(file, "file of labels"), str(file), told)
         except DataError as error:
             found.problems.append(error.message)
             continue

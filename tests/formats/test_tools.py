@@ -250,3 +250,14 @@ def test_a_wrong_kpt_shape_is_told(tmp_path: Path, kpt_shape: str) -> None:
     (tmp_path / "data.yaml").write_text(f"names: [frog]\nkpt_shape: {kpt_shape}\n")
     with pytest.raises(DataError, match=r"expected 'kpt_shape' in .*data\.yaml"):
         yolo.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("labels", "label"), [("train/labels", "frog"), ("valid/labels", "frog"), ("labels", "frog"), ("other/labels", "0")]
+)
+def test_classes_of_yolo_are_beside_the_splits(tmp_path: Path, labels: str, label: str) -> None:
+    (tmp_path / labels).mkdir(parents=True)
+    (tmp_path / "data.yaml").write_text("names: [frog]\n")
+    (tmp_path / labels / "a.txt").write_text("0 0.5 0.5 0.2 0.2")
+    for found in (yolo.read(tmp_path / labels), read_file(tmp_path / labels / "a.txt")):
+        assert [shape.label for shape in found.pictures[0].shapes] == [label]

@@ -168,7 +168,7 @@ def _from_txt(path: Path, text: str) -> Contents:
         is_yolo = False
     if not is_yolo:
         return tables.read(text, str(path))
-    told = yolo.read_set_file(path.parent, path.parent.parent)
+    told = yolo.read_set_file(path.parent)
     shapes, problems = yolo.read_labels(text, str(path), told)
     used = {shape.category: shape.label for shape in shapes if shape.category is not None}
     picture = Described(path.stem, None, shapes, fractions=True)

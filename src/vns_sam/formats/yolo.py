@@ -92,13 +92,16 @@ def _check_fractions(values: np.ndarray) -> None:
         raise ValueError(f"coordinates from {values.min():g} to {values.max():g}, expected 0 to 1")
 
 
-def read_set_file(*folders: Path) -> SetFile:
-    """Reads the first of :data:`CLASS_FILES` in these folders; nothing is told where there is none.
+def read_set_file(labels: Path) -> SetFile:
+    """Reads the first of :data:`CLASS_FILES` in a folder of labels or above it; nothing is told where there is none.
+
+    A set with a folder for each split, ``train/labels/``, has the file above its splits.
 
     Raises:
         DataError: The file is no list of classes, or its ``kpt_shape`` is none.
     """
-    path = next((f / name for f in folders for name in CLASS_FILES if (f / name).is_file()), None)
+    above = (labels.parent, *((labels.parent.parent,) if split_of(labels.parent.name) else ()))
+    path = next((f / name for f in (labels, *above) for name in CLASS_FILES if (f / name).is_file()), None)
     if path is None:
         return SetFile()
     text = read_text(path, "list of classes")
@@ -137,7 +140,7 @@ def read(labels: Path) -> Contents:
     Raises:
         DataError: The file of the set is broken.
     """
-    told = read_set_file(labels, labels.parent)
+    told = read_set_file(labels)
     found = Contents("folder of YOLO labels", categories=dict(told.classes))
     for file in sorted(labels.rglob("*.txt")):
         if file.name in CLASS_FILES:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from vns_sam.errors import DataError
-from vns_sam.formats import cvat, labelstudio, voc, yolo
+from vns_sam.formats import coco, cvat, labelstudio, voc, yolo
 from vns_sam.formats.annotation import Contents
 from vns_sam.formats.recognise import read_file
 from vns_sam.formats.text import parse_xml
@@ -261,3 +261,34 @@ def test_classes_of_yolo_are_beside_the_splits(tmp_path: Path, labels: str, labe
     (tmp_path / labels / "a.txt").write_text("0 0.5 0.5 0.2 0.2")
     for found in (yolo.read(tmp_path / labels), read_file(tmp_path / labels / "a.txt")):
         assert [shape.label for shape in found.pictures[0].shapes] == [label]
+
+
+def read_coco(image_id: Any, category_id: Any, categories: list[dict[str, Any]], image: Any = 1) -> Contents:
+    """A file of COCO with one picture and one annotation, read."""
+    annotation = {"id": 5, "image_id": image_id, "category_id": category_id, "bbox": [1, 2, 3, 4]}
+    images = [{"id": image, "file_name": "a.jpg", "height": 9, "width": 9}]
+    raw = {"images": images, "annotations": [annotation], "categories": categories}
+    return coco.read(json.dumps(raw).encode(), "a.json")
+
+
+@pytest.mark.parametrize(
+    ("image", "image_id", "number", "category_id"), [(1, 1, 3, 3.0), (1, 1.0, 3.0, 3), (1.0, 1, 3.0, 3.0)]
+)
+def test_ids_of_coco_may_be_floats(image: float, image_id: float, number: float, category_id: float) -> None:
+    found = read_coco(image_id, category_id, [{"id": number, "name": "frog"}], image)
+    assert found.problems == []
+    (shape,) = found.pictures[0].shapes
+    assert (shape.label, shape.category, found.categories) == ("frog", 3, {3: "frog"})
+    assert isinstance(shape.category, int)
+
+
+@pytest.mark.parametrize("category_id", [9, 3.5, "3", [3]])
+def test_an_unknown_category_of_coco_is_told(category_id: Any) -> None:
+    found = read_coco(1, category_id, [{"id": 3, "name": "frog"}])
+    assert [shape.label for shape in found.pictures[0].shapes] == [""]
+    assert found.problems == [f"a.json: annotation 5: unknown category id {category_id}, it has no class"]
+
+
+def test_classes_of_coco_may_be_missing() -> None:
+    assert read_coco(1, None, [{"id": 3, "name": "frog"}]).problems == []
+    assert read_coco(1, 1, []).problems == []

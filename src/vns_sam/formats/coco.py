@@ -31,6 +31,9 @@ UPRIGHT = "upright"
 """In the row of a picture: true where its size and coordinates are those of the picture as EXIF turns it, which is how
 this package sees it. COCO's own tools pass over it, and count pixels as they are stored."""
 
+_IDS = ("id", "image_id", "category_id")
+"""Whole numbers, which other tools may have stored as floats."""
+
 _HINT = "expected an object with 'images' and 'annotations'"
 
 
@@ -47,15 +50,19 @@ def read(content: bytes, where: str) -> Contents:
     raw = _checked(content, where)
     found = Contents("COCO file", categories=_categories(raw))
     shapes: dict[Any, list[Shape]] = {picture["id"]: [] for picture in raw["images"]}
-    for number, annotation in enumerate(raw["annotations"]):
+    for place, annotation in enumerate(raw["annotations"]):
         if annotation.get("iscrowd"):
             continue
-        mark = f"{where}: annotation {annotation.get('id', f'number {number}')}"
+        mark = f"{where}: annotation {annotation.get('id', f'number {place}')}"
         owner = annotation.get("image_id")
         if not isinstance(owner, int | str) or owner not in shapes:
             found.problems.append(f"{mark}: unknown image id {owner}")
             continue
-        shapes[owner].append(_shape(annotation, mark, found.categories))
+        shape = _shape(annotation, mark, found.categories)
+        shapes[owner].append(shape)
+        number = annotation.get("category_id")
+        if raw.get("categories") and number is not None and shape.category not in found.categories:
+            found.problems.append(f"{mark}: unknown category id {number}, it has no class")
     for picture in raw["images"]:
         try:
             name = str(picture["file_name"]).replace("\\", "/")
@@ -82,14 +89,20 @@ def _checked(content: bytes, where: str) -> dict[str, Any]:
     lists = [raw.get(key) if isinstance(raw, dict) else None for key in ("images", "annotations")]
     if not all(isinstance(rows, list) and all(isinstance(row, dict) for row in rows) for rows in lists):
         raise DataError(f"expected COCO annotations at {where}, found other JSON", hint=_HINT)
+    for row in (*raw["images"], *raw["annotations"], *_category_rows(raw)):
+        row |= {key: int(row[key]) for key in _IDS if isinstance(row.get(key), float) and row[key].is_integer()}
     if not all(isinstance(picture.get("id"), int | str) for picture in raw["images"]):
         raise DataError(f"expected an 'id' of each image in {where}, found one without", hint=_HINT)
     return dict(raw)
 
 
-def _categories(raw: Mapping[str, Any]) -> dict[int, str]:
+def _category_rows(raw: Mapping[str, Any]) -> list[dict[str, Any]]:
     rows = raw.get("categories")
-    rows = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+
+
+def _categories(raw: Mapping[str, Any]) -> dict[int, str]:
+    rows = _category_rows(raw)
     return {row["id"]: str(row["name"]) for row in rows if isinstance(row.get("id"), int) and row.get("name")}
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from vns_sam.errors import DataError
-from vns_sam.formats import coco, cvat, labelstudio, voc, yolo
+from vns_sam.formats import coco, cvat, geojson, labelstudio, voc, yolo
 from vns_sam.formats.annotation import Contents
 from vns_sam.formats.recognise import read_file
 from vns_sam.formats.text import parse_xml
@@ -292,3 +292,19 @@ def test_an_unknown_category_of_coco_is_told(category_id: Any) -> None:
 def test_classes_of_coco_may_be_missing() -> None:
     assert read_coco(1, None, [{"id": 3, "name": "frog"}]).problems == []
     assert read_coco(1, 1, []).problems == []
+
+
+@pytest.mark.parametrize(
+    ("properties", "label"),
+    [
+        ({"objectType": "annotation", "classification": {"name": "Tumor", "color": [200, 0, 0]}}, "Tumor"),
+        ({"class": "frog", "classification": {"name": "Tumor"}}, "frog"),
+        ({"classification": None}, ""),
+        ({"classification": {"color": [200, 0, 0]}}, ""),
+    ],
+)
+def test_classes_of_qupath_are_read(properties: dict[str, Any], label: str) -> None:
+    geometry = {"type": "Polygon", "coordinates": [[[1, 1], [9, 1], [9, 7], [1, 1]]]}
+    raw = {"type": "FeatureCollection", "features": [{"properties": properties, "geometry": geometry}]}
+    (picture,) = geojson.read(json.dumps(raw).encode(), "a.geojson").pictures
+    assert [shape.label for shape in picture.shapes] == [label]

@@ -60,8 +60,7 @@ def read(content: bytes, where: str) -> Contents:
     for number, feature in enumerate(raw["features"]):
         try:
             properties = feature.get("properties") or {}
-            label = str(properties.get("class") or properties.get("label") or "")
-            shape = Shape(label, outline=_rings(feature["geometry"]), mark=f"feature {number}")
+            shape = Shape(_label(properties), outline=_rings(feature["geometry"]), mark=f"feature {number}")
             shapes.setdefault(str(properties.get("image", "")), []).append(shape)
         except MALFORMED as error:
             found.problems.append(f"{where}: feature {number}: {error}")
@@ -73,6 +72,13 @@ def read(content: bytes, where: str) -> Contents:
 def looks_like(raw: Any) -> bool:
     """Whether a JSON value is a GeoJSON collection."""
     return isinstance(raw, dict) and raw.get("type") == "FeatureCollection" and isinstance(raw.get("features"), list)
+
+
+def _label(properties: dict[str, Any]) -> str:
+    """The class of an object; QuPath's ``classification`` where no other is given."""
+    given = properties.get("classification")
+    named = given.get("name") if isinstance(given, dict) else None
+    return str(properties.get("class") or properties.get("label") or named or "")
 
 
 def _rings(geometry: dict[str, Any]) -> tuple[np.ndarray, ...]:

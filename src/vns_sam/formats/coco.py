@@ -37,12 +37,13 @@ _IDS = ("id", "image_id", "category_id")
 _HINT = "expected an object with 'images' and 'annotations'"
 
 
-def read(content: bytes, where: str) -> Contents:
+def read(content: bytes, where: str, *, classes: bool = True) -> Contents:
     """Reads a COCO file. Crowds are left out; of an object's polygons, those that are none.
 
     Args:
         content: The JSON text.
         where: Its name, for messages.
+        classes: Whether an object whose class is unknown is told.
 
     Raises:
         DataError: It is no COCO file.
@@ -61,7 +62,7 @@ def read(content: bytes, where: str) -> Contents:
         shape = _shape(annotation, mark, found.categories)
         shapes[owner].append(shape)
         number = annotation.get("category_id")
-        if raw.get("categories") and number is not None and shape.category not in found.categories:
+        if classes and raw.get("categories") and number is not None and shape.category not in found.categories:
             found.problems.append(f"{mark}: unknown category id {number}, it has no class")
     for picture in raw["images"]:
         try:

@@ -174,6 +174,14 @@ def test_a_folder_of_masks_is_refined(tmp_path: Path) -> None:
     np.testing.assert_array_equal(make_prompts(HEIGHT, WIDTH, **alone).masks, masks[2][None])
 
 
+def test_masks_of_a_picture_keep_the_order_of_their_numbers(tmp_path: Path) -> None:
+    mask = np.ones((HEIGHT, WIDTH), bool)
+    for number in range(12):
+        write(tmp_path, f"frog_mask_{number}.png", encode_image(mask))
+    (entry,) = read_prompt_file(tmp_path).entries.values()
+    assert [Path(path).name for path, _, _ in entry["masks"]] == [f"frog_mask_{number}.png" for number in range(12)]
+
+
 @pytest.mark.parametrize(
     ("name", "text", "says"),
     [

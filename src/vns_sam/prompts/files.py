@@ -33,7 +33,30 @@ Entry = dict[str, Any]
 
 _BESIDE = re.compile(r"_overlay$|_candidate_\d+$")  # results that are no masks to go on with
 _TASK = re.compile(r"task-\d+-annotation-\d+-by-\d+-tag-")  # Label Studio's names
-_RESULT = re.compile(r"_(mask|cutout|indexed|alpha)(_\d+)?$")  # what results are called after their picture
+_RESULT = re.compile(r"_(mask|cutout|indexed|alpha)(?:_(\d+))?$")  # what results are called after their picture
+
+
+class _Result(NamedTuple):
+    """A file of a folder of masks, as its name tells it.
+
+    Attributes:
+        picture: Its picture, without ending.
+        number: Of the object in it, -1 where the file holds all.
+        path: The file.
+    """
+
+    picture: str
+    number: int
+    path: Path
+
+    @classmethod
+    def of(cls, path: Path, folder: Path) -> _Result:
+        """What the name of a file in a folder tells."""
+        name = path.relative_to(folder).with_suffix("")
+        ending = _RESULT.search(name.name)
+        if ending is None:
+            return cls(name.as_posix(), -1, path)
+        return cls(name.with_name(name.name[: ending.start()]).as_posix(), int(ending[2] or -1), path)
 
 
 class MaskFile(NamedTuple):
@@ -225,18 +248,19 @@ def _bounds(shape: Shape) -> Box | None:
 
 
 def _from_masks(folder: Path, masks: Sequence[Path]) -> PromptTable:
-    """Coarse masks, each named as its picture or as a result of it: ``frog.png``, ``frog_mask_1.png``."""
+    """Coarse masks, each named as its picture or as a result of it: ``frog.png``, ``frog_mask_1.png``.
+
+    Those of a picture are in the order of their numbers.
+    """
     table = PromptTable("folder of masks")
     if all(_TASK.match(path.stem) for path in masks):
         raise DataError(
             f"{folder} is an export of Label Studio's brushes as PNG, whose names tell tasks and no pictures",
             hint="export the project as JSON: it holds the same brushes with the names",
         )
-    for path in masks:
-        name = path.relative_to(folder).with_suffix("")
-        key = name.with_name(_RESULT.sub("", name.name)).as_posix()
+    for picture, _, path in sorted(_Result.of(path, folder) for path in masks):
         try:
-            table.entries.setdefault(key, {"masks": []})["masks"].extend(_mask_files(path))
+            table.entries.setdefault(picture, {"masks": []})["masks"].extend(_mask_files(path))
         except DataError as error:
             table.problems.append(error.message)
     table.entries = {key: entry for key, entry in table.entries.items() if entry["masks"]}

@@ -174,6 +174,25 @@ def test_a_folder_of_masks_is_refined(tmp_path: Path) -> None:
     np.testing.assert_array_equal(make_prompts(HEIGHT, WIDTH, **alone).masks, masks[2][None])
 
 
+@pytest.mark.parametrize(
+    ("files", "used"),
+    [
+        (["frog_mask.png", "frog_alpha.png", "frog_indexed.png", "frog_cutout.png", "frog.png"], ["frog_mask.png"]),
+        (["frog_mask_0.png", "frog_mask_1.png", "frog_alpha.png"], ["frog_mask_0.png", "frog_mask_1.png"]),
+        (["frog_indexed.png", "frog_alpha.png", "frog_cutout.png"], ["frog_indexed.png"]),
+        (["frog_cutout_0.png", "frog_alpha_0.png", "frog_alpha_1.png"], ["frog_alpha_0.png", "frog_alpha_1.png"]),
+        (["frog_alpha.png"], ["frog_alpha.png"]),
+    ],
+)
+def test_an_object_in_several_kinds_of_files_is_asked_about_once(
+    tmp_path: Path, files: list[str], used: list[str]
+) -> None:
+    for name in files:
+        write(tmp_path, name, encode_image(np.ones((HEIGHT, WIDTH), bool)))
+    (entry,) = read_prompt_file(tmp_path).entries.values()
+    assert [Path(path).name for path, _, _ in entry["masks"]] == used
+
+
 def test_masks_of_a_picture_keep_the_order_of_their_numbers(tmp_path: Path) -> None:
     mask = np.ones((HEIGHT, WIDTH), bool)
     for number in range(12):

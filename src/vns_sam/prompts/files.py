@@ -33,6 +33,7 @@ Entry = dict[str, Any]
 
 _BESIDE = re.compile(r"_overlay$|_candidate_\d+$")  # results that are no masks to go on with
 _TASK = re.compile(r"task-\d+-annotation-\d+-by-\d+-tag-")  # Label Studio's names
+_KINDS = ("mask", "", "indexed", "alpha", "cutout")  # of files with a picture's masks; "": named as it is; best first
 _RESULT = re.compile(r"_(mask|cutout|indexed|alpha)(?:_(\d+))?$")  # what results are called after their picture
 
 
@@ -41,11 +42,13 @@ class _Result(NamedTuple):
 
     Attributes:
         picture: Its picture, without ending.
+        kind: Its place in ``_KINDS``.
         number: Of the object in it, -1 where the file holds all.
         path: The file.
     """
 
     picture: str
+    kind: int
     number: int
     path: Path
 
@@ -55,8 +58,9 @@ class _Result(NamedTuple):
         name = path.relative_to(folder).with_suffix("")
         ending = _RESULT.search(name.name)
         if ending is None:
-            return cls(name.as_posix(), -1, path)
-        return cls(name.with_name(name.name[: ending.start()]).as_posix(), int(ending[2] or -1), path)
+            return cls(name.as_posix(), _KINDS.index(""), -1, path)
+        picture = name.with_name(name.name[: ending.start()]).as_posix()
+        return cls(picture, _KINDS.index(ending[1]), int(ending[2] or -1), path)
 
 
 class MaskFile(NamedTuple):
@@ -250,7 +254,8 @@ def _bounds(shape: Shape) -> Box | None:
 def _from_masks(folder: Path, masks: Sequence[Path]) -> PromptTable:
     """Coarse masks, each named as its picture or as a result of it: ``frog.png``, ``frog_mask_1.png``.
 
-    Those of a picture are in the order of their numbers.
+    Where a run has left the masks of a picture in several kinds of files, only the first of ``_KINDS`` is read. Masks
+    are in the order of their numbers.
     """
     table = PromptTable("folder of masks")
     if all(_TASK.match(path.stem) for path in masks):
@@ -258,7 +263,10 @@ def _from_masks(folder: Path, masks: Sequence[Path]) -> PromptTable:
             f"{folder} is an export of Label Studio's brushes as PNG, whose names tell tasks and no pictures",
             hint="export the project as JSON: it holds the same brushes with the names",
         )
-    for picture, _, path in sorted(_Result.of(path, folder) for path in masks):
+    kinds: dict[str, int] = {}
+    for picture, kind, _, path in sorted(_Result.of(path, folder) for path in masks):
+        if kinds.setdefault(picture, kind) != kind:
+            continue
         try:
             table.entries.setdefault(picture, {"masks": []})["masks"].extend(_mask_files(path))
         except DataError as error:

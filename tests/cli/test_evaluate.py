@@ -268,3 +268,23 @@ def test_a_model_given_twice_is_refused_before_work(
     assert main(["evaluate", model, model, "--data", str(shop / "sets"), "--out", str(out), "--quiet"]) == 2
     assert "expected each model once" in capsys.readouterr().err
     assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("names", "more", "own"),
+    [
+        (("a b", "a_b"), [], "a_b"),
+        (("runs/x", "Runs_X"), [], "Runs_X"),
+        (("x", "x_less_nsfm_mean"), ["--ablate", "nsfm"], "x_less_nsfm_mean"),
+        (("x", "x_best_of_several"), ["--multimask"], "x_best_of_several"),
+    ],
+)
+def test_models_that_would_share_a_folder_of_maps_are_refused_before_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], names: tuple[str, str], more: list[str], own: str
+) -> None:
+    maps = tmp_path / "maps"
+    assert main(["evaluate", *names, *more, "--data", str(tmp_path), "--save-maps", str(maps), "--quiet"]) == 2
+    told = capsys.readouterr().err
+    assert f"expected a folder of maps for each model, found {maps / own} for both" in told
+    assert names[1] in told
+    assert not maps.exists()

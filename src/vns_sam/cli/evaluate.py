@@ -35,15 +35,12 @@ if TYPE_CHECKING:
     from vns_sam.evaluation.measure import Measure
     from vns_sam.evaluation.report import Report
     from vns_sam.evaluation.results import ResultRow
-    from vns_sam.evaluation.settings import Choice
     from vns_sam.evaluation.suite import Run, Suite
     from vns_sam.runs.job import Mapper
 
 UNPROMPTED = ("image",)
 UNPROMPTED_METRICS = ("mae", "max_f", "mean_f", "adaptive_f", "weighted_f", "mean_e", "s", "iou")
 """Columns of the tables of camouflaged object detection, and IoU."""
-CHOICES: dict[Choice, str] = {"own": "", "likeliest": ", likeliest of several", "best": ", best of several"}
-"""What lines of a report add to the model's name, by which of its masks is scored."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -132,13 +129,18 @@ def run(args: argparse.Namespace) -> int:
     from vns_sam.cli.processes import Processes
     from vns_sam.evaluation.ablate import parse_ablations
     from vns_sam.evaluation.report import check_labels
+    from vns_sam.evaluation.saved_maps import check_folders
     from vns_sam.images.write import check_writable
     from vns_sam.inference.load import check_model_name
     from vns_sam.runs.lock import locked
 
     if args.save:
         check_writable(args.save)
-    check_labels(args.models)
+    ablations = parse_ablations(args.ablate, args.ablate_by)
+    labels = _labels(args, ablations)
+    check_labels(labels)
+    if args.save_maps:
+        check_folders(args.save_maps, labels)
     for name in args.models:
         check_model_name(name)
     suite = _suite(args)
@@ -152,7 +154,6 @@ def run(args: argparse.Namespace) -> int:
     if processes.count > 1 and not args.out:
         raise UsageError("several processes need a folder to meet in", hint="--out report")
     mapper = choose_mapper(args)
-    ablations = parse_ablations(args.ablate, args.ablate_by)
     if ablations:
         _check_parts(args, ablations)
     with locked(args.out, "evaluate") if args.out and processes.is_first else nullcontext():
@@ -167,6 +168,14 @@ def run(args: argparse.Namespace) -> int:
     if processes.wait_for_all():
         _report(results, suite, args)
     return 0
+
+
+def _labels(args: argparse.Namespace, ablations: Sequence[Ablation]) -> list[str]:
+    """What the lines of the report may be called."""
+    from vns_sam.evaluation.report import CHOICES, label_of
+
+    choices = [*CHOICES] if args.multimask else [*CHOICES][:1]
+    return [label_of(name, part, choice) for name in args.models for part in (None, *ablations) for choice in choices]
 
 
 def _check_parts(args: argparse.Namespace, ablations: Sequence[Ablation]) -> None:
@@ -270,18 +279,18 @@ def _measure(
     part: Ablation | None = None,
 ) -> Iterator[Run]:
     """Measures one model, whole or less a part, and with --multimask its masks to choose from; bars on stderr."""
+    from vns_sam.evaluation.report import CHOICES, label_of
     from vns_sam.inference.load import load_model
 
     taken_apart = args.ablate or args.figures  # the whole model, too: a graph rounds otherwise
     model = load_model(name, args.device, backend="torch" if taken_apart else args.backend)
-    label = name if part is None else f"{name} less {part}"
     several = args.multimask and model.info.candidates > 1
     if args.multimask and not several:
         print(f"{name} offers one mask for a prompt", file=sys.stderr)
-    for choice, called in CHOICES.items() if several else [*CHOICES.items()][:1]:
+    for choice in CHOICES if several else [*CHOICES][:1]:
         run = suite.run(
             model,
-            label + called,
+            label_of(name, part, choice),
             args.out,
             mapper=mapper,
             strict=args.strict,

@@ -13,6 +13,7 @@ from typing import Any
 from vns_sam.errors import UsageError
 from vns_sam.evaluation.precision import Precision, class_table, precision_of, precision_of_classes
 from vns_sam.evaluation.rows import Row, Unscored
+from vns_sam.evaluation.settings import Choice
 from vns_sam.metrics.scoring import summarise
 
 PAIRED = (("iou", "biou"), ("mean_e", "weighted_f"), ("noc85", "noc90"), ("ap", "ap50", "ap75"))
@@ -20,6 +21,8 @@ PAIRED = (("iou", "biou"), ("mean_e", "weighted_f"), ("noc85", "noc90"), ("ap", 
 MOST_LEFT_OUT = 10
 """Objects without a score that a report in Markdown names; JSON names all."""
 DECIMALS = {"noc85": 2, "noc90": 2, "hce": 1}
+CHOICES: dict[Choice, str] = {"own": "", "likeliest": ", likeliest of several", "best": ", best of several"}
+"""What lines of a report add to the model's name, by which of its masks is scored."""
 
 Means = dict[str, float]
 
@@ -243,6 +246,11 @@ class Report:
                 for result in self.models
             },
         }
+
+
+def label_of(model: str, part: object = None, choice: Choice = "own") -> str:
+    """What a line of a report is called: the model, what it was measured without, and which of its masks is scored."""
+    return (model if part is None else f"{model} less {part}") + CHOICES[choice]
 
 
 def check_labels(labels: Iterable[str]) -> None:

@@ -5,12 +5,13 @@ folder is that of the prompt.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from vns_sam.errors import UsageError
 from vns_sam.evaluation.rows import Key
 from vns_sam.images.write import encode_image
 from vns_sam.metrics.maps import saliency_map
@@ -53,3 +54,24 @@ class SavedMaps:
             counted: Pixels (H, W) bool that count; the others are black. None counts all.
         """
         return encode_image(saliency_map(logits, counted))
+
+
+def check_folders(folder: Path, labels: Iterable[str]) -> None:
+    """Checks that each model of a run has a folder of its own, also where case is not told apart.
+
+    Args:
+        folder: Of all models.
+        labels: The models, each once.
+
+    Raises:
+        UsageError: Two share one; the second would take the maps of the first for its own.
+    """
+    owners: dict[str, str] = {}
+    for label in labels:
+        own = SavedMaps(folder, label).own
+        first = owners.setdefault(own.name.casefold(), label)
+        if first != label:
+            raise UsageError(
+                f"expected a folder of maps for each model, found {own} for both '{first}' and '{label}'",
+                hint="measure one after the other, each with its own --save-maps",
+            )

@@ -161,6 +161,22 @@ def test_coco_runs_end_in_one_set(run: FolderRun) -> None:
     assert [image["file_name"] for image in merged["images"]] == ["a.png", "b.jpg", "sub/c.png"]
 
 
+@pytest.mark.parametrize(
+    ("before", "after"), [(("a.png",), ("a.jpg", "a.png")), (("a.jpg", "a.png"), ("a.png",))], ids=["comes", "leaves"]
+)
+def test_a_set_is_written_where_a_picture_of_the_same_stem_comes_or_leaves(
+    run: FolderRun, before: tuple[str, ...], after: tuple[str, ...]
+) -> None:
+    Image.new("RGB", (32, 24)).save(run.folder / "a.jpg")
+    formats = ("coco", "yolo", "labelstudio", "cvat")
+    for names in (before, after, after):
+        now = replace(run, prompts=dict.fromkeys(names, BOX), formats=formats)
+        outcomes = list(segment(now))
+    assert all(outcome.skipped for outcome in outcomes)
+    merged = json.loads((run.out / "annotations.json").read_text())
+    assert [image["file_name"] for image in merged["images"]] == list(after)
+
+
 @pytest.mark.parametrize("known", [{1: "object"}, {4: "frog"}])
 def test_a_set_names_every_class_of_its_pictures(run: FolderRun, known: dict[int, str]) -> None:
     prompts = {

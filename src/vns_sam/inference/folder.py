@@ -29,6 +29,9 @@ from vns_sam.runs.manifest import digest, is_inside
 from vns_sam.runs.plan import distinct_stems
 from vns_sam.types import Prediction, Prompts
 
+STEM = "stem"
+"""Field of a picture's line in the manifest: what the names of its results begin with."""
+
 
 @dataclass(frozen=True)
 class FolderRun:
@@ -173,7 +176,8 @@ class SegmentJob(Job[str]):
         if self.folder_run.overlay:
             overlay = draw_overlay(answer.image, found.pieces, answer.prompts)
             files[self._overlay(item)] = encode_image(overlay, ".jpg")
-        line: dict[str, Any] = {"scores": [round(float(score), 4) for score in found.scores]}
+        line: dict[str, Any] = {STEM: self._stems[item]}
+        line["scores"] = [round(float(score), 4) for score in found.scores]
         if found.candidates is not None:
             line["candidates"] = formats.candidate_scores(found)
         if item in self._digests:
@@ -192,8 +196,7 @@ class SegmentJob(Job[str]):
     def finish(self, done: Sequence[Mapping[str, Any]], failed: Mapping[str, str]) -> None:
         for kind in self.folder_run.formats:
             if registry.merges(kind):
-                names = [self._plan(line[self.item_field], 1)[kind][0] for line in done]
-                contents = [(self.out / name).read_bytes() for name in names]
+                contents = [(self.out / self._planned_then(line)[kind][0]).read_bytes() for line in done]
                 registry.write_files(self.out, registry.merge(kind, contents, self.folder_run.categories))
 
     @override
@@ -205,8 +208,12 @@ class SegmentJob(Job[str]):
     def _stems(self) -> Mapping[str, str]:
         return distinct_stems(tuple(self.items))
 
-    def _plan(self, item: str, objects: int) -> dict[str, list[str]]:
-        return registry.plan_outputs(item, self.folder_run.formats, objects, stem=self._stems[item])
+    def _plan(self, item: str, objects: int, stem: str | None = None) -> dict[str, list[str]]:
+        return registry.plan_outputs(item, self.folder_run.formats, objects, stem=stem or self._stems[item])
+
+    def _planned_then(self, line: Mapping[str, Any]) -> dict[str, list[str]]:
+        """Names of a picture's files when its line was written: pictures of its stem may have come or gone since."""
+        return self._plan(line[self.item_field], 1, line.get(STEM))
 
     def _overlay(self, item: str) -> str:
         return f"{self._stems[item]}_overlay.jpg"

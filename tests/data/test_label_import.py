@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from vns_sam.cli.main import main
+from vns_sam.data.label_import import import_labels
 from vns_sam.data.label_maps import parse_colour, read_label_map
 from vns_sam.data.sparse import SparseLabels
 from vns_sam.errors import DataError, UsageError
@@ -185,6 +186,21 @@ def test_strokes_points_and_boxes_of_other_tools(tmp_path: Path, photos: Path, w
     direct.follow(photos, ["frog.jpg", "pond/toad.jpg", "newt.jpg"])
     assert "newt.jpg" not in direct
     np.testing.assert_array_equal(direct.read("pond/toad.jpg", SHAPE).codes, label.codes)
+
+
+@pytest.mark.parametrize("kind", ["polygon", "rectangle", "linestrip", "point"])
+def test_marks_of_another_size_of_the_picture_are_told(tmp_path: Path, photos: Path, kind: str) -> None:
+    points = {"polygon": [[10, 20], [40, 20], [40, 50]], "point": [[10, 20]]}.get(kind, [[10, 20], [40, 50]])
+    (tmp_path / "lm").mkdir()
+    for name, scale in (("frog", 2), ("newt", 1)):
+        height, width = (scale * side for side in SHAPE)
+        shape = {"label": "frog", "points": points, "shape_type": kind}
+        raw = {"imagePath": f"{name}.jpg", "imageHeight": height, "imageWidth": width, "shapes": [shape]}
+        (tmp_path / f"lm/{name}.json").write_text(json.dumps(raw))
+    *_, (state, _) = import_labels(tmp_path / "lm", photos, tmp_path / "out")
+    assert state.pictures == 1
+    (problem,) = state.problems
+    assert problem.endswith("frog.jpg: annotated as 160 x 120, the picture is 80 x 60")
 
 
 def test_a_map_and_a_table_are_used_together(tmp_path: Path) -> None:

@@ -139,7 +139,10 @@ def test_one_picture_in_both_ways_is_turned_where_it_is_stored(tmp_path: Path, o
     stored_coco(files / "b.json", upright.shape, upright=True)
     boxes = [mask_boxes(mask[None])[0].tolist() for mask in (upright, drawn(size))]
     entry = read_prompt_file(files).for_picture(path)
-    assert entry == {"boxes": [boxes[0], boxes[0], boxes[1], boxes[1]], "classes": ["frog"] * 4}
+    assert entry is not None
+    assert entry["boxes"] == [boxes[0], boxes[0], boxes[1], boxes[1]]
+    assert entry["classes"] == ["frog"] * 4
+    assert entry["sizes"] == ([[*size]] if orientation == 1 else []) + [[*upright.shape]]
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,12 @@ def test_a_bad_picture_is_told_and_the_rest_is_done(run: FolderRun) -> None:
     ]  # fmt: skip
 
 
+def test_a_picture_of_another_size_than_was_annotated_is_told_and_the_rest_is_done(run: FolderRun) -> None:
+    sized = {"a.png": {**BOX, "sizes": [[48, 64]]}, "b.jpg": {**BOX, "sizes": [[24, 32]]}}
+    errors = {outcome.name: outcome.error for outcome in segment(replace(run, prompts=sized))}
+    assert errors == {"a.png": "a.png: annotated as 64 x 48, the picture is 32 x 24", "b.jpg": ""}
+
+
 @pytest.mark.parametrize(
     "given", [{"boxes": [2, 2, 20, 20]}, {"points": [[4, 4], [9, 9]]}, {"points": [[4, 4], [9, 9]], "labels": [1, 0]}]
 )

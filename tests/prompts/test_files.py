@@ -52,7 +52,8 @@ def test_csv_gathers_the_boxes_of_a_picture(tmp_path: Path) -> None:
 )
 def test_tables_with_the_usual_headings(tmp_path: Path, text: str) -> None:
     found = read_prompt_file(write(tmp_path, "p.csv", text))
-    assert found.entries == {"a.jpg": {"boxes": [BOX], "classes": ["frog"]}}
+    told = {"sizes": [[HEIGHT, WIDTH]]} if text.startswith("filename,width,height") else {}
+    assert found.entries == {"a.jpg": {"boxes": [BOX], "classes": ["frog"], **told}}
     assert found.categories == {1: "frog"}
 
 
@@ -144,6 +145,45 @@ def test_exports_of_other_tools(tmp_path: Path, files: dict[str, str], read: str
     prompts = make_prompts(HEIGHT, WIDTH, **matched.prompts["a.jpg"])
     np.testing.assert_allclose(prompts.boxes, [BOX], atol=1e-3)
     assert prompts.classes == ("frog",)
+
+
+SIZED = "filename,width,height,class,xmin,ymin,xmax,ymax\na.jpg,80,60,frog,10,20,40,50\n"
+POINT = {"label": "frog", "points": [[10, 20]], "shape_type": "point"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("p.json", json.dumps(COCO)),
+        ("a.xml", VOC),
+        ("p.xml", CVAT),
+        ("a.json", json.dumps(LABELME)),
+        ("a.json", json.dumps({**LABELME, "shapes": [POINT]})),
+        ("p.json", json.dumps(LABEL_STUDIO)),
+        ("p.csv", SIZED),
+    ],
+)
+def test_a_picture_of_another_size_than_was_annotated_is_refused(tmp_path: Path, name: str, text: str) -> None:
+    photo = tmp_path / "a.jpg"
+    Image.new("RGB", (WIDTH // 2, HEIGHT // 2)).save(photo)
+    entry = read_prompt_file(write(tmp_path, name, text)).for_picture(photo)
+    assert entry is not None
+    with pytest.raises(DataError, match=r"^annotated as 80 x 60, the picture is 40 x 30$"):
+        make_prompts(HEIGHT // 2, WIDTH // 2, **entry)
+    assert make_prompts(HEIGHT, WIDTH, **entry).classes == ("frog",)
+
+
+def test_fractions_and_sizes_of_nothing_fit_every_picture(tmp_path: Path) -> None:
+    for name, text in (("a.txt", YOLO), ("p.csv", SIZED.replace(",80,60,", ",0,0,"))):
+        entry = read_prompt_file(write(tmp_path, name, text)).in_folder(tmp_path, ["a.jpg"]).prompts["a.jpg"]
+        assert make_prompts(HEIGHT * 2, WIDTH * 2, **entry).boxes is not None
+
+
+def test_files_of_one_picture_with_and_without_its_size_are_joined(tmp_path: Path) -> None:
+    write(tmp_path, "lm/a.json", json.dumps(LABELME))
+    write(tmp_path, "lm/b.json", json.dumps({**LABELME, "imageHeight": None}))
+    entry = read_prompt_file(tmp_path / "lm").entries["a.jpg"]
+    assert entry == {"boxes": [BOX, BOX], "classes": ["frog", "frog"], "sizes": [[HEIGHT, WIDTH]]}
 
 
 def test_outlines_are_asked_about_by_their_boxes(tmp_path: Path) -> None:

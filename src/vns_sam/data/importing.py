@@ -22,6 +22,7 @@ from vns_sam.formats.objects import ENDING, Object, encode_objects
 from vns_sam.formats.rle import number_objects
 from vns_sam.images.read import must_turn, read_image, turn_upright
 from vns_sam.images.write import encode_image, link_or_copy, unwritable, write_bytes, write_json, write_mask, write_text
+from vns_sam.prompts.validate import check_sizes
 from vns_sam.types import cut_out
 
 MARKER = "imported.json"
@@ -202,10 +203,9 @@ def _write(annotated: Annotated, out: Path, problems: list[str]) -> int:
     """Writes one pair; the number of its objects."""
     height, width = read_image(annotated.image).shape[:2]
     turned = annotated.stored and must_turn(annotated.size, annotated.image)
-    if annotated.size not in (None, (height, width)) and not turned:
-        stated = f"{annotated.size[1]} x {annotated.size[0]}" if annotated.size else ""
-        raise DataError(f"{annotated.image}: annotated as {stated}, the picture is {width} x {height}")
-    drawn_at = annotated.size or (height, width)
+    if annotated.size is not None and not turned:
+        check_sizes([annotated.size], height, width, str(annotated.image))
+    drawn_at = (annotated.size if turned else None) or (height, width)
     objects = []
     for number, shape in enumerate(annotated.shapes, 1):
         try:

@@ -22,8 +22,9 @@ STROKE = 3
 """Width of a line that is described by its corners alone, in pixels."""
 
 Marks = dict[str, Any]
-"""What is marked in one picture: ``points`` and ``labels``, ``boxes``, ``lines`` and ``areas`` with their codes; and
-``stored``, boxes and areas that may count pixels as they are stored, each of their lists with its ``size``."""
+"""What is marked in one picture: ``points`` and ``labels``, ``boxes``, ``lines`` and ``areas`` with their codes; the
+``sizes`` for which they were made, see :func:`vns_sam.prompts.validate.check_sizes`; and ``stored``, boxes and areas
+that may count pixels as they are stored, each of their lists with its ``size``."""
 
 
 def marks_of(contents: Contents) -> dict[str, Marks]:
@@ -41,9 +42,9 @@ def marks_of(contents: Contents) -> dict[str, Marks]:
             marks.setdefault("stored", []).append({**part, "size": picture.size})
         if picture.fractions:
             marks["fractions"] = True
-        if picture.size is not None and "areas" in marks:
-            marks["size"] = picture.size
-        if not marks or set(marks) <= {"fractions", "size"}:
+        elif not picture.stored and picture.size is not None and picture.shapes:
+            marks.setdefault("sizes", []).append(list(picture.size))
+        if not marks or set(marks) <= {"fractions", "sizes"}:
             del found[picture.name]
     return found
 
@@ -72,12 +73,15 @@ def _add(marks: Marks, shape: Shape) -> None:
 def upright_marks(marks: Marks, picture: Path | None) -> Marks:
     """Marks with those that may count stored pixels among the others, turned as EXIF turns the picture at ``picture``.
 
-    See :func:`vns_sam.images.read.must_turn`; without a picture nothing is turned.
+    See :func:`vns_sam.images.read.must_turn`; without a picture nothing is turned. The ``size`` of what is not turned
+    is then one of the ``sizes``.
     """
     found = {key: value for key, value in marks.items() if key != "stored"}
     for part in marks.get("stored", ()):
         turned = part
-        if picture is not None and must_turn(part["size"], picture):
+        if picture is None or not must_turn(part["size"], picture):
+            found["sizes"] = [*found.get("sizes", ()), part["size"]]
+        else:
             boxes = np.asarray(part.get("boxes", ()), float).reshape(-1, 4)
             areas = [[code, _turned(area, picture)] for code, area in part.get("areas", ())]
             turned = {"boxes": turn_boxes(boxes, picture).tolist(), "areas": areas}

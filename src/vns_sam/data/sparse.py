@@ -28,7 +28,7 @@ from vns_sam.images.names import NameIndex
 from vns_sam.images.read import file_digest
 from vns_sam.prompts.codes import BACKGROUND, OBJECT, UNLABELLED
 from vns_sam.prompts.files import HOUSE, read_prompt_file
-from vns_sam.prompts.validate import make_prompts
+from vns_sam.prompts.validate import check_sizes, make_prompts
 
 TABLES = ("points.csv", "points.json", "boxes.csv", "boxes.json")
 """Names under which a folder of labels may hold a table."""
@@ -221,6 +221,7 @@ class SparseLabels:
         codes = drawn
         if marks is not None:
             marks = upright_marks(marks, picture)
+            check_sizes(marks.get("sizes", ()), *shape, where)
             if "lines" in marks or "areas" in marks:
                 more, problems = draw_marks(marks, shape)
                 self.problems += [f"{where}: {problem}" for problem in problems]

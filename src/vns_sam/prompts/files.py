@@ -195,6 +195,8 @@ def _from_contents(contents: Contents, path: Path) -> PromptTable:
         entry = _entry(picture, table.problems)
         if entry is not None:
             size = picture.size if picture.stored else None
+            if picture.size is not None and not picture.fractions:
+                entry["sizes"] = [list(picture.size)]
             table.parts.setdefault(picture.name, []).append((entry, size))
     table.entries = {name: _all_joined([entry for entry, _ in parts], name) for name, parts in table.parts.items()}
     if not table.entries:
@@ -282,10 +284,11 @@ def _mask_files(path: Path) -> list[MaskFile]:
 
 
 def _turned(entry: Entry, size: tuple[int, int] | None, path: Path) -> Entry:
-    """An entry, upright where its boxes count the stored pixels of the picture at ``path``."""
+    """An entry, upright and without its size where its boxes count the stored pixels of the picture at ``path``."""
     if size is None or "boxes" not in entry or not must_turn(size, path):
         return entry
-    return {**entry, "boxes": turn_boxes(np.asarray(entry["boxes"], float), path).tolist()}
+    turned = turn_boxes(np.asarray(entry["boxes"], float), path).tolist()
+    return {**{key: value for key, value in entry.items() if key != "sizes"}, "boxes": turned}
 
 
 def _all_joined(entries: Sequence[Entry], name: str) -> Entry:
@@ -295,7 +298,9 @@ def _all_joined(entries: Sequence[Entry], name: str) -> Entry:
 
 def _joined(first: Entry, second: Entry, name: str) -> Entry:
     """Two entries of one picture as one."""
-    if set(first) != set(second):
-        mine, other = (", ".join(sorted(entry)) for entry in (first, second))
-        raise DataError(f"prompts of two kinds for {name}: {mine}; {other}", hint="give all objects in one way")
-    return {key: value if value is True else [*value, *second[key]] for key, value in first.items()}
+    mine, other = (set(entry) - {"sizes"} for entry in (first, second))
+    if mine != other:
+        kinds = "; ".join(", ".join(sorted(keys)) for keys in (mine, other))
+        raise DataError(f"prompts of two kinds for {name}: {kinds}", hint="give all objects in one way")
+    keys = {**first, **second}
+    return {key: keys[key] if keys[key] is True else [*first.get(key, ()), *second.get(key, ())] for key in keys}

@@ -25,6 +25,7 @@ def make_prompts(
     masks: Any = None,
     classes: Sequence[str] | None = None,
     fractions: bool = False,
+    sizes: Sequence[Sequence[int]] = (),
 ) -> Prompts:
     """Checks prompts against their picture. Row k of everything that is given describes object k.
 
@@ -38,14 +39,16 @@ def make_prompts(
             :class:`vns_sam.prompts.files.MaskFile`.
         classes: One name for each object, or none.
         fractions: Whether boxes and points are fractions of the picture's size instead of pixels.
+        sizes: See :func:`check_sizes`.
 
     Returns:
         Prompts in float32, rows of points padded with label -1.
 
     Raises:
         PromptError: Nothing is given, a shape is wrong, a value is not finite, a box is reversed, empty or
-            outside, a point is outside, or a label is neither 0 nor 1.
+            outside, a point is outside, a label is neither 0 nor 1, or the picture has another size than was annotated.
     """
+    check_sizes(sizes, height, width)
     if points is None and labels is not None:
         raise PromptError("labels were given without points", hint="give one point for each label")
     if fractions:
@@ -62,6 +65,26 @@ def make_prompts(
         masks=None if masks is None else _masks(_from_files(masks), height, width),
         classes=None if classes is None else tuple(str(name or "") for name in classes),
     )
+
+
+def check_sizes(sizes: Sequence[Sequence[int]], height: int, width: int, where: str = "") -> None:
+    """Checks that a picture still has the size for which it was annotated; a smaller copy may have taken its place.
+
+    Args:
+        sizes: (H, W) that annotations of it were made for; a side that is not above 0 tells nothing.
+        height: Of the picture, in pixels.
+        width: Of the picture, in pixels.
+        where: The picture, for the message.
+
+    Raises:
+        PromptError: They were made for another size.
+    """
+    for stated in sizes:
+        if min(stated) > 0 and tuple(stated) != (height, width):
+            raise PromptError(
+                f"{where}{where and ': '}annotated as {stated[1]} x {stated[0]}, the picture is {width} x {height}",
+                hint="take the picture that was annotated, or annotate this one",
+            )
 
 
 def count_objects(given: Mapping[str, Any]) -> int:

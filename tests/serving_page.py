@@ -6,13 +6,17 @@ import base64
 import io
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from vns_sam.formats.rle import encode_rle
+from vns_sam.serving.schemas import Annotations
 
 try:
     from playwright.sync_api import expect as expect
@@ -53,6 +57,26 @@ def settled(page: Any) -> None:
     """Waits until nothing is being asked, and all is saved."""
     expect(page.locator("#status")).to_have_attribute("data-busy", "false", timeout=WAIT)
     expect(page.locator("#saved")).not_to_have_text("Saving", timeout=WAIT)
+
+
+def saved(page: Any) -> None:
+    """Waits until nothing is being asked, and all is kept where it belongs."""
+    settled(page)
+    expect(page.locator("#saved")).to_have_text("Saved", timeout=WAIT)
+
+
+def hold(page: Any, pattern: str) -> Callable[[], None]:
+    """Holds the answers to requests back until what is given is called."""
+    held: list[Any] = []
+    free = Event()
+    page.route(pattern, lambda route: route.continue_() if free.is_set() else held.append(route))
+
+    def release() -> None:
+        free.set()
+        for route in held:
+            route.continue_()
+
+    return release
 
 
 def spot(page: Any, x: float, y: float, size: tuple[int, int] = (160, 120)) -> tuple[float, float]:
@@ -101,3 +125,13 @@ def export(page: Any, name: str) -> bytes:
 def hand_over(page: Any, kind: str, content: bytes) -> None:
     """Drops or pastes a picture, which is called ``drop.png`` or ``paste.png``."""
     page.evaluate(HAND_OVER, [kind, base64.b64encode(content).decode()])
+
+
+def marked(*tops: int, saved_at: float = 17.0) -> Annotations:
+    """An object of 20 pixels square for each of some tops."""
+    found = []
+    for top in tops:
+        mask = np.zeros((120, 160), bool)
+        mask[top : top + 20, 100:120] = True
+        found.append({"label": "frog", "mask": encode_rle(mask)})
+    return Annotations.model_validate({"objects": found, "saved_at": saved_at})

@@ -11,8 +11,10 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 from PIL import Image
-from serving_page import BINARY
+from serving_page import BINARY, marked
 from serving_site import free_port, start
+
+from vns_sam.serving.folder import Project
 
 
 @pytest.fixture(scope="module")
@@ -56,3 +58,21 @@ def photos(tmp_path: Path) -> list[Path]:
         values = np.random.default_rng(k).integers(90, 130, (120, 160), np.uint8)
         Image.fromarray(values).save(path)
     return paths
+
+
+@pytest.fixture
+def project(photos: list[Path], tmp_path: Path) -> Project:
+    """Two objects in each of the first two of five pictures."""
+    project = Project(photos[0].parent, tmp_path / "masks")
+    for index in range(2):
+        project.save(index, marked(10, 60), (120, 160))
+    return project
+
+
+@pytest.fixture
+def labelled(project: Project) -> Iterator[str]:
+    port = free_port()
+    process = start(port, str(project.root), str(project.out))
+    yield f"http://127.0.0.1:{port}/"
+    process.kill()
+    process.wait()

@@ -5,9 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 import numpy as np
@@ -21,8 +19,11 @@ from serving_page import (
     expect,
     export,
     hand_over,
+    hold,
+    marked,
     objects,
     reload,
+    saved,
     score,
     settled,
     spot,
@@ -32,58 +33,10 @@ from serving_page import (
 from serving_site import free_port, start
 from serving_stub import picture_file
 
-from vns_sam.formats.rle import encode_rle
 from vns_sam.serving.folder import Project
-from vns_sam.serving.schemas import Annotations
 
 pytest.importorskip("playwright.sync_api", reason="the page's tests need playwright: pip install playwright")
 pytestmark = CHROMIUM
-
-
-@pytest.fixture
-def project(photos: list[Path], tmp_path: Path) -> Project:
-    """Two objects in each of the first two of five pictures."""
-    project = Project(photos[0].parent, tmp_path / "masks")
-    for index in range(2):
-        project.save(index, marked(10, 60), (120, 160))
-    return project
-
-
-@pytest.fixture
-def labelled(project: Project) -> Iterator[str]:
-    port = free_port()
-    process = start(port, str(project.root), str(project.out))
-    yield f"http://127.0.0.1:{port}/"
-    process.kill()
-    process.wait()
-
-
-def marked(*tops: int, saved_at: float = 17.0) -> Annotations:
-    found = []
-    for top in tops:
-        mask = np.zeros((120, 160), bool)
-        mask[top : top + 20, 100:120] = True
-        found.append({"label": "frog", "mask": encode_rle(mask)})
-    return Annotations.model_validate({"objects": found, "saved_at": saved_at})
-
-
-def hold(page: Any, pattern: str) -> Callable[[], None]:
-    """Holds the answers to requests back until what is given is called."""
-    held: list[Any] = []
-    free = Event()
-    page.route(pattern, lambda route: route.continue_() if free.is_set() else held.append(route))
-
-    def release() -> None:
-        free.set()
-        for route in held:
-            route.continue_()
-
-    return release
-
-
-def saved(page: Any) -> None:
-    settled(page)
-    expect(page.locator("#saved")).to_have_text("Saved", timeout=WAIT)
 
 
 def test_nothing_is_drawn_on_a_picture_that_is_still_opening(page: Any, labelled: str, project: Project) -> None:

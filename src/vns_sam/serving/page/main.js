@@ -64,7 +64,7 @@ function moved(at) { element("canvas").dataset.at = at ? `${Math.floor(at[0])},$
 
 /** @param {Picture} picture */
 async function go(picture) {
-  const before = editor.picture;
+  const before = editor.picture, known = picture.width > 0;
   tools.cross = null;
   tools.leave();
   editor.picture = picture;
@@ -75,8 +75,8 @@ async function go(picture) {
   try {
     await load(picture, asker);
   } catch (error) {
-    const useless = picture.index === null && error instanceof Refusal && [413, 415, 422].includes(error.status);
-    if (useless) await leave(picture, before);
+    const useless = picture.index === null && !known && error instanceof Refusal && [413, 415, 422].includes(error.status);
+    if (useless) await leave(picture, before); // one that was of use before may have objects, and stays
     return failed(error);
   }
   if (editor.picture !== picture) return;
@@ -89,16 +89,17 @@ async function go(picture) {
   if (next && editor.picture === picture) void load(next, asker).then(() => { strip.show(); return asker.prepare(next, false); }).catch(() => {});
 }
 
-/** Forgets a picture that cannot be used, and goes back to the one before. @param {Picture} picture @param {Picture | null} before */
-async function leave(picture, before) {
+/** Forgets a picture. Where it is shown still, another takes its place. @param {Picture} picture @param {Picture | null} instead */
+async function leave(picture, instead) {
   picture.removed = true;
   asker.cancel(picture);
   await saver.drop(picture);
   await forget(picture.key).catch(() => {}); // a store that is away keeps nothing anyway
   editor.pictures = editor.pictures.filter((other) => other !== picture);
-  editor.picture = null;
+  const shown = editor.picture === picture;
+  if (shown) editor.picture = null;
   editor.emit();
-  if (before && before !== picture) await go(before);
+  if (shown && instead && !instead.removed) await go(instead);
 }
 
 /** Takes a picture that was opened from a file out of this browser. @param {Picture | null} picture */
@@ -106,8 +107,8 @@ async function remove(picture) {
   if (!picture || picture.index !== null) return;
   const marked = picture.count ? ` and its ${picture.count} object${picture.count > 1 ? "s" : ""}` : "";
   if (!confirm(`Remove ${picture.name}${marked} from this browser?`)) return;
-  const at = editor.pictures.indexOf(picture), shown = editor.picture;
-  await leave(picture, shown === picture ? editor.pictures[at + 1] ?? editor.pictures[at - 1] ?? null : shown);
+  const at = editor.pictures.indexOf(picture);
+  await leave(picture, editor.pictures[at + 1] ?? editor.pictures[at - 1] ?? null);
 }
 
 /** @param {Iterable<File>} files */

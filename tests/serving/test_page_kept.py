@@ -1,0 +1,44 @@
+"""What a page was closed with is there when it is opened again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from serving_page import CHROMIUM, WAIT, expect, hold, objects, reload, saved, spot, visit, visit_with
+
+pytest.importorskip("playwright.sync_api", reason="the page's tests need playwright: pip install playwright")
+pytestmark = CHROMIUM
+
+
+def test_a_marked_picture_that_the_server_refuses_now_stays(page: Any, site: str, photos: list[Path]) -> None:
+    scan = photos[0].with_suffix(".tif")  # which the browser shows only with the server's help
+    Image.open(photos[0]).save(scan)
+    visit_with(page, site, scan)
+    page.mouse.click(*spot(page, 40, 40))
+    saved(page)
+    refusal = {"error": "the picture has too many pixels", "hint": "Scale it down."}
+    page.route("**/api/pictures?*", lambda route: route.fulfill(status=413, json=refusal))
+    reload(page)
+    expect(page.get_by_role("alert")).to_contain_text("too many pixels", timeout=WAIT)
+    expect(objects(page)).to_have_count(1)
+    page.unroute("**/api/pictures?*")
+    reload(page)
+    expect(objects(page)).to_have_count(1, timeout=WAIT)
+
+
+def test_a_refused_picture_does_not_blank_the_one_that_was_gone_to(page: Any, site: str, photos: list[Path]) -> None:
+    broken = photos[0].with_name("broken.png")
+    broken.write_bytes(b"\x89PNG\r\n\x1a\nx")
+    visit(page, site)
+    release = hold(page, "**/api/pictures?*")
+    page.set_input_files("#files", [broken, photos[0]])
+    expect(page.locator("#where")).to_contain_text("broken.png", timeout=WAIT)
+    page.keyboard.press("PageDown")
+    expect(page.locator("#where")).to_contain_text("ant.png")
+    release()
+    expect(page.get_by_role("alert")).to_contain_text("This is not a picture", timeout=WAIT)
+    expect(page.locator("#status")).to_have_text("Ready", timeout=WAIT)
+    assert page.title() == "ant.png · vns-sam"

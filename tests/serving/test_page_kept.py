@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from serving_page import CHROMIUM, WAIT, expect, hold, objects, reload, saved, spot, visit, visit_with
+from serving_page import CHROMIUM, WAIT, expect, hold, objects, reload, saved, settled, spot, visit, visit_with
+
+from vns_sam.serving.folder import Project
 
 pytest.importorskip("playwright.sync_api", reason="the page's tests need playwright: pip install playwright")
 pytestmark = CHROMIUM
@@ -42,3 +44,17 @@ def test_a_refused_picture_does_not_blank_the_one_that_was_gone_to(page: Any, si
     expect(page.get_by_role("alert")).to_contain_text("This is not a picture", timeout=WAIT)
     expect(page.locator("#status")).to_have_text("Ready", timeout=WAIT)
     assert page.title() == "ant.png · vns-sam"
+
+
+def test_work_that_only_the_browser_has_goes_to_the_folder(page: Any, labelled: str, project: Project) -> None:
+    visit(page, labelled)
+    settled(page)
+    page.route("**/annotations?*", lambda route: route.abort())
+    page.keyboard.press("Delete")
+    expect(page.locator("#saved")).to_have_text("Not saved yet", timeout=WAIT)
+    page.goto("about:blank")
+    page.unroute("**/annotations?*")
+    visit(page, labelled)
+    saved(page)
+    expect(objects(page)).to_have_count(1)
+    assert len(project.annotations(0).objects) == 1

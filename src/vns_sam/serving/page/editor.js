@@ -98,8 +98,8 @@ export class Editor extends EventTarget {
   undo() { this.#travel("past", "future"); }
   redo() { this.#travel("future", "past"); }
 
-  /** Tells everyone to look again. @param {boolean} [dirty]  Whether there is something new to save. */
-  emit(dirty = false) { this.dispatchEvent(new CustomEvent("change", { detail: { dirty } })); }
+  /** Tells everyone to look again. @param {Picture} [picture]  One that has something to save. */
+  emit(picture) { this.dispatchEvent(new CustomEvent("change", { detail: { dirty: Boolean(picture), picture } })); }
 
   /** @param {"past" | "future"} from @param {"past" | "future"} to */
   #travel(from, to) {

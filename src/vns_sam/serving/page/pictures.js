@@ -32,7 +32,7 @@ export function fromFiles(files, beside) {
 /** Brings a picture to the screen: what was done on it, its size and its pixels. @param {Picture} picture @param {import("./ask.js").Asker} asker */
 export async function load(picture, asker) {
   if (picture.bitmap) return;
-  if (picture.index !== null) await loadFromFolder(picture);
+  if (picture.index !== null) await loadFromFolder(picture, asker.editor);
   else if (!picture.width) await loadFromFile(picture, asker);
   else picture.bitmap = await show(picture, asker);
   if (!picture.thumbnail && picture.bitmap) picture.thumbnail = thumbnail(picture.bitmap);
@@ -52,19 +52,20 @@ export function keepFew(pictures, current) {
   }
 }
 
-/** @param {Picture} picture */
-async function loadFromFolder(picture) {
+/** @param {Picture} picture @param {import("./editor.js").Editor} editor */
+async function loadFromFolder(picture, editor) {
   const known = picture.width > 0, opened = await json("POST", `/api/folder/${picture.index}`);
   Object.assign(picture, { server: opened.id, width: opened.width, height: opened.height });
-  if (!known) await recallWork(picture, opened);
+  if (!known) await recallWork(picture, opened, editor);
   picture.bitmap = await fromServer(opened.id);
 }
 
-/** What was done on a picture of the folder before this page opened it. @param {Picture} picture @param {any} opened */
-async function recallWork(picture, opened) {
+/** What was done on a picture of the folder before this page opened it; what never came to the folder is to be saved. @param {Picture} picture @param {any} opened @param {import("./editor.js").Editor} editor */
+async function recallWork(picture, opened, editor) {
   const work = newest(await recall(picture.key), opened.annotations);
   if (picture.doc.items.length) return;
   Object.assign(picture, work, { count: work.doc.items.length });
+  if (picture.savedAt !== picture.base) editor.emit(picture);
 }
 
 /**

@@ -58,3 +58,15 @@ def test_work_that_only_the_browser_has_goes_to_the_folder(page: Any, labelled: 
     saved(page)
     expect(objects(page)).to_have_count(1)
     assert len(project.annotations(0).objects) == 1
+
+
+def test_closing_asks_where_a_dropped_picture_was_not_kept(page: Any, site: str, photos: list[Path]) -> None:
+    closes = "() => dispatchEvent(new Event('beforeunload', { cancelable: true }))"
+    visit_with(page, site, photos[0])
+    page.mouse.click(*spot(page, 40, 40))
+    saved(page)
+    assert page.evaluate(closes)
+    page.evaluate("() => { IDBDatabase.prototype.transaction = () => { throw new DOMException('full'); }; }")
+    page.keyboard.press("Delete")
+    expect(page.locator("#saved")).to_have_text("Not saved yet", timeout=WAIT)
+    assert not page.evaluate(closes)

@@ -138,7 +138,7 @@ editor.addEventListener("change", (event) => {
   if (dirty && picture) { saver.soon(picture); }
   show();
 });
-addEventListener("beforeunload", (event) => { if (saver.unsaved.size && editor.picture?.index !== null) event.preventDefault(); });
+addEventListener("beforeunload", (event) => { if (saver.unsaved.size) event.preventDefault(); });
 
 // ---- the frame ----
 

@@ -211,6 +211,36 @@ def test_a_picture_of_20000_pixels_is_sharp_and_prompts_are_exact(page: Any, sit
     assert abs(ys.mean() + 0.5 - y) < 1
 
 
+def test_the_edge_map_leaves_the_mask_as_it_is(page: Any, site: str, photos: list[Path]) -> None:
+    asked: list[Any] = []
+    visit_with(page, site, photos[0])
+    page.on("request", lambda request: asked.append(request.post_data_json) if "/masks" in request.url else None)
+    page.mouse.click(*spot(page, 40, 40))
+    settled(page)
+    page.keyboard.press("k")
+    for _ in range(3):  # on, off and on: it is asked for once
+        page.keyboard.press("g")
+        settled(page)
+    assert [body["edges"] for body in asked] == [False, False, True]  # two looks for the mask
+    expect(page.locator("#candidates button").nth(1)).to_have_attribute("aria-pressed", "true")
+
+
+def test_a_model_without_edges_is_not_asked_for_them(page: Any, site: str, photos: list[Path]) -> None:
+    def without(route: Any) -> None:
+        route.fulfill(json=[{**row, "edges": False} for row in route.fetch().json()])
+
+    page.route("**/api/models", without)
+    visit_with(page, site, photos[0])
+    page.mouse.click(*spot(page, 40, 40))
+    settled(page)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.keyboard.press("g")
+    settled(page)
+    expect(page.locator("#edges")).not_to_be_checked()
+    assert asked == []
+
+
 def _kept_mask(page: Any) -> dict[str, Any]:
     """The mask of the first object in the page's storage, which keeps it a moment after it is shown."""
     for _ in range(WAIT // 100):

@@ -5,7 +5,7 @@ import { paintInside } from "./paint.js";
 import { isPrompted } from "./editor.js";
 
 /** @typedef {import("./types.js").Picture} Picture @typedef {import("./types.js").Item} Item @typedef {import("./types.js").XY} XY */
-/** @typedef {{controller: AbortController, picture: Picture, asked: Item | null}} Question  What the object was when it was asked about. */
+/** @typedef {{controller: AbortController, picture: Picture, asked: Item | null, edgesAlone?: boolean}} Question  What the object was when it was asked about, and whether its mask stays. */
 
 const PER_STROKE = 6; // clicks that stand for a scribble
 const MOST_FOUND = 40; // objects that a grid of clicks adds at most
@@ -24,22 +24,25 @@ export class Asker {
     editor.addEventListener("change", () => this.#leaveOld());
   }
 
-  /** Asks for the mask of one object of the present picture. @param {string} id */
-  async ask(id) {
+  /** Asks for the edge map of one object of the present picture; its mask stays, unless it is still being asked for or waits. @param {Item} item */
+  edges({ id, waits }) { return this.ask(id, this.running.get(id)?.edgesAlone ?? !waits); }
+
+  /** Asks for the mask of one object of the present picture, or for its edge map alone. @param {string} id @param {boolean} [edgesAlone] */
+  async ask(id, edgesAlone = false) {
     const picture = this.editor.picture, item = picture && find(picture, id);
     if (!picture || !item) return;
     this.running.get(id)?.controller.abort();
     this.running.delete(id);
-    if (item.waits !== isPrompted(item)) this.editor.amend(picture, id, { waits: isPrompted(item) });
+    if (!edgesAlone && item.waits !== isPrompted(item)) this.editor.amend(picture, id, { waits: isPrompted(item) });
     if (!isPrompted(item)) return;
     /** @type {Question} */
-    const question = { controller: new AbortController(), picture, asked: find(picture, id) }, { signal } = question.controller;
+    const question = { controller: new AbortController(), picture, asked: find(picture, id), edgesAlone }, { signal } = question.controller;
     this.running.set(id, question);
     this.page.busy(picture.server ? "Looking" : "Preparing the picture");
     const start = performance.now();
     try {
       const body = { ...this.#settings(item), objects: [promptsOf(item, picture)] };
-      const closer = item.look === "auto" && !item.refine && this.page.row()?.looks_again;
+      const closer = !edgesAlone && item.look === "auto" && !item.refine && this.page.row()?.looks_again;
       const answer = await this.#post(picture, closer ? { ...body, second_look: "off" } : body, signal);
       if (signal.aborted) return;
       this.#take(question, id, answer.objects[0]);
@@ -62,7 +65,7 @@ export class Asker {
   /** Puts an answer into its object. @param {Question} question @param {string} id @param {any} found */
   #take(question, id, found) {
     question.asked = null;
-    this.editor.amend(question.picture, id, changeOf(found));
+    this.editor.amend(question.picture, id, question.edgesAlone ? { edges: found.edges } : changeOf(found));
     question.asked = find(question.picture, id);
   }
 

@@ -228,8 +228,10 @@ function nextModel() {
 
 /** @param {"outline" | "edges" | "solo"} name */
 function toggle(name) {
+  if (element(name).disabled) return;
   view[name] = element(name).checked = !view[name];
-  if (name === "edges" && view.edges && editor.active && !editor.active.edges && !editor.active.edited) page.ask(editor.active.id);
+  const item = editor.active;
+  if (name === "edges" && view.edges && item && !item.edges && !item.edited) void asker.edges(item);
   view.draw();
 }
 

@@ -276,3 +276,16 @@ def test_what_is_being_asked_is_not_asked_twice_and_what_was_stopped_not_again(
     page.keyboard.press("Control+Shift+z")
     settled(page)
     assert len(asked) == 2
+
+
+def test_a_key_is_typed_in_peace(page: Any, labelled: str) -> None:
+    visit(page, labelled)
+    settled(page)
+    page.route("**/annotations?*", lambda route: route.fulfill(status=401, json={"error": "a key is needed"}))
+    page.keyboard.press("Delete")
+    key = page.get_by_label("API key")
+    key.fill("another key")
+    with page.expect_response("**/annotations?*", timeout=WAIT):  # the next try to save
+        pass
+    expect(page.locator("#saved")).to_have_text("Not saved yet")
+    expect(key).to_have_value("another key")

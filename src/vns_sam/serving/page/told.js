@@ -33,11 +33,13 @@ export function failed(error) {
 export function settle() { element("notice").hidden = true; }
 
 function askKey() {
-  const dialog = element("ask-key"), input = Object.assign(document.createElement("input"), { type: "password", autocomplete: "current-password" });
+  const dialog = element("ask-key");
+  if (dialog.open) return; // somebody types
+  const input = Object.assign(document.createElement("input"), { type: "password", autocomplete: "current-password" });
   input.setAttribute("aria-label", "API key");
   const form = Object.assign(document.createElement("form"), { method: "dialog", className: "row" });
   form.append(input, Object.assign(document.createElement("button"), { className: "primary", textContent: "Go on" }));
   form.addEventListener("submit", () => { setKey(input.value); location.reload(); });
   dialog.replaceChildren(heading(dialog, "This server wants a key"), body(form));
-  if (!dialog.open) dialog.showModal();
+  dialog.showModal();
 }

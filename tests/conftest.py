@@ -1,4 +1,4 @@
-"""Settings for every test: one thread, no network; and where the parity fixtures are."""
+"""Settings for every test: one thread, no network; where the parity fixtures are; a browser."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -35,3 +36,14 @@ def _loggers() -> Iterator[None]:
     yield
     ours.handlers, ours.propagate = before[0], before[1]
     ours.setLevel(before[2])
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    from serving_page import BINARY
+
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=BINARY, args=["--no-sandbox"])
+        yield browser
+        browser.close()

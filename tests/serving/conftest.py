@@ -1,4 +1,4 @@
-"""A browser, a server for it, and pictures."""
+"""A server for the browser, a page in it, and pictures."""
 
 from __future__ import annotations
 
@@ -11,19 +11,10 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 from PIL import Image
-from serving_page import BINARY, marked
+from serving_page import marked
 from serving_site import free_port, start
 
 from vns_sam.serving.folder import Project
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=BINARY, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

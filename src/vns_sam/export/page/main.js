@@ -4,23 +4,26 @@ const at = (id) => /** @type {any} */ (document.getElementById(id));
 const [status, stage, hint, board] = ['status', 'stage', 'hint', 'board'].map(at);
 const [picture, mask, marks] = ['picture', 'mask', 'marks'].map(at);
 const COLOUR = [64, 200, 130];
+const FAILED = { open: 'The model cannot be opened', encode: 'The model cannot look at this picture', decode: 'The model cannot answer' };
 
 const worker = new Worker('./worker.js', { type: 'module' });
 const waiting = new Map();
 let number = 0;
 worker.onmessage = ({ data: { id, answer, error } }) => {
-  const { resolve, reject } = waiting.get(id);
+  const { resolve, fail } = waiting.get(id);
   waiting.delete(id);
-  if (error) reject(new Error(error));
+  if (error) fail(error);
   else resolve(answer);
 };
-worker.onerror = (event) => tell(`The model cannot be opened: ${event.message ?? 'serve this folder over http'}`);
+worker.onerror = (event) => { // nothing more is answered
+  for (const { fail } of waiting.values()) fail(event.message ?? 'serve this folder over http');
+};
 
-/** Asks the worker. */
+/** Asks the worker. An error says what failed, for people. */
 function ask(task, asked = {}) {
   const id = ++number;
   return new Promise((resolve, reject) => {
-    waiting.set(id, { resolve, reject });
+    waiting.set(id, { resolve, fail: (why) => reject(new Error(`${FAILED[task]}: ${why}`)) });
     worker.postMessage({ id, task, asked });
   });
 }
@@ -59,8 +62,12 @@ async function open(file) {
   refresh();
   tell('Looking at the picture…');
   const start = performance.now();
-  await opened;
-  await ask('encode', { picture: context.getImageData(0, 0, picture.width, picture.height) });
+  try {
+    await opened;
+    await ask('encode', { picture: context.getImageData(0, 0, picture.width, picture.height) });
+  } catch (error) {
+    return tell(error.message);
+  }
   ready = true;
   tell(`Looked in ${((performance.now() - start) / 1000).toFixed(1)} s. Click on the object.`);
   if (steps.length) answerLast();
@@ -78,8 +85,13 @@ async function answerLast() {
     stale = false;
     const last = steps.at(-1);
     const start = performance.now();
-    answer = last ? await ask('decode', last) : null;
-    chosen = 0;
+    let found = null;
+    try {
+      if (last) found = await ask('decode', last);
+    } catch (error) {
+      tell(error.message);
+    }
+    [answer, chosen] = [found, 0];
     if (answer && !stale) tellAnswer(performance.now() - start);
   } while (stale);
   busy = false;
@@ -213,7 +225,5 @@ stage.addEventListener('drop', (event) => {
   if (event.dataTransfer.files[0]) open(event.dataTransfer.files[0]);
 });
 
-const opened = ask('open').then(
-  ({ name: model }) => board.hidden && tell(`${model} is open.`),
-  (error) => tell(`The model cannot be opened: ${error.message}`),
-);
+const opened = ask('open');
+opened.then(({ name: model }) => board.hidden && tell(`${model} is open.`), (error) => tell(error.message));

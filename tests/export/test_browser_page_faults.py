@@ -1,0 +1,85 @@
+"""The page whose model runs in the browser, over a worker that fails, or answers late, as a test wants it to."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+from serving_page import CHROMIUM, WAIT, expect
+from serving_stub import picture_file
+
+pytest.importorskip("playwright.sync_api", reason="the page's tests need playwright: pip install playwright")
+pytestmark = CHROMIUM
+WORKER = """
+const found = { masks: [{ score: 0.5, mask: new Uint8Array(1200).fill(1) }] };
+self.onmessage = async ({ data: { id, task, asked } }) => {
+  try { self.postMessage({ id, answer: await tasks[task](asked) }); }
+  catch (error) { self.postMessage({ id, error: error.message }); }
+};
+"""
+
+
+@pytest.fixture
+def opened(browser: Any, tmp_path: Path) -> Iterator[Callable[[str], Any]]:
+    """Opens the page with what a worker does, an object of functions by their tasks."""
+    shutil.copytree(str(files("vns_sam.export").joinpath("page")), tmp_path / "site")
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path / "site"))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        page = browser.new_page(viewport={"width": 900, "height": 700})
+
+        def visit(tasks: str) -> Any:
+            (tmp_path / "site" / "worker.js").write_text(WORKER + f"const tasks = {tasks};", encoding="utf-8")
+            page.goto(f"http://127.0.0.1:{server.server_port}/")
+            return page
+
+        yield visit
+        page.close()
+        server.shutdown()
+
+
+def give(page: Any, name: str = "frog.png", content: bytes | None = None) -> None:
+    """Opens a picture of 40 x 30 pixels from a file."""
+    page.set_input_files("#file", {"name": name, "mimeType": "image/png", "buffer": content or picture_file()})
+
+
+def says(page: Any, text: str) -> None:
+    expect(page.locator("#status")).to_contain_text(text, timeout=WAIT)
+
+
+def test_what_fails_is_told_and_tried_again(opened: Callable[[str], Any]) -> None:
+    page = opened("""{ open: () => ({ name: "stub" }),
+      encode() { if (!this.once) { this.once = true; throw new Error("out of memory"); } },
+      decode() { if (!this.twice) { this.twice = true; throw new Error("out of memory"); } return found; } }""")
+    give(page)
+    says(page, "The model cannot look at this picture: out of memory")
+    give(page)
+    says(page, "Click on the object")
+    page.locator("#marks").click()
+    says(page, "The model cannot answer: out of memory")
+    page.locator("#marks").click()
+    says(page, "1,200 pixels, score 0.50")
+
+
+@pytest.mark.parametrize(
+    ("worker", "why"),
+    [
+        ("{ open() { throw new Error('no decoder.onnx'); } }", "no decoder.onnx"),
+        ("{}; import './ort.mjs'", "serve this folder"),
+    ],
+)
+def test_a_model_that_does_not_open_is_told_with_a_picture_too(
+    opened: Callable[[str], Any], worker: str, why: str
+) -> None:
+    page = opened(worker)
+    says(page, f"The model cannot be opened: {why}")
+    give(page)
+    expect(page.locator("#board")).to_be_visible()
+    says(page, f"The model cannot be opened: {why}")

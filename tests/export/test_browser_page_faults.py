@@ -83,3 +83,34 @@ def test_a_model_that_does_not_open_is_told_with_a_picture_too(
     give(page)
     expect(page.locator("#board")).to_be_visible()
     says(page, f"The model cannot be opened: {why}")
+
+
+def test_a_late_answer_is_not_of_the_next_picture(opened: Callable[[str], Any]) -> None:
+    page = opened("""{ open: () => ({}), encode() { this.answer?.(found); },
+      decode() { return new Promise((answer) => { this.answer = answer; }); } }""")
+    give(page)
+    says(page, "Click on the object")
+    page.locator("#marks").click()
+    give(page, "bee.png", picture_file(20, 10))
+    expect(page.locator("#picture")).to_have_attribute("width", "20")
+    says(page, "Click on the object")
+    expect(page.locator("#save")).to_be_disabled()
+    page.locator("#marks").click()
+    give(page)  # whose encoding brings the answer to the click before
+    expect(page.locator("#picture")).to_have_attribute("width", "40")
+    says(page, "Click on the object")
+    expect(page.locator("#save")).to_be_disabled()
+    expect(page.locator("body")).not_to_have_attribute("data-pixels", "1200")
+
+
+def test_the_picture_that_was_given_last_is_shown(opened: Callable[[str], Any]) -> None:
+    page = opened("{ open: () => ({}), encode() {}, decode() {} }")
+    page.evaluate("""() => { const read = createImageBitmap; window.createImageBitmap = async (file, options) => {
+      if (file.name === "frog.png") await new Promise((done) => { window.release = done; });
+      return read(file, options); }; }""")
+    give(page)
+    give(page, "bee.png", picture_file(20, 10))
+    says(page, "Click on the object")
+    page.evaluate("() => release()")
+    page.wait_for_timeout(200)
+    expect(page.locator("#picture")).to_have_attribute("width", "20")

@@ -31,6 +31,8 @@ function ask(task, asked = {}) {
 /** @type {{box: number[] | null, points: number[][], labels: number[]}[]} One prompt for each step; the last counts. */
 let steps = [];
 let answer = null, chosen = 0, name = 'picture', ready = false, busy = false, stale = false, drag = null;
+/** How many files were given, and which of them is shown: what comes late of another is left. */
+let given = 0, shown = 0;
 
 function tell(text) {
   status.textContent = text;
@@ -45,12 +47,15 @@ function refresh() {
 }
 
 async function open(file) {
+  const mine = ++given;
   let bitmap;
   try {
     bitmap = await createImageBitmap(file, { colorSpaceConversion: 'none' });
   } catch {
     return tell(`${file.name ?? 'That'} is no picture that this browser can read. Try a PNG or a JPEG.`);
   }
+  if (mine < shown) return;
+  shown = mine;
   name = (file.name ?? 'picture').replace(/\.[^.]*$/, '');
   for (const canvas of [picture, mask, marks]) [canvas.width, canvas.height] = [bitmap.width, bitmap.height];
   const context = picture.getContext('2d', { willReadFrequently: true });
@@ -66,8 +71,9 @@ async function open(file) {
     await opened;
     await ask('encode', { picture: context.getImageData(0, 0, picture.width, picture.height) });
   } catch (error) {
-    return tell(error.message);
+    return shown === mine && tell(error.message);
   }
+  if (shown !== mine) return;
   ready = true;
   tell(`Looked in ${((performance.now() - start) / 1000).toFixed(1)} s. Click on the object.`);
   if (steps.length) answerLast();
@@ -83,17 +89,18 @@ async function answerLast() {
   busy = true;
   do {
     stale = false;
-    const last = steps.at(-1);
+    const last = steps.at(-1), asked = shown;
     const start = performance.now();
     let found = null;
     try {
       if (last) found = await ask('decode', last);
     } catch (error) {
-      tell(error.message);
+      if (shown === asked) tell(error.message);
     }
+    if (shown !== asked) continue;
     [answer, chosen] = [found, 0];
     if (answer && !stale) tellAnswer(performance.now() - start);
-  } while (stale);
+  } while (stale && ready);
   busy = false;
   refresh();
 }
@@ -199,8 +206,9 @@ function save() {
   const image = context.createImageData(mask.width, mask.height);
   answer.masks[chosen].mask.forEach((value, k) => image.data.set([255 * value, 255 * value, 255 * value, 255], 4 * k));
   context.putImageData(image, 0, 0);
+  const download = `${name}_mask.png`;
   canvas.convertToBlob().then((blob) => {
-    const link = Object.assign(document.createElement('a'), { href: URL.createObjectURL(blob), download: `${name}_mask.png` });
+    const link = Object.assign(document.createElement('a'), { href: URL.createObjectURL(blob), download });
     link.click();
     URL.revokeObjectURL(link.href);
   });

@@ -11,9 +11,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 from serving_page import CHROMIUM, WAIT, expect
 from serving_stub import picture_file
+
+from vns_sam.images.read import read_image
 
 pytest.importorskip("playwright.sync_api", reason="the page's tests need playwright: pip install playwright")
 pytestmark = CHROMIUM
@@ -114,3 +118,14 @@ def test_the_picture_that_was_given_last_is_shown(opened: Callable[[str], Any]) 
     page.evaluate("() => release()")
     page.wait_for_timeout(200)
     expect(page.locator("#picture")).to_have_attribute("width", "20")
+
+
+def test_the_model_sees_what_is_transparent_as_python_does(opened: Callable[[str], Any], tmp_path: Path) -> None:
+    values = np.full((1, 3, 4), (200, 40, 90, 255), np.uint8)
+    values[0, 1:, 3] = (0, 128)
+    Image.fromarray(values).save(tmp_path / "clear.png")
+    page = opened("""{ open: () => ({}), encode({ picture }) { throw new Error(picture.data.join(" ")); } }""")
+    give(page, "clear.png", (tmp_path / "clear.png").read_bytes())
+    says(page, "The model cannot look at this picture: ")
+    seen = np.array(str(page.locator("#status").text_content()).split(": ")[1].split(), int).reshape(1, 3, 4)
+    np.testing.assert_allclose(seen[..., :3], read_image(tmp_path / "clear.png"), atol=1)

@@ -59,6 +59,8 @@ async function open(file) {
   name = (file.name ?? 'picture').replace(/\.[^.]*$/, '');
   for (const canvas of [picture, mask, marks]) [canvas.width, canvas.height] = [bitmap.width, bitmap.height];
   const context = picture.getContext('2d', { willReadFrequently: true });
+  context.fillStyle = '#fff'; // under what is transparent, as the Python package reads it
+  context.fillRect(0, 0, picture.width, picture.height);
   context.drawImage(bitmap, 0, 0);
   [steps, answer, chosen, ready] = [[], null, 0, false];
   hint.hidden = true;

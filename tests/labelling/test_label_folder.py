@@ -1,3 +1,4 @@
+import json
 import pickle
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -9,6 +10,7 @@ from jobs import given, label
 from labelling_colours import ColourModel, frog_strokes, write_pond
 from PIL import Image
 
+from vns_sam.data.sparse import SparseLabels
 from vns_sam.errors import DataError, UsageError
 from vns_sam.labelling.folder import LabelJob, plan_run
 from vns_sam.labelling.fusion import Selection
@@ -151,3 +153,22 @@ def test_whoever_works_elsewhere_finds_the_same_labels(tmp_path: Path) -> None:
     job = LabelJob(plan_run(images, table, tmp_path / "out"), given(ColourModel()))
     there = pickle.loads(pickle.dumps(job.portable()))
     assert [there.key(name) for name in job.items] == [job.key(name) for name in job.items]
+
+
+def test_whoever_works_elsewhere_finds_marks_of_a_table_and_of_another_tool(tmp_path: Path) -> None:
+    images, _ = write_pond(tmp_path)
+    labels = tmp_path / "marks"
+    labels.mkdir()
+    (labels / "points.csv").write_text("name,x,y,label\neel.png,20,25,1\nfrog.png,20,25,1\n")
+    shapes = [{"label": "newt", "shape_type": "point", "points": [[20, 25]]}]
+    for stem in ("frog", "newt"):
+        size = {"imageHeight": 48, "imageWidth": 64}
+        (labels / f"{stem}.json").write_text(json.dumps({"imagePath": f"{stem}.png", "shapes": shapes, **size}))
+    run = plan_run(images, labels, tmp_path / "out")
+    coloured = SparseLabels(labels, {(255, 0, 0): 1})
+    coloured.follow(run.folder, run.names)
+    for each in (run, replace(run, labels=coloured)):
+        job = LabelJob(each, given(ColourModel()))
+        there = pickle.loads(pickle.dumps(job.portable()))
+        assert [there.key(name) for name in job.items] == [job.key(name) for name in job.items]
+        assert there.label_run.labels.colours == each.labels.colours

@@ -132,7 +132,8 @@ class SparseLabels:
         colours: What the colours of maps mean, where they are not understood by themselves.
 
     Attributes:
-        path: The folder, or the file.
+        path: The folder, or the file, as it was given: with ``colours`` it makes the same labels again.
+        colours: As they were given.
         problems: One line for each thing in the files that cannot be used.
 
     Raises:
@@ -150,8 +151,6 @@ class SparseLabels:
                 _join(self._marks.setdefault(name, {}), marks, name)
         if path.is_dir():
             self._read_others(tables)
-        if len(tables) == 1:
-            self.path = tables[0] if not self._maps else path
 
     def _read_others(self, tables: Sequence[Path]) -> None:
         """Reads what other tools have written into the folder, beside maps and tables, too."""

@@ -204,7 +204,7 @@ class LabelJob(Job[str]):
     @override
     def portable(self, device: str = "") -> Self:
         run_ = self.label_run
-        labels = SparseLabels(run_.labels.path.resolve())
+        labels = SparseLabels(run_.labels.path.resolve(), run_.labels.colours)
         labels.follow(run_.folder.resolve(), run_.names)
         settled = replace(run_, folder=run_.folder.resolve(), labels=labels, out=run_.out.resolve())
         return replace(self, label_run=settled, load=_On(self.load, device))

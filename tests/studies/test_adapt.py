@@ -195,6 +195,10 @@ def test_steps_fill_the_time_and_views_shrink_where_few_fit(monkeypatch: pytest.
     given: dict[str, Any] = {**values, "data": {**values["data"], "sizes": [224]}, "steps": 7}
     assert timed_recipe(given, Views((320,), 4), 99, "here").data.sizes == (224,)
     assert timed_recipe(given, Views((320,), 4), 99, "here").steps == 7
+    longer = timed_recipe({**values, "steps": 3000}, Views((320,), 4), 24, "here")
+    assert (longer.steps, longer.validation.every, longer.optim.warmup) == (3000, 300, 20)
+    with pytest.raises(UsageError, match=r"here has 1 wrong field: steps: .*found 'many'"):
+        timed_recipe({**values, "steps": "many"}, Views((320,), 4), 24, "here")
 
 
 def test_a_run_of_one_step_is_timed_by_several(disks: Path, start: str, tmp_path: Path) -> None:

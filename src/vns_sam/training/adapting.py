@@ -89,17 +89,20 @@ def adapting_values(kind: str, *, start: str, name: str, root: Path, dataset: st
 
 
 def timed_recipe(values: Mapping[str, Any], views: Views, steps: int, source: str) -> Recipe:
-    """A recipe of so many steps of such views; what the values say already is kept.
+    """A recipe of so many steps of such views; what the values say already is kept. Warm-up and validations follow the
+    steps of the recipe, whoever chose them.
 
     Raises:
         UsageError: See ``parse_recipe``.
     """
-    given = dict(values)
+    given = {"batch_size": views.batch, "steps": steps, **values}
     given["data"] = {"sizes": list(views.sizes), **given["data"]}
-    given["optim"] = {"warmup": min(20, steps // 8), **given["optim"]}
-    every = max(1, -(-steps // VALIDATIONS))
+    asked = parse_recipe(given, source)
+    assert isinstance(asked, Recipe)
+    given["optim"] = {"warmup": min(20, asked.steps // 8), **given["optim"]}
+    every = max(1, -(-asked.steps // VALIDATIONS))
     given["validation"] = {"every": every, "patience": PATIENCE, **given.get("validation", {})}
-    recipe = parse_recipe({"batch_size": views.batch, "steps": steps, **given}, source)
+    recipe = parse_recipe(given, source)
     assert isinstance(recipe, Recipe)
     return recipe
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from workshop import narrow_sam, write_disks
 from vns_sam.errors import UsageError
 from vns_sam.studies import study as module
 from vns_sam.studies.study import load_study, parse_study, run_study, trials
+from vns_sam.training.fields import shipped
 from vns_sam.training.recipe import dump_recipe
+from vns_sam.training.tasks.dis import DisRecipe, goes_by_mask, make_config
 
 
 @pytest.fixture
@@ -137,6 +140,28 @@ def test_mistakes_are_told_before_anything_is_trained(
 ) -> None:
     with pytest.raises(UsageError, match=says.replace("?", r"\?")):
         list(trials(parse_study(values | change, "s")))
+
+
+@pytest.mark.parametrize("name", shipped("studies"))
+def test_every_row_of_a_shipped_study_can_be_trained(name: str) -> None:
+    study = load_study(name)
+    rows = tuple(row for row in study.rows if row.model is None)
+    found = list(trials(replace(study, rows=rows)))
+    assert [trial.row for trial in found] == [row for row in rows for _ in study.seeds]
+    assert all(trial.recipe for trial in found)
+
+
+def test_the_inputs_of_dis_sam_are_what_the_rows_say() -> None:
+    recipes = {trial.row.name: trial.recipe for trial in trials(load_study("studies/dis_inputs"))}
+    configs = {name: make_config(recipe.dis) for name, recipe in recipes.items() if isinstance(recipe, DisRecipe)}
+    inputs = {name: (goes_by_mask(config), config.box_channel) for name, config in configs.items()}
+    assert inputs == {
+        "IS-Net": (False, False),
+        "+ box": (False, True),
+        "+ mask": (True, False),
+        "+ box + mask": (True, True),
+        "+ box + mask + enrichment": (True, True),
+    }
 
 
 def test_a_missing_study_is_named(tmp_path: Path) -> None:

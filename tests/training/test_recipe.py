@@ -78,6 +78,11 @@ def test_recipes_that_are_compared_train_on_the_same_samples(scale: str) -> None
         ({"task": "hq-sam", "hq": {"early_channels": 0}}, "hq: early_channels must be"),
         ({"task": "dis-sam", "dis": {"encodr": "x"}}, "dis.encodr: no such field.*, did you mean 'encoder'"),
         ({"task": "dis-sam", "dis": {"model": {"width": "x"}}}, r"dis\.model: width must be a number"),
+        (
+            {"task": "dis-sam", "dis": {"model": {"residual": True, "mask_channel": False}}},
+            "expected a mask channel for residual true, found mask_channel false",
+        ),
+        ({"task": "ws-sam", "ws": {"model": {"grouping_levels": [4, 4]}}}, "must be different levels"),
         ({"task": "dis-sam", "data": {"root": ".", "sets": {"a": 1}, "prompts": 1}}, r"data\.prompts: no such field"),
         ({"task": "ws-sam", "batch_size": 1}, "batch_size: should be greater than or equal to 2"),
         (

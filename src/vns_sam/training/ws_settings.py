@@ -36,3 +36,6 @@ class Ws:
     """Which loss, see ``vns_sam.ws.losses``."""
     frozen: Annotated[int, Field(ge=0, le=7)] = 0
     """First stages of an EfficientNet-Lite, with what is before them, that stay as they are."""
+
+    def __post_init__(self) -> None:
+        WsSamConfig.make(**self.model)  # as in recipes of DIS-SAM

@@ -37,6 +37,9 @@ class RefinementRecipe(Recipe):
 
     dis: Dis = field(default_factory=Dis)
 
+    def __post_init__(self) -> None:
+        make_config(self.dis)  # fields that contradict each other stop a run, or a study, before it begins
+
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class GtEncoderRecipe(RefinementRecipe):
@@ -46,6 +49,7 @@ class GtEncoderRecipe(RefinementRecipe):
     """A run of `dis-sam` trains one first where `dis.encoder` names none. It starts from fresh weights."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.init is not None:
             raise ValueError("init belongs to other tasks: a ground-truth encoder starts from fresh weights")
 

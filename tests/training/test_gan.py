@@ -19,13 +19,14 @@ import yaml
 from safetensors.torch import load_file
 
 from vns_sam.cli.main import main
-from vns_sam.errors import DataError, UsageError
+from vns_sam.errors import CheckpointError, DataError, UsageError
 from vns_sam.images.read import read_image
 from vns_sam.lowlight.model import load_generator
 from vns_sam.lowlight.tiled import translate
 from vns_sam.training.gan import ImagePool, rate_factor, train_gan
 from vns_sam.training.recipe import load_recipe
-from vns_sam.training.tasks.cyclegan import CycleGanTask, GanRecipe
+from vns_sam.training.state import load_state
+from vns_sam.training.tasks.cyclegan import CycleGanTask, GanRecipe, Made
 from vns_sam.training.tracking import read_log
 
 RUN = """
@@ -134,6 +135,37 @@ def test_killed_run_continues_to_the_same_weights(recipe_file: Path) -> None:
         assert all(torch.equal(a, b) for a, b in zip(resumed_pool, pool, strict=True))
     weights = [load_file(out / "model" / "model.safetensors") for out in (recipe.out, straight.out)]
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[1])
+
+
+def test_weights_that_are_nan_are_neither_kept_nor_shown(recipe_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = replace(load(recipe_file), sample_every=1)
+    whole, calls = CycleGanTask.generator_losses, []
+
+    def spoil(task: CycleGanTask, bright: torch.Tensor, dark: torch.Tensor, made: Made) -> dict[str, torch.Tensor]:
+        calls.append(1)
+        terms = whole(task, bright, dark, made)
+        (weight, *_) = task.darken.parameters()
+        zero = (weight - weight).abs().sum().sqrt()  # its gradient is NaN
+        return {**terms, "gan_dark": terms["gan_dark"] + zero} if len(calls) == 2 else terms
+
+    monkeypatch.setattr(CycleGanTask, "generator_losses", spoil)
+    with pytest.raises(CheckpointError, match="infinite after step 2; the checkpoint of step 1 is") as caught:
+        train_gan(recipe)
+    assert caught.value.hint == "train with a lower lr"
+    state = load_state(recipe.out)
+    assert state is not None
+    assert state["step"] == 1
+    assert [path.name for path in (recipe.out / "samples").iterdir()] == ["000001.jpg"]
+    monkeypatch.undo()
+    train_gan(recipe)  # goes on from there
+    assert (recipe.out / "model").is_dir()
+
+
+def test_a_loss_that_is_nan_names_fields_of_this_task(recipe_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CycleGanTask, "judge_losses", lambda *_: {"judge_dark": torch.tensor(float("nan"))})
+    with pytest.raises(CheckpointError, match="step 1, samples 0 to 1; no checkpoint was written yet") as caught:
+        train_gan(load(recipe_file))
+    assert caught.value.hint == "train with a lower lr"
 
 
 def test_run_of_another_recipe_is_refused(recipe_file: Path) -> None:

@@ -21,7 +21,8 @@ from vns_sam.errors import UsageError
 from vns_sam.images.write import write_image, write_text
 from vns_sam.runs.lock import locked, remove_parts_below
 from vns_sam.training.batches import load_batches
-from vns_sam.training.loop import Diverged, Progress, diverged
+from vns_sam.training.divergence import Diverged, check_weights, diverged
+from vns_sam.training.loop import Progress
 from vns_sam.training.recipe import RESOLVED, continues, dump_recipe, identity
 from vns_sam.training.samples.unpaired import UnpairedSet, collate_unpaired
 from vns_sam.training.state import load_state, restore, save_state
@@ -30,6 +31,8 @@ from vns_sam.training.tracking import Tracker
 
 logger = logging.getLogger(__name__)
 
+STEADIER = "train with a lower lr"
+"""What to try where a run has come to NaN."""
 SAMPLES = "samples"
 SAMPLE_ROWS = 4
 """Pictures of each domain in a sample."""
@@ -110,7 +113,7 @@ def train_gan(recipe: GanRecipe, progress: Progress = lambda done, total, values
     Raises:
         UsageError: ``out`` holds a run of another recipe.
         DataError: A folder is missing or empty, or a picture cannot be read.
-        CheckpointError: The checkpoint to continue from cannot be read, or a loss became NaN.
+        CheckpointError: The checkpoint to continue from cannot be read, or a loss or the weights became NaN.
         MissingExtraError: TensorBoard is asked for and not installed.
     """
     with locked(recipe.out, "train"):
@@ -134,16 +137,20 @@ def _train(recipe: GanRecipe, progress: Progress) -> dict[str, float]:
         except Diverged as error:
             first = run.step * recipe.batch_size
             where = f"in step {run.step + 1}, samples {first} to {first + recipe.batch_size - 1}"
-            raise diverged(recipe, run.step, f"{error} {where}") from None
+            raise diverged(recipe, run.step, f"{error} {where}", STEADIER) from None
         run.step += 1
         last = run.step == steps
         if run.step % recipe.log_every == 0 or last:
             losses = {name: sum(values) / len(values) for name, values in run.window.items()}
             tracker.log(run.step, {**losses, "lr": rate})
             run.window.clear()
-        if run.step % recipe.sample_every == 0 or last:
+        show = run.step % recipe.sample_every == 0 or last
+        save = run.step % recipe.checkpoint_every == 0 or last
+        if show or save:
+            check_weights(recipe, run.task.state_dict(), run.step, STEADIER)
+        if show:
             write_image(recipe.out / SAMPLES / f"{run.step:06d}.jpg", _draw_samples(run.task, samples, device))
-        if run.step % recipe.checkpoint_every == 0 or last:
+        if save:
             save_state(recipe.out, run.state(recipe))
         progress(run.step, steps, losses)
     run.task.export(recipe.out / "model")

@@ -22,12 +22,11 @@ import torch
 from vns_sam.errors import CheckpointError, MissingExtraError, UsageError
 from vns_sam.images.write import write_text
 from vns_sam.runs.lock import locked, remove_parts_below
-from vns_sam.sam.files import check_finite
 from vns_sam.training.batches import gathered, load_batches
+from vns_sam.training.divergence import Diverged, check_weights, diverged
 from vns_sam.training.ema import Ema
 from vns_sam.training.recipe import RESOLVED, Optim, Recipe, continues, dump_recipe, identity
 from vns_sam.training.samples.prompted import collate
-from vns_sam.training.settings import RunRecipe
 from vns_sam.training.spread import mean_over_processes, share_batch_norm
 from vns_sam.training.state import load_state, restore, save_state
 from vns_sam.training.tasks import Task, build_task
@@ -35,6 +34,9 @@ from vns_sam.training.tracking import Tracker
 from vns_sam.training.validation import Standing
 
 logger = logging.getLogger(__name__)
+
+STEADIER = "train with a lower optim.lr, or with optim.clip 1.0"
+"""What to try where a run has come to NaN."""
 
 Progress = Callable[[int, int, dict[str, float]], None]
 """Called after every step with (steps done, steps in all, latest losses and scores)."""
@@ -58,7 +60,7 @@ def train(recipe: Recipe, progress: Progress = lambda done, total, values: None)
         UsageError: ``out`` holds a run of another recipe.
         DataError: A training set is missing or empty, or a file of it cannot be used.
         CheckpointError: The checkpoint to continue from, or the weights to start from, cannot be read; or the loss or
-            the weights became NaN, see :func:`diverged`.
+            the weights became NaN.
         MissingExtraError: ``accelerate`` is not installed.
     """
     accelerator = _accelerator(recipe)
@@ -118,7 +120,8 @@ def _train(recipe: Recipe, accelerator: Any, progress: Progress) -> dict[str, fl
         try:
             losses = _optimise(accelerator, model, optimizer, batches, seeds, recipe.optim.clip)
         except Diverged as error:
-            raise diverged(recipe, step, f"{error} in step {step + 1}, {_samples(recipe, accelerator, step)}") from None
+            where = f"in step {step + 1}, {_samples(recipe, accelerator, step)}"
+            raise diverged(recipe, step, f"{error} {where}", STEADIER) from None
         step += 1
         ema.update(task, step)
         if books:
@@ -167,7 +170,7 @@ class _Books:
             self.tracker.log(step, {**means, "lr": rate})
             self.window.clear()
         if step % recipe.validation.every == 0 or step % recipe.checkpoint_every == 0 or last:
-            _check_weights(recipe, self.task, step)
+            check_weights(recipe, self.task.trained_state(), step, STEADIER)
         if step % recipe.validation.every == 0 or last:
             with self.ema.applied(self.task):
                 self.scores = self.validator(self.task.model)
@@ -185,31 +188,6 @@ def _everybody(accelerator: Any, *, stop: bool) -> bool:
     if stop:
         accelerator.set_trigger()
     return bool(accelerator.check_trigger())
-
-
-class Diverged(Exception):
-    """A loss that is no number."""
-
-
-def diverged(recipe: RunRecipe, step: int, what: str) -> CheckpointError:
-    """What to raise where a run has come to NaN: nothing of it is written, the checkpoint before it stays.
-
-    Args:
-        recipe: The run.
-        step: Steps done.
-        what: What became NaN, and where.
-    """
-    last = step // recipe.checkpoint_every * recipe.checkpoint_every
-    kept = f"the checkpoint of step {last} is kept" if last else "no checkpoint was written yet"
-    return CheckpointError(f"{recipe.out}: {what}; {kept}", hint="train with a lower optim.lr, or with optim.clip 1.0")
-
-
-def _check_weights(recipe: Recipe, task: Task, step: int) -> None:
-    """Refuses to write or to measure weights that are NaN."""
-    try:
-        check_finite(task.trained_state(), "the weights")
-    except CheckpointError as error:
-        raise diverged(recipe, step - 1, f"{error.message} after step {step}") from None
 
 
 def _samples(recipe: Recipe, accelerator: Any, step: int) -> str:

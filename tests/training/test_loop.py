@@ -158,6 +158,26 @@ def test_two_processes_of_one_picture_equal_one_of_two(workshop: Path, recipe_fi
     assert worst < 1e-4 if batch_norm == "all" else worst > 1e-3, worst
 
 
+def test_trainings_of_one_process_have_each_its_own_precision(recipe_file: Path) -> None:
+    recipe = replace(load_recipe(recipe_file), steps=1)
+    train(replace(recipe, out=recipe.out / "no"))
+    train(replace(recipe, out=recipe.out / "bf16", precision="bf16"))
+    train(replace(recipe, out=recipe.out / "again"))
+    plain, mixed, again = (weights(recipe.out / name) for name in ("no", "bf16", "again"))
+    assert all(torch.equal(value, again[key]) for key, value in plain.items())
+    assert not all(torch.equal(value, mixed[key]) for key, value in plain.items())
+
+
+def test_a_precision_that_the_machine_lacks_is_told(recipe_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
+    recipe = replace(load_recipe(recipe_file), steps=1)
+    with pytest.raises(UsageError, match=r"expected one .*, found fp16 without a GPU") as caught:
+        train(replace(recipe, precision="fp16"))
+    assert caught.value.hint == "precision: bf16, or precision: no"
+    assert not recipe.out.exists()
+    train(recipe)
+
+
 def test_run_of_another_recipe_is_refused(recipe_file: Path) -> None:
     recipe = replace(load_recipe(recipe_file), steps=1)
     train(recipe)

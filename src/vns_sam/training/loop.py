@@ -57,7 +57,7 @@ def train(recipe: Recipe, progress: Progress = lambda done, total, values: None)
         Validation scores of the last step.
 
     Raises:
-        UsageError: ``out`` holds a run of another recipe.
+        UsageError: ``out`` holds a run of another recipe, or the machine does not compute in ``precision``.
         DataError: A training set is missing or empty, or a file of it cannot be used.
         CheckpointError: The checkpoint to continue from, or the weights to start from, cannot be read; or the loss or
             the weights became NaN.
@@ -211,10 +211,18 @@ def lr_factor(step: int, steps: int, optim: Optim) -> float:
 def _accelerator(recipe: Recipe) -> Any:
     try:
         from accelerate import Accelerator, DistributedDataParallelKwargs
+        from accelerate.state import AcceleratorState
     except ImportError:
         raise MissingExtraError("accelerate", extra="train", purpose="training") from None
+    alone = not torch.accelerator.is_available()
+    if alone and recipe.precision == "fp16":
+        raise UsageError(
+            "precision: expected one that this machine computes in, found fp16 without a GPU",
+            hint="precision: bf16, or precision: no",
+        )
+    AcceleratorState._reset_state()  # else all trainings of a process must have the precision of its first
     return Accelerator(
-        cpu=not torch.accelerator.is_available(),  # else several processes without a GPU do not find each other
+        cpu=alone,  # else several processes without a GPU do not find each other
         mixed_precision=recipe.precision,
         gradient_accumulation_steps=recipe.accumulate,
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],  # mask prompts come and go

@@ -139,7 +139,7 @@ class Recipe(RunRecipe):
     accumulate: Annotated[int, Field(gt=0, le=65536)] = 1
     """Batches gathered for one optimiser step."""
     precision: Annotated[Literal["no", "fp16", "bf16"], NO] = "no"
-    """Mixed precision."""
+    """Mixed precision; "fp16" needs a GPU."""
     matmul: Literal["highest", "high", "medium"] = "highest"
     """How exactly products of float32 matrices are computed, by torch's names. "high" is TF32 on a GPU. "medium" may
     round to bfloat16; on an AMD CPU with AVX-512 it stays float32, large products twice as fast: oneDNN multiplies in

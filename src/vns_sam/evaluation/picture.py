@@ -17,6 +17,7 @@ from typing import Self
 import numpy as np
 from typing_extensions import override
 
+from vns_sam.data.ignored import read_ignored
 from vns_sam.data.pairs import Pair, check_same_size, pair_digest, pair_objects, read_mask
 from vns_sam.errors import DataError
 from vns_sam.evaluation.clicking import click_by_click
@@ -302,18 +303,13 @@ def true_objects(pair: Pair, settings: Settings) -> tuple[dict[str, Object], np.
         belong to no mask.
 
     Raises:
-        DataError: A file cannot be read, or the ignored pixels have another size than the masks, or are all there are.
+        DataError: A file cannot be read, or see :func:`vns_sam.data.ignored.read_ignored`.
     """
     objects = pair_objects(pair) if settings.by_object(pair.dataset) else {}
     objects = objects or {"": Object(read_mask(pair.mask))}
-    if pair.ignore is None:
+    ignored = read_ignored(pair, next(iter(objects.values())).mask.shape)
+    if ignored is None:
         return objects, None
-    ignored = read_mask(pair.ignore)
-    shape = next(iter(objects.values())).mask.shape
-    if ignored.shape != shape:
-        raise DataError(f"{pair.ignore}: expected the size of its mask, {shape[1]} x {shape[0]}, found another")
-    if ignored.all():
-        raise DataError(f"{pair.ignore}: expected pixels that count, found every pixel ignored")
     return {target: replace(each, mask=each.mask & ~ignored) for target, each in objects.items()}, ignored
 
 

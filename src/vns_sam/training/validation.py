@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from vns_sam.data.ignored import counted_pixels
 from vns_sam.data.pairs import Pair, read_instances, read_mask
 from vns_sam.images.read import read_image
 from vns_sam.metrics.iou import iou
@@ -19,17 +20,30 @@ from vns_sam.training.settings import Validation
 from vns_sam.types import PromptableModel, Prompts
 
 
+def counted_mask(pair: Pair) -> tuple[np.ndarray, np.ndarray | bool]:
+    """The true mask (H, W) bool of a picture where pixels count, and which do: (H, W) bool, True where all do.
+
+    Raises:
+        DataError: See ``read_mask`` and :func:`vns_sam.data.ignored.read_ignored`.
+    """
+    mask = read_mask(pair.mask)
+    counted = counted_pixels(pair, mask.shape)
+    return mask & counted, counted
+
+
 def box_iou(model: PromptableModel, pair: Pair) -> float:
-    """IoU at original size with the box around the mask as prompt, the mean over the first eight objects.
+    """IoU at original size with the box around the mask as prompt, the mean over the first eight objects; pixels that
+    are neither object nor background are left out.
 
     The model is judged as it is: without a second look.
     """
     image = read_image(pair.image)
-    masks = read_instances(pair.instances)[:8] if pair.instances else []
-    masks = masks or [read_mask(pair.mask)]
+    whole, counted = counted_mask(pair)
+    masks = [mask & counted for mask in read_instances(pair.instances)] if pair.instances else []
+    masks = [mask for mask in masks if mask.any()][:8] or [whole]
     boxes = np.stack([tight_box(mask) for mask in masks])
     answers = model.decode(model.encode([image]), [Prompts(boxes=boxes)], [0])
-    return float(np.mean([iou(answers.logits(row) > 0, mask) for row, mask in enumerate(masks)]))
+    return float(np.mean([iou((answers.logits(row) > 0) & counted, mask) for row, mask in enumerate(masks)]))
 
 
 @dataclass
@@ -72,7 +86,7 @@ class Validator:
     def __init__(self, data: SetData, settings: Validation, score: Callable[[Any, Pair], float] = box_iou) -> None:
         self.score = score
         held = {name: held_pairs(data.root, name) for name in data.sets}
-        self.pairs = {n: [p for p in pairs if read_mask(p.mask).any()][: settings.limit] for n, pairs in held.items()}
+        self.pairs = {n: [p for p in pairs if counted_mask(p)[0].any()][: settings.limit] for n, pairs in held.items()}
 
     def __call__(self, model: PromptableNetwork, limit: int | None = None) -> dict[str, float]:
         """IoU by set and their ``mean``; empty where no set has a held-out picture."""

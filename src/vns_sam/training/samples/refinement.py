@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from vns_sam.data.pairs import Pair, find_pairs
+from vns_sam.data.ignored import read_ignored
+from vns_sam.data.pairs import Pair, find_pairs, read_mask
 from vns_sam.data.synthesis.scenes import Scene, recolour
 from vns_sam.dis.channels import box_channel, released_sample, squash
 from vns_sam.dis.isnet import GtEncoder
@@ -22,7 +23,15 @@ from vns_sam.metrics.iou import boundary_iou, iou
 from vns_sam.training.dis_settings import Dis
 from vns_sam.training.samples.coarse import CoarseCache
 from vns_sam.training.samples.memory import Memory
-from vns_sam.training.samples.sampler import ATTEMPTS, SMALLEST, SetSampler, divide_pairs, held_pairs, read_scene
+from vns_sam.training.samples.sampler import (
+    ATTEMPTS,
+    SMALLEST,
+    SetSampler,
+    divide_pairs,
+    held_pairs,
+    read_scene,
+    reduce_mask,
+)
 from vns_sam.training.samples.settings import SetData
 
 THIN = "thin"
@@ -201,7 +210,8 @@ class RefinementValidator:
 
     def _score(self, model: Any, pair: Pair) -> float | None:
         scene = self.samples.read_scene(pair)
-        truth = scene.truth[0]
+        counted = read_counted(pair, scene.truth[0].shape)
+        truth = scene.truth[0] & counted
         box = extent(truth)
         if box is None:
             return None
@@ -211,7 +221,14 @@ class RefinementValidator:
             found = matte.alpha > matte.threshold
         else:
             found = encoded(model, truth, self.samples.data.sizes[0])
+        found &= counted
         return (iou(found, truth) + boundary_iou(found, truth)) / 2
+
+
+def read_counted(pair: Pair, shape: tuple[int, ...]) -> np.ndarray | bool:
+    """Pixels that count in a picture reduced to ``shape`` (H, W): bool, True where all do."""
+    ignored = None if pair.ignore is None else read_ignored(pair, read_mask(pair.mask).shape)
+    return True if ignored is None else ~reduce_mask(ignored, (shape[1], shape[0]))
 
 
 @torch.inference_mode()

@@ -142,6 +142,12 @@ def read_scene(pair: Pair, longest: int) -> Scene:
     check_same_size(pair, image, masks[0])
     scale = min(1.0, longest / max(image.shape[:2]))
     size = (round(image.shape[1] * scale), round(image.shape[0] * scale))
-    small = [cv2.resize(m.astype(np.uint8) * 255, size, interpolation=cv2.INTER_AREA) > 127 for m in masks]
+    small = [reduce_mask(mask, size) for mask in masks]
     large = [m for m in small if m.sum() >= SMALLEST] or [max(small, key=np.sum)]
     return Scene(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.stack(large[:64]))
+
+
+def reduce_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A mask (H, W) bool at a smaller ``size``, (width, height)."""
+    reduced: np.ndarray = cv2.resize(mask.astype(np.uint8) * 255, size, interpolation=cv2.INTER_AREA) > 127
+    return reduced

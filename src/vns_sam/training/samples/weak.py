@@ -20,6 +20,7 @@ from vns_sam.training.samples.memory import Memory
 from vns_sam.training.samples.sampler import ATTEMPTS, SetSampler
 from vns_sam.training.samples.settings import SetData
 from vns_sam.training.samples.views import WeakPicture, draw_view
+from vns_sam.training.validation import counted_mask
 from vns_sam.training.ws_settings import Ws
 from vns_sam.types import PromptableModel
 
@@ -178,9 +179,10 @@ class WeakSet(SetSampler[SetData]):
 
 
 def segment_iou(model: PromptableModel, pair: Pair) -> float:
-    """IoU with the true mask of what a model finds without a prompt."""
+    """IoU with the true mask of what a model finds without a prompt, where pixels count."""
     answers = model.decode(model.encode([read_image(pair.image)]))
-    return iou(answers.logits(0) > 0, read_mask(pair.mask))
+    truth, counted = counted_mask(pair)
+    return iou((answers.logits(0) > 0) & counted, truth)
 
 
 def _path_of(field: str, given: str | None, name: str) -> Path:

@@ -1,0 +1,34 @@
+"""Pixels that are neither object nor background, in reports and in the scores that choose a checkpoint alike."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vns_sam.data.pairs import Pair, read_mask
+from vns_sam.errors import DataError
+
+
+def read_ignored(pair: Pair, shape: tuple[int, ...]) -> np.ndarray | None:
+    """Pixels (H, W) bool that are neither object nor background, None where the set names none.
+
+    Args:
+        pair: A picture with its mask.
+        shape: (H, W) of its mask.
+
+    Raises:
+        DataError: The file cannot be read, has another size than the mask, or names every pixel.
+    """
+    if pair.ignore is None:
+        return None
+    ignored = read_mask(pair.ignore)
+    if ignored.shape != shape:
+        raise DataError(f"{pair.ignore}: expected the size of its mask, {shape[1]} x {shape[0]}, found another")
+    if ignored.all():
+        raise DataError(f"{pair.ignore}: expected pixels that count, found every pixel ignored")
+    return ignored
+
+
+def counted_pixels(pair: Pair, shape: tuple[int, ...]) -> np.ndarray | bool:
+    """Pixels (H, W) bool that count, True where all do; see :func:`read_ignored`."""
+    ignored = read_ignored(pair, shape)
+    return True if ignored is None else ~ignored

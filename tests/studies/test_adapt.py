@@ -22,7 +22,10 @@ from vns_sam.studies.adapt_report import put_model
 from vns_sam.studies.adapt_set import own_set, set_name
 from vns_sam.training import adapting
 from vns_sam.training.adapting import Views, adapting_values, plan_steps, timed_recipe, views_for
+from vns_sam.training.fields import set_field
 from vns_sam.training.recipe import Recipe
+from vns_sam.training.samples.prompted import TrainingSet
+from vns_sam.training.samples.settings import SceneMix, TrainingData
 
 SMALL = (("data.sizes", [64]), ("workers", 0), ("optim.lr", 1e-3), ("checkpoint_every", 4), ("validation.patience", 0))
 
@@ -199,6 +202,22 @@ def test_steps_fill_the_time_and_views_shrink_where_few_fit(monkeypatch: pytest.
     assert (longer.steps, longer.validation.every, longer.optim.warmup) == (3000, 300, 20)
     with pytest.raises(UsageError, match=r"here has 1 wrong field: steps: .*found 'many'"):
         timed_recipe({**values, "steps": "many"}, Views((320,), 4), 24, "here")
+
+
+def test_pictures_are_changed_as_a_user_asks_and_else_stay(disks: Path, tmp_path: Path) -> None:
+    def brightness(**mix: float) -> float:
+        values = adapting_values(
+            "sam", start="m", name="n", root=disks.parent, dataset=disks.name, out=tmp_path / "run"
+        )
+        for name, value in mix.items():
+            set_field(values, f"data.mix.{name}", value)
+        data = timed_recipe(values, Views((64,), 1), 1, "here").data
+        assert isinstance(data, TrainingData)
+        assert data.mix == SceneMix(**{"composite": 0.1, **mix})
+        samples = TrainingSet(data, length=8, step_size=1, seed=0)
+        return float(np.mean([samples[position]["image"].mean() for position in range(8)]))
+
+    assert brightness(dark=1) < 0.5 * brightness()
 
 
 def test_a_run_of_one_step_is_timed_by_several(disks: Path, start: str, tmp_path: Path) -> None:

@@ -76,7 +76,6 @@ def adapting_values(kind: str, *, start: str, name: str, root: Path, dataset: st
         "data": {
             "root": str(root),
             "sets": {dataset: 1},
-            "plain": [dataset],
             "mix": {"composite": 0.1},
             "prompts": 1,
             "corrections": 0.1,

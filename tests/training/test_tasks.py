@@ -21,6 +21,7 @@ from vns_sam.sam.config import MaskDecoderConfig
 from vns_sam.sam.model import SamModel
 from vns_sam.training.loop import train
 from vns_sam.training.recipe import load_recipe
+from vns_sam.training.samples.prompted import collate
 from vns_sam.training.state import load_state
 from vns_sam.training.tasks import base, build_task
 from vns_sam.training.tasks.base import add_correction
@@ -310,3 +311,23 @@ def test_training_asks_for_corrections(vns_recipe: VnsRecipe, task: Any, monkeyp
     train(replace(changed(vns_recipe, task=task, workers=0), data=data))
     assert len(asked) >= 2
     assert set(asked) == {vns_recipe.batch_size}
+
+
+def test_what_corrections_cast_to_half_is_not_kept(vns_recipe: VnsRecipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some versions of torch take it again for the step itself, whose weights then have no gradient."""
+    recipe = replace(vns_recipe, data=replace(vns_recipe.data, corrections=1.0))
+    task = build_task(recipe)
+    assert isinstance(task.model, VnsSamModel)
+    whole, kept = task.model.decode_batch, []
+
+    def told(*asked: Any, **named: Any) -> Any:
+        assert torch.is_autocast_enabled("cpu")
+        kept.append(torch.is_autocast_cache_enabled())
+        return whole(*asked, **named)
+
+    monkeypatch.setattr(task.model, "decode_batch", told)
+    batch = collate([task.samples(recipe, length=1, step_size=1)[0]])
+    with torch.autocast("cpu", torch.bfloat16):
+        sum(task(batch).values(), torch.zeros(())).backward()
+    assert set(kept) == {False}
+    assert all(value.grad is not None for value in task.model.trainable_parameters())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -111,10 +112,20 @@ def prompt_slots(
             None if mask is None else _on_grid(mask, features),
         )
         for _ in range(int(batch[f"{k}.corrections"][0]) if f"{k}.corrections" in batch else 0):
-            with torch.no_grad():
+            with no_grad_apart(target.device):
                 logits = model.decode_batch(features, prompts).mask_logits
             prompts = add_correction(prompts, enlarge(logits, target)[:, 0] > 0, target)
         yield prompts, target
+
+
+@contextmanager
+def no_grad_apart(device: torch.device) -> Iterator[None]:
+    """No gradients, and weights that mixed precision casts here are not kept: some versions of torch would take them
+    again where gradients are wanted, and they have none (pytorch #158232).
+    """
+    mixed = torch.is_autocast_enabled(device.type)
+    with torch.no_grad(), torch.autocast(device.type, enabled=mixed, cache_enabled=False):
+        yield
 
 
 def _on_grid(mask: torch.Tensor, features: ImageFeatures) -> torch.Tensor:

@@ -137,6 +137,18 @@ def test_label_studio_names_pictures_of_the_folder(name: str, path: str, tmp_pat
     assert len(found["result"]) == 1
 
 
+def test_label_studio_gets_masks_of_the_picture_that_it_names(tmp_path: Path) -> None:
+    sizes = {"frog.png": (60, 20), "z/frog.png": (30, 20), "z/z/frog.png": (40, 30)}
+    for name, size in sizes.items():
+        path = tmp_path / "photos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(picture_file(*size))
+    with serve(folder=tmp_path / "photos", out=tmp_path / "masks") as client:
+        for name, size in sizes.items():
+            [region] = label_studio(client, BRUSH, [RECTANGLE], f"/data/local-files/?d=photos/{name}")["result"]
+            assert (region["original_width"], region["original_height"]) == size
+
+
 def test_x_anylabeling() -> None:
     marks = [{"type": "rectangle", "data": [8, 3, 20, 12], "label": 1}]
     params = {"conf_threshold": 0.0, "iou_threshold": 0.0, "epsilon_factor": 0.001, "marks": marks}

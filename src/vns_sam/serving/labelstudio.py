@@ -226,9 +226,9 @@ async def _open(
     if project is not None and address.path == LOCAL:
         path = parse_qs(address.query, errors="surrogateescape").get("d", [""])[0]
         paths = (path, unquote(path))  # some tools quote twice
-        name = next((name for name in project.names if any(f"/{path}".endswith(f"/{name}") for path in paths)), None)
-        if name is not None:
-            return await service.open_once(request, (project.root / name).read_bytes())
+        names = [name for name in project.names if any(f"/{path}".endswith(f"/{name}") for path in paths)]
+        if names:  # of frog.jpg and z/frog.jpg the longer one says more of where it lies
+            return await service.open_once(request, (project.root / max(names, key=len)).read_bytes())
     return await service.open_once(request, await asyncio.to_thread(_fetch, service, address))
 
 

@@ -15,11 +15,14 @@ from serving_stub import JSON, StubEngine, picture_file, send_picture, serve
 from starlette.testclient import TestClient
 
 from vns_sam.data.pairs import find_pairs, read_instances
+from vns_sam.errors import CheckpointError
 from vns_sam.formats.rle import encode_rle
 from vns_sam.images.write import write_json
 from vns_sam.serving import learning as module
+from vns_sam.serving.engine import Adapted
 from vns_sam.serving.learning import Learning
 from vns_sam.serving.lesson import ORDER, RESULT, RUN, SET, TOLD
+from vns_sam.types import ModelInfo
 
 
 @pytest.fixture
@@ -218,6 +221,32 @@ def test_a_folder_that_was_labelled_is_learned_from_without_sending_it(tmp_path:
         assert order(client, folder=True).status_code == 202
         until(client, lambda state: state["done"] == 3)
         assert len(find_pairs(learned / "learned-1" / SET)) == 12
+
+
+class _OneIsGone(StubEngine):
+    """Three models were learned; the weights of the first are missing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        learned = {"learned-1": "other", "learned-2": "other", "learned-3": "stub"}
+        self.more = lambda: {name: Adapted(name, start) for name, start in learned.items()}
+
+    def info(self, name: str) -> ModelInfo:
+        if name == "learned-1":
+            raise CheckpointError("no weights in learned-1/run/model")
+        return super().info(name)
+
+
+def test_a_learned_model_that_does_not_load_is_left_out_and_logged(caplog: pytest.LogCaptureFixture) -> None:
+    offered = ["stub", "finder", "learned-2", "learned-3"]
+    with serve(_OneIsGone()) as client:
+        rows = client.get("/api/models").json()
+        assert [row["name"] for row in rows] == offered
+        assert [row["adapted_from"] for row in rows] == ["", "", "other", "stub"]
+        assert list(client.get("/v1/models").json()["data"]) == offered
+        refused = client.get("/api/model?name=learned-1")
+    assert (refused.status_code, refused.json()["error"]) == (503, "no weights in learned-1/run/model")
+    assert "learned-1 is left out of the models on offer: no weights in learned-1/run/model" in caplog.messages
 
 
 @pytest.mark.slow

@@ -41,7 +41,7 @@ def build_router(service: Service) -> APIRouter:
     @router.get("/models")
     async def models() -> dict[str, Any]:
         """The models on offer, as X-AnyLabeling lists them."""
-        return {"success": True, "data": {name: _card(await service.card(name)) for name in service.engine.names}}
+        return {"success": True, "data": {name: _card(info) for name, info in (await service.cards()).items()}}
 
     @router.post("/predict")
     async def predict(request: Request, body: Predict) -> dict[str, Any]:

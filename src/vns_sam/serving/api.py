@@ -29,6 +29,7 @@ from vns_sam.serving.schemas import (
 )
 from vns_sam.serving.service import Service, owner_of
 from vns_sam.serving.shelf import Picture
+from vns_sam.types import ModelInfo
 
 BINARY = {"requestBody": {"required": True, "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}}}
 THUMBNAIL = 168
@@ -61,7 +62,8 @@ def _models(router: APIRouter, service: Service) -> None:
     @router.get("/models")
     async def models() -> list[ModelRow]:
         """The models on offer, the default first."""
-        return await service.worker.run(None, lambda: [_row(service, name) for name in service.engine.names])
+        cards = await service.cards()
+        return [_row(service, name, info) for name, info in cards.items()]
 
     @router.get("/model")
     async def model(name: Annotated[str, Query(max_length=200)] = "") -> ModelDetails:
@@ -195,15 +197,14 @@ def _details(service: Service, name: str) -> ModelDetails:
     return ModelDetails(served_as=name, prompts=sorted(info.prompts), **values)
 
 
-def _row(service: Service, name: str) -> ModelRow:
-    info = service.engine.card(name)
+def _row(service: Service, name: str, info: ModelInfo) -> ModelRow:
     return ModelRow(
         name=name,
         prompts=sorted(info.prompts),
         candidates=info.candidates,
         edges=info.edges,
         adapted_from=service.engine.start_of(name),
-        refinable=service.engine.refinable(name),
+        refinable=service.engine.refinable(info),
         looks_again=info.look_again != "never",
     )
 

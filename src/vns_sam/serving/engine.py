@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -9,11 +10,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from vns_sam.errors import UsageError
+from vns_sam.errors import UsageError, VnsSamError
 from vns_sam.types import Backend, ImageFeatures, ModelInfo, Prediction, PromptableModel, Prompts, SecondLook
 
 if TYPE_CHECKING:
     from vns_sam.types import Answers
+
+logger = logging.getLogger(__name__)
 
 
 class Adapted(NamedTuple):
@@ -83,6 +86,21 @@ class Engine:
             return self.info(name)
         return replace(self.info(adapted.start), name=name)
 
+    def cards(self) -> dict[str, ModelInfo]:
+        """What a list says of all models on offer, see :meth:`card`. Adapted ones that do not load are left out, which
+        is logged.
+
+        Raises:
+            VnsSamError: One that the server was started with does not load.
+        """
+        found = {name: self.card(name) for name in self.first}
+        for name in self.more():
+            try:
+                found[name] = self.card(name)
+            except VnsSamError as error:
+                logger.warning("%s is left out of the models on offer: %s", name, error.message)
+        return found
+
     def resolve(self, name: str | None, *, refine: bool = False) -> str:
         """The name of the model that a client means.
 
@@ -94,14 +112,13 @@ class Engine:
             raise UsageError(f"no model '{wanted[:60]}' here", hint=f"one of {', '.join(self.names)}")
         if not refine:
             return wanted
-        if not self.refinable(wanted):
+        if not self.refinable(self.card(wanted)):
             raise UsageError(f"the masks of '{wanted}' cannot be refined here", hint="leave refine out")
         return f"{wanted}+{self.refiner}"
 
-    def refinable(self, name: str) -> bool:
+    def refinable(self, card: ModelInfo) -> bool:
         """Whether the refiner can redraw the masks of a model."""
-        info = self.card(name)
-        return self.refiner is not None and bool(info.prompts) and not info.alpha
+        return self.refiner is not None and bool(card.prompts) and not card.alpha
 
     def encode(self, name: str, pixels: np.ndarray) -> ImageFeatures:
         """Encodes a picture (H, W, 3) uint8 RGB."""

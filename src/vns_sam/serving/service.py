@@ -68,9 +68,9 @@ class Service:
             self._infos[name] = await self.worker.run(None, lambda: self.engine.info(name))
         return self._infos[name]
 
-    async def card(self, name: str) -> ModelInfo:
-        """What a list says of a model on offer, see :meth:`Engine.card`."""
-        return await self.worker.run(None, lambda: self.engine.card(name))
+    async def cards(self) -> dict[str, ModelInfo]:
+        """What a list says of the models on offer, the default first, see :meth:`Engine.cards`."""
+        return await self.worker.run(None, self.engine.cards)
 
     async def open(self, request: Request, data: bytes, name: str) -> Picture:
         """Takes a picture in for whoever asks.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import sys
 from typing import Any
 
@@ -21,29 +22,57 @@ SILENCE = 15.0
 
 
 STALL = 30.0
-"""Seconds in which a client that reads too slowly has to take what waits for it."""
+"""Seconds in which a client has to take some of what waits for it."""
+UNSENT = 131_072
+"""Bytes that the system takes over before they can be sent. By itself it takes megabytes, and more only once a third of
+them was read: a slow client would seem not to read at all.
+"""
 
 
 class PromptProtocol(H11Protocol):
-    """Closes a connection whose first request does not come, or whose answers are not read."""
+    """Closes a connection whose first request does not come, or of whose answer nothing is read for a while."""
 
     _stalled: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         """Starts the clock."""
         super().connection_made(transport)
+        line = transport.get_extra_info("socket")
+        if line.family in (socket.AF_INET, socket.AF_INET6) and hasattr(socket, "TCP_NOTSENT_LOWAT"):
+            line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
         asyncio.get_running_loop().call_later(SILENCE, self._close_if_silent)
 
     def pause_writing(self) -> None:
         """Starts the clock: more waits for the client than is kept for it."""
         super().pause_writing()
-        self._stalled = asyncio.get_running_loop().call_later(STALL, self.transport.abort)
+        self._watch()
 
     def resume_writing(self) -> None:
         """Stops the clock."""
+        self._stop_watching()
+        super().resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stops the clock."""
+        self._stop_watching()
+        super().connection_lost(exc)
+
+    def _watch(self) -> None:
+        """Looks again after a while: an answer is one write, however large, so writing is paused until nearly all of it
+        was read, and only what still waits tells whether the client reads.
+        """
+        waiting = self.transport.get_write_buffer_size()
+        self._stalled = asyncio.get_running_loop().call_later(STALL, self._close_if_stalled, waiting)
+
+    def _stop_watching(self) -> None:
         if self._stalled is not None:
             self._stalled.cancel()
-        super().resume_writing()
+
+    def _close_if_stalled(self, waited: int) -> None:
+        if self.transport.get_write_buffer_size() < waited:
+            self._watch()
+        else:
+            self.transport.abort()
 
     def _close_if_silent(self) -> None:
         if self.cycle is None and not self.transport.is_closing():

@@ -25,7 +25,7 @@ from vns_sam.serving.schemas import Answer, Ask, Automatic, Found, Mask, ObjectP
 from vns_sam.serving.settings import Settings
 from vns_sam.serving.shelf import Picture, Shelf
 from vns_sam.serving.worker import Turns, Worker
-from vns_sam.types import ModelInfo, Prediction, Prompts
+from vns_sam.types import ImageFeatures, ModelInfo, Prediction, Prompts
 
 EDGE_SIDE = 1024
 """Longer side of an edge map in pixels at most."""
@@ -92,8 +92,12 @@ class Service:
         known = self.shelf.find(SENT_ALONG, digest)
         if known is not None:
             return known
-        pixels = await self.worker.run(request, lambda: decode_picture(data, self.settings.limits))
-        return self.shelf.add(SENT_ALONG, digest, pixels)
+        return await self.worker.run_once(
+            request,
+            digest,
+            lambda: decode_picture(data, self.settings.limits),
+            lambda pixels: self.shelf.add(SENT_ALONG, digest, pixels),
+        )
 
     def picture(self, request: Request, key: str) -> Picture:
         """A picture of whoever asks.
@@ -103,13 +107,20 @@ class Service:
         """
         return self.shelf.get(owner_of(request), key)
 
-    async def encode(self, request: Request | None, picture: Picture, model: str) -> float:
-        """Encodes a picture unless that was done; gives the seconds it took."""
-        if model in picture.features:
-            return 0.0
-        features, seconds = await self.worker.run(request, lambda: timed(self.engine.encode, model, picture.pixels))
-        self.shelf.keep(picture, model, features)
-        return seconds
+    async def encode(self, request: Request | None, picture: Picture, model: str) -> tuple[ImageFeatures, float]:
+        """A picture's encoding, and the seconds that it takes now. It is made once: who asks while it is being made
+        waits for it, and it is kept even where all of them have gone.
+        """
+        known = picture.features.get(model)
+        if known is not None:
+            return known, 0.0
+
+        def keep(made: tuple[ImageFeatures, float]) -> tuple[ImageFeatures, float]:
+            self.shelf.keep(picture, model, made[0])
+            return made
+
+        work = partial(timed, self.engine.encode, model, picture.pixels)
+        return await self.worker.run_once(request, (picture.key, model), work, keep)
 
     async def ask(self, request: Request, picture: Picture, ask: Ask) -> Answer:
         """Masks for prompts.
@@ -120,13 +131,11 @@ class Service:
         """
         prompts = self._prompts(picture, ask.objects)
         model = self.engine.resolve(ask.model, refine=ask.refine)
-        encoded = await self.encode(request, picture, model)
-        features = picture.features.get(model)
+        features, encoded = await self.encode(request, picture, model)
 
         def work() -> tuple[list[Found], float]:
-            known = features or self.engine.encode(model, picture.pixels)  # it had to make room meanwhile
             answer = partial(self.engine.answer, second_look=ask.second_look, candidates=ask.candidates)
-            prediction, seconds = timed(answer, model, known, picture.pixels, prompts)
+            prediction, seconds = timed(answer, model, features, picture.pixels, prompts)
             return [_found(prediction, row, ask) for row in range(len(prediction.masks))], seconds
 
         objects, decoded = await self.worker.run(request, work)
@@ -167,13 +176,11 @@ class Service:
         prompts, candidates, look_again = wire.unpack_prompts(question, min(ceiling, self.settings.memory))
         if prompts is not None:
             self._check_arrays(prompts, picture.size)
-        await self.encode(request, picture, model)
-        features = picture.features.get(model)
+        features, _ = await self.encode(request, picture, model)
 
         def work() -> bytes:
-            known = features or self.engine.encode(model, picture.pixels)
             options = {"candidates": candidates, "look_again": look_again}
-            return wire.pack_answers(self.engine.decode(model, known, prompts, **options))
+            return wire.pack_answers(self.engine.decode(model, features, prompts, **options))
 
         return await self.worker.run(request, work)
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from http import HTTPStatus
 from threading import Event
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from fastapi import Request
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 T = TypeVar("T")
+K = TypeVar("K")
 
 
 class Worker:
@@ -37,6 +39,7 @@ class Worker:
         self.queue = queue
         self.waiting = 0
         self._seconds = 0.2  # what one piece of work took lately
+        self._shared: dict[Hashable, _Job[Any]] = {}
         self._pool = ThreadPoolExecutor(1, "model")
         self._long = ThreadPoolExecutor(1, "long")
 
@@ -50,7 +53,32 @@ class Worker:
         Raises:
             Problem: Too many wait already (429), or the client went away.
         """
-        return await self._watched(request, self._pool, lambda: self._timed(work))
+        self._admit()
+        source = self._pool.submit(self._timed, work)
+        return await self._watched(request, _Job(source, asyncio.wrap_future(source)))
+
+    async def run_once(
+        self, request: Request | None, key: Hashable, work: Callable[[], T], keep: Callable[[T], K]
+    ) -> K:
+        """The same for work that several may want at a time: who asks with the same key while it waits or runs waits
+        for it too. It is dropped only where nobody waits any longer before it has begun; once it has, it is kept.
+
+        Args:
+            request: Whose client is watched while it waits; None for work of the server's own.
+            key: Of the work; who asks with the same one wants the same.
+            work: Called in the models' thread, once.
+            keep: Called after it with its result, once, where this method was called; gives what all get.
+
+        Raises:
+            Problem: Too many wait already (429), or the client went away.
+        """
+        self._admit()
+        job = self._shared.get(key)
+        if job is None or job.source.cancelled():
+            source = self._pool.submit(self._timed, work)
+            job = self._shared[key] = _Job(source, asyncio.ensure_future(_kept(source, keep)))
+            job.result.add_done_callback(partial(self._forget, key))
+        return await self._watched(request, job)
 
     async def run_long(self, request: Request, work: Callable[[Turns], T]) -> T:
         """Runs work that takes seconds beside the models' thread: it gets that for one call of a model at a time, so
@@ -64,32 +92,42 @@ class Worker:
         Raises:
             Problem: Too many wait already (429), or the client went away.
         """
+        self._admit()
         turns = Turns(self._pool)
-        return await self._watched(request, self._long, lambda: work(turns), turns.gone)
+        source = self._long.submit(work, turns)
+        return await self._watched(request, _Job(source, asyncio.wrap_future(source)), turns.gone)
 
-    async def _watched(
-        self, request: Request | None, pool: ThreadPoolExecutor, work: Callable[[], T], gone: Event | None = None
-    ) -> T:
+    def _admit(self) -> None:
         if self.waiting > self.queue:
             wait = max(1, math.ceil(self.waiting * self._seconds))
             raise Problem(HTTPStatus.TOO_MANY_REQUESTS, "the server is busy", hint="try again soon", retry_after=wait)
+
+    async def _watched(self, request: Request | None, job: _Job[T], gone: Event | None = None) -> T:
         self.waiting += 1
-        job = asyncio.wrap_future(pool.submit(work))
+        job.waiting += 1
         watch = asyncio.ensure_future(_gone(request)) if request is not None else None
         try:
-            both: set[asyncio.Future[Any]] = {job, watch} if watch else {job}
+            both: set[asyncio.Future[Any]] = {job.result, watch} if watch else {job.result}
             await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-            if gone is not None and not job.done():
-                gone.set()
-            if not job.done() and job.cancel():
+            if not job.result.done():
                 raise Problem(CLIENT_GONE, "the client went away")
-            return await job
+            return await job.result
         finally:
             self.waiting -= 1
+            job.waiting -= 1
+            if not job.waiting and not job.result.done():
+                job.source.cancel()
+                if gone is not None:
+                    gone.set()
             if watch:
                 watch.cancel()
                 with suppress(asyncio.CancelledError):
                     await watch
+
+    def _forget(self, key: Hashable, result: asyncio.Future[Any]) -> None:
+        job = self._shared.get(key)
+        if job is not None and job.result is result:  # else it was dropped, and begun anew
+            del self._shared[key]
 
     def close(self) -> None:
         """Ends what runs, drops what waits."""
@@ -102,6 +140,26 @@ class Worker:
             return work()
         finally:
             self._seconds += 0.2 * (time.perf_counter() - start - self._seconds)
+
+
+class _Job(Generic[T]):
+    """Work that waits or runs.
+
+    Args:
+        source: Ends it, as long as it waits.
+        result: What comes of it.
+
+    Attributes:
+        waiting: How many clients wait for it.
+    """
+
+    def __init__(self, source: Future[Any], result: asyncio.Future[T]) -> None:
+        self.source, self.result, self.waiting = source, result, 0
+        result.add_done_callback(lambda done: done.cancelled() or done.exception())  # told even where nobody waits
+
+
+async def _kept(source: Future[T], keep: Callable[[T], K]) -> K:
+    return keep(await asyncio.wrap_future(source))
 
 
 class Turns:

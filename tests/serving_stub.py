@@ -104,6 +104,11 @@ def send_picture(client: TestClient, data: bytes | None = None, **headers: str) 
     return str(response.json()["id"])
 
 
+def keys_of(client: TestClient) -> list[str]:
+    """Of the pictures of the server's folder."""
+    return [row["key"] for row in client.get("/api/folder").json()["pictures"]]
+
+
 def ask(client: TestClient, key: str, **body: Any) -> Any:
     """Asks for masks."""
     return client.post(f"/api/pictures/{key}/masks", content=json.dumps(body), headers=JSON)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from serving_stub import JSON, ask, picture_file, send_picture, serve
+from serving_stub import JSON, ask, keys_of, picture_file, send_picture, serve
 from starlette.testclient import TestClient
 
 from vns_sam.formats.rle import decode_rle, encode_rle
@@ -62,24 +62,23 @@ def test_several_pictures_become_one_coco_set() -> None:
     np.testing.assert_array_equal(decode_rle(whole["annotations"][2]["segmentation"]), mask(9))
 
 
-def test_pictures_of_the_folder_are_named_by_number(tmp_path: Path) -> None:
+def test_pictures_of_the_folder_are_named_by_their_keys(tmp_path: Path) -> None:
     for name in ("a.png", "b.png"):
         (tmp_path / "photos").mkdir(exist_ok=True)
         (tmp_path / "photos" / name).write_bytes(picture_file())
-    rows = [
-        {"index": k, "name": f"{name}.png", "objects": [{"mask": encode_rle(mask(3 + k))}]}
-        for k, name in enumerate("ab")
-    ]
+    rows = [{"name": f"{name}.png", "objects": [{"mask": encode_rle(mask(3 + k))}]} for k, name in enumerate("ab")]
 
     def ask(client: TestClient, *pictures: dict[str, Any]) -> Any:
         return client.post("/api/export", content=json.dumps({"format": "png", "pictures": pictures}), headers=JSON)
 
     with serve(folder=tmp_path / "photos", out=tmp_path / "masks") as client:
+        for row, key in zip(rows, keys_of(client), strict=True):
+            row["key"] = key
         archive = zipfile.ZipFile(io.BytesIO(ask(client, *rows).content))
         assert archive.namelist() == ["a_mask.png", "b_mask.png"]
         for k, name in enumerate(archive.namelist()):
             np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(archive.read(name)))), mask(3 + k) * 255)
-        assert ask(client, {**rows[0], "index": 2}).status_code == 404
+        assert ask(client, {**rows[0], "key": "2"}).status_code == 404
         assert ask(client, {**rows[0], "id": "x"}).status_code == 422
         assert ask(client, {"name": "a.png", "objects": rows[0]["objects"]}).status_code == 422
     with serve() as client:
@@ -159,9 +158,10 @@ def test_masks_are_answered_while_an_export_is_written(tmp_path: Path) -> None:
         return read(project, index)
 
     read, codes = Project.read, []
-    entry = {"index": 0, "name": "frog.png", "objects": [{"mask": encode_rle(mask(3))}]}
+    entry: dict[str, Any] = {"name": "frog.png", "objects": [{"mask": encode_rle(mask(3))}]}
     with pytest.MonkeyPatch.context() as patch, serve(folder=tmp_path / "photos", out=tmp_path / "masks") as client:
         patch.setattr(Project, "read", wait_and_read)
+        [entry["key"]] = keys_of(client)
         body = json.dumps({"format": "png", "pictures": [entry]})
         thread = threading.Thread(
             target=lambda: codes.append(client.post("/api/export", content=body, headers=JSON).status_code)

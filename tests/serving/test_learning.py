@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fake_lesson import ROWS, faked
-from serving_stub import JSON, StubEngine, picture_file, send_picture, serve
+from serving_stub import JSON, StubEngine, keys_of, picture_file, send_picture, serve
 from starlette.testclient import TestClient
 
 from vns_sam.data.pairs import find_pairs, read_instances
@@ -214,11 +214,13 @@ def test_a_folder_that_was_labelled_is_learned_from_without_sending_it(tmp_path:
     mask = np.zeros((30, 40), bool)
     mask[3:9, 4:12] = True
     with serve(learn=learned, folder=photos, out=masks) as client:
-        for k in range(12):
-            key = client.post(f"/api/folder/{k}").json()["id"]
+        for key in keys_of(client)[:12]:
+            opened = client.post(f"/api/folder/{key}").json()["id"]
             body = {"objects": [{"label": "frog", "mask": encode_rle(mask)}]}
-            client.put(f"/api/folder/{k}/annotations?picture={key}", content=json.dumps(body), headers=JSON)
-        assert order(client, folder=True).status_code == 202
+            client.put(f"/api/folder/{key}/annotations?picture={opened}", content=json.dumps(body), headers=JSON)
+        told = order(client, folder="0123456789abcdef")
+        assert (told.status_code, told.json()["error"]) == (422, "another folder is served now")
+        assert order(client, folder=client.get("/api/folder").json()["key"]).status_code == 202
         until(client, lambda state: state["done"] == 3)
         assert len(find_pairs(learned / "learned-1" / SET)) == 12
 

@@ -40,7 +40,7 @@ pytestmark = CHROMIUM
 
 
 def test_nothing_is_drawn_on_a_picture_that_is_still_opening(page: Any, labelled: str, project: Project) -> None:
-    release = hold(page, "**/api/folder/0")
+    release = hold(page, "**/api/folder/*")
     page.goto(labelled)
     expect(page.locator("#where")).to_contain_text("ant.png", timeout=WAIT)
     page.keyboard.press("p")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from serving_stub import JSON, picture_file, serve
+from serving_stub import JSON, keys_of, picture_file, serve
 from starlette.testclient import TestClient
 
 from vns_sam.errors import DataError, UsageError
@@ -41,7 +41,7 @@ def mask_of(rows: slice) -> np.ndarray:
 def save(client: TestClient, index: int, picture: str, masks: list[np.ndarray]) -> Any:
     objects = [{"label": "frog", "score": 0.5, "mask": encode_rle(mask), "page": {"clicks": []}} for mask in masks]
     body = json.dumps({"objects": objects, "saved_at": 17.0})
-    return client.put(f"/api/folder/{index}/annotations?picture={picture}", content=body, headers=JSON)
+    return client.put(f"/api/folder/{keys_of(client)[index]}/annotations?picture={picture}", content=body, headers=JSON)
 
 
 def test_save_and_come_back(photos: Path, tmp_path: Path) -> None:
@@ -53,12 +53,12 @@ def test_save_and_come_back(photos: Path, tmp_path: Path) -> None:
             "b.png",
             "sub/c.png",
         ]
-        opened = client.post("/api/folder/3").json()
+        opened = client.post(f"/api/folder/{keys_of(client)[3]}").json()
         assert opened["annotations"]["objects"] == []
         assert save(client, 3, opened["id"], [mask_of(slice(3, 9)), mask_of(slice(20, 25))]).status_code == 204
     with serve(folder=photos, out=out) as client:
         assert [row["objects"] for row in client.get("/api/folder").json()["pictures"]] == [0, 0, 0, 2]
-        again = client.post("/api/folder/3").json()["annotations"]
+        again = client.post(f"/api/folder/{keys_of(client)[3]}").json()["annotations"]
     assert [item["label"] for item in again["objects"]] == ["frog", "frog"]
     union = np.asarray(Image.open(out / "sub" / "c.png"))
     np.testing.assert_array_equal(union, (mask_of(slice(3, 9)) | mask_of(slice(20, 25))) * 255)
@@ -68,37 +68,40 @@ def test_pictures_of_one_stem_do_not_share_a_mask(photos: Path, tmp_path: Path) 
     out = tmp_path / "masks"
     with serve(folder=photos, out=out) as client:
         for index in (0, 1):
-            opened = client.post(f"/api/folder/{index}").json()
+            opened = client.post(f"/api/folder/{keys_of(client)[index]}").json()
             assert save(client, index, opened["id"], [mask_of(slice(3, 9 + index))]).status_code == 204
     assert {path.name for path in out.iterdir()} == {"a.jpg.json", "a.jpg.png", "a.png.json", "a.png.png"}
 
 
 def test_what_does_not_belong_together_is_refused(photos: Path, tmp_path: Path) -> None:
     with serve(folder=photos, out=tmp_path / "masks") as client:
-        opened = client.post("/api/folder/1").json()
+        keys = keys_of(client)
+        opened = client.post(f"/api/folder/{keys[1]}").json()
         assert save(client, 2, opened["id"], []).status_code == 404
         assert save(client, 1, opened["id"], [np.ones((3, 4), bool)]).status_code == 422
         assert client.post("/api/folder/9").status_code == 404
+        assert client.post("/api/folder/1").status_code == 404
     with serve() as client:
         assert client.get("/api/folder").json()["pictures"] == []
-        assert client.post("/api/folder/0").status_code == 404
+        assert client.post(f"/api/folder/{keys[0]}").status_code == 404
 
 
 def test_nobody_replaces_what_was_saved_meanwhile(photos: Path, tmp_path: Path) -> None:
     with serve(folder=photos, out=tmp_path / "masks") as client:
-        opened = client.post("/api/folder/1").json()
+        key = keys_of(client)[1]
+        opened = client.post(f"/api/folder/{key}").json()
 
         def put(saved_at: float, rows: slice, base: float | None) -> Any:
             asked = {"picture": opened["id"], **({} if base is None else {"base": base})}
             body = {"objects": [{"mask": encode_rle(mask_of(rows))}], "saved_at": saved_at}
-            return client.put("/api/folder/1/annotations", params=asked, content=json.dumps(body), headers=JSON)
+            return client.put(f"/api/folder/{key}/annotations", params=asked, content=json.dumps(body), headers=JSON)
 
         assert put(5, slice(3, 9), 0).status_code == 204
         assert put(5, slice(3, 9), 0).status_code == 204  # sent again, as after an answer that was lost
         refused = put(7, slice(20, 25), 0)
         assert refused.status_code == 409
         assert refused.json()["error"] == "a.png was changed elsewhere since it was opened"
-        there = client.get("/api/folder/1/annotations").json()
+        there = client.get(f"/api/folder/{key}/annotations").json()
         assert there["saved_at"] == 5
         np.testing.assert_array_equal(
             np.asarray(Image.open(tmp_path / "masks" / "a.png.png")), mask_of(slice(3, 9)) * 255
@@ -172,7 +175,7 @@ def test_what_cannot_be_read_is_an_error_and_stays(photos: Path, tmp_path: Path)
     (out / "b.json").mkdir(parents=True)  # as good as a file that is forbidden, which root may read
     with serve(folder=photos, out=out) as client:
         assert [row["objects"] for row in client.get("/api/folder").json()["pictures"]] == [0, 0, 0, 0]
-        refused = client.post("/api/folder/2")
+        refused = client.post(f"/api/folder/{keys_of(client)[2]}")
         assert (refused.status_code, refused.json()["error"]) == (422, f"cannot read {out / 'b.json'}: is a directory")
     with pytest.raises(DataError, match="cannot read"):
         Project(photos, out).save(2, Annotations(), (30, 40))
@@ -193,11 +196,45 @@ def test_the_output_is_no_input(photos: Path) -> None:
     assert "out/a.png" not in Project(photos, photos / "out").names
 
 
+def test_a_picture_is_known_by_its_folder_and_name_wherever_it_is_in_the_list(photos: Path, tmp_path: Path) -> None:
+    def served(folder: Path) -> tuple[TestClient, dict[str, str]]:
+        client = serve(folder=folder, out=tmp_path / "masks")
+        return client, {row["name"]: row["key"] for row in client.get("/api/folder").json()["pictures"]}
+
+    _, before = served(photos)
+    for name in ("a.jpg", "b.png"):
+        (tmp_path / "others").mkdir(exist_ok=True)
+        (tmp_path / "others" / name).write_bytes((photos / name).read_bytes())
+    (photos / "0.png").write_bytes(picture_file())
+    (photos / "a.jpg").unlink()
+    _, after = served(photos)
+    assert list(after) == ["0.png", *list(before)[1:]]
+    assert {name: key for name, key in after.items() if name in before} == {k: before[k] for k in list(before)[1:]}
+    client, others = served(tmp_path / "others")
+    assert not {*others.values()} & {*before.values()}
+    row = {"key": before["b.png"], "name": "b.png", "objects": [{"mask": encode_rle(mask_of(slice(3, 9)))}]}
+    body = json.dumps({"format": "png", "pictures": [row]})
+    answers = [
+        client.post(f"/api/folder/{before['b.png']}"),
+        client.get(f"/api/folder/{before['b.png']}/annotations"),
+        client.get(f"/api/folder/{before['b.png']}/thumbnail"),
+        client.put(f"/api/folder/{before['b.png']}/annotations?picture=x", content="{}", headers=JSON),
+        client.post("/api/export", content=body, headers=JSON),
+    ]
+    for answer in answers:
+        assert answer.status_code == 404
+        assert answer.json() == {
+            "error": "the folder that is served now does not hold this picture",
+            "hint": "reload the page, or serve the folder that it shows",
+        }
+
+
 def test_a_small_picture_of_each(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "frog.png").write_bytes(picture_file(400, 300))
     with serve(folder=tmp_path / "photos", out=tmp_path / "masks") as client:
-        shown = Image.open(io.BytesIO(client.get("/api/folder/0/thumbnail").content))
+        [key] = keys_of(client)
+        shown = Image.open(io.BytesIO(client.get(f"/api/folder/{key}/thumbnail").content))
         assert client.get("/api/folder/1/thumbnail").status_code == 404
     assert shown.size == (168, 126)
 

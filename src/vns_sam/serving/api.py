@@ -35,7 +35,6 @@ BINARY = {"requestBody": {"required": True, "content": {"image/*": {"schema": {"
 THUMBNAIL = 168
 """Longer side in pixels of a picture in the row at the foot of the page."""
 Key = Annotated[str, Path(max_length=64, pattern=r"^[\w-]+$")]
-Index = Annotated[int, Path(ge=0, le=10_000_000)]
 ARCHIVE = {
     "requestBody": {
         "required": True,
@@ -150,31 +149,34 @@ def _folder(router: APIRouter, service: Service, project: Project | None) -> Non
         """The folder that is being labelled."""
         return Folder() if project is None else await asyncio.to_thread(project.listing)
 
-    @router.post("/folder/{index}")
-    async def open_(request: Request, index: Index) -> FolderPicture:
+    @router.post("/folder/{key}")
+    async def open_(request: Request, key: Key) -> FolderPicture:
         """Opens a picture of the folder, with what was done on it before."""
         folder = named()
-        name = folder.name(index)
+        index = folder.index(key)
         pixels = await service.worker.run(request, lambda: folder.read(index))
-        picture = service.shelf.add(owner_of(request), name, pixels)
+        picture = service.shelf.add(owner_of(request), folder.names[index], pixels)
         saved = await asyncio.to_thread(folder.annotations, index)
         return FolderPicture(**opened(picture).model_dump(), annotations=saved)
 
-    @router.get("/folder/{index}/thumbnail", response_class=Response, responses={200: {"content": {"image/jpeg": {}}}})
-    async def thumbnail(index: Index) -> Response:
+    @router.get("/folder/{key}/thumbnail", response_class=Response, responses={200: {"content": {"image/jpeg": {}}}})
+    async def thumbnail(key: Key) -> Response:
         """A small JPEG of a picture of the folder."""
-        data, kind = await asyncio.to_thread(lambda: preview(named().read(index), THUMBNAIL))
+        folder = named()
+        index = folder.index(key)
+        data, kind = await asyncio.to_thread(lambda: preview(folder.read(index), THUMBNAIL))
         return Response(data, media_type=kind)
 
-    @router.get("/folder/{index}/annotations")
-    async def saved(index: Index) -> Annotations:
+    @router.get("/folder/{key}/annotations")
+    async def saved(key: Key) -> Annotations:
         """What was done on a picture of the folder."""
-        return await asyncio.to_thread(named().annotations, index)
+        folder = named()
+        return await asyncio.to_thread(folder.annotations, folder.index(key))
 
-    @router.put("/folder/{index}/annotations", status_code=HTTPStatus.NO_CONTENT)
+    @router.put("/folder/{key}/annotations", status_code=HTTPStatus.NO_CONTENT)
     async def save(
         request: Request,
-        index: Index,
+        key: Key,
         picture: Annotated[str, Query(max_length=64)],
         body: Annotations,
         base: Annotated[float | None, Query(ge=0)] = None,
@@ -183,10 +185,10 @@ def _folder(router: APIRouter, service: Service, project: Project | None) -> Non
         ``base``, the ``saved_at`` that the client went on from.
         """
         folder = named()
-        size = service.picture(request, picture).size
-        if service.picture(request, picture).name != folder.name(index):
+        index, opened = folder.index(key), service.picture(request, picture)
+        if opened.name != folder.names[index]:
             raise unknown_picture(picture)
-        await asyncio.to_thread(folder.save, index, body, size, base)
+        await asyncio.to_thread(folder.save, index, body, opened.size, base)
 
 
 def _details(service: Service, name: str) -> ModelDetails:

@@ -17,7 +17,7 @@ from vns_sam.images.write import encode_archive
 from vns_sam.inference.found import LargePrediction
 from vns_sam.serving.folder import Project
 from vns_sam.serving.masks import check_memory, read_masks
-from vns_sam.serving.problems import DOCUMENTED, unknown_picture, unusable
+from vns_sam.serving.problems import DOCUMENTED, not_in_folder, unusable
 from vns_sam.serving.schemas import Rle, Strict
 from vns_sam.serving.service import Service
 from vns_sam.types import Pieces, Prediction, Size, cut_out
@@ -53,18 +53,18 @@ class ExportPicture(Strict):
 
     Attributes:
         id: Of a picture that the client has opened.
-        index: Its number in the server's folder, instead of that.
+        key: Of one of the server's folder, instead of that.
     """
 
     id: Annotated[str, Field(max_length=64)] | None = None
-    index: int | None = None
+    key: Annotated[str, Field(max_length=64)] | None = None
     name: Annotated[str, Field(max_length=300, min_length=1)]
     objects: Annotated[list[ExportObject], Field(max_length=1000, min_length=1)]
 
     @model_validator(mode="after")
     def _is_named_once(self) -> Self:
-        if (self.id is None) == (self.index is None):
-            raise ValueError("expected the id of an opened picture or its index in the folder")
+        if (self.id is None) == (self.key is None):
+            raise ValueError("expected the id of an opened picture or the key of one of the folder")
         return self
 
 
@@ -169,10 +169,9 @@ def _reader(
     if picture.id is not None:
         opened = service.picture(request, picture.id)
         return lambda: opened.pixels
-    if project is None or picture.index is None:
-        raise unknown_picture(str(picture.index))
-    project.name(picture.index)
-    return partial(project.read, picture.index)
+    if project is None or picture.key is None:
+        raise not_in_folder()
+    return partial(project.read, project.index(picture.key))
 
 
 def _prediction(entry: ExportPicture, size: Size, memory: int) -> Prediction:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -13,10 +14,10 @@ import numpy as np
 
 from vns_sam.errors import DataError
 from vns_sam.images.find import find_images
-from vns_sam.images.read import file_digest, read_image
+from vns_sam.images.read import read_image
 from vns_sam.images.write import unwritable, write_mask, write_text
 from vns_sam.serving.masks import read_mask
-from vns_sam.serving.problems import Problem, changed_elsewhere, unknown_picture
+from vns_sam.serving.problems import Problem, changed_elsewhere, not_in_folder
 from vns_sam.serving.schemas import Annotations, Folder, FolderRow
 
 logger = logging.getLogger(__name__)
@@ -26,7 +27,8 @@ class Project:
     """A folder of pictures and the folder of their masks.
 
     For ``sub/frog.jpg`` the output holds ``sub/frog.json``, all that the page knows of it, and ``sub/frog.png``, the
-    union of its masks as 0 and 255. Clients name pictures by their number, never by a path.
+    union of its masks as 0 and 255. Clients name pictures by a key, never by a path or a place in the list: a page that
+    is still open when another folder is served, or this one with other pictures, means the picture that it shows.
 
     Args:
         root: The pictures.
@@ -45,43 +47,39 @@ class Project:
         if not self.names:
             raise DataError(f"no picture in {root}")
         self._targets = _targets(self.names)
+        self.key, *self.keys = (_key(root.resolve() / name) for name in ("", *self.names))
+        self._indices = {key: index for index, key in enumerate(self.keys)}
         self._writing = Lock()
 
     def listing(self) -> Folder:
         """All pictures, and how many objects each has."""
-        rows = [FolderRow(index=k, name=name, objects=self._count(k)) for k, name in enumerate(self.names)]
-        key = hashlib.sha256(str(self.root.resolve()).encode()).hexdigest()[:16]
-        return Folder(name=self.root.resolve().name, key=key, pictures=rows)
+        named = enumerate(zip(self.keys, self.names, strict=True))
+        rows = [FolderRow(key=key, name=name, objects=self._count(index)) for index, (key, name) in named]
+        return Folder(name=self.root.resolve().name, key=self.key, pictures=rows)
+
+    def index(self, key: str) -> int:
+        """Where the picture of a key is among the names.
+
+        Raises:
+            Problem: No picture of this folder has that key.
+        """
+        if key not in self._indices:
+            raise not_in_folder()
+        return self._indices[key]
 
     def read(self, index: int) -> np.ndarray:
         """Pixels (H, W, 3) of picture ``index``.
 
         Raises:
-            Problem: There is no such number.
             DataError: It cannot be read.
         """
-        return read_image(self.root / self.name(index))
-
-    def name(self, index: int) -> str:
-        """The name of picture ``index``.
-
-        Raises:
-            Problem: There is no such number.
-        """
-        if not 0 <= index < len(self.names):
-            raise unknown_picture(str(index))
-        return self.names[index]
-
-    def digest(self, index: int) -> str:
-        """Of the file of picture ``index``."""
-        return file_digest(self.root / self.name(index))
+        return read_image(self.root / self.names[index])
 
     def annotations(self, index: int) -> Annotations:
         """What was saved for picture ``index``; nothing where no file is, or one that holds something else, which is
         logged and kept by the next save.
 
         Raises:
-            Problem: There is no such number.
             DataError: The file cannot be read.
         """
         path = self._json(index)
@@ -102,7 +100,7 @@ class Project:
                 that is gone or damaged, or whose own ``saved_at`` is 0, is replaced from any base.
 
         Raises:
-            Problem: There is no such number, or a mask is not of this size, or somebody else has saved since.
+            Problem: A mask is not of this size, or somebody else has saved since.
             DataError: The place cannot be read or written.
         """
         mask = _union(annotations, size)
@@ -137,7 +135,6 @@ class Project:
         return found
 
     def _json(self, index: int) -> Path:
-        self.name(index)
         return self.out / f"{self._targets[index]}.json"
 
     def _count(self, index: int) -> int:
@@ -146,6 +143,10 @@ class Project:
         except DataError as error:  # told again when the picture is opened
             logger.warning("%s", error.message)
             return 0
+
+
+def _key(path: Path) -> str:
+    return hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
 
 
 def _union(annotations: Annotations, size: tuple[int, int]) -> np.ndarray | None:

@@ -27,13 +27,14 @@ class LessonOrder(Strict):
     Attributes:
         model: What is adapted; the default when left out.
         minutes: How long it may take.
-        folder: Whether it learns from all annotated pictures of the server's folder, not from those that were given.
+        folder: Key of the server's folder, where it learns from all annotated pictures of that; "" for those that were
+            given.
         go_on: Whether the last lesson goes on where it was stopped; the rest is as it was then.
     """
 
     model: str | None = None
     minutes: Annotated[float, Field(gt=0, le=1440)] = 10
-    folder: bool = False
+    folder: Annotated[str, Field(max_length=64)] = ""
     go_on: bool = False
 
 

@@ -48,7 +48,7 @@ def build_router(service: Service, learning: Learning, project: Project | None) 
             await asyncio.to_thread(learning.go_on, owner)
         else:
             if body.folder:
-                await asyncio.to_thread(_from_folder, learning, project, owner)
+                await asyncio.to_thread(_from_folder, learning, project, owner, body.folder)
             await asyncio.to_thread(learning.start, owner, model, body.minutes)
         return await asyncio.to_thread(learning.state, owner)
 
@@ -61,14 +61,16 @@ def build_router(service: Service, learning: Learning, project: Project | None) 
     return router
 
 
-def _from_folder(learning: Learning, project: Project | None, owner: str) -> None:
+def _from_folder(learning: Learning, project: Project | None, owner: str, key: str) -> None:
     """Gives all annotated pictures of the server's folder.
 
     Raises:
-        Problem: The server has no folder.
+        Problem: The server has no folder, or another one than that of the key.
     """
     if project is None:
         raise unusable("the server was started without a folder", hint="vns-sam serve photos/")
+    if project.key != key:
+        raise unusable("another folder is served now", hint="reload the page, or serve the folder that it shows")
     learning.clear(owner)
     for index, name in enumerate(project.names):
         masks = project.masks(index)

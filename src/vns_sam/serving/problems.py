@@ -75,6 +75,15 @@ def unknown_picture(picture: str) -> Problem:
     )
 
 
+def not_in_folder() -> Problem:
+    """404 for a picture of a folder that is no longer served, or that is gone from it."""
+    return Problem(
+        HTTPStatus.NOT_FOUND,
+        "the folder that is served now does not hold this picture",
+        hint="reload the page, or serve the folder that it shows",
+    )
+
+
 DOCUMENTED: dict[int | str, dict[str, Any]] = {
     status: {"model": ProblemBody, "description": HTTPStatus(status).phrase}
     for status in (400, 401, 403, 404, 405, 408, 409, 413, 415, 422, 429, 503)

@@ -243,9 +243,13 @@ class Annotations(Strict):
 
 
 class FolderRow(BaseModel):
-    """One picture of the folder that is being labelled."""
+    """One picture of the folder that is being labelled.
 
-    index: int
+    Attributes:
+        key: What its routes call it; no picture of another folder has the same.
+    """
+
+    key: str
     name: str
     objects: int
 

@@ -75,7 +75,7 @@ export class Exports {
   async #row(picture) {
     const objects = (await itemsOf(picture)).filter((item) => item.mask).map(({ label, score, mask }) => ({ label, score, mask }));
     if (!objects.length) return null;
-    const which = picture.index === null ? { id: await this.asker.upload(picture) } : { index: picture.index };
+    const which = picture.index === null ? { id: await this.asker.upload(picture) } : { key: picture.index };
     return { ...which, name: picture.name, objects };
   }
 }

@@ -2,7 +2,7 @@
 
 import { json } from "./api.js";
 import { body, capital, heading } from "./keys.js";
-import { itemsOf } from "./pictures.js";
+import { itemsOf, placeOf } from "./pictures.js";
 
 /** @typedef {import("./types.js").Picture} Picture @typedef {import("./types.js").Lesson} Lesson @typedef {import("./types.js").LearnedRow} LearnedRow */
 /** @typedef {{failed: (error: unknown) => void, model: () => import("./types.js").ModelRow | undefined, saved: () => Promise<unknown>, use: (name: string) => Promise<void>}} Page */
@@ -145,7 +145,8 @@ export class Lessons {
     return this.#do(self, async () => {
       const model = this.page.model(), order = { model: model?.prompts.length ? model.name : null, minutes: this.minutes };
       await this.page.saved();
-      if (this.editor.pictures.some((picture) => picture.index !== null)) return json("POST", "/api/learn", { json: { ...order, folder: true } });
+      const folder = placeOf(this.editor.pictures);
+      if (folder) return json("POST", "/api/learn", { json: { ...order, folder } });
       await json("DELETE", "/api/learn/pictures");
       const pictures = this.editor.pictures.filter((picture) => picture.count);
       for (const [k, picture] of pictures.entries()) {

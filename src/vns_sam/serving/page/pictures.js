@@ -16,14 +16,17 @@ const THUMBNAIL = 168;
 export async function firstPictures() {
   const folder = await json("GET", "/api/folder");
   const pictures = folder.pictures.map((/** @type {any} */ row) =>
-    makePicture({ key: `folder:${folder.key}:${row.name}`, name: row.name, index: row.index, count: row.objects }));
+    makePicture({ key: `folder:${folder.key}:${row.name}`, name: row.name, index: row.key, count: row.objects }));
   const opened = (await recallAll()).filter((row) => (row.place ?? "") === (folder.key ?? ""));
   return [...pictures, ...opened.map((row) => makePicture({ ...row, base: row.savedAt, count: row.doc.items.length }))];
 }
 
+/** The key of the server's folder beside which a page works, "" where there is none. @param {Picture[]} pictures */
+export function placeOf(pictures) { return pictures.find(({ index }) => index !== null)?.key.split(":")[1] ?? ""; }
+
 /** Pictures from files; others are left out. They come back to where they were opened: beside a folder of the server, or none. @param {Iterable<File>} files @param {Picture[]} beside @returns {Picture[]} */
 export function fromFiles(files, beside) {
-  const place = beside.find(({ index }) => index !== null)?.key.split(":")[1] ?? "";
+  const place = placeOf(beside);
   const wanted = [...files].filter((file) => file.type.startsWith("image/") || /\.(tiff?|bmp|ppm|pgm)$/i.test(file.name));
   const now = String(Date.now()).padStart(15, "0");
   return wanted.map((file, k) => makePicture({ key: `${now}-${String(k).padStart(4, "0")}`, name: file.name || "pasted.png", blob: file, place }));

@@ -198,7 +198,18 @@ def test_a_server_that_is_stopped_says_so_where_its_lesson_lies(tmp_path: Path) 
 
 def test_pictures_whose_names_differ_are_all_learned_from(tmp_path: Path) -> None:
     learning, mask = Learning(tmp_path), np.ones((3, 4), bool)
-    names = ["frog 1.png", "frog_1.png", "Frog_1.png", "x" * 200 + "a", "x" * 200 + "b", "\u86d9" * 200, "", "/"]
+    names = [
+        "frog 1.png",
+        "frog_1.png",
+        "Frog_1.png",
+        "x" * 200 + "a",
+        "x" * 200 + "b",
+        "\u86d9" * 200,
+        "",
+        "/",
+        "\udce9",
+        "\udce8",
+    ]
     for name in (*names, names[0]):
         learning.give("me", name, np.zeros((3, 4, 3), np.uint8), [mask])
     assert learning.given("me") == len(names)

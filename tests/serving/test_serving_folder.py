@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -227,6 +228,32 @@ def test_a_picture_is_known_by_its_folder_and_name_wherever_it_is_in_the_list(ph
             "error": "the folder that is served now does not hold this picture",
             "hint": "reload the page, or serve the folder that it shows",
         }
+
+
+def test_names_that_are_no_utf8_are_spelt_and_kept_apart(photos: Path, tmp_path: Path) -> None:
+    names = [os.fsdecode(name) for name in (b"caf\xe8.png", b"caf\xe9.png", b"caf\xea.png")]
+    try:
+        for name in names:
+            (photos / name).write_bytes(picture_file() if name != names[2] else b"damaged")
+    except OSError:
+        pytest.skip("names of files are UTF-8 here")
+    with serve(folder=photos, out=tmp_path / "masks") as client:
+        rows = [row for row in client.get("/api/folder").json()["pictures"] if row["name"].startswith("caf")]
+        assert [row["name"] for row in rows] == ["caf%E8.png", "caf%E9.png", "caf%EA.png"]
+        keys = [row["key"] for row in rows]
+        assert len(set(keys)) == 3
+        opened = client.post(f"/api/folder/{keys[1]}").json()
+        assert opened["name"] == "caf%E9.png"
+        body = json.dumps({"objects": [{"mask": encode_rle(mask_of(slice(3, 9)))}], "saved_at": 5})
+        place = f"/api/folder/{keys[1]}/annotations"
+        asked = {"picture": opened["id"], "base": 0}
+        assert client.put(place, params=asked, content=body, headers=JSON).status_code == 204
+        refused = client.put(place, params=asked, content=body.replace("5}", "7}"), headers=JSON)
+        assert (refused.status_code, refused.json()["error"][:11]) == (409, "caf%E9.png ")
+        damaged = client.post(f"/api/folder/{keys[2]}")
+        assert damaged.status_code == 422
+        assert "not a picture" in damaged.json()["error"]
+    assert (tmp_path / "masks" / names[1]).is_file()
 
 
 def test_a_small_picture_of_each(tmp_path: Path) -> None:

@@ -252,7 +252,7 @@ def _stem(name: str) -> str:
     several pictures may have the first in common.
     """
     plain = "".join(c if c.isalnum() or c in "-_" else "_" for c in name)
-    return f"{plain[:LONGEST]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return f"{plain[:LONGEST]}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:8]}"
 
 
 def _outcome(result: dict[str, Any]) -> dict[str, Any]:

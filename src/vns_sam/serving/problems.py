@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 
 from vns_sam.errors import CheckpointError, VnsSamError
+from vns_sam.serving.schemas import Text
 
 CLIENT_GONE = 499
 """What the log calls a request whose client hung up before its turn, or in the middle of its body."""
@@ -20,8 +21,8 @@ CLIENT_GONE = 499
 class ProblemBody(BaseModel):
     """The body of every answer that is no success."""
 
-    error: str
-    hint: str = ""
+    error: Text
+    hint: Text = ""
 
 
 class Problem(HTTPException):

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+
+def spelt(text: str) -> str:
+    """Text that JSON can hold: bytes of a file's name that are no UTF-8 are spelt ``%E9``, which keeps names apart."""
+    return re.sub("[\udc80-\udcff]", lambda byte: f"%{ord(byte[0]) - 0xDC00:02X}", text)
+
+
+Text = Annotated[str, BeforeValidator(spelt)]
+"""What a client is told, and what may hold a file's name."""
 Number = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
 Box = Annotated[list[Number], Field(min_length=4, max_length=4)]
 Point = Annotated[list[Number], Field(min_length=2, max_length=2)]
@@ -163,15 +172,15 @@ class BatchRow(BaseModel):
 
     status: int
     answer: Answer | None = None
-    error: str = ""
-    hint: str = ""
+    error: Text = ""
+    hint: Text = ""
 
 
 class Opened(BaseModel):
     """A picture that was taken in."""
 
     id: str
-    name: str
+    name: Text
     width: int
     height: int
 
@@ -250,14 +259,14 @@ class FolderRow(BaseModel):
     """
 
     key: str
-    name: str
+    name: Text
     objects: int
 
 
 class Folder(BaseModel):
     """The folder that the server was started with; no pictures where there is none."""
 
-    name: str = ""
+    name: Text = ""
     key: str = ""
     pictures: list[FolderRow] = []
 

@@ -22,9 +22,11 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def start(port: int, *arguments: str, workers: int = 1, seconds: float = 0) -> subprocess.Popen[bytes]:
+def start(
+    port: int, *arguments: str, workers: int = 1, seconds: float = 0, memory: int = 2_000_000_000
+) -> subprocess.Popen[bytes]:
     """Starts the server and waits until it answers."""
-    environment = {**os.environ, "WORKERS": str(workers), "SECONDS": str(seconds)}
+    environment = {**os.environ, "WORKERS": str(workers), "SECONDS": str(seconds), "MEMORY": str(memory)}
     process = subprocess.Popen([sys.executable, __file__, str(port), *arguments], env=environment)
     for _ in range(600):
         try:
@@ -45,7 +47,7 @@ def main(port: str, *folders: str) -> None:
     from vns_sam.serving.settings import Settings
 
     folder, out = (*map(Path, folders), None, None)[:2]
-    settings = Settings(port=int(port), folder=folder, out=out)
+    settings = Settings(port=int(port), folder=folder, out=out, memory=int(os.environ.get("MEMORY", "2000000000")))
     workers = int(os.environ.get("WORKERS", "1"))
     engine = partial(StubEngine, float(os.environ.get("SECONDS", "0")))
     if workers > 1:

@@ -85,6 +85,33 @@ def test_pictures_of_the_folder_are_named_by_their_keys(tmp_path: Path) -> None:
         assert ask(client, rows[0]).status_code == 404
 
 
+def test_masks_alone_are_written_without_their_pictures_and_the_limit_of_others_is_told() -> None:
+    objects = [{"mask": {"size": [2000, 3000], "counts": [0, 6_000_000]}}]
+
+    def ask(client: TestClient, kind: str, *which: dict[str, Any]) -> Any:
+        rows = [{**one, "name": f"{k}.png", "objects": objects} for k, one in enumerate(which)]
+        return client.post("/api/export", content=json.dumps({"format": kind, "pictures": rows}), headers=JSON)
+
+    with serve(memory=64_000_000) as client:
+        rows = client.get("/api/formats").json()
+        assert [row["name"] for row in rows if row["shows_picture"]] == ["yolo", "cutout"]
+        sized = {"size": [2000, 3000]}
+        for row in rows:
+            answer = ask(client, row["name"], sized)
+            assert answer.status_code == (422 if row["shows_picture"] else 200), (row["name"], answer.text)
+        with zipfile.ZipFile(io.BytesIO(ask(client, "png", *[sized] * 9).content)) as archive:
+            assert len(archive.namelist()) == 9
+        ids = [{"id": send_picture(client, picture_file(3000, 2000, "JPEG"))} for _ in range(4)]  # 18 MB of pixels each
+        assert ask(client, "cutout", *ids[1:]).status_code == 200
+        answer = ask(client, "cutout", *ids)
+        told = "4 opened pictures take 72 MB, the server holds 64 MB"
+        assert (answer.status_code, answer.json()["error"]) == (413, told)
+        assert ask(client, "png", sized, {"size": [2000, 2999]}).status_code == 422
+        assert ask(client, "png", {**sized, **ids[0]}).status_code == 422
+        objects[0]["mask"]["size"] = [20_000, 30_000]
+        assert ask(client, "png", {"size": [20_000, 30_000]}).status_code == 413
+
+
 def test_every_format_can_be_written() -> None:
     with serve() as client:
         names = [row["name"] for row in client.get("/api/formats").json()]

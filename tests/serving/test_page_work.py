@@ -193,8 +193,32 @@ def test_a_server_that_has_forgotten_the_pictures_still_exports_them(page: Any, 
     process.kill()
     process.wait()
     process = start(port)
-    mask = np.asarray(Image.open(io.BytesIO(export(page, "png"))))
-    assert mask[40, 40] == 255
+    pixels = np.asarray(Image.open(io.BytesIO(export(page, "cutout"))))
+    assert pixels[40, 40, 3] == 255
+    process.kill()
+    process.wait()
+
+
+def test_more_pictures_are_exported_than_the_server_holds_at_a_time(page: Any, tmp_path: Path) -> None:
+    port = free_port()
+    process = start(port, memory=64_000_000)
+    paths = [tmp_path / f"{name}.png" for name in ("ant", "bee", "cat", "dog")]
+    for path in paths:
+        Image.new("L", (3000, 2000), 110).save(path)  # 18 MB of pixels each
+    visit_with(page, f"http://127.0.0.1:{port}/", paths)
+    for path in paths:
+        expect(page.locator("#where")).to_contain_text(path.name, timeout=WAIT)
+        settled(page)
+        page.mouse.click(*spot(page, 1500, 1000, (3000, 2000)))
+        saved(page)
+        page.keyboard.press("PageDown")
+    with zipfile.ZipFile(io.BytesIO(export(page, "png"))) as archive:
+        assert len(archive.namelist()) == 4
+    page.keyboard.press("Control+s")
+    page.locator('#exports[open] input[value="cutout"]').check(force=True)
+    page.get_by_role("button", name="Download").click()
+    told = "4 opened pictures take 72 MB, the server holds 64 MB"
+    expect(page.get_by_role("alert")).to_contain_text(told, timeout=WAIT)
     process.kill()
     process.wait()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -9,7 +10,7 @@ from typing import Annotated, Any, Self
 
 import numpy as np
 from fastapi import APIRouter, Request, Response
-from pydantic import Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from vns_sam.formats import registry
 from vns_sam.formats.result import Files, Result, categories_for
@@ -17,13 +18,16 @@ from vns_sam.images.write import encode_archive
 from vns_sam.inference.found import LargePrediction
 from vns_sam.serving.folder import Project
 from vns_sam.serving.masks import check_memory, read_masks
+from vns_sam.serving.pictures import too_many_pixels
 from vns_sam.serving.problems import DOCUMENTED, not_in_folder, unusable
-from vns_sam.serving.schemas import Rle, Strict
+from vns_sam.serving.schemas import Rle, Side, Strict
 from vns_sam.serving.service import Service
 from vns_sam.types import Pieces, Prediction, Size, cut_out
 
 NEEDS_MODEL = ("alpha", "candidates")
 """Formats of what a model said beside its masks, which the page does not keep."""
+NEEDS_PICTURE = ("yolo", "cutout")
+"""Formats that show the picture itself, not its masks alone."""
 ABOUT = {
     "png": "A black and white mask for each object",
     "coco": "One JSON: run lengths, boxes, classes",
@@ -54,18 +58,33 @@ class ExportPicture(Strict):
     Attributes:
         id: Of a picture that the client has opened.
         key: Of one of the server's folder, instead of that.
+        size: Height and width, instead of both; enough for a format that does not show the picture.
     """
 
     id: Annotated[str, Field(max_length=64)] | None = None
     key: Annotated[str, Field(max_length=64)] | None = None
+    size: Annotated[list[Side], Field(min_length=2, max_length=2)] | None = None
     name: Annotated[str, Field(max_length=300, min_length=1)]
     objects: Annotated[list[ExportObject], Field(max_length=1000, min_length=1)]
 
     @model_validator(mode="after")
     def _is_named_once(self) -> Self:
-        if (self.id is None) == (self.key is None):
-            raise ValueError("expected the id of an opened picture or the key of one of the folder")
+        if sum(given is not None for given in (self.id, self.key, self.size)) != 1:
+            raise ValueError("expected the id of an opened picture, the key of one of the folder, or a size")
         return self
+
+
+class FormatRow(BaseModel):
+    """A format that can be downloaded.
+
+    Attributes:
+        title: A line about it.
+        shows_picture: Whether it shows the picture itself, so that a size does not suffice.
+    """
+
+    name: str
+    title: str
+    shows_picture: bool
 
 
 class Export(Strict):
@@ -80,17 +99,20 @@ def build_router(service: Service, project: Project | None) -> APIRouter:
     router = APIRouter(prefix="/api", responses=DOCUMENTED)
 
     @router.get("/formats")
-    async def formats() -> list[dict[str, str]]:
-        """What :func:`write` can write, each with a line about it."""
-        return [{"name": name, "title": ABOUT.get(name, "")} for name in registry.FORMATS if name not in NEEDS_MODEL]
+    async def formats() -> list[FormatRow]:
+        """What :func:`write` can write."""
+        names = [name for name in registry.FORMATS if name not in NEEDS_MODEL]
+        return [FormatRow(name=k, title=ABOUT.get(k, ""), shows_picture=k in NEEDS_PICTURE) for k in names]
 
     @router.post("/export", response_class=Response, responses={200: {"content": {"application/zip": {}}}})
     async def export(request: Request, body: Export) -> Response:
         """The masks that the client sends, in a format: a file, or an archive where it takes several."""
         if body.format not in registry.FORMATS or body.format in NEEDS_MODEL:
             raise unusable(f"unknown format '{body.format}'", hint="see GET /api/formats")
-        readers = [_reader(service, project, request, picture) for picture in body.pictures]
         memory = service.settings.memory
+        opened = {picture.id: 3 * math.prod(picture.objects[0].mask.size) for picture in body.pictures if picture.id}
+        check_memory(f"{len(opened)} opened pictures", sum(opened.values()), memory)
+        readers = [_reader(service, project, request, body.format, picture) for picture in body.pictures]
         files = await service.worker.run_long(request, lambda turns: write(body, readers, memory, turns.go_on))
         name, content = _one_file(files, body)
         headers = {"content-disposition": f'attachment; filename="{name}"'}
@@ -101,7 +123,7 @@ def build_router(service: Service, project: Project | None) -> APIRouter:
 
 def write(
     export: Export,
-    readers: Sequence[Callable[[], np.ndarray]],
+    readers: Sequence[Callable[[], np.ndarray | None]],
     memory: int,
     go_on: Callable[[], object] = lambda: None,
 ) -> dict[str, bytes]:
@@ -109,7 +131,8 @@ def write(
 
     Args:
         export: What is wanted.
-        readers: For each picture what gives its pixels (H, W, 3); they are asked for one after the other.
+        readers: For each picture what gives its pixels (H, W, 3), or None where its size has to suffice; they are asked
+            for one after the other.
         memory: Ceiling in bytes of the masks of each picture, a bit a pixel, and of all files together.
         go_on: Called before each picture; what it raises ends the work.
 
@@ -125,7 +148,8 @@ def write(
     for entry, read, name in zip(export.pictures, readers, names, strict=True):
         go_on()
         pixels = read()
-        size = (pixels.shape[0], pixels.shape[1])
+        height, width = (entry.size or ()) if pixels is None else pixels.shape[:2]
+        size = (height, width)
         result = Result(name, _prediction(entry, size, memory), categories, pixels=pixels)
         plan = registry.plan_outputs(name, [export.format], len(entry.objects), in_set=in_set)
         made = registry.encode(result, plan)
@@ -159,13 +183,20 @@ def safe_names(names: Sequence[str]) -> list[str]:
 
 
 def _reader(
-    service: Service, project: Project | None, request: Request, picture: ExportPicture
-) -> Callable[[], np.ndarray]:
-    """What gives the pixels of a picture: one that the client has opened is there, one of the folder is read.
+    service: Service, project: Project | None, request: Request, kind: str, picture: ExportPicture
+) -> Callable[[], np.ndarray | None]:
+    """What gives the pixels of a picture: one that the client has opened is there, one of the folder is read, of one
+    whose size is given there are none.
 
     Raises:
-        Problem: There is none.
+        Problem: There is none, the format shows it and has a size alone, or the size is more than a picture may have.
     """
+    if picture.size is not None:
+        if kind in NEEDS_PICTURE:
+            raise unusable(f"'{kind}' shows the picture, found its size alone", hint="give its id or its key")
+        if math.prod(picture.size) > service.settings.limits.pixels:
+            raise too_many_pixels(service.settings.limits)
+        return lambda: None
     if picture.id is not None:
         opened = service.picture(request, picture.id)
         return lambda: opened.pixels

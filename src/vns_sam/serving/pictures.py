@@ -34,12 +34,12 @@ def decode_picture(data: bytes, limits: Limits) -> np.ndarray:
         message = "this is not a picture in a format that can be read"
         raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, message, hint=hint) from None
     except Image.DecompressionBombError:
-        raise _too_many(limits) from None
+        raise too_many_pixels(limits) from None
     except DECODER_ERRORS as error:
         raise unusable(f"the picture is damaged ({one_line(error)})", hint="copy or download it again") from None
     with opened:
         if opened.width * opened.height > limits.pixels:
-            raise _too_many(limits)
+            raise too_many_pixels(limits)
         try:
             return read_image(opened)
         except DataError:
@@ -73,7 +73,8 @@ def preview(pixels: np.ndarray, side: int) -> tuple[bytes, str]:
     return out.getvalue(), "image/jpeg"
 
 
-def _too_many(limits: Limits) -> Problem:
+def too_many_pixels(limits: Limits) -> Problem:
+    """413 for a picture that is larger than the server takes."""
     return too_large(
         f"the picture has more than {limits.pixels / 1e6:g} million pixels", hint="scale it down or cut it into tiles"
     )

@@ -14,11 +14,14 @@ export class Exports {
     this.asker = asker;
     this.failed = failed;
     this.format = "png";
+    /** Formats that show the pictures themselves, which the server has to have then. @type {Set<string>} */
+    this.showing = new Set();
   }
 
   /** Opens the dialog. */
   async open() {
     const formats = await json("GET", "/api/formats");
+    this.showing = new Set(formats.filter((/** @type {any} */ row) => row.shows_picture).map((/** @type {any} */ row) => row.name));
     const grid = document.createElement("div");
     grid.className = "formats";
     for (const { name, title } of formats) grid.append(this.#choice(name, title));
@@ -75,8 +78,13 @@ export class Exports {
   async #row(picture) {
     const objects = (await itemsOf(picture)).filter((item) => item.mask).map(({ label, score, mask }) => ({ label, score, mask }));
     if (!objects.length) return null;
-    const which = picture.index === null ? { id: await this.asker.upload(picture) } : { key: picture.index };
-    return { ...which, name: picture.name, objects };
+    return { ...(await this.#which(picture, objects)), name: picture.name, objects };
+  }
+
+  /** @param {Picture} picture @param {any[]} objects */
+  async #which(picture, [{ mask }]) {
+    if (picture.index !== null) return { key: picture.index };
+    return this.showing.has(this.format) ? { id: await this.asker.upload(picture) } : { size: mask.size };
   }
 }
 

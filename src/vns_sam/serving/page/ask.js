@@ -141,9 +141,9 @@ export class Asker {
     const known = this.uploads.get(picture.key);
     if (known) return known;
     const sent = (async () => {
-      const opened = picture.index === null
+      const opened = picture.served === null
         ? await json("POST", `/api/pictures?name=${encodeURIComponent(picture.name.slice(0, 300))}`, { body: /** @type {Blob} */ (picture.blob) })
-        : await json("POST", `/api/folder/${picture.index}`);
+        : await json("POST", `/api/folder/${picture.served}`);
       picture.server = opened.id;
       return opened.id;
     })().finally(() => this.uploads.delete(picture.key));

@@ -10,7 +10,7 @@ export const emptyDoc = () => ({ items: [], active: null });
 /** A picture without objects. @param {Partial<Picture> & {key: string, name: string}} given @returns {Picture} */
 export function makePicture(given) {
   return {
-    width: 0, height: 0, blob: null, index: null, server: null, doc: emptyDoc(), past: [], future: [], savedAt: 0, base: 0, place: "", removed: false,
+    width: 0, height: 0, blob: null, served: null, server: null, doc: emptyDoc(), past: [], future: [], savedAt: 0, base: 0, place: "", removed: false,
     count: 0, bitmap: null, thumbnail: null, ...given,
   };
 }

@@ -83,7 +83,7 @@ export class Exports {
 
   /** @param {Picture} picture @param {any[]} objects */
   async #which(picture, [{ mask }]) {
-    if (picture.index !== null) return { key: picture.index };
+    if (picture.served !== null) return { key: picture.served };
     return this.showing.has(this.format) ? { id: await this.asker.upload(picture) } : { size: mask.size };
   }
 }

@@ -75,7 +75,7 @@ async function go(picture) {
   try {
     await load(picture, asker);
   } catch (error) {
-    const useless = picture.index === null && !known && error instanceof Refusal && [413, 415, 422].includes(error.status);
+    const useless = picture.served === null && !known && error instanceof Refusal && [413, 415, 422].includes(error.status);
     if (useless) await leave(picture, before); // one that was of use before may have objects, and stays
     return failed(error);
   }
@@ -104,7 +104,7 @@ async function leave(picture, instead) {
 
 /** Takes a picture that was opened from a file out of this browser. @param {Picture | null} picture */
 async function remove(picture) {
-  if (!picture || picture.index !== null) return;
+  if (!picture || picture.served !== null) return;
   const marked = picture.count ? ` and its ${picture.count} object${picture.count > 1 ? "s" : ""}` : "";
   if (!confirm(`Remove ${picture.name}${marked} from this browser?`)) return;
   const at = editor.pictures.indexOf(picture);

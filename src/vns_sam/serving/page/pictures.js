@@ -16,13 +16,13 @@ const THUMBNAIL = 168;
 export async function firstPictures() {
   const folder = await json("GET", "/api/folder");
   const pictures = folder.pictures.map((/** @type {any} */ row) =>
-    makePicture({ key: `folder:${folder.key}:${row.name}`, name: row.name, index: row.key, count: row.objects }));
+    makePicture({ key: `folder:${folder.key}:${row.name}`, name: row.name, served: row.key, count: row.objects }));
   const opened = (await recallAll()).filter((row) => (row.place ?? "") === (folder.key ?? ""));
   return [...pictures, ...opened.map((row) => makePicture({ ...row, base: row.savedAt, count: row.doc.items.length }))];
 }
 
 /** The key of the server's folder beside which a page works, "" where there is none. @param {Picture[]} pictures */
-export function placeOf(pictures) { return pictures.find(({ index }) => index !== null)?.key.split(":")[1] ?? ""; }
+export function placeOf(pictures) { return pictures.find(({ served }) => served !== null)?.key.split(":")[1] ?? ""; }
 
 /** Pictures from files; others are left out. They come back to where they were opened: beside a folder of the server, or none. @param {Iterable<File>} files @param {Picture[]} beside @returns {Picture[]} */
 export function fromFiles(files, beside) {
@@ -35,7 +35,7 @@ export function fromFiles(files, beside) {
 /** Brings a picture to the screen: what was done on it, its size and its pixels. @param {Picture} picture @param {import("./ask.js").Asker} asker */
 export async function load(picture, asker) {
   if (picture.bitmap) return;
-  if (picture.index !== null) await loadFromFolder(picture, asker.editor);
+  if (picture.served !== null) await loadFromFolder(picture, asker.editor);
   else if (!picture.width) await loadFromFile(picture, asker);
   else picture.bitmap = await show(picture, asker);
   if (!picture.thumbnail && picture.bitmap) picture.thumbnail = thumbnail(picture.bitmap);
@@ -57,7 +57,7 @@ export function keepFew(pictures, current) {
 
 /** @param {Picture} picture @param {import("./editor.js").Editor} editor */
 async function loadFromFolder(picture, editor) {
-  const known = picture.width > 0, opened = await json("POST", `/api/folder/${picture.index}`);
+  const known = picture.width > 0, opened = await json("POST", `/api/folder/${picture.served}`);
   Object.assign(picture, { server: opened.id, width: opened.width, height: opened.height });
   if (!known) await recallWork(picture, opened, editor);
   picture.bitmap = await fromServer(opened.id);
@@ -86,12 +86,12 @@ function newest(mine, theirs) {
 export async function itemsOf(picture) {
   if (picture.width) return picture.doc.items;
   const mine = await recall(picture.key);
-  if (picture.index === null || (!mine && !picture.count)) return (mine ?? picture).doc.items;
+  if (picture.served === null || (!mine && !picture.count)) return (mine ?? picture).doc.items;
   return newest(mine, await savedThere(picture)).doc.items;
 }
 
 /** What the server has of a picture of its folder. @param {Picture} picture */
-const savedThere = (picture) => json("GET", `/api/folder/${picture.index}/annotations`);
+const savedThere = (picture) => json("GET", `/api/folder/${picture.served}/annotations`);
 
 /** What the server has, as this page shows it. @param {Picture} picture @returns {Promise<import("./types.js").Work>} */
 export async function workThere(picture) {
@@ -137,13 +137,13 @@ function thumbnail(bitmap) {
 /** A small picture of one that was not opened yet. @param {Picture} picture */
 export async function thumbnailOf(picture) {
   if (picture.thumbnail) return;
-  if (picture.index === null) {
+  if (picture.served === null) {
     if (!picture.blob || picture.blob.size > LARGEST_FILE) return;
     const bitmap = await createImageBitmap(picture.blob, { resizeWidth: 2 * THUMBNAIL, resizeQuality: "medium" });
     picture.thumbnail ??= thumbnail(bitmap);
     return bitmap.close();
   }
-  const response = await send("GET", `/api/folder/${picture.index}/thumbnail`);
+  const response = await send("GET", `/api/folder/${picture.served}/thumbnail`);
   picture.thumbnail ??= URL.createObjectURL(await response.blob());
 }
 

@@ -66,8 +66,8 @@ export class Saver {
    * @param {Picture} picture @returns {Promise<Work | null>}
    */
   async #put(picture) {
-    const [here, there] = await Promise.allSettled([keep(picture), picture.index === null ? null : this.#send(picture)]);
-    const place = picture.index === null ? here : there;
+    const [here, there] = await Promise.allSettled([keep(picture), picture.served === null ? null : this.#send(picture)]);
+    const place = picture.served === null ? here : there;
     if (place.status === "rejected") throw place.reason;
     return place.value;
   }
@@ -75,7 +75,7 @@ export class Saver {
   /** @param {Picture} picture @returns {Promise<Work | null>} */
   async #send(picture) {
     const made = toAnnotations(picture), before = this.sent.get(picture);
-    const put = () => this.asker.knowing(picture, (id) => json("PUT", `/api/folder/${picture.index}/annotations?picture=${id}&base=${picture.base}`, { json: made }));
+    const put = () => this.asker.knowing(picture, (id) => json("PUT", `/api/folder/${picture.served}/annotations?picture=${id}&base=${picture.base}`, { json: made }));
     this.sent.set(picture, made.saved_at);
     try {
       await put();

@@ -2,7 +2,7 @@
 
 /** @typedef {import("./types.js").Picture} Picture */
 
-const FIELDS = /** @type {const} */ (["key", "name", "width", "height", "blob", "index", "doc", "past", "future", "savedAt", "base", "place"]);
+const FIELDS = /** @type {const} */ (["key", "name", "width", "height", "blob", "served", "doc", "past", "future", "savedAt", "base", "place"]);
 const REMEMBERED = 40; // steps of undo that outlive a reload
 
 /** @returns {Promise<IDBDatabase>} */
@@ -41,7 +41,7 @@ export async function keep(picture) {
   const row = Object.fromEntries(FIELDS.map((name) => [name, picture[name]]));
   row.past = picture.past.slice(-REMEMBERED);
   row.future = picture.future.slice(-REMEMBERED);
-  if (picture.index !== null) return run("readwrite", (store) => store.put(row)).then(() => null);
+  if (picture.served !== null) return run("readwrite", (store) => store.put(row)).then(() => null);
   const open = await database;
   if (picture.removed) return null;
   const transaction = open.transaction("pictures", "readwrite"), store = transaction.objectStore("pictures");
@@ -64,7 +64,7 @@ export function recall(key) { return run("readonly", (store) => store.get(key));
 /** All pictures that were opened in this browser, oldest first. @returns {Promise<any[]>} */
 export async function recallAll() {
   const rows = await run("readonly", (store) => store.getAll());
-  return rows.filter((row) => row.index === null).sort((a, b) => (a.key < b.key ? -1 : 1));
+  return rows.filter((row) => !row.key.startsWith("folder:")).sort((a, b) => (a.key < b.key ? -1 : 1));
 }
 
 /** Forgets a picture. @param {string} key */

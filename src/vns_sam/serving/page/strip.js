@@ -63,7 +63,7 @@ export class Strip {
     button.append(Object.assign(document.createElement("span"), { className: "label", textContent: picture.name.replace(/\.[^.]*$/, "") }), Object.assign(document.createElement("span"), { className: "count" }));
     button.addEventListener("click", () => this.page.go(picture));
     place.append(button);
-    if (picture.index === null) {
+    if (picture.served === null) {
       const remove = iconButton("close", `Remove ${picture.name}`, () => this.page.remove(picture));
       remove.classList.add("remove");
       place.append(remove);

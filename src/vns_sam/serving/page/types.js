@@ -35,7 +35,7 @@
  * @property {number} width
  * @property {number} height
  * @property {Blob | null} blob  The file; null for pictures of the server's folder.
- * @property {string | null} index  What the server calls it in that folder.
+ * @property {string | null} served  What the server calls it in that folder.
  * @property {string | null} server  Its id at the server, while that knows it.
  * @property {Doc} doc
  * @property {Doc[]} past

@@ -96,7 +96,7 @@ def _read_values(path: Path, *, allow_colour: bool = True) -> tuple[np.ndarray, 
     """Values (H, W) of a mask file, and whether they are indices into a coloured palette."""
     try:
         with open_image(path) as file:
-            if file.mode == "P" and not _has_gray_palette(file):
+            if file.mode == "P" and not has_gray_palette(file):
                 return np.asarray(file), True
             alpha = varying_alpha(file)
             if alpha is not None and allow_colour:
@@ -114,6 +114,7 @@ def _read_values(path: Path, *, allow_colour: bool = True) -> tuple[np.ndarray, 
     return values, False
 
 
-def _has_gray_palette(file: Image.Image) -> bool:
+def has_gray_palette(file: Image.Image) -> bool:
+    """Whether all colours of an open palette picture are grays: its masks are then read by value, not by index."""
     palette = np.asarray(file.getpalette("RGB"), dtype=np.uint8).reshape(-1, 3)
     return bool(np.all(palette == palette[:, :1]))

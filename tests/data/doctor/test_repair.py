@@ -108,6 +108,47 @@ def test_what_is_not_safe_is_left_alone(root: Path) -> None:
     assert contents(root) == before
 
 
+LEVELS = (0, 80, 160, 255)
+LABELS = np.repeat(np.array(LEVELS, np.uint8), HEIGHT * WIDTH // 4).reshape(HEIGHT, WIDTH)
+DARK = (LABELS // 80).clip(0, 2)
+
+
+def gray_palette(values: np.ndarray) -> Image.Image:
+    image = Image.fromarray(values, "P")
+    image.putpalette([level for level in range(256) for _ in range(3)])
+    return image
+
+
+def colours(values: np.ndarray) -> Image.Image:
+    image = Image.fromarray(values, "P")
+    image.putpalette([0, 0, 0, 128, 0, 0, 0, 128, 0])
+    return image
+
+
+@pytest.mark.parametrize(
+    ("image", "name", "code"),
+    [
+        (Image.fromarray(LABELS), "1.png", "labels"),
+        (Image.fromarray(LABELS).convert("RGB"), "1.png", "labels"),
+        (Image.fromarray(DARK).convert("RGB"), "1.png", "faint-mask"),
+        (gray_palette(LABELS), "1.png", "labels"),
+        (gray_palette(DARK), "1.png", "faint-mask"),
+        (colours(DARK), "1.png", "labels"),
+        (Image.fromarray(picture(1)[1].astype(np.uint8) * 80), "1.jpg", "faint-mask"),
+    ],
+    ids=["gray", "rgb", "rgb-dark", "gray-palette", "gray-palette-dark", "palette", "jpeg-dark"],
+)
+def test_what_would_lose_objects_is_left_alone(root: Path, image: Image.Image, name: str, code: str) -> None:
+    (root / "masks" / "1.png").unlink()
+    image.save(root / "masks" / name)
+    findings = [finding for finding in check([root]).findings if finding.file == f"masks/{name}"]
+    assert code in [finding.code for finding in findings]
+    assert not any(finding.repairable for finding in findings)
+    before = contents(root)
+    assert mend(root) == []
+    assert contents(root) == before
+
+
 def test_the_log_names_each_repair(root: Path) -> None:
     Image.fromarray(picture(1)[1].astype(np.uint8)).save(root / "masks" / "1.png")
     (action,) = mend(root)

@@ -16,6 +16,7 @@ from vns_sam.data.doctor.findings import Finding
 from vns_sam.data.doctor.hashing import hashes, thumbnail
 from vns_sam.data.pairs import MASK_THRESHOLD, read_mask
 from vns_sam.errors import DataError
+from vns_sam.formats.png import has_gray_palette
 from vns_sam.images.opener import open_image
 from vns_sam.images.read import DECODER_ERRORS, file_digest, one_line, read_image, stored_size
 
@@ -70,7 +71,8 @@ def examine(files: Files) -> Examination:
     clear = True
     if mask is not None and files.mask is not None:
         values = _judge_values(files.mask, files.root)
-        clear = all(finding.repairable for finding in values)
+        clear = all(finding.repairable for finding in values)  # else the file is left alone, whatever it has besides
+        values = [replace(finding, repairable=clear) for finding in values]
         findings += [*values, *(_judge_object(mask, _name(files.mask, files.root)) if clear else ())]
     if image is not None and files.image is not None:
         findings += _judge_picture(image, files, mask, clear=clear)
@@ -113,9 +115,11 @@ def _judge_values(path: Path, root: Path) -> list[Finding]:
     """How a readable mask file stores its object."""
     with open_image(path) as file:
         values, mode, lossy = np.asarray(file), file.mode, file.format in _LOSSY
-        if mode == "P":
+        if mode == "P" and has_gray_palette(file):
             values = np.asarray(file.convert("RGB"))
     name, found = _name(path, root), []
+    if mode == "P" and values.ndim == 2:
+        return _judge_indices(values, name)
     if values.ndim == 3:
         found.append(_judge_channels(values, mode, name))
         if not found[0].repairable:
@@ -125,7 +129,8 @@ def _judge_values(path: Path, root: Path) -> list[Finding]:
         return [_judge_deep(values, mode, name)]
     if lossy:
         share = float(np.mean((values > 0) & (values < 255)))
-        return [*found, Finding("lossy-mask", name, f"{share:.1%} of the pixels are gray", repairable=True)]
+        found.append(Finding("lossy-mask", name, f"{share:.1%} of the pixels are gray", repairable=True))
+        return [*found, _faint(np.unique(values), name)] if 1 < values.max() <= MASK_THRESHOLD else found
     return [*found, *_judge_levels(np.asarray(values, np.uint8), mode, name)]
 
 
@@ -136,10 +141,19 @@ def _judge_channels(values: np.ndarray, mode: str, name: str) -> Finding:
         return Finding("alpha-mask", name, f"mode {mode}, alpha from {alpha.min()} to {alpha.max()}", repairable=True)
     colours = values if alpha is None else values[..., :-1]
     above = colours > MASK_THRESHOLD
-    if mode != "P" and (above != above[..., :1]).any():
+    if (above != above[..., :1]).any():
         share = float(np.mean((above != above[..., :1]).any(axis=-1)))
         return Finding("colours", name, f"mode {mode}, colours on {share:.1%} of the pixels")
     return Finding("colour-mask", name, f"mode {mode}", repairable=True)
+
+
+def _judge_indices(values: np.ndarray, name: str) -> list[Finding]:
+    """A mask (H, W) of indices into a palette of colours; index 0 is background."""
+    indices = np.unique(values)
+    found = [Finding("colour-mask", name, "mode P", repairable=True)]
+    if np.count_nonzero(indices) > 1:
+        found.append(Finding("labels", name, f"holds the palette's indices {', '.join(map(str, indices))}"))
+    return found
 
 
 def _judge_deep(values: np.ndarray, mode: str, name: str) -> Finding:
@@ -160,7 +174,7 @@ def _judge_levels(values: np.ndarray, mode: str, name: str) -> list[Finding]:
     """The gray levels of a lossless mask (H, W) of 8 bits."""
     levels = np.unique(values)
     high = int(levels[-1])
-    if mode in ("1", "P") or set(levels.tolist()) <= {0, 255}:
+    if mode == "1" or set(levels.tolist()) <= {0, 255}:
         return []
     if high == 1:
         return [Finding("zero-one", name, "holds 0 and 1", repairable=True)]

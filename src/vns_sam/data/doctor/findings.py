@@ -41,7 +41,7 @@ KINDS: dict[str, tuple[Severity, str]] = {
     "empty": (_W, "masks without object"),
     "full": (_W, "masks without background"),
     "flat": (_W, "pictures without contrast"),
-    "labels": (_W, "masks of several gray levels: only those above 127 are object"),
+    "labels": (_W, "masks of several grays or palette colours: what is above 127, or not index 0, is one object"),
     "colours": (_W, "masks whose channels differ: only the first one is read"),
     "lossy-mask": (_W, "masks in a lossy format"),
     "soft-mask": (_W, "masks with much gray between 0 and 255"),

@@ -165,6 +165,31 @@ def test_a_killed_build_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert json.loads((out / "manifest.json").read_text()) == json.loads((tmp_path / "fresh/manifest.json").read_text())
 
 
+@pytest.mark.parametrize("kind", [".jpg", ".bmp", ".tif", ".png"])
+def test_a_build_from_a_tar_goes_on_with_what_is_there(kind: str, tmp_path: Path) -> None:
+    source, out = tmp_path / "source", tmp_path / "out"
+    write_pairs(source / "NC4K/Imgs", source / "NC4K/GT", ("1", "2", "3"))
+    for mask in (source / "NC4K/GT").iterdir():
+        with Image.open(mask) as file:
+            file.save(mask.with_suffix(kind))
+        if kind != ".png":
+            mask.unlink()
+    (source / "NC4K/Imgs/3.jpg").write_bytes(b"no picture")
+    (tmp_path / "raw").mkdir()
+    pack_tar(source, tmp_path / "raw/stuff.tar.gz")
+    first = build_benchmark(SMALL, [tmp_path / "raw"], out)
+    assert first.found == 2
+    assert build_benchmark(SMALL, [tmp_path / "raw"], out) == first
+    for file in out.rglob("1.*"):
+        file.unlink()
+    assert build_benchmark(SMALL, [tmp_path / "raw"], out) == first
+    for file in (source / "NC4K/GT").iterdir():
+        file.write_bytes(b"no mask")
+    pack_tar(source, tmp_path / "raw/stuff.tar.gz")
+    assert build_benchmark(SMALL, [tmp_path / "raw"], out).found == 0
+    assert not (out / "nc4k/test.txt").exists()
+
+
 def test_a_cut_or_missing_file_is_made_again(tmp_path: Path) -> None:
     write_small(tmp_path / "source")
     (tmp_path / "raw").mkdir()

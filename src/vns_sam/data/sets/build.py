@@ -228,6 +228,8 @@ def _build_split(
         (folder / f"{UNSPLIT}.txt").unlink(missing_ok=True)  # an earlier build may not have known the split
     if entries:
         write_text(folder / f"{choice.split}.txt", "".join(f"{entry.stem}\n" for entry in entries))
+    elif choice.pairs:
+        (folder / f"{choice.split}.txt").unlink(missing_ok=True)  # of an earlier build
     return _report(choice, len(entries), broken), entries
 
 
@@ -253,7 +255,7 @@ def _staged(pairs: Sequence[Found], folder: Path, staging: Path) -> list[Found]:
     }
 
     def move(member: Member) -> Member:
-        return replace(member, tree=unpacked.get(member.tree, member.tree))
+        return replace(member, tree=unpacked[member.tree]) if member in wanted.get(member.tree, ()) else member
 
     return [
         replace(pair, image=move(pair.image), mask=move(pair.mask) if isinstance(pair.mask, Member) else pair.mask)

@@ -138,6 +138,20 @@ def test_a_scored_set_is_not_scored_again(
     assert json.loads((out / "summary.json").read_text())["threshold"] == 0
 
 
+@pytest.mark.parametrize("name", ["scores.csv", "summary.json", "histogram.png", "disks/s.txt", "more/histogram.png"])
+def test_files_of_others_stay(name: str, disks: Path, tmp_path: Path) -> None:
+    command = [disks, write_disks(tmp_path / "more", 2), "--out", tmp_path]
+    (tmp_path / name).write_text("mine")
+    (tmp_path / "s.txt").write_text("mine")  # with several sets no file of a run
+    with pytest.raises(UsageError, match=rf"expected no file of others in the way, found .*{name}"):
+        score(*command)
+    assert (tmp_path / name).read_text() == "mine"
+    assert score(*command, "--force") == 0
+    assert score(*command) == 0
+    assert (tmp_path / name).read_bytes() != b"mine"
+    assert (tmp_path / "s.txt").read_text() == "mine"
+
+
 def test_what_needs_a_folder_says_so(disks: Path) -> None:
     with pytest.raises(UsageError, match="expected --out beside --dry-run"):
         score(disks, "--dry-run")

@@ -88,6 +88,21 @@ def test_pictures_without_prompts_are_counted(capsys: pytest.CaptureFixture[str]
     assert "left out: 2 picture(s) without prompts, 1 .txt" in capsys.readouterr().err
 
 
+def test_a_file_of_the_whole_run_takes_the_place_of_nobodys(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("set").mkdir()
+    given = {"images": [{"id": 1, "file_name": "a.png", "width": 32, "height": 24}]}
+    given["annotations"] = [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [2, 2, 18, 18]}]
+    own = json.dumps({**given, "categories": [{"id": 1, "name": "frog"}]})
+    Path("set/annotations.json").write_text(own)
+    command = ["segment", "photos", "--prompts", "set/annotations.json", "--format", "coco", "--out", "set"]
+    assert main(command) == 2
+    assert "expected no file of others in the way, found set/annotations.json" in capsys.readouterr().err
+    assert files(Path("set")) == ["annotations.json"]
+    assert Path("set/annotations.json").read_text() == own
+    assert main([*command, "--force"]) == 0
+    assert Path("set/annotations.json").read_text() != own
+
+
 def test_a_prompt_by_its_full_path_is_a_picture_of_the_folder(photos: Path) -> None:
     Path("boxes.csv").write_text(f"{photos / 'sub' / 'c.png'},2,2,20,20\n")
     assert main(["segment", "photos", "--prompts", "boxes.csv", "--out", "out"]) == 0

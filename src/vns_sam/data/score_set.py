@@ -125,7 +125,9 @@ class ScoreJob(Job[Pair]):
 
     @override
     def closing(self) -> Sequence[str]:
-        return [CSV, SUMMARY]
+        folders = [f"{name}/" for name in self.sets] if len(self.sets) > 1 else [""]
+        own = (HISTOGRAM, *SPLITS)
+        return [CSV, SUMMARY, *dict.fromkeys([HISTOGRAM, *(folder + name for folder in folders for name in own)])]
 
     @override
     def asked(self) -> Mapping[str, Any]:

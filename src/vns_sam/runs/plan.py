@@ -20,6 +20,9 @@ from vns_sam.runs.manifest import Entry, Manifest, digest, is_inside, read_manif
 READERS = 4
 """Threads that look whether the files of finished items are still the same."""
 
+WHOLE = "the run as a whole"
+"""What messages call the owner of the files that tell of all items."""
+
 FORCE = "--force replaces what is there; or choose another --out"
 
 
@@ -93,6 +96,7 @@ def prepare(job: Job[Item], *, force: bool = False, retry_failed: bool = False) 
     earlier = read_manifest(path, job.verb, job.item_field)
     _check_folder(job, force=force, foreign=earlier.foreign)
     _check_outputs(job)
+    _check_closing(job, earlier, force=force)
     _check_question(job, earlier, force=force)
     plan = Plan(job, earlier, failed=job.refused, force=force, retry_failed=retry_failed)
     return _sorted(plan)
@@ -142,15 +146,24 @@ def _check_outputs(job: Job[Any]) -> None:
         if name in names:
             raise UsageError(f"expected each item once, found {name} twice")
         names.add(name)
-        for output in job.outputs(item):
-            first = owners.setdefault(_folded(output), name)
-            if first != name:
-                raise UsageError(f"expected a file of its own for each, found {output} for both {first} and {name}")
-            if not is_inside(output):
-                raise UsageError(f"expected all results inside of {job.out}, found {output} for {name}")
-            if _real(job.out / output) in inputs:
-                hint = "choose another --out"
-                raise UsageError(f"expected to replace no input, found {job.out / output} for {name}", hint=hint)
+    outputs = [(job.name(item), output) for item in job.items for output in job.outputs(item)]
+    for name, output in (*outputs, *((WHOLE, output) for output in job.closing())):
+        first = owners.setdefault(_folded(output), name)
+        if first != name:
+            raise UsageError(f"expected a file of its own for each, found {output} for both {first} and {name}")
+        if not is_inside(output):
+            raise UsageError(f"expected all results inside of {job.out}, found {output} for {name}")
+        if _real(job.out / output) in inputs:
+            hint = "choose another --out"
+            raise UsageError(f"expected to replace no input, found {job.out / output} for {name}", hint=hint)
+
+
+def _check_closing(job: Job[Any], earlier: Manifest, *, force: bool) -> None:
+    """What a run writes at its end is in nobody's way; where an earlier run of the verb was, it is taken for its."""
+    if force or earlier.id:
+        return
+    if there := next((name for name in job.closing() if os.path.lexists(job.out / name)), ""):
+        raise _in_the_way(job.out / there)
 
 
 def _sorted(plan: Plan[Item]) -> Plan[Item]:
@@ -208,12 +221,16 @@ def _would_replace(plan: Plan[Any], clashes: list[str]) -> UsageError:
     if entry is None or entry.error:
         names = next(plan.job.outputs(item) for item in plan.job.items if plan.job.name(item) == clashes[0])
         there = next(name for name in names if os.path.lexists(plan.job.out / name))
-        return UsageError(f"expected no file of others in the way, found {plan.job.out / there}", hint=FORCE)
+        return _in_the_way(plan.job.out / there)
     return UsageError(
         f"expected to replace no result in {plan.job.out}, found {found} made from another input or question: "
         f"{clashes[0]}",
         hint=FORCE,
     )
+
+
+def _in_the_way(path: Path) -> UsageError:
+    return UsageError(f"expected no file of others in the way, found {path}", hint=FORCE)
 
 
 def check_outside(source: Path, out: Path, ending: str) -> None:

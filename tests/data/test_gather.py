@@ -51,6 +51,47 @@ def test_a_corrected_mask_takes_the_place_of_the_one_before(disks: Path, tmp_pat
     assert fingerprint(disks, tmp_path) != before
 
 
+@pytest.mark.parametrize("layout", ["", "train"])
+def test_what_the_source_no_longer_has_does_not_stay(layout: str, disks: Path, tmp_path: Path) -> None:
+    source = tmp_path / "raw"
+    inner, out = source / layout, tmp_path / "out"
+    inner.parent.mkdir(exist_ok=True)
+    disks.rename(inner)
+    (inner / "masks_instance").mkdir()
+    for number in range(3):
+        mask = inner / "masks" / f"00{number}.png"
+        cv2.imwrite(str(mask.with_suffix(".jpg")), cv2.imread(str(mask)))
+        mask.rename(inner / "masks_instance" / mask.name)
+    assert len(gather(source, out).stems) == 4
+    for number in range(3):  # as the doctor mends it
+        (inner / "masks" / f"00{number}.jpg").unlink()
+        (inner / "masks_instance" / f"00{number}.png").rename(inner / "masks" / f"00{number}.png")
+    (inner / "masks_instance").rmdir()
+    for folder in ("images", "masks"):
+        (inner / folder / "003.png").unlink()
+    assert sorted(gather(source, out).stems) == ["000", "001", "002"]
+    assert [pair.stem for pair in find_pairs(out)] == ["000", "001", "002"]
+    assert sorted(path.name for path in out.iterdir() if path.is_dir()) == ["images", "masks"]
+
+
+def test_a_folder_that_became_annotations_is_gathered_again(disks: Path, tmp_path: Path) -> None:
+    gather(disks, tmp_path / "out")
+    content = {
+        "images": [{"id": 1, "file_name": "001.png", "width": 64, "height": 48}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "segmentation": [[10, 10, 30, 10, 30, 20, 10, 20]]}],
+        "categories": [{"id": 1, "name": "disk"}],
+    }
+    (disks / "masks").rename(tmp_path / "masks")
+    (disks / "annotations.json").write_text(json.dumps(content))
+    assert gather(disks, tmp_path / "out").stems == ["001"]
+    assert truths(tmp_path / "out") == {"001": 200}
+    (disks / "annotations.json").rename(disks / "corrected.json")
+    assert gather(disks, tmp_path / "out").stems == ["001"]
+    (tmp_path / "masks").rename(disks / "masks")
+    assert gather(disks, tmp_path / "out").stems == ["000", "001", "002", "003"]
+    assert truths(tmp_path / "out") == truths_of(disks)
+
+
 @pytest.mark.parametrize("names", [("Imgs", "GT"), ("pictures/Image", "pictures/GT_Object"), ("a", "a")])
 def test_other_layouts(disks: Path, tmp_path: Path, names: tuple[str, str]) -> None:
     images, masks = (tmp_path / "raw" / name for name in names)

@@ -13,6 +13,8 @@ import torch
 from workshop import narrow_sam, write_disks
 
 from vns_sam.cli.main import main
+from vns_sam.data.doctor.check import check
+from vns_sam.data.doctor.repair import repair
 from vns_sam.errors import DataError, UsageError
 from vns_sam.evaluation.compare import Difference
 from vns_sam.inference.load import load_model, load_network
@@ -183,6 +185,38 @@ def test_errors_of_the_doctor_stop_and_the_rest_is_told(disks: Path, tmp_path: P
     with pytest.raises(DataError, match=r"masks/004.png: size") as caught:
         own_set(disks, tmp_path / "out")
     assert caught.value.hint == f"vns-sam data check {disks}"
+
+
+def test_every_start_says_the_same(tmp_path: Path) -> None:
+    for split, count in (("train", 20), ("test", 6)):
+        write_disks(tmp_path / "raw" / split, count, count)
+    own = own_set(tmp_path / "raw", tmp_path / "out")
+    assert own_set(tmp_path / "raw", tmp_path / "out") == own
+    for folder in ("images", "masks"):
+        content = (tmp_path / "raw/train" / folder / "001.png").read_bytes()
+        (tmp_path / "raw/test" / folder / "leak.png").write_bytes(content)
+    said = []
+    for _ in range(2):
+        with pytest.raises(DataError, match="leak") as caught:
+            own_set(tmp_path / "raw", tmp_path / "out")
+        said.append(caught.value.message)
+    assert said[0] == said[1]
+    for folder in ("images", "masks"):
+        (tmp_path / "raw/test" / folder / "leak.png").unlink()
+    assert own_set(tmp_path / "raw", tmp_path / "out").division == own.division
+
+
+def test_a_set_that_was_mended_is_taken(disks: Path, tmp_path: Path) -> None:
+    masks = disks / "masks"
+    for path in masks.iterdir():
+        cv2.imwrite(str(path.with_suffix(".jpg")), cv2.imread(str(path)))
+        path.unlink()
+    (disks / "test.txt").write_text("000\nstale\n")
+    with pytest.raises(DataError, match="list-missing") as caught:
+        own_set(disks, tmp_path / "out")
+    assert caught.value.hint == f"vns-sam data check {disks} --fix"
+    repair(check([disks]).findings)
+    assert len(own_set(disks, tmp_path / "out").division.test) == 1
 
 
 def test_steps_fill_the_time_and_views_shrink_where_few_fit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ def convert(
             _claim(out, [f"{split}.txt"])
             write_text(out / f"{split}.txt", "".join(f"{stem}\n" for stem in stems))
             files.add(f"{split}.txt")
-    state.removed = _remove(out, earlier, files)
+    state.removed = remove_gone(out, earlier, files)
     _tell(out, Path(source), {name for name in files if (out / name).exists()})
 
 
@@ -132,21 +132,24 @@ def _take(out: Path, source: Path) -> set[str]:
     Returns:
         Files that earlier runs wrote.
     """
-    marker = out / MARKER
-    earlier: set[str] = set()
     if out.exists() and not out.is_dir():
         raise DataError(f"expected a folder at {out}, found a file", hint="choose another place with --out")
-    if out.is_dir() and any(out.iterdir()):
-        try:
-            before = json.loads(marker.read_text(encoding="utf-8"))
-            same = before["source"] == str(source.resolve())
-            earlier = {name for name in (*before.get("files", ()), *_claimed(out)) if _is_ours(name)}
-        except (OSError, ValueError, LookupError, TypeError, AttributeError):
-            same = False
-        if not same:
-            raise DataError(f"expected a new folder at {out}, found other files", hint="choose another with --out")
-    _tell(out, source, earlier)
-    return earlier
+    earlier = imported(out, source)
+    if earlier is None and out.is_dir() and any(out.iterdir()):
+        raise DataError(f"expected a new folder at {out}, found other files", hint="choose another with --out")
+    _tell(out, source, earlier or set())
+    return earlier or set()
+
+
+def imported(out: Path, source: Path) -> set[str] | None:
+    """The files that imports of a source wrote to a set, as paths in it; None where it is no import of that source."""
+    try:
+        before = json.loads((out / MARKER).read_text(encoding="utf-8"))
+        if before["source"] != str(source.resolve()):
+            return None
+        return {name for name in (*before.get("files", ()), *_claimed(out)) if _is_ours(name)}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return None
 
 
 def _tell(out: Path, source: Path, files: set[str]) -> None:
@@ -181,14 +184,17 @@ def _is_ours(name: str) -> bool:
     return Path(file).name == file and (folder in _FOLDERS or (not folder and file in lists))
 
 
-def _remove(out: Path, earlier: set[str], files: set[str]) -> int:
-    """Removes what earlier runs wrote and this one did not; how many files. Of two names that differ only in case, the
-    earlier one is removed only where both are there: else they are one file.
+def remove_gone(out: Path, earlier: set[str], files: set[str]) -> int:
+    """Removes what earlier runs wrote to a set and this one did not; how many files. Of two names that differ only in
+    case, the earlier one is removed only where both are there: else they are one file.
+
+    Args:
+        out: The set.
+        earlier: Files of earlier runs, as paths in the set.
+        files: Those of this run.
     """
-    there = {
-        f"{folder}/{path.name}" for folder in _FOLDERS if (out / folder).is_dir() for path in (out / folder).iterdir()
-    }
-    there |= {path.name for path in out.iterdir()}
+    folders = {(out / name).parent for name in (*earlier, *files)}
+    there = {p.relative_to(out).as_posix() for folder in folders if folder.is_dir() for p in folder.iterdir()}
     twins = {name.casefold(): name for name in files}
     gone = [n for n in (earlier - files) & there if n.casefold() not in twins or twins[n.casefold()] in there]
     for name in gone:

@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vns_sam.data.annotated import find_annotations
-from vns_sam.data.importing import convert
+from vns_sam.data.importing import MARKER, convert, imported, remove_gone
 from vns_sam.data.pairs import LAYOUT_HINT, OBJECTS, find_list, find_pairs, is_set, list_stems, listed_picture
 from vns_sam.data.sets.archives import open_raw
 from vns_sam.data.sets.assemble import assemble
 from vns_sam.data.sets.layouts import Candidate, Found, find_candidates, split_word
 from vns_sam.errors import DataError
-from vns_sam.images.write import link_or_copy
+from vns_sam.images.write import link_or_copy, write_text
 
 SPLITS = ("train", "val", "test")
 Progress = Callable[[str, int, int], None]
@@ -36,12 +36,14 @@ class Gathered:
         stems: Of its pairs.
         lists: Stems by split, as far as the source tells.
         left_out: One line for each thing that was not used.
+        files: What it is made of, as paths in the folder.
     """
 
     folder: Path
     stems: list[str] = field(default_factory=list)
     lists: dict[str, list[str]] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
+    files: set[str] = field(default_factory=set)
 
 
 def gather(source: Path, out: Path, progress: Progress | None = None) -> Gathered:
@@ -49,7 +51,8 @@ def gather(source: Path, out: Path, progress: Progress | None = None) -> Gathere
 
     Args:
         source: A folder of pictures and masks, of any layout that is known, or with annotations.
-        out: Folder of the set; one of an earlier call is filled up.
+        out: Folder of the set, which belongs to such calls: of what an earlier one left, what the source does not have
+            now is removed.
         progress: Told after each picture.
 
     Raises:
@@ -58,10 +61,22 @@ def gather(source: Path, out: Path, progress: Progress | None = None) -> Gathere
     if not source.is_dir():
         raise DataError(f"expected a folder of pictures and masks at {source}, found none", hint=LAYOUT_HINT)
     tell = progress or (lambda what, done, total: None)
+    for split in SPLITS:  # of an earlier call
+        (out / f"{split}.txt").unlink(missing_ok=True)
     if is_flat(source):
-        return _link(source, out, tell)
-    if annotations := find_annotations(source):
+        gathered = _link(source, out, tell)
+    elif annotations := find_annotations(source):
         return _convert(annotations, out, tell)
+    else:
+        gathered = _recognise(source, out, tell)
+    _keep_only(out, gathered.files)
+    for split, stems in gathered.lists.items():
+        write_text(out / f"{split}.txt", "".join(f"{stem}\n" for stem in stems))
+    return gathered
+
+
+def _recognise(source: Path, out: Path, tell: Progress) -> Gathered:
+    """A folder of any other layout that is known."""
     raw = open_raw([source], skip=[out])
     candidates, alone = find_candidates(member for tree in raw.trees for member in tree.members)
     gathered = Gathered(out, left_out=[*raw.refused])
@@ -109,6 +124,7 @@ def _link(source: Path, out: Path, tell: Progress) -> Gathered:
         for folder, path in {**places, "masks_ignore": pair.ignore, OBJECTS: pair.objects}.items():
             if path is not None:
                 link_or_copy(path.resolve(), out / folder / path.name)
+                gathered.files.add(f"{folder}/{path.name}")
         gathered.stems.append(pair.stem)
         tell("gather", done, len(pairs))
     gathered.lists = _own_lists(source, gathered.stems)
@@ -118,14 +134,25 @@ def _link(source: Path, out: Path, tell: Progress) -> Gathered:
 def _convert(source: Path, out: Path, tell: Progress) -> Gathered:
     """Annotations, drawn."""
     gathered = Gathered(out)
-    for split in SPLITS:  # of an earlier call
-        (out / f"{split}.txt").unlink(missing_ok=True)
+    if imported(out, source) is None:
+        _keep_only(out, set())
     for done, (state, total) in enumerate(convert(source, out), start=1):
         gathered.left_out = state.problems
         tell("gather", done, total)
     gathered.stems = [pair.stem for pair in find_pairs(out, broken={})]
     gathered.lists = _own_lists(out, gathered.stems)
     return gathered
+
+
+def _keep_only(out: Path, files: set[str]) -> None:
+    """Removes all other files of a set, with the folders that become empty."""
+    folders = [path for path in out.glob("[!.]*") if path.is_dir()]
+    there = (path for folder in folders for path in folder.iterdir() if not path.is_dir())
+    remove_gone(out, {path.relative_to(out).as_posix() for path in there}, files)
+    (out / MARKER).unlink(missing_ok=True)
+    for folder in folders:
+        if not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def _own_lists(folder: Path, stems: Iterable[str]) -> dict[str, list[str]]:
@@ -153,11 +180,12 @@ def _assemble(candidates: Iterable[Candidate], gathered: Gathered, tell: Progres
             work.append((Found(stem, found.image, found.mask), listed.get(found.stem, word or "")))
     for done, (found, split) in enumerate(work, start=1):
         try:
-            assemble(gathered.folder, found, split)
+            made = assemble(gathered.folder, found, split)
         except DataError as error:
             gathered.left_out.append(f"{found.stem}: {error.message}")
         else:
             gathered.stems.append(found.stem)
+            gathered.files.update((made.image, made.mask))
             if split in SPLITS:
                 gathered.lists.setdefault(split, []).append(found.stem)
         tell("gather", done, len(work))

@@ -48,6 +48,18 @@ def lines(out: Path) -> list[dict[str, object]]:
     return [line for text in (out / MANIFEST).read_text().splitlines() if "source" in (line := json.loads(text))]
 
 
+def test_a_mask_that_has_another_name_now_takes_the_place_of_the_one_before(disks: Path, tmp_path: Path) -> None:
+    for path in (disks / "masks").iterdir():
+        cv2.imwrite(str(path.with_suffix(".jpg")), cv2.imread(str(path)))
+        path.rename(tmp_path / path.name)
+    darken(disks, tmp_path / "dark")
+    for path in (disks / "masks").iterdir():
+        path.unlink()
+        (tmp_path / path.with_suffix(".png").name).rename(path.with_suffix(".png"))
+    darken(disks, tmp_path / "dark")
+    assert len(find_pairs(tmp_path / "dark")) == 6
+
+
 def test_the_set_stays_a_set(disks: Path, tmp_path: Path) -> None:
     out = tmp_path / "dark"
     darken(disks, out)

@@ -171,9 +171,13 @@ def _copy_rest(darken_run: DarkenRun, names: Sequence[str], failures: Sequence[s
     done = {Path(name).stem for name in names}
     failed = {Path(name).stem for name in failures} - done
     for folder in (set_folders(source)[1].name, *MORE_MASKS):
-        for path in sorted((source / folder).glob("*")):
-            if path.is_file() and path.stem in done:
-                link_or_copy(path, out / folder / path.name)
+        files = [path for path in sorted((source / folder).glob("*")) if path.is_file() and path.stem in done]
+        for path in files:
+            link_or_copy(path, out / folder / path.name)
+        now = {path.name.casefold() for path in files}
+        for path in (out / folder).glob("*"):
+            if path.stem in done and path.name.casefold() not in now and path.is_file():  # of an earlier run
+                path.unlink()
     for path in sorted([*source.glob("*.txt"), *source.glob("list/*.txt")]):
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
         kept = [line for line in lines if not _named(line.strip()) & failed]

@@ -41,6 +41,17 @@ def truths_of(disks: Path) -> dict[str, int]:
     return {path.stem: int((cv2.imread(str(path), 0) > 127).sum()) for path in sorted((disks / "masks").iterdir())}
 
 
+def test_links_that_lead_upwards_are_entered_once(disks: Path, tmp_path: Path) -> None:
+    before = fingerprint(disks, tmp_path)
+    for name in ("images", "masks"):
+        (disks / name / "up").symlink_to("..")
+    (disks / "deep").mkdir()
+    (disks / "deep" / "up").symlink_to("..")
+    assert fingerprint(disks, tmp_path) == before
+    (disks / "deep" / "new.png").touch()
+    assert fingerprint(disks, tmp_path) != before
+
+
 def test_a_corrected_mask_takes_the_place_of_the_one_before(disks: Path, tmp_path: Path) -> None:
     gather(disks, tmp_path / "out")
     before = fingerprint(disks, tmp_path)

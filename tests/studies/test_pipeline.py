@@ -119,6 +119,17 @@ def test_a_change_of_set_or_model_is_seen(values: dict[str, Any], tmp_path: Path
     assert states(values, tmp_path)["night"] == "stale"
 
 
+def test_a_change_of_a_set_that_is_links_is_seen(values: dict[str, Any], tmp_path: Path) -> None:
+    disks = tmp_path / "sets" / "disks"
+    for folder in ("images", "masks"):
+        (disks / folder).rename(tmp_path / folder)
+        (disks / folder).symlink_to(tmp_path / folder)
+    values["steps"] = values["steps"][:3]
+    assert main(["--quiet", "make", str(file_of(values, tmp_path))]) == 0
+    (tmp_path / "images" / "000.png").write_bytes((tmp_path / "images" / "001.png").read_bytes())
+    assert set(states(values, tmp_path).values()) == {"stale"}
+
+
 def done(values: dict[str, Any], tmp_path: Path) -> None:
     """Writes down that every step was made of what is there now."""
     path = file_of(values, tmp_path)

@@ -1,10 +1,10 @@
-"""The pictures of a folder, and what was passed over in it."""
+"""The files of a folder; its pictures, and what was passed over in it."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -62,6 +62,28 @@ def list_images(folder: Path, skip: Callable[[Path], bool] | None = None) -> Lis
             f"no picture in {folder}{found}", hint=f"expected files ending in {' '.join(sorted(EXTENSIONS))}"
         )
     return Listing(tuple(names), left_out)
+
+
+def walk_files(
+    root: Path, passed_over: Callable[[str], bool] = lambda name: False, skip: Collection[Path] = ()
+) -> Iterator[Path]:
+    """The files below a folder, folder by folder, each by name. Links are followed, and each folder is entered once.
+
+    Args:
+        root: The folder.
+        passed_over: Tells names of files and folders that are left out.
+        skip: Folders that are left out.
+    """
+    seen = {os.path.realpath(folder) for folder in skip}
+    for folder, folders, names in os.walk(root, followlinks=True):
+        here = os.path.realpath(folder)
+        if here in seen:
+            folders.clear()
+            continue
+        seen.add(here)
+        folders[:] = sorted(name for name in folders if not passed_over(name))
+        files = (Path(folder, name) for name in sorted(names) if not passed_over(name))
+        yield from (path for path in files if path.is_file())
 
 
 def _walk(folder: Path, left_out: Counter[str], skip: Callable[[Path], bool] | None) -> Iterator[Path]:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from vns_sam.data.pairs import is_set
 from vns_sam.errors import DataError, UsageError
+from vns_sam.images.find import walk_files
 from vns_sam.images.write import write_json, write_text
 from vns_sam.sam.folder import CONFIG, WEIGHTS
 from vns_sam.sam.registry import PUBLISHED, place
@@ -217,7 +218,7 @@ def _given(work: Work) -> list[Path]:
 
 def _files_digest(place: Path) -> str:
     """Of a file, or of all files in a folder, by their names and what they hold."""
-    files = [place] if place.is_file() else sorted(path for path in place.rglob("*") if path.is_file())
+    files = [place] if place.is_file() else sorted(walk_files(place))
     entries = [(path.relative_to(place).as_posix(), _file_digest(path)) for path in files]
     return hashlib.sha256(json.dumps(entries).encode()).hexdigest()
 

@@ -11,13 +11,14 @@ import tarfile
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from vns_sam.errors import DataError
+from vns_sam.images.find import walk_files
 from vns_sam.images.write import atomic_path
 
 logger = logging.getLogger(__name__)
@@ -114,7 +115,7 @@ class FolderTree(Tree):
 
     def __init__(self, root: Path, label: str = "", skip: Collection[Path] = ()) -> None:
         super().__init__(root, label)
-        found = (path.relative_to(root) for path in _walk(root, {path.resolve() for path in skip}))
+        found = (path.relative_to(root) for path in walk_files(root, is_junk, skip))
         self.members = tuple(Member(self, PurePosixPath(p.as_posix()), (root / p).stat().st_size) for p in found)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -261,18 +262,6 @@ def open_raw(roots: Iterable[Path], skip: Collection[Path] = ()) -> Raw:
     return Raw(tuple(trees), tuple(refused))
 
 
-def _walk(root: Path, skip: set[Path]) -> Iterator[Path]:
-    seen: set[Path] = set()
-    for folder, folders, names in os.walk(root, followlinks=True):
-        here = Path(folder).resolve()
-        if here in seen or here in skip:
-            folders.clear()
-            continue
-        seen.add(here)
-        folders[:] = sorted(name for name in folders if not _is_junk(name))
-        yield from (path for name in sorted(names) if not _is_junk(name) and (path := Path(folder, name)).is_file())
-
-
 def _without_suffix(name: str) -> str:
     suffix = next(suffix for suffix in ARCHIVES if name.lower().endswith(suffix))
     return name[: -len(suffix)]
@@ -282,12 +271,12 @@ def _safe_name(name: str) -> PurePosixPath | None:
     """The path of a member; None where it is hidden, absolute or leads out of the archive."""
     path = PurePosixPath(name.replace("\\", "/"))
     parts = [part for part in path.parts if part != "."]
-    if path.is_absolute() or not parts or any(_is_junk(part) for part in parts):
+    if path.is_absolute() or not parts or any(is_junk(part) for part in parts):
         return None
     return PurePosixPath(*parts)
 
 
-def _is_junk(name: str) -> bool:
+def is_junk(name: str) -> bool:
     """Whether a name is hidden, leads upwards, or was left by an operating system."""
     return name.startswith(".") or name == "__MACOSX"
 

@@ -16,10 +16,11 @@ from pathlib import Path
 from vns_sam.data.annotated import find_annotations
 from vns_sam.data.importing import MARKER, convert, imported, remove_gone
 from vns_sam.data.pairs import LAYOUT_HINT, OBJECTS, find_list, find_pairs, is_set, list_stems, listed_picture
-from vns_sam.data.sets.archives import open_raw
+from vns_sam.data.sets.archives import is_junk, open_raw
 from vns_sam.data.sets.assemble import assemble
 from vns_sam.data.sets.layouts import Candidate, Found, find_candidates, split_word
 from vns_sam.errors import DataError
+from vns_sam.images.find import walk_files
 from vns_sam.images.write import link_or_copy, write_text
 
 SPLITS = ("train", "val", "test")
@@ -103,14 +104,10 @@ def is_flat(folder: Path) -> bool:
 def fingerprint(source: Path, skip: Path) -> str:
     """A digest of names, sizes and times of all files of a folder but those below ``skip``, to see that it changed."""
     digest = hashlib.sha256()
-    for folder, folders, names in os.walk(source, followlinks=True):
-        folders[:] = sorted(n for n in folders if not n.startswith(".") and Path(folder, n).resolve() != skip)
-        for name in sorted(names):
-            path = Path(folder, name)
-            if not name.startswith(".") and path.is_file():
-                told = path.stat()
-                line = f"{path.relative_to(source).as_posix()}\0{told.st_size}\0{told.st_mtime_ns}\0"
-                digest.update(line.encode())
+    for path in walk_files(source, is_junk, [skip] if skip.resolve() != source.resolve() else []):
+        told = path.stat()
+        line = f"{path.relative_to(source).as_posix()}\0{told.st_size}\0{told.st_mtime_ns}\0"
+        digest.update(os.fsencode(line))
     return digest.hexdigest()[:16]
 
 

@@ -18,6 +18,7 @@ from vns_sam.data.pairs import find_pairs, read_mask
 from vns_sam.data.sets import assemble as assembling
 from vns_sam.data.sets.build import BuildReport, SplitReport, build_benchmark
 from vns_sam.data.sets.catalog import Benchmark, find_benchmark
+from vns_sam.data.sets.gather import gather
 from vns_sam.errors import DataError, UsageError
 from vns_sam.runs.lock import locked
 from vns_sam.runs.memory import BYTES_A_PIXEL, Ceiling
@@ -294,6 +295,23 @@ def test_dis_dark_is_complete_with_what_dis_vd_has(tmp_path: Path) -> None:
     report = build_benchmark(find_benchmark("vns-seg"), [tmp_path / "raw"], tmp_path / "out")
     dark = split(report, "dis_dark", "test")
     assert (dark.expected, dark.enough, dark.found) == (480, 470, 1)
+
+
+def test_a_list_that_cannot_be_read_is_told_and_the_rest_is_built(tmp_path: Path) -> None:
+    write_small(tmp_path / "raw")
+    write_pairs(tmp_path / "source/COIFT/im", tmp_path / "source/COIFT/gt", ("a", "b"))
+    (tmp_path / "source/COIFT/list").mkdir()
+    (tmp_path / "source/COIFT/list/test.txt").write_text("a and b" * 9)
+    pack_zip(tmp_path / "source", tmp_path / "raw/thin.zip")
+    content = (tmp_path / "raw/thin.zip").read_bytes()
+    (tmp_path / "raw/thin.zip").write_bytes(content.replace(b"a and b" * 9, b"b and a" * 9))
+    report = build_benchmark(SMALL, [tmp_path / "raw"], tmp_path / "out")
+    assert report.complete
+    (line,) = report.problems
+    assert line.startswith("thin.zip/COIFT/list/test.txt cannot be read (Bad CRC-32")
+    gathered = gather(tmp_path / "raw", tmp_path / "own")
+    assert len(gathered.stems) == 5
+    assert gathered.left_out == [f"thin.zip/COIFT/im: 2 pictures, since {line}"]
 
 
 def test_other_sets_strangers_and_foreign_archives_are_told(tmp_path: Path) -> None:

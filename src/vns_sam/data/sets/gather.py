@@ -168,6 +168,9 @@ def _assemble(candidates: Iterable[Candidate], gathered: Gathered, tell: Progres
     taken: set[str] = set()
     work: list[tuple[Found, str]] = []
     for candidate in candidates:
+        if candidate.unread:  # which of its pictures are to be held out is unknown
+            gathered.left_out.append(f"{candidate.where}: {len(candidate.pairs)} pictures, since {candidate.unread[0]}")
+            continue
         listed = {stem: name for name, stems in candidate.lists.items() for stem in stems}
         word = split_word(candidate.folder)
         gathered.left_out += [f"{candidate.where}: no mask for '{stem}'" for stem in candidate.lonely]

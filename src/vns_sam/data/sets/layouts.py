@@ -20,6 +20,7 @@ from pathlib import PurePosixPath
 from vns_sam.data.pairs import listed_picture
 from vns_sam.data.sets.archives import Member
 from vns_sam.data.sets.catalog import names_set
+from vns_sam.errors import DataError
 from vns_sam.formats.annotation import Described
 from vns_sam.images.find import EXTENSIONS
 
@@ -63,12 +64,14 @@ class Candidate:
         pairs: Pictures with masks.
         lonely: Pictures without, by the stem they would have.
         lists: Stems of each split, where the folder has lists.
+        unread: One line for each of its lists that cannot be read.
     """
 
     folder: Folder
     pairs: tuple[Found, ...]
     lonely: Mapping[str, Member] = field(default_factory=dict)
     lists: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    unread: tuple[str, ...] = ()
 
     @property
     def is_archive(self) -> bool:
@@ -103,7 +106,7 @@ def find_candidates(members: Iterable[Member]) -> tuple[list[Candidate], dict[Fo
         images = _images_for(masks, folders)
         for folder, pairs, lonely in images:
             stems = {*lonely, *(pair.stem for pair in pairs)}
-            found.append(Candidate(folder, pairs, lonely, _read_lists(texts, folder, stems)))
+            found.append(Candidate(folder, pairs, lonely, *_read_lists(texts, folder, stems)))
             used.add(folder)
         if images:
             used.add(masks)
@@ -207,19 +210,27 @@ def _merge_classes(mixed: list[Candidate]) -> list[Candidate]:
     return merged
 
 
-def _read_lists(texts: Mapping[Folder, Member], images: Folder, stems: Container[str]) -> dict[str, frozenset[str]]:
+def _read_lists(
+    texts: Mapping[Folder, Member], images: Folder, stems: Container[str]
+) -> tuple[dict[str, frozenset[str]], tuple[str, ...]]:
     """Stems by split from ``train.txt``, ``val.txt``, ``test.txt`` beside the pictures' folder, or in ``list/``; a line
-    that names an object stands for its picture.
+    that names an object stands for its picture. With them, one line for each that cannot be read.
     """
-    lists = {}
+    lists: dict[str, frozenset[str]] = {}
+    unread: list[str] = []
     for place in (images[:-1], *((*images[:-1], name) for name in _LIST_FOLDERS)):
         for split in ("train", "val", "test"):
             member = texts.get((*place, f"{split}.txt"))
-            if member is not None:
+            if member is None:
+                continue
+            try:
                 lines = member.tree.read(member).decode("utf-8", "replace").splitlines()
-                listed = (_stem(line) for line in lines if line.strip())
-                lists[split] = frozenset(listed_picture(line, stems)[0] for line in listed)
-    return lists
+            except DataError as error:
+                unread.append(error.message)
+                continue
+            listed = (_stem(line) for line in lines if line.strip())
+            lists[split] = frozenset(listed_picture(line, stems)[0] for line in listed)
+    return lists, tuple(unread)
 
 
 def _stem(line: str) -> str:

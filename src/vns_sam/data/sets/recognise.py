@@ -79,6 +79,7 @@ def recognise(trees: Sequence[Tree]) -> Recognition:
         for candidate in candidates:
             known, unknown = _parts_of(candidate)
             parts += known
+            problems += (line for line in candidate.unread if line not in problems)
             if unknown:
                 strangers.append(f"{candidate.where}: {unknown} pairs of no set in the catalog")
     for facts in catalog().values():

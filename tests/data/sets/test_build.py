@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -312,6 +313,27 @@ def test_a_list_that_cannot_be_read_is_told_and_the_rest_is_built(tmp_path: Path
     gathered = gather(tmp_path / "raw", tmp_path / "own")
     assert len(gathered.stems) == 5
     assert gathered.left_out == [f"thin.zip/COIFT/im: 2 pictures, since {line}"]
+
+
+def test_hard_links_in_a_tar_are_files_and_other_links_are_told(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    write_small(source)
+    for path in [path for path in source.rglob("*") if path.is_file()]:
+        os.link(path, source / f"first{len(list(source.iterdir()))}.bin")  # stored first, and the pictures as links
+    link = source / "TestDataset/NC4K/Imgs/3.jpg"
+    link.symlink_to("1.jpg")
+    (tmp_path / "raw").mkdir()
+    with tarfile.open(tmp_path / "raw/stuff.tar.gz", "w:gz") as packed:
+        for path in sorted(source.glob("first*")):
+            packed.add(path, arcname=f"./{path.name}")
+        packed.add(source / "TrainDataset", arcname="./TrainDataset")
+        packed.add(source / "TestDataset", arcname="./TestDataset")
+        assert sum(info.islnk() for info in packed.getmembers()) == 10
+    report = build_benchmark(SMALL, [tmp_path / "raw"], tmp_path / "out", mapper=Processes(2))
+    assert report.complete
+    assert build_benchmark(SMALL, [tmp_path / "raw"], tmp_path / "out") == report
+    (line,) = report.problems
+    assert line.startswith("stuff.tar.gz/TestDataset/NC4K/Imgs/3.jpg: unpack the archive yourself")
 
 
 def test_other_sets_strangers_and_foreign_archives_are_told(tmp_path: Path) -> None:

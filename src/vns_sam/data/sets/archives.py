@@ -67,6 +67,7 @@ class Tree(ABC):
         root: The raw folder it is in, or is.
         label: Its path below the raw folder, "" for the raw folder itself.
         members: Its files.
+        refused: One line for what it holds and is not read here, if anything.
     """
 
     is_archive = True
@@ -75,6 +76,7 @@ class Tree(ABC):
         self.root = root
         self.label = label
         self.members: tuple[Member, ...] = ()
+        self.refused: tuple[str, ...] = ()
 
     @abstractmethod
     def __reduce__(self) -> tuple[Any, ...]: ...
@@ -163,17 +165,30 @@ class ZipTree(Tree):
 
 
 class TarTree(Tree):
-    """A tar archive, compressed or not."""
+    """A tar archive, compressed or not; hard links in it are the files that they lead to."""
 
     def __init__(self, root: Path, label: str) -> None:
         super().__init__(root, label)
         try:
             self._archive = tarfile.open(root / label)  # noqa: SIM115 - open as long as the tree
-            infos = [info for info in self._archive.getmembers() if info.isreg()]
+            infos = self._archive.getmembers()
         except READ_ERRORS as error:
             raise _damaged(label, error) from None
-        named = [(_safe_name(info.name), info) for info in infos]
-        self._infos = {name: info for name, info in named if name is not None}
+        self._infos: dict[PurePosixPath, tarfile.TarInfo] = {}
+        stored: dict[str, tarfile.TarInfo] = {}
+        unread = []
+        for info in infos:
+            content = info if info.isreg() else stored.get(os.path.normpath(info.linkname)) if info.islnk() else None
+            name = _safe_name(info.name)
+            if content is not None:
+                stored[os.path.normpath(info.name)] = content
+            if name is not None and content is not None:
+                self._infos[name] = content
+            elif name is not None and (info.issym() or info.islnk()):
+                unread.append(name)
+        if unread:
+            more = f" and {len(unread) - 1} more" if len(unread) > 1 else ""
+            self.refused = (f"{label}/{unread[0]}{more}: unpack the archive yourself, such links in it are not read",)
         self.members = tuple(Member(self, name, info.size) for name, info in self._infos.items())
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -219,7 +234,7 @@ class Raw:
 
     Attributes:
         trees: The folders and every archive in them.
-        refused: One line for each archive that cannot be read here.
+        refused: One line for each archive that cannot be read here, and for links that cannot.
     """
 
     trees: tuple[Tree, ...]
@@ -252,6 +267,7 @@ def open_raw(roots: Iterable[Path], skip: Collection[Path] = ()) -> Raw:
                     trees.append((ZipTree if name.endswith(".zip") else TarTree)(root, str(member.name)))
                 except DataError as error:
                     refused.append(error.message)
+    refused += [line for tree in trees for line in tree.refused]
     refused += [
         f"{member.label}: unpack the outer archive, an archive inside another is not read"
         for tree in trees

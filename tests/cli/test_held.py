@@ -11,6 +11,12 @@ from vns_sam.cli.main import main
 from vns_sam.runs.lock import locked
 
 
+def test_a_second_import_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with locked(tmp_path / "out", "first"):
+        code = main(["data", "import", str(tmp_path), "--out", str(tmp_path / "out"), "--quiet"])
+    assert (code, "found another run at work in it: 'first'" in capsys.readouterr().err) == (2, True)
+
+
 @pytest.mark.parametrize("verb", ["train", "study", "evaluate"])
 def test_a_second_run_is_told(verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     disks, out = write_disks(tmp_path / "disks", 2), tmp_path / "out"

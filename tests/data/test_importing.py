@@ -375,6 +375,19 @@ def test_what_a_stopped_import_wrote_goes_once_the_source_has_it_no_more(tmp_pat
     assert not (out / CLAIMS).exists()
 
 
+def test_an_import_that_was_killed_at_its_first_write_goes_on(tmp_path: Path) -> None:
+    source = yolo(tmp_path / "set", {"a": line(*SQUARE)})
+    out = tmp_path / "out"
+    out.mkdir()
+    parts = [out / ".imported.json.1234.part", out / "images" / ".a.png.1234.part"]
+    parts[0].touch()
+    imported(source, out)
+    parts[1].touch()
+    imported(source, out)
+    assert not any(part.exists() for part in parts)
+    assert [pair.stem for pair in find_pairs(out)] == ["a"]
+
+
 def test_a_picture_that_cannot_be_read_now_keeps_what_was_imported(tmp_path: Path) -> None:
     source = yolo(tmp_path / "set", {"a": line(*SQUARE), "b": line(*SQUARE)})
     out = tmp_path / "out"

@@ -32,9 +32,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Runs the verb."""
     from vns_sam.data.importing import Import, convert
+    from vns_sam.runs.lock import locked
 
     state = Import()
-    with progress_bars(quiet=args.quiet) as show:
+    with locked(args.out, "data import"), progress_bars(quiet=args.quiet) as show:
         steps = convert(args.source, args.out, images=args.images, strict=args.strict)
         for done, (state, total) in enumerate(steps, start=1):  # noqa: B007
             show("importing", done, total)

@@ -23,6 +23,7 @@ from vns_sam.formats.rle import number_objects
 from vns_sam.images.read import must_turn, read_image, turn_upright
 from vns_sam.images.write import encode_image, link_or_copy, unwritable, write_bytes, write_json, write_mask, write_text
 from vns_sam.prompts.validate import check_sizes
+from vns_sam.runs.lock import remove_parts_below
 from vns_sam.types import cut_out
 
 MARKER = "imported.json"
@@ -67,7 +68,7 @@ def convert(
     Args:
         source: As for :func:`vns_sam.data.annotated.find_annotated`.
         out: A new folder, or one of an earlier run with the same source, which is written again; what that run wrote
-            and the source no longer has is removed at the end, other files stay.
+            and the source no longer has is removed at the end, other files stay. The caller holds it, or one above it.
         images: Folder of the pictures, where it is not the usual one.
         strict: Raise at the first problem.
 
@@ -127,7 +128,7 @@ def _files(annotated: Annotated) -> list[str]:
 
 
 def _take(out: Path, source: Path) -> set[str]:
-    """Takes a new folder, or one that an earlier run with the same source took.
+    """Takes a new folder, or one that an earlier run with the same source took, and clears what a kill left in it.
 
     Returns:
         Files that earlier runs wrote.
@@ -135,8 +136,9 @@ def _take(out: Path, source: Path) -> set[str]:
     if out.exists() and not out.is_dir():
         raise DataError(f"expected a folder at {out}, found a file", hint="choose another place with --out")
     earlier = imported(out, source)
-    if earlier is None and out.is_dir() and any(out.iterdir()):
+    if earlier is None and any(out.glob("[!.]*")):
         raise DataError(f"expected a new folder at {out}, found other files", hint="choose another with --out")
+    remove_parts_below(out)
     _tell(out, source, earlier or set())
     return earlier or set()
 

@@ -11,6 +11,18 @@ from vns_sam.cli.main import main
 from vns_sam.runs.lock import locked
 
 
+def test_the_maps_of_an_evaluation_are_held(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    maps = tmp_path / "maps"
+    command = ["evaluate", "sam-tiny", "--data", str(write_disks(tmp_path / "disks", 1)), "--save-maps", str(maps)]
+    with locked(maps, "first"):
+        (maps / ".a.png.1.part").touch()
+        assert main([*command, "--out", str(tmp_path / "out"), "--quiet"]) == 2
+        assert (maps / ".a.png.1.part").is_file()
+    assert f"{maps} to be free, found another run at work in it: 'first'" in capsys.readouterr().err
+    assert main([*command, "--out", str(maps), "--quiet"]) == 0
+    assert not (maps / ".a.png.1.part").exists()
+
+
 def test_a_second_import_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with locked(tmp_path / "out", "first"):
         code = main(["data", "import", str(tmp_path), "--out", str(tmp_path / "out"), "--quiet"])

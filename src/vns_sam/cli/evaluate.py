@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -132,7 +132,7 @@ def run(args: argparse.Namespace) -> int:
     from vns_sam.evaluation.saved_maps import check_folders
     from vns_sam.images.write import check_writable
     from vns_sam.inference.load import check_model_name
-    from vns_sam.runs.lock import locked
+    from vns_sam.runs.lock import locked, remove_parts_below
 
     if args.save:
         check_writable(args.save)
@@ -156,9 +156,11 @@ def run(args: argparse.Namespace) -> int:
     mapper = choose_mapper(args)
     if ablations:
         _check_parts(args, ablations)
-    with locked(args.out, "evaluate") if args.out and processes.is_first else nullcontext():
-        if processes.count == 1:
-            _clear(args)
+    with ExitStack() as held:
+        for folder in _folders(args) if processes.is_first else ():
+            held.enter_context(locked(folder, "evaluate"))
+            if processes.count == 1:
+                remove_parts_below(folder)
         results = [
             run
             for name in args.models
@@ -187,13 +189,9 @@ def _check_parts(args: argparse.Namespace, ablations: Sequence[Ablation]) -> Non
         check_runs(load_model(name, args.device, backend="torch"), ablations)
 
 
-def _clear(args: argparse.Namespace) -> None:
-    """Removes what a run that was killed left half-written."""
-    from vns_sam.runs.lock import remove_parts_below
-
-    for folder in (args.out, args.save_maps):
-        if folder:
-            remove_parts_below(folder)
+def _folders(args: argparse.Namespace) -> list[Path]:
+    """The folders that it writes to, each once."""
+    return list({folder.resolve(): folder for folder in (args.out, args.save_maps) if folder}.values())
 
 
 def _suite(args: argparse.Namespace) -> Suite:

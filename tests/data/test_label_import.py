@@ -43,6 +43,16 @@ def codes_of(path: Path) -> np.ndarray:
         return np.asarray(picture)
 
 
+def test_of_two_pictures_with_one_stem_the_second_is_told(photos: Path, tmp_path: Path) -> None:
+    Image.open(photos / "frog.jpg").save(photos / "frog.png")
+    labels = tmp_path / "labels"
+    labels.mkdir()
+    strokes((0, 1, 2), "L").save(labels / "frog.png")
+    *_, (state, _) = import_labels(labels, photos, tmp_path / "out")
+    assert (state.pictures, state.maps) == (1, 1)
+    assert state.problems == ["frog.png: expected a map of its own, found frog.png of frog.jpg"]
+
+
 @pytest.mark.parametrize(
     ("name", "picture", "background"),
     [

@@ -59,13 +59,14 @@ def import_labels(
     labels = SparseLabels(source, colours)
     labels.follow(images, names)
     state = LabelImport(problems=labels.problems)
+    maps: dict[str, str] = {}  # the picture of each, by its name without case
     boxes: dict[str, list[tuple[float, ...]]] = {}
     for name in names:
         if name not in labels:
             state.unlabelled += 1
         else:
             try:
-                _import(labels, images, name, out, boxes, state)
+                _import(labels, images, name, out, boxes, maps, state)
             except DataError as error:
                 state.problems.append(error.message if name in error.message else f"{name}: {error.message}")
         yield state, len(names)
@@ -82,13 +83,17 @@ def _import(
     name: str,
     out: Path,
     boxes: dict[str, list[tuple[float, ...]]],
+    maps: dict[str, str],
     state: LabelImport,
 ) -> None:
     label = labels.read(name, upright_size(images / name), picture=images / name, outside=False)
+    path = Path(name).with_suffix(".png").as_posix()
+    if label.codes.any() and (first := maps.setdefault(path.casefold(), name)) != name:
+        raise DataError(f"{name}: expected a map of its own, found {path} of {first}")
     if len(label.boxes):
         boxes[name] = [tuple(map(float, box)) for box in label.boxes]
         state.boxes += len(label.boxes)
     if label.codes.any():
-        write_files(out, {Path(name).with_suffix(".png").as_posix(): encode_image(label.codes)})
+        write_files(out, {path: encode_image(label.codes)})
         state.maps += 1
     state.pictures += 1

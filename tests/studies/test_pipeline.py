@@ -217,7 +217,9 @@ def test_fields_from_the_command_line(
     assert "night: darken, done" in shown
     assert "first: train, stale" in shown
     assert f"vns-sam data darken {tmp_path / 'out' / 'data' / 'disks'} --strength 1.0 --seed 4" in shown
-    assert "vns-sam models average" in shown
+    assert "vns-sam models average" not in shown
+    assert main([*line[:2], "--dry-run", "--night.seed", "4"]) == 0
+    assert "vns-sam models average" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Runs the verb."""
     from vns_sam.runs.lock import locked
-    from vns_sam.studies.making import judge
+    from vns_sam.studies.making import judge_until
     from vns_sam.studies.pipeline import parse_pipeline, plan
     from vns_sam.training.fields import find_recipe, read_values
 
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     pipeline = parse_pipeline(values, str(args.pipeline))
     works = plan(pipeline, args.pipeline)
     if args.dry_run:
-        for planned in judge(pipeline, works):
+        for planned in judge_until(pipeline, works, args.until):
             _print_plan(planned, json=args.json)
         return 0
     with locked(pipeline.out, "make"):

@@ -66,6 +66,19 @@ def judge(pipeline: Pipeline, works: Sequence[Work]) -> list[Planned]:
     return planned
 
 
+def judge_until(pipeline: Pipeline, works: Sequence[Work], until: str | None) -> list[Planned]:
+    """The same of the steps up to ``until``, that one included; None takes all.
+
+    Raises:
+        UsageError: There is no such step.
+        DataError: See :func:`judge`.
+    """
+    names = [work.step.name for work in works]
+    if until is not None and until not in names:
+        raise UsageError(f"no step '{until}'", hint=f"one of {', '.join(names)}")
+    return judge(pipeline, works)[: None if until is None else names.index(until) + 1]
+
+
 def make(
     pipeline: Pipeline, works: Sequence[Work], run: Command, *, redo: bool = False, until: str | None = None
 ) -> Iterator[tuple[Planned, int]]:
@@ -86,10 +99,7 @@ def make(
         UsageError: A step is stale and ``redo`` is not set, or there is no step ``until``.
         DataError: See :func:`judge`.
     """
-    names = [work.step.name for work in works]
-    if until is not None and until not in names:
-        raise UsageError(f"no step '{until}'", hint=f"one of {', '.join(names)}")
-    planned = judge(pipeline, works)[: None if until is None else names.index(until) + 1]
+    planned = judge_until(pipeline, works, until)
     stale = [step.work.step.name for step in planned if step.state == "stale"]
     if stale and not redo:
         raise UsageError(

@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from vns_sam.data.pairs import OBJECT_MARK, OBJECTS, picture_folder, set_folders
 from vns_sam.errors import DataError
-from vns_sam.images.find import list_images
+from vns_sam.images.find import EXTENSIONS, list_images
 from vns_sam.images.read import file_digest, one_line, read_image
 from vns_sam.images.write import link_or_copy, write_text
 from vns_sam.lowlight.darkener import Darkened, Darkener
@@ -176,7 +176,8 @@ def _copy_rest(darken_run: DarkenRun, names: Sequence[str], failures: Sequence[s
             link_or_copy(path, out / folder / path.name)
         now = {path.name.casefold() for path in files}
         for path in (out / folder).glob("*"):
-            if path.stem in done and path.name.casefold() not in now and path.is_file():  # of an earlier run
+            is_mask = path.suffix.lower() in EXTENSIONS and path.stem in done
+            if is_mask and path.name.casefold() not in now and path.is_file():  # of an earlier run
                 path.unlink()
     for path in sorted([*source.glob("*.txt"), *source.glob("list/*.txt")]):
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import threading
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -28,6 +30,29 @@ def coarse(scores: list[list[float]]) -> MapAnswers:
     place = (Geometry(30, 40, 24, 32, 32, 32),) * rows
     single = np.full(rows, 0.7, np.float32)
     return MapAnswers(maps[:, :1], single, place, None, maps, np.array(scores, np.float32))
+
+
+def _older_savez(file: io.BytesIO, **arrays: object) -> None:
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, value in arrays.items():
+            with archive.open(f"{name}.npy", "w") as entry:
+                np.save(entry, np.asarray(value))
+
+
+def test_a_question_travels_with_the_oldest_numpy_that_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Up to 2.1 ``savez`` knows no option: each keyword is the name of an array."""
+    monkeypatch.setattr(wire.np, "savez", _older_savez)
+    question = wire.pack_prompts(Prompts(boxes=np.float32([[1, 2, 3, 4]])), candidates=True)
+    asked, candidates, again = wire.unpack_prompts(question, 9**9)
+    assert asked is not None
+    assert asked.boxes is not None
+    assert asked.boxes.tolist() == [[1, 2, 3, 4]]
+    assert (candidates, again) == (True, False)
+
+
+def test_python_objects_are_not_sent() -> None:
+    with pytest.raises(DataError, match="found Python objects in 'boxes'"):
+        wire.pack({"boxes": np.array([None])})
 
 
 @pytest.mark.parametrize("scores", [[[0.5, 0.9, 0.4], [0.1, 0.2, 0.3]], [[0.6], [0.5]]])

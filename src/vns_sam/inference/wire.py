@@ -162,9 +162,15 @@ class _Joined(Answers):
 
 
 def pack(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """Arrays as an npz archive, not compressed."""
-    out = io.BytesIO()
-    np.savez(out, allow_pickle=False, **arrays)
+    """Arrays as an npz archive, not compressed.
+
+    Raises:
+        DataError: One holds Python objects.
+    """
+    if odd := [name for name, value in arrays.items() if np.asarray(value).dtype.hasobject]:
+        raise DataError(f"expected arrays of numbers to send, found Python objects in '{odd[0]}'")
+    out, named = io.BytesIO(), dict[str, Any](arrays)
+    np.savez(out, **named)  # NumPy 2.0 takes allow_pickle for the name of an array
     return out.getvalue()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from vns_sam.dis.isnet import IsNet
 from vns_sam.dis.model import DisSamModel
 from vns_sam.dis.official import holds_isnet, load_isnet
 from vns_sam.errors import CheckpointError, UsageError
-from vns_sam.inference.load import load_network, refine_with
+from vns_sam.inference.load import load_model, load_network, refine_with
 from vns_sam.inference.predictor import Predictor
 
 WIDTH = 0.125
@@ -99,10 +100,34 @@ def test_refine_with(folder: Path) -> None:
     assert refine_with(sam, folder / "isnet.pth").name == "narrow+isnet"
 
 
+def test_a_first_stage_called_as_another_model_is_found_again_by_its_place(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name that is shown is no address: a changed "sam-tiny" in a folder is not the bundled one."""
+    changed = load_network("sam-tiny")
+    next(changed.parameters()).data.mul_(1.01)
+    changed.save_pretrained(folder / "mine")
+    monkeypatch.chdir(folder)
+    both = load_network("mine+dis")
+    assert isinstance(both, DisSamModel)
+    both.save_pretrained("both")
+    assert json.loads(Path("both/config.json").read_text())["base"] == str(folder / "mine")
+    again = load_network("both")
+    assert isinstance(again, DisSamModel)
+    assert again.first.info.digest == changed.info.digest != load_network("sam-tiny").info.digest
+    both.with_first(load_network("sam-tiny")).save_pretrained("bundled")
+    assert json.loads(Path("bundled/config.json").read_text())["base"] == "sam-tiny"
+    for nowhere in (changed, narrow_sam(), load_model("sam-tiny")):
+        with pytest.raises(UsageError, match="expected a first stage that can be named"):
+            both.with_first(nowhere).save_pretrained("lost")
+    assert not Path("lost").exists()
+
+
 def test_a_plus_names_what_refines(folder: Path) -> None:
     model = load_network(f"{folder / 'sam'}+{folder / 'dis'}")
     assert isinstance(model, DisSamModel)
     assert model.name == refine_with(load_network(folder / "sam"), folder / "dis").name
+    assert model.config.base == str(folder / "sam")
     with pytest.raises(UsageError, match="unknown model 'sam-tyny'"):
         load_network(f"sam-tyny+{folder / 'dis'}")
     with pytest.raises(UsageError, match="unknown model 'dis-sam-tyny'"):

@@ -128,7 +128,7 @@ class PredictorChoice:
 
         model = load_model(self.model, self.device, backend=self.backend)
         if self.refine is not None:
-            model = refine_with(model, self.refine, self.device, backend=self.backend)
+            model = refine_with(model, self.refine, self.device, backend=self.backend, base=self.model)
         if self.automatic is not None:
             from vns_sam.inference.everything import AutomaticPredictor
 

@@ -38,7 +38,10 @@ class DisSamModel(Refining, PromptableNetwork):
 
     Attributes:
         name: What users call the model.
+        is_named: Whether ``config.base`` is where the first stage is found again, not only what it is called.
     """
+
+    is_named = True
 
     def __init__(self, config: DisSamConfig, first: PromptableModel, network: IsNet | None = None) -> None:
         super().__init__()
@@ -49,9 +52,16 @@ class DisSamModel(Refining, PromptableNetwork):
             self.preprocessing = first.preprocessing
         self.network = network or IsNet(5, config.width, residual=config.residual)
 
-    def with_first(self, first: PromptableModel) -> DisSamModel:
-        """The same refinement, weights shared, after another first stage."""
-        model = DisSamModel(replace(self.config, base=first.info.name), first, self.network)
+    def with_first(self, first: PromptableModel, base: str | None = None) -> DisSamModel:
+        """The same refinement, weights shared, after another first stage.
+
+        Args:
+            first: The first stage.
+            base: As what ``load_model`` finds it, which a saved model names. Without it the model can be saved only
+                where a model of the first stage's own name has its weights.
+        """
+        model = DisSamModel(replace(self.config, base=base or first.info.name), first, self.network)
+        model.is_named = base is not None
         model.name = f"{first.info.name}+{self.name}"
         return model.train(self.training)
 
@@ -94,9 +104,33 @@ class DisSamModel(Refining, PromptableNetwork):
         return to_picture(self.network.mask_logits(channels).sigmoid(), *window.shape)
 
     def save_pretrained(self, folder: str | Path, *, dtype: torch.dtype = torch.float32) -> None:
-        """Writes ``config.json`` and ``model.safetensors`` with IS-Net; the first stage is named, not copied."""
-        config = {**self.config.to_dict(), "base": portable(self.config.base)}
-        write_checkpoint(folder, config, self.network.state_dict(), dtype)
+        """Writes ``config.json`` and ``model.safetensors`` with IS-Net; the first stage is named, not copied.
+
+        Raises:
+            UsageError: See :meth:`saved_config`.
+        """
+        write_checkpoint(folder, self.saved_config(), self.network.state_dict(), dtype)
+
+    def saved_config(self) -> dict[str, Any]:
+        """See :meth:`PromptableNetwork.saved_config`.
+
+        Raises:
+            UsageError: The first stage was given as an object, and its name stands for no model with its weights.
+        """
+        base = self.config.base
+        if not self.is_named and not self._is_first(base):
+            raise UsageError(
+                f"expected a first stage that can be named, found an object called '{base}', a name under which there "
+                "are not its weights",
+                hint='save it, and load both: load_network("FOLDER+REFINER")',
+            )
+        return {**self.config.to_dict(), "base": portable(base)}
+
+    def _is_first(self, name: str) -> bool:
+        """Whether a name stands for the first stage, weights and all."""
+        if not isinstance(self.first, PromptableNetwork) or not registry.is_at_hand(name):
+            return False
+        return registry.load(name).info.digest == self.first.info.digest
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, first: PromptableModel | None = None) -> Self:

@@ -24,7 +24,7 @@ from vns_sam.sam.editions import edition
 from vns_sam.sam.folder import CONFIG, GRAPHS, WEIGHTS
 from vns_sam.sam.preprocessing import Preprocessing
 from vns_sam.sam.promptable import PromptableNetwork
-from vns_sam.sam.registry import bundled, place, portable
+from vns_sam.sam.registry import bundled, place
 
 if TYPE_CHECKING:
     import onnx_ir
@@ -126,16 +126,9 @@ def write(model: PromptableNetwork, folder: Path, precision: Precision = "fp32",
     manifest, graphs = record(model, opset, named=precision == "fp16")  # fused with norms, weights would need more bits
     for name, graph in graphs.items():
         store(graph, folder / f"{name}.onnx", precision if name == "decoder" or precision != "int8" else "fp32")
-    write_text(folder / CONFIG, json.dumps(config_of(model), indent=2) + "\n")
+    write_text(folder / CONFIG, json.dumps(model.saved_config(), indent=2) + "\n")
     write_text(folder / GRAPHS, json.dumps(asdict(manifest), indent=1) + "\n")
     return manifest
-
-
-def config_of(model: PromptableNetwork) -> dict[str, Any]:
-    """The ``config.json`` of a model, what it stands on by a name that holds everywhere."""
-    parts: Any = model
-    values: dict[str, Any] = parts.config.to_dict()
-    return {**values, "base": portable(values["base"])} if "base" in values else values
 
 
 def write_named(model: PromptableNetwork, folder: Path, sources: Sequence[str] = ("",)) -> Manifest:

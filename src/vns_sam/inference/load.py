@@ -68,7 +68,7 @@ def load_model(
         model = open_graphs(graphs)
     else:
         model = _network(first, device)
-    return refine_with(model, second, device, backend=backend) if second else model
+    return refine_with(model, second, device, backend=backend, base=first) if second else model
 
 
 def load_network(name: str | os.PathLike[str], device: str | torch.device = "cpu") -> PromptableNetwork:
@@ -251,6 +251,7 @@ def refine_with(
     device: str | torch.device | None = None,
     *,
     backend: Backend = "auto",
+    base: str | None = None,
 ) -> PromptableModel:
     """Puts a DIS-SAM's second stage after a model.
 
@@ -260,6 +261,7 @@ def refine_with(
             authors, which knows no prompt.
         device: Where to put the second stage; beside the first by default, or on the CPU where that has no device.
         backend: As :func:`load_model`.
+        base: As what :func:`load_model` found ``first``; what is saved or exported of both names it.
 
     Raises:
         UsageError: The name is no model's, or ``first`` is refined already.
@@ -275,11 +277,11 @@ def refine_with(
     place = device if device is not None else getattr(first, "device", "cpu")
     if graphs := graphs_of(name, place, backend):
         return refine_with_graph(graphs, first)
-    return _refining_network(first, name, place)
+    return _refining_network(first, name, place, None if base is None or is_address(base) else registry.portable(base))
 
 
 def _refining_network(
-    first: PromptableModel, name: str | os.PathLike[str], device: str | torch.device
+    first: PromptableModel, name: str | os.PathLike[str], device: str | torch.device, base: str | None
 ) -> PromptableNetwork:
     need_torch(f"refining with '{name}'")
     from vns_sam.dis import official
@@ -304,7 +306,7 @@ def _refining_network(
         refiner = dis(config, first, network)
     else:
         refiner = dis.from_pretrained(path, first)
-    refined = refiner.with_first(first)
+    refined = refiner.with_first(first, base)
     refined.network.to(check_device(device))
     return cast("PromptableNetwork", refined.eval())
 

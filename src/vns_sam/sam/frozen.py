@@ -119,9 +119,13 @@ class FrozenSamNetwork(SamBasedNetwork):
     def save_pretrained(self, folder: str | Path, *, dtype: torch.dtype = torch.float32) -> None:
         """Writes ``config.json`` and ``model.safetensors`` with what is trained; SAM is named, not copied."""
         state = {key.removeprefix("decoder."): value for key, value in self.trainable_state_dict().items()}
-        config = self.config.to_dict()
-        named = {"base": portable(config["base"]), "base_edition": config["base_edition"] or edition(config["base"])}
-        write_checkpoint(folder, {**config, **named}, state, dtype)
+        write_checkpoint(folder, self.saved_config(), state, dtype)
+
+    def saved_config(self) -> dict[str, Any]:
+        """See :meth:`PromptableNetwork.saved_config`; which weights the SAM's name stands for is written down."""
+        config = super().saved_config()
+        base, known = config["base"], config["base_edition"]
+        return {**config, "base": portable(base), "base_edition": known or edition(base)}
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, sam: SamModel | None = None) -> Self:

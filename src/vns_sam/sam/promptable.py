@@ -47,11 +47,13 @@ class PromptableNetwork(nn.Module, ABC):
 
     Attributes:
         name: What a user calls the model.
+        config: What defines it.
         preprocessing: How pictures enter.
         chunk: Prompts decoded at once, None for as many as suit the device.
     """
 
     name: str
+    config: Any
     preprocessing: Preprocessing
     chunk: int | None = None
 
@@ -66,6 +68,11 @@ class PromptableNetwork(nn.Module, ABC):
     @abstractmethod
     def save_pretrained(self, folder: str | Path, *, dtype: torch.dtype = torch.float32) -> None:
         """Writes ``config.json`` and ``model.safetensors``."""
+
+    def saved_config(self) -> dict[str, Any]:
+        """What ``config.json`` says of the model; what it stands on by a name that holds everywhere."""
+        values: dict[str, Any] = self.config.to_dict()
+        return values
 
     def push_to_hub(self, repo: str, *, private: bool = False) -> str:
         """Uploads what :meth:`save_pretrained` writes, with a card, to the Hugging Face hub.

@@ -54,7 +54,11 @@ class Engine:
             check_model_name(name)
         self.first, self.refiner, self.more = tuple(names), refiner, more
         self._load = cache(lambda name: load_model(self._place(name), device, backend=backend))
-        self._refined = cache(lambda first: refine_with(self._load(first), refiner or "", device, backend=backend))
+        self._refined = cache(
+            lambda first: refine_with(
+                self._load(first), refiner or "", device, backend=backend, base=self._place(first)
+            )
+        )
 
     @property
     def names(self) -> tuple[str, ...]:

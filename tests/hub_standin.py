@@ -96,6 +96,8 @@ class _Handler(BaseHTTPRequestHandler):
                 entry = json.loads(line)
                 if entry["key"] == "file":
                     files[entry["value"]["path"]] = base64.b64decode(entry["value"]["content"])
+                if entry["key"] == "deletedFile":
+                    del files[entry["value"]["path"]]
             address = f"{self.server.address}/{repo}/commit/{COMMIT}"
             return self.send(200, {"commitUrl": address, "commitOid": COMMIT, "hookOutput": ""})
         if rest[:1] == ["tree"]:

@@ -96,6 +96,18 @@ def test_what_a_hub_refuses_is_one_line(tmp_path: Path) -> None:
     assert all(done.stderr.count("\n") == 2 for done in (stranger, absent, nowhere))  # the error, and what to try
 
 
+def test_a_push_without_graphs_takes_those_of_an_earlier_one_away(tmp_path: Path) -> None:
+    (tmp_path / "v2").mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / "v2" / name).write_bytes((BUNDLED / "ws-sam-tiny" / name).read_bytes())
+    others = {"figure.png": b"1", "small/encoder.onnx": b"2"}
+    with running_hub() as served:
+        served.files["me/mine"] = {"onnx.json": b"{}", "encoder.onnx": b"1", "encoder.onnx.data": b"1", **others}
+        pushed = asked(served, tmp_path / "home", "-m", "vns_sam", "models", "push", "v2", "me/mine")
+        assert (pushed.returncode, pushed.stderr) == (0, "")
+        assert set(served.files["me/mine"]) == {"config.json", "model.safetensors", "README.md", *others}
+
+
 def test_graphs_that_a_killed_export_left_are_not_shared(tmp_path: Path) -> None:
     names = ["config.json", "model.safetensors", "encoder.onnx", "encoder.onnx.data"]
     for name in names:

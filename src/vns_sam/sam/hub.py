@@ -8,6 +8,7 @@ import os
 import re
 from contextlib import suppress
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -130,7 +131,8 @@ def _fetch_graphs(repo: str, *, local: bool) -> None:
 
 
 def upload(folder: Path, repo: str, *, private: bool = False) -> str:
-    """Puts a model's folder on the hub: its weights, card and graphs, and nothing else that is there.
+    """Puts a model's folder on the hub: its weights, card and graphs, and nothing else that is there. Graphs of an
+    earlier push that the folder has no new ones for are deleted: they are another model.
 
     Args:
         folder: As ``save_pretrained`` or ``vns-sam train`` writes it.
@@ -151,15 +153,20 @@ def upload(folder: Path, repo: str, *, private: bool = False) -> str:
     if not (folder / WEIGHTS).is_file():
         raise CheckpointError(f"no {WEIGHTS} in {folder}", hint="give a folder written by save_pretrained")
     _need_client("the hub")
-    from huggingface_hub import CommitOperationAdd, HfApi
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
     from huggingface_hub.errors import HfHubHTTPError
 
-    files = [CommitOperationAdd(path.name, path) for path in shared_files(folder) if path.name != CARD]
-    files.append(CommitOperationAdd(CARD, card(folder, repo).encode()))
+    shared = [path for path in shared_files(folder) if path.name != CARD]
+    changes: list[CommitOperationAdd | CommitOperationDelete]
+    changes = [CommitOperationAdd(path.name, path) for path in shared]
+    changes.append(CommitOperationAdd(CARD, card(folder, repo).encode()))
+    new = {path.name for path in shared}
     api = HfApi()
     try:
         api.create_repo(repo, private=private, exist_ok=True)
-        done = api.create_commit(repo, files, commit_message=f"Upload {name}")
+        older = [file for file in api.list_repo_files(repo) if _is_graph(file) and file not in new]
+        changes.extend(CommitOperationDelete(file) for file in older)
+        done = api.create_commit(repo, changes, commit_message=f"Upload {name}")
     except HfHubHTTPError as error:
         hint = "hf auth login, and an owner that is yours"
         raise CheckpointError(f"the hub does not take '{repo}' ({_line(error)})", hint=hint) from None
@@ -167,6 +174,11 @@ def upload(folder: Path, repo: str, *, private: bool = False) -> str:
         hint = "try again where there is a network"
         raise CheckpointError(f"the hub cannot be reached ({_line(error)})", hint=hint) from None
     return done.commit_url
+
+
+def _is_graph(file: str) -> bool:
+    """Whether a file of a repository, by its path there, is a model's graph or what names it."""
+    return "/" not in file and (file == GRAPHS or fnmatchcase(file, GRAPH_FILES))
 
 
 def shared_files(folder: Path) -> list[Path]:

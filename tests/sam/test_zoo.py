@@ -7,7 +7,7 @@ from toy import toy_sam
 
 from vns_sam.errors import CheckpointError, UsageError
 from vns_sam.sam import registry, zoo
-from vns_sam.sam.folder import WEIGHTS
+from vns_sam.sam.folder import PROCESSOR, WEIGHTS
 from vns_sam.sam.model import SamModel
 from vns_sam.sam.transformers_folder import write_transformers
 
@@ -55,6 +55,39 @@ def test_a_sam_goes_out_as_a_folder_of_transformers(tmp_path, hf_sam, hf_folder)
         mine, other = (m.eval()(pixel_values=pixels, input_boxes=boxes).pred_masks for m in (again, hf_sam))
     torch.testing.assert_close(mine, other)
     assert equal(zoo.load_sam(tmp_path / "out"), zoo.load_sam(hf_folder))
+
+
+def test_pixels_enter_after_the_way_through_transformers_as_before(tmp_path, hf_folder):
+    tuned = zoo.with_input(zoo.load_sam(hf_folder), unit_pixels=True)
+    write_transformers(tuned, tmp_path / "out")
+    assert zoo.load_sam(tmp_path / "out").preprocessing == tuned.preprocessing
+    write_transformers(zoo.load_sam(hf_folder), tmp_path / "out")
+    assert zoo.load_sam(tmp_path / "out").config == toy_sam(96)
+    with pytest.raises(UsageError, match=r"expected a SAM that pads pictures .* has fit 'stretch'"):
+        write_transformers(zoo.with_input(tuned, fit="stretch"), tmp_path / "stretched")
+    assert not (tmp_path / "stretched").exists()
+
+
+@pytest.mark.parametrize(
+    ("values", "mean", "std"),
+    [
+        ({"image_mean": [0.5, 0.5, 0.5]}, (127.5, 127.5, 127.5), (58.395, 57.12, 57.375)),
+        ({"do_normalize": False}, (0, 0, 0), (255, 255, 255)),
+        ({"do_rescale": False, "image_mean": [9, 8, 7], "image_std": [1, 2, 3]}, (9, 8, 7), (1, 2, 3)),
+        ({}, (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
+    ],
+)
+def test_a_processor_says_how_pixels_enter(hf_folder, values, mean, std):
+    (hf_folder / PROCESSOR).write_text(json.dumps(values))
+    config = zoo.load_sam(hf_folder).config
+    assert (config.mean, config.std) == (mean, std)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"image_mean": 1}', '{"image_std": [1, 2]}', '{"rescale_factor": 0}'])
+def test_a_processor_that_says_nothing_of_use_is_refused(hf_folder, content):
+    (hf_folder / PROCESSOR).write_text(content)
+    with pytest.raises(CheckpointError, match="does not say how pixels are normalised"):
+        zoo.load_sam(hf_folder)
 
 
 def test_what_stands_on_no_vit_does_not_become_a_sam_of_transformers(tmp_path):

@@ -22,6 +22,7 @@ from vns_sam.sam.keys import decoder_key_to_hf, hf_key_to_own, meta_key_to_own
 from vns_sam.sam.meta import build_vit_sam
 from vns_sam.sam.model import SamModel
 from vns_sam.sam.registry import Layout
+from vns_sam.sam.transformers_folder import as_processed
 
 _DECODER, _DECODER_2 = "mask_decoder.", "sam_mask_decoder."
 _PARTS = {
@@ -54,7 +55,7 @@ def load_hf(folder: str | Path, base: str) -> HqSamModel:
     state = read_state(folder)
     trained = _pick(state, _DECODER, 0)
     sam, _ = build_vit_sam({hf_key_to_own(key): state[key] for key in state if key not in trained}, folder)
-    return _build(trained, sam, state, folder, base)
+    return _build(trained, as_processed(sam, folder), state, folder, base)
 
 
 def holds_hq(state: Mapping[str, torch.Tensor]) -> bool:

@@ -10,6 +10,8 @@ from vns_sam.errors import CheckpointError
 from vns_sam.images.bounded import read_bounded
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+PROCESSOR = "preprocessor_config.json"
+"""How pictures enter, in a folder of transformers."""
 OLDER_WEIGHTS = "pytorch_model.bin"
 """What transformers wrote before it had SafeTensors."""
 GRAPHS = "onnx.json"

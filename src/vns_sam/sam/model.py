@@ -106,6 +106,20 @@ class SamModel(SamBasedNetwork):
         """Writes ``config.json`` and ``model.safetensors``."""
         write_checkpoint(folder, self.config.to_dict(), self.state_dict(), dtype)
 
+    def with_config(self, config: SamConfig) -> SamModel:
+        """The same weights, which are shared, under a configuration that has the same tensors; itself where that is its
+        own.
+
+        Raises:
+            CheckpointError: The tensors are others.
+        """
+        if config == self.config:
+            return self
+        with torch.device("meta"):
+            other = SamModel(config)
+        load_weights(other, self.state_dict(), self.name)
+        return other.eval()
+
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> Self:
         """Reads a folder of :meth:`save_pretrained`, or what a hub id names; weights become float32.

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from vns_sam.errors import UsageError
+from vns_sam.errors import CheckpointError, UsageError
+from vns_sam.images.bounded import read_bounded
 from vns_sam.images.write import write_json
 from vns_sam.sam.checkpoints import KeyReport, write_checkpoint
 from vns_sam.sam.config import SamConfig, VitConfig
+from vns_sam.sam.folder import PROCESSOR
 from vns_sam.sam.keys import SHARED_POSITIONS, own_key_to_hf
 from vns_sam.sam.model import SamModel
-
-PROCESSOR = "preprocessor_config.json"
 
 
 def write_transformers(model: SamModel, folder: str | Path, *, dtype: torch.dtype = torch.float32) -> KeyReport:
@@ -28,17 +30,50 @@ def write_transformers(model: SamModel, folder: str | Path, *, dtype: torch.dtyp
         The tensors in the folder, by transformers' names.
 
     Raises:
-        UsageError: The SAM stands on another encoder, for which transformers' ``SamModel`` has no place.
+        UsageError: The SAM stands on another encoder, for which transformers' ``SamModel`` has no place, or stretches
+            pictures, which its processor cannot.
     """
     if not isinstance(model.config.backbone, VitConfig) or model.config.mixer_blocks:
         raise UsageError(
             f"'{model.name}' cannot be a SamModel of transformers, which stands on a ViT", hint="a SAM ViT-B, -L or -H"
+        )
+    if model.config.fit != "pad":
+        raise UsageError(
+            f"expected a SAM that pads pictures to its square, '{model.name}' has fit '{model.config.fit}', for which "
+            "transformers' SamImageProcessor has no setting",
+            hint="a folder of this package keeps it: vns-sam models convert without --to",
         )
     state = {own_key_to_hf(key): value for key, value in model.state_dict().items()}
     state |= {SHARED_POSITIONS: model.prompt_encoder.shared_embedding.positional_embedding}
     write_checkpoint(folder, _config(model.config, model.config.backbone), state, dtype)
     write_json(Path(folder) / PROCESSOR, _processor(model.config))
     return KeyReport(tuple(state), (), ())
+
+
+def as_processed(model: SamModel, folder: str | Path) -> SamModel:
+    """A SAM of a folder of transformers whose pixels enter as ``preprocessor_config.json`` says, where there is one.
+
+    Raises:
+        CheckpointError: It is no readable JSON, or its numbers are none that pixels can be normalised by.
+    """
+    path = Path(folder) / PROCESSOR
+    if not path.exists():
+        return model
+    try:
+        values = json.loads(read_bounded(path))
+        unit = values.get("rescale_factor", 1 / 255) if values.get("do_rescale", True) else 1
+        known = {"mean": [x / 255 for x in model.config.mean], "std": [x / 255 for x in model.config.std]}
+        plain = {"mean": [0.0] * 3, "std": [1.0] * 3}
+        given = {name: values.get(f"image_{name}", known[name]) for name in plain}
+        used = given if values.get("do_normalize", True) else plain
+        rgb = {name: tuple(round(x / unit, 6) for x in numbers) for name, numbers in used.items()}
+        config = replace(model.config, **rgb)
+    except (OSError, ValueError, TypeError, AttributeError, ArithmeticError, RecursionError, UsageError) as error:
+        reason = getattr(error, "message", " ".join(str(error).split()))
+        raise CheckpointError(
+            f"{path} does not say how pixels are normalised ({reason})", hint="copy or download the whole folder"
+        ) from None
+    return model.with_config(config)
 
 
 def _config(config: SamConfig, vit: VitConfig) -> dict[str, object]:

@@ -13,13 +13,14 @@ import torch
 from vns_sam.errors import CheckpointError, UsageError
 from vns_sam.sam import registry
 from vns_sam.sam.based import SamBasedNetwork
-from vns_sam.sam.checkpoints import KeyReport, load_weights, read_state
+from vns_sam.sam.checkpoints import KeyReport, read_state
 from vns_sam.sam.config import VitConfig
 from vns_sam.sam.folder import read_config
 from vns_sam.sam.foundations.names import named_config
 from vns_sam.sam.keys import hf_key_to_own
 from vns_sam.sam.meta import build_vit_sam
 from vns_sam.sam.model import SamModel
+from vns_sam.sam.transformers_folder import as_processed
 
 _HF_ENCODER = "vision_encoder."
 
@@ -61,7 +62,7 @@ def load_folder(folder: str | Path, origin: str = "") -> SamModel:
     """
     if "vision_config" not in read_config(folder):
         return SamModel.from_pretrained(folder)
-    return _load_hf(read_state(folder), Path(folder))
+    return as_processed(_load_hf(read_state(folder), Path(folder)), folder)
 
 
 def convert_sam(path: str | Path, out: str | Path, **given: Any) -> KeyReport:
@@ -112,12 +113,7 @@ def with_input(
     changed = replace(config, image_size=image_size or config.image_size, fit=fit or config.fit)
     if unit_pixels:
         changed = replace(changed, mean=(0.0, 0.0, 0.0), std=(255.0, 255.0, 255.0))
-    if changed == config:
-        return model
-    with torch.device("meta"):
-        other = SamModel(changed)
-    load_weights(other, model.state_dict(), model.name)
-    return other.eval()
+    return model.with_config(changed)
 
 
 def _title(model: object) -> str:

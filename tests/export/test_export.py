@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +15,8 @@ from toy import toy_sam
 from workshop import narrow_sam
 
 from vns_sam.cli.main import main
-from vns_sam.errors import UsageError
+from vns_sam.errors import OutputError, UsageError
+from vns_sam.export import onnx
 from vns_sam.export.anylabeling import (
     CANVAS,
     LONGER_SIDE,
@@ -27,6 +30,7 @@ from vns_sam.export.graphs import DecoderGraph, EncoderGraph
 from vns_sam.export.onnx import record, sources_of, write, write_named
 from vns_sam.export.parity import compare
 from vns_sam.inference.load import load_model, load_network
+from vns_sam.inference.onnx.folder import Manifest, has_graphs
 from vns_sam.inference.predictor import Predictor
 from vns_sam.sam import registry
 from vns_sam.sam.based import SamBasedNetwork
@@ -214,6 +218,49 @@ def test_weights_saved_over_graphs_are_the_ones_that_answer(tmp_path: Path, besi
         predictor.set_image(picture)
     box = [[10, 10, 40, 40]]
     np.testing.assert_allclose(found.predict(boxes=box).logits, wanted.predict(boxes=box).logits, atol=1e-4)
+
+
+class _Graph:
+    """A graph that is its model's name, as far as writing goes."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def SerializeToString(self) -> bytes:
+        return self.name.encode()
+
+
+@pytest.mark.parametrize("way", [write, write_named])
+@pytest.mark.parametrize("failing", ["encoder", "decoder"])
+def test_an_export_over_another_that_fails_leaves_no_graphs_of_two_models(
+    way: Callable[..., object], failing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def save(graph: _Graph, path: Path, *_: object) -> None:
+        write_bytes(path, graph.SerializeToString())
+
+    def write_bytes(path: Path, content: bytes) -> None:
+        if (path.stem, content) == (failing, b"second"):
+            raise OutputError(f"cannot write {path}: no space left on device")
+        path.write_bytes(content)
+
+    def recorded(model: SamModel, *_: object, **__: object) -> tuple[Manifest, dict[str, _Graph]]:
+        return Manifest("promptable", model.name, model.preprocessing), dict.fromkeys(
+            ("encoder", "decoder"), _Graph(model.name)
+        )
+
+    stubs = {"record": recorded, "store": save, "write_bytes": write_bytes, "_name_weights": lambda *_: {}}
+    for name, stub in {**stubs, "ir": lambda: SimpleNamespace(to_proto=lambda graph: graph)}.items():
+        monkeypatch.setattr(onnx, name, stub)
+    model = narrow_sam()
+    model.save_pretrained(tmp_path)
+    model.name = "first"
+    way(model, tmp_path)
+    assert has_graphs(tmp_path)
+    model.name = "second"
+    with pytest.raises(OutputError):
+        way(model, tmp_path)
+    assert not has_graphs(tmp_path)
+    assert {path.read_bytes() for path in tmp_path.glob("*.onnx")} <= {b"second"}
 
 
 @pytest.mark.slow

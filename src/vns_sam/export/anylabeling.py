@@ -18,13 +18,14 @@ from vns_sam.errors import UsageError
 from vns_sam.export.graphs import DecoderGraph, EncoderGraph
 from vns_sam.export.record import OPSET, Recorder
 from vns_sam.export.store import Precision, store
-from vns_sam.images.write import write_text
+from vns_sam.images.write import remove_file, write_text
 from vns_sam.inference.onnx.promptable import NOT_A_POINT, RIGHT_BOTTOM
 from vns_sam.sam.based import SamBasedNetwork
 from vns_sam.sam.preprocessing import Preprocessing
 from vns_sam.sam.promptable import PromptableNetwork
 from vns_sam.types import Geometry
 
+CONFIG = "config.yaml"
 CANVAS = (684, 1024)
 """AnyLabeling's, height and width."""
 LONGER_SIDE = 1024
@@ -141,6 +142,7 @@ def write_anylabeling(
 
     Raises:
         UsageError: The model is of another kind.
+        OutputError: The place cannot be written.
     """
     if not isinstance(model, SamBasedNetwork):
         raise UsageError(f"expected a model with an encoder and a decoder, '{model.name}' is none", hint="vns-sam-tiny")
@@ -151,7 +153,7 @@ def write_anylabeling(
         pixels = torch.rand(1, 3, *placed(model.preprocessing, canvas).input)
         maps = encoder.encoder(pixels)
         mined = len(model.encode_pixels(pixels).mined)
-    store(recorder(encoder, (picture,), ["input_image"], ["image_embeddings"]), folder / "encoder.onnx", precision)
+    graphs = {"encoder": recorder(encoder, (picture,), ["input_image"], ["image_embeddings"])}
     example = (
         pack(maps),
         torch.rand(1, 4, 2) * LONGER_SIDE,
@@ -164,9 +166,11 @@ def write_anylabeling(
     inputs = ["image_embeddings", "point_coords", "point_labels", "mask_input", "has_mask_input", "orig_im_size"]
     outputs = ["masks", "iou_predictions", "low_res_masks"]
     decoder = CanvasDecoder(model, maps, mined, canvas)
-    graph = recorder(decoder, example, inputs, outputs, ({}, points, points, {}, {}, {}))
-    store(graph, folder / "decoder.onnx", precision)
-    write_text(folder / "config.yaml", _config(model.name, canvas))
+    graphs["decoder"] = recorder(decoder, example, inputs, outputs, ({}, points, points, {}, {}, {}))
+    remove_file(folder / CONFIG)  # an export that fails leaves no pair of two models
+    for name, one in graphs.items():
+        store(one, folder / f"{name}.onnx", precision)
+    write_text(folder / CONFIG, _config(model.name, canvas))
 
 
 def _config(name: str, canvas: tuple[int, int]) -> str:

@@ -20,6 +20,7 @@ from vns_sam.export.store import Precision, store
 from vns_sam.images.write import write_bytes, write_text
 from vns_sam.inference.onnx.folder import Manifest, read_arrays
 from vns_sam.sam.based import SamBasedNetwork
+from vns_sam.sam.checkpoints import remove_graphs
 from vns_sam.sam.editions import edition
 from vns_sam.sam.folder import CONFIG, GRAPHS, WEIGHTS
 from vns_sam.sam.preprocessing import Preprocessing
@@ -110,7 +111,8 @@ def _free_sides(preprocessing: Preprocessing) -> Callable[[int], dict[int, Any]]
 
 
 def write(model: PromptableNetwork, folder: Path, precision: Precision = "fp32", opset: int = OPSET) -> Manifest:
-    """Writes a folder of graphs that holds all it needs; a refiner's first stage is named, not copied.
+    """Writes a folder of graphs that holds all it needs; a refiner's first stage is named, not copied. Earlier graphs
+    are removed first: an export that fails leaves no graphs of two models.
 
     Args:
         model: See :func:`record`.
@@ -124,15 +126,18 @@ def write(model: PromptableNetwork, folder: Path, precision: Precision = "fp32",
         OutputError: The place cannot be written.
     """
     manifest, graphs = record(model, opset, named=precision == "fp16")  # fused with norms, weights would need more bits
+    config = model.saved_config()
+    remove_graphs(folder)
     for name, graph in graphs.items():
         store(graph, folder / f"{name}.onnx", precision if name == "decoder" or precision != "int8" else "fp32")
-    write_text(folder / CONFIG, json.dumps(model.saved_config(), indent=2) + "\n")
+    write_text(folder / CONFIG, json.dumps(config, indent=2) + "\n")
     write_text(folder / GRAPHS, json.dumps(asdict(manifest), indent=1) + "\n")
     return manifest
 
 
 def write_named(model: PromptableNetwork, folder: Path, sources: Sequence[str] = ("",)) -> Manifest:
-    """Writes graphs beside a model's weights, which they name only: nothing is stored twice.
+    """Writes graphs beside a model's weights, which they name only: nothing is stored twice. Earlier graphs are removed
+    first, as by :func:`write`.
 
     Args:
         model: The model.
@@ -141,6 +146,7 @@ def write_named(model: PromptableNetwork, folder: Path, sources: Sequence[str] =
 
     Raises:
         UsageError: A weight is in none of the sources.
+        OutputError: The place cannot be written.
     """
     manifest, graphs = record(model, named=True)
     stored = [read_arrays((place(source) if source else folder) / WEIGHTS) for source in sources]
@@ -148,9 +154,9 @@ def write_named(model: PromptableNetwork, folder: Path, sources: Sequence[str] =
     for k, values in enumerate(stored):
         for key, value in values.items():
             known[_fingerprint(value)].append((k, key))
-    named: dict[str, dict[str, tuple[int, str]]] = {}
+    named = {name: _name_weights(graph, known) for name, graph in graphs.items()}
+    remove_graphs(folder)
     for name, graph in graphs.items():
-        named[name] = _name_weights(graph, known)
         write_bytes(folder / f"{name}.onnx", ir().to_proto(graph).SerializeToString())
     editions = {source: each for source in sources if (each := edition(source)) is not None}
     manifest = replace(manifest, sources=tuple(sources), editions=editions, weights=named)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from vns_sam.export.record import INLINE, LARGE, ir
-from vns_sam.images.write import atomic_path, write_bytes
+from vns_sam.images.write import atomic_path, unwritable, write_bytes
 
 if TYPE_CHECKING:
     import onnx_ir
@@ -31,8 +31,11 @@ def store(graph: onnx_ir.Model, path: Path, precision: Precision) -> None:
     if precision == "fp16":
         halve(graph)
     if _bytes(graph) > LARGE:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        ir().save(graph, path, external_data=f"{path.name}.data")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            ir().save(graph, path, external_data=f"{path.name}.data")
+        except OSError as error:
+            raise unwritable(path, error) from None
     else:
         write_bytes(path, ir().to_proto(graph).SerializeToString())
     if precision == "int8":

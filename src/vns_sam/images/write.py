@@ -49,6 +49,18 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             part.unlink(missing_ok=True)
 
 
+def remove_file(path: Path) -> None:
+    """Removes a file if it is there.
+
+    Raises:
+        OutputError: It cannot be removed.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise unwritable(path, error) from None
+
+
 def remove_parts(folder: Path) -> None:
     """Removes what killed runs left of :func:`atomic_path` in a folder in which nobody else writes; of the folders in
     it see :func:`vns_sam.runs.lock.remove_parts_below`.

@@ -18,7 +18,7 @@ from torch import nn
 
 from vns_sam.errors import CheckpointError
 from vns_sam.images.bounded import read_bounded
-from vns_sam.images.write import atomic_path, unwritable, write_text
+from vns_sam.images.write import atomic_path, remove_file, write_text
 from vns_sam.sam.files import check_finite, judge_tensors, read_tensors
 from vns_sam.sam.folder import CONFIG, GRAPHS, GRAPHS_OF, OLDER_WEIGHTS, WEIGHTS, read_config
 from vns_sam.sam.hub import local_folder
@@ -108,15 +108,15 @@ def write_checkpoint(
         for key, value in state.items()
     }
     check_finite(stored, folder)
-    _remove_graphs(folder)
+    remove_graphs(folder)
     write_text(folder / CONFIG, json.dumps(config, indent=2) + "\n")
     with atomic_path(folder / WEIGHTS) as part:
         save_tensors(stored, part)
         part.chmod((folder / CONFIG).stat().st_mode)  # safetensors would keep other users of the machine out
 
 
-def _remove_graphs(folder: Path) -> None:
-    """Removes the graphs of a folder and the ``onnx.json`` that names them; where none is readable, nothing.
+def remove_graphs(folder: Path) -> None:
+    """Removes the ``onnx.json`` of a folder, then the graphs that it names; where none is readable, nothing.
 
     Raises:
         OutputError: They cannot be removed.
@@ -130,10 +130,7 @@ def _remove_graphs(folder: Path) -> None:
     if not isinstance(kind, str) or kind not in GRAPHS_OF:
         return
     for path in (manifest, *(folder / f"{name}.onnx{end}" for name in GRAPHS_OF[kind] for end in ("", ".data"))):
-        try:
-            path.unlink(missing_ok=True)
-        except OSError as error:
-            raise unwritable(path, error) from None
+        remove_file(path)
 
 
 def save_tensors(state: dict[str, torch.Tensor], path: Path) -> None:

@@ -17,13 +17,16 @@ TOKEN = "hf_standin"
 
 
 class Hub(ThreadingHTTPServer):
-    """Repositories in memory: ``files[repo][path]``; ``asked`` keeps each request's method and path."""
+    """Repositories in memory: ``files[repo][path]``; ``asked`` keeps each request's method and path, and a path in
+    ``broken`` is refused.
+    """
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.files: dict[str, dict[str, bytes]] = {}
         self.private: set[str] = set()
         self.asked: list[str] = []
+        self.broken: set[str] = set()
 
     @property
     def address(self) -> str:
@@ -110,6 +113,8 @@ class _Handler(BaseHTTPRequestHandler):
     def file(self, repo: str, path: str) -> None:
         if repo not in self.server.files:
             return self.send(404, {"error": "Repository not found"}, {"X-Error-Code": "RepoNotFound"})
+        if path in self.server.broken:
+            return self.send(403, {"error": "not now"})
         content = self.server.files[repo].get(path)
         if content is None:
             return self.send(

@@ -96,6 +96,23 @@ def test_what_a_hub_refuses_is_one_line(tmp_path: Path) -> None:
     assert all(done.stderr.count("\n") == 2 for done in (stranger, absent, nowhere))  # the error, and what to try
 
 
+@pytest.mark.parametrize("broken", ["encoder.onnx", "onnx.json", "model.safetensors"])
+def test_a_download_that_was_cut_off_goes_on_with_what_is_missing(tmp_path: Path, broken: str) -> None:
+    fetch = ["-c", "from vns_sam.sam.hub import download; print(download('me/mine'))"]
+    names = {"config.json", "model.safetensors", "encoder.onnx", "onnx.json"}
+    with running_hub() as served:
+        served.files["me/mine"] = {name: name.encode() for name in names}
+        served.broken = {broken}
+        assert asked(served, tmp_path / "home", *fetch).returncode == 1
+        served.broken = set()
+        done = asked(served, tmp_path / "home", *fetch)
+    assert done.returncode == 0, done.stderr
+    folder = Path(done.stdout.strip())
+    assert {path.name for path in folder.iterdir()} == names
+    again = asked(None, tmp_path / "home", *fetch)
+    assert again.stdout == done.stdout
+
+
 def test_a_push_without_graphs_takes_those_of_an_earlier_one_away(tmp_path: Path) -> None:
     (tmp_path / "v2").mkdir()
     for name in ("config.json", "model.safetensors"):

@@ -6,7 +6,6 @@ import logging
 import math
 import os
 import re
-from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from importlib.util import find_spec
@@ -95,10 +94,12 @@ def download(name: str, weights: HubWeights | None = None) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     def fetch(*, local: bool) -> Path:
-        paths = [hf_hub_download(repo, file, local_files_only=local) for file in files]
+        for file in files[:-1]:
+            hf_hub_download(repo, file, local_files_only=local)
         if weights is None:
             _fetch_graphs(repo, local=local)
-        return Path(paths[-1]).parent if len(paths) > 1 else Path(paths[0])
+        last = Path(hf_hub_download(repo, files[-1], local_files_only=local))  # where it is, all that was wanted is
+        return last.parent if len(files) > 1 else last
 
     try:
         return fetch(local=True)
@@ -123,11 +124,16 @@ def _line(error: Exception) -> str:
 def _fetch_graphs(repo: str, *, local: bool) -> None:
     """Graphs, where the hub has them, so that no torch is needed; what names them comes last, when they are whole."""
     from huggingface_hub import hf_hub_download, snapshot_download
-    from huggingface_hub.errors import EntryNotFoundError
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     snapshot_download(repo, allow_patterns=[GRAPH_FILES], local_files_only=local)
-    with suppress(EntryNotFoundError):
+    try:
         hf_hub_download(repo, GRAPHS, local_files_only=local)
+    except LocalEntryNotFoundError:  # of a download it means that the hub could not be reached
+        if not local:
+            raise
+    except EntryNotFoundError:
+        pass
 
 
 def upload(folder: Path, repo: str, *, private: bool = False) -> str:

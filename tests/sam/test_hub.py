@@ -99,7 +99,7 @@ def test_what_a_hub_refuses_is_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize("broken", ["encoder.onnx", "onnx.json", "model.safetensors"])
 def test_a_download_that_was_cut_off_goes_on_with_what_is_missing(tmp_path: Path, broken: str) -> None:
     fetch = ["-c", "from vns_sam.sam.hub import download; print(download('me/mine'))"]
-    names = {"config.json", "model.safetensors", "encoder.onnx", "onnx.json"}
+    names = {"config.json", "model.safetensors", "preprocessor_config.json", "encoder.onnx", "onnx.json"}
     with running_hub() as served:
         served.files["me/mine"] = {name: name.encode() for name in names}
         served.broken = {broken}
@@ -117,12 +117,14 @@ def test_a_push_without_graphs_takes_those_of_an_earlier_one_away(tmp_path: Path
     (tmp_path / "v2").mkdir()
     for name in ("config.json", "model.safetensors"):
         (tmp_path / "v2" / name).write_bytes((BUNDLED / "ws-sam-tiny" / name).read_bytes())
+    (tmp_path / "v2" / "preprocessor_config.json").write_bytes(b"{}")
     others = {"figure.png": b"1", "small/encoder.onnx": b"2"}
     with running_hub() as served:
         served.files["me/mine"] = {"onnx.json": b"{}", "encoder.onnx": b"1", "encoder.onnx.data": b"1", **others}
         pushed = asked(served, tmp_path / "home", "-m", "vns_sam", "models", "push", "v2", "me/mine")
         assert (pushed.returncode, pushed.stderr) == (0, "")
-        assert set(served.files["me/mine"]) == {"config.json", "model.safetensors", "README.md", *others}
+        new = {"config.json", "model.safetensors", "preprocessor_config.json", "README.md"}
+        assert set(served.files["me/mine"]) == new | set(others)
 
 
 def test_graphs_that_a_killed_export_left_are_not_shared(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from safetensors import safe_open
 
 from vns_sam.errors import CheckpointError, MissingExtraError, UsageError
 from vns_sam.sam.cards import card
-from vns_sam.sam.folder import CARD, CONFIG, GRAPH_FILES, GRAPHS, WEIGHTS, graph_files, read_config
+from vns_sam.sam.folder import CARD, CONFIG, GRAPH_FILES, GRAPHS, PROCESSOR, WEIGHTS, graph_files, read_config
 
 logger = logging.getLogger(__name__)
 
@@ -98,6 +98,7 @@ def download(name: str, weights: HubWeights | None = None) -> Path:
             hf_hub_download(repo, file, local_files_only=local)
         if weights is None:
             _fetch_graphs(repo, local=local)
+            _fetch_optional(repo, PROCESSOR, local=local)
         last = Path(hf_hub_download(repo, files[-1], local_files_only=local))  # where it is, all that was wanted is
         return last.parent if len(files) > 1 else last
 
@@ -123,12 +124,19 @@ def _line(error: Exception) -> str:
 
 def _fetch_graphs(repo: str, *, local: bool) -> None:
     """Graphs, where the hub has them, so that no torch is needed; what names them comes last, when they are whole."""
-    from huggingface_hub import hf_hub_download, snapshot_download
-    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+    from huggingface_hub import snapshot_download
 
     snapshot_download(repo, allow_patterns=[GRAPH_FILES], local_files_only=local)
+    _fetch_optional(repo, GRAPHS, local=local)
+
+
+def _fetch_optional(repo: str, file: str, *, local: bool) -> None:
+    """A file, where the hub has it."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
     try:
-        hf_hub_download(repo, GRAPHS, local_files_only=local)
+        hf_hub_download(repo, file, local_files_only=local)
     except LocalEntryNotFoundError:  # of a download it means that the hub could not be reached
         if not local:
             raise
@@ -137,7 +145,7 @@ def _fetch_graphs(repo: str, *, local: bool) -> None:
 
 
 def upload(folder: Path, repo: str, *, private: bool = False) -> str:
-    """Puts a model's folder on the hub: its weights, card and graphs, and nothing else that is there. Graphs of an
+    """Puts a model's folder on the hub: its :func:`shared_files`, and nothing else that is there. Graphs of an
     earlier push that the folder has no new ones for are deleted: they are another model.
 
     Args:
@@ -189,7 +197,7 @@ def _is_graph(file: str) -> bool:
 
 def shared_files(folder: Path) -> list[Path]:
     """The files of a model's folder that others need, and nothing else that is there: no graphs that nothing names."""
-    told = (folder / name for name in (CONFIG, WEIGHTS, CARD, GRAPHS))
+    told = (folder / name for name in (CONFIG, WEIGHTS, PROCESSOR, CARD, GRAPHS))
     graphs = graph_files(folder) if (folder / GRAPHS).is_file() else []
     return [*(path for path in told if path.is_file()), *graphs]
 

@@ -15,6 +15,7 @@ from vns_sam.hq.decoder import HqMaskDecoder
 from vns_sam.hq.model import HqSamModel
 from vns_sam.hq.published import load_hf
 from vns_sam.inference.load import load_network
+from vns_sam.sam import registry
 from vns_sam.sam.keys import decoder_key_to_meta
 from vns_sam.sam.registry import PUBLISHED
 from vns_sam.sam.zoo import load_sam
@@ -83,6 +84,24 @@ def test_the_authors_file_and_transformers_folder_are_one_model(
     assert (again.name, again.config.base) == ("hq_vit_32x8", str(file))
     batch = PromptBatch(torch.tensor([0, 1]), BOX.repeat(2, 1))
     torch.testing.assert_close(outputs(model, batch), outputs(again, batch), atol=1e-5, rtol=1e-5)
+
+
+def test_a_published_file_names_its_sam_by_its_own_name(
+    hf_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not by this machine's copy of the file."""
+    original = load_network(hf_folder)
+    assert isinstance(original, HqSamModel)
+    file = tmp_path / "cache" / "sam_hq_vit_tiny.pth"
+    file.parent.mkdir()
+    torch.save(authors_state(original), file)
+    monkeypatch.setattr(registry, "download", lambda name, weights: file)
+    model = load_network("hq_mobile-sam")
+    assert isinstance(model, HqSamModel)
+    assert {model.config.base, model.decoder.config.base} == {"hq_mobile-sam"}
+    model.save_pretrained(tmp_path / "own")
+    again = load_network(tmp_path / "own")
+    assert again.info.digest == model.info.digest
 
 
 def test_saved_again_it_finds_the_sam_where_it_came_from(hf_folder: Path, tmp_path: Path) -> None:

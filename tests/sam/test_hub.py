@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -141,6 +142,23 @@ def test_what_can_be_judged_before_is(tmp_path: Path, monkeypatch: pytest.Monkey
         hub.upload(BUNDLED / "sam-tiny", "mine")
     with pytest.raises(CheckpointError, match=r"no config\.json"):
         hub.upload(tmp_path, "me/mine")
+    (tmp_path / "sams" / "mine").mkdir(parents=True)
+    for base in (
+        "/data/sam",
+        "/data/medsam_vit_b.pth",
+        "data/medsam_vit_b.pth",
+        "sam.pt",
+        "sams/mine",
+        "../sam",
+        "~/sam",
+    ):
+        (tmp_path / "config.json").write_text(json.dumps({"model_type": "vns-sam", "base": base}))
+        with pytest.raises(UsageError, match=f"a known name or a hub id as 'base' in .*, found '{base}'"):
+            hub.upload(tmp_path, "me/mine")
+    for base in ("sam-tiny", "vit_b", "me/sam"):
+        (tmp_path / "config.json").write_text(json.dumps({"model_type": "vns-sam", "base": base}))
+        with pytest.raises(CheckpointError, match=r"no model\.safetensors"):
+            hub.upload(tmp_path, "me/mine")
     (tmp_path / "config.json").write_text('{"model_type": "vns-sam"}')
     with pytest.raises(CheckpointError, match=r"no model\.safetensors"):
         hub.upload(tmp_path, "me/mine")

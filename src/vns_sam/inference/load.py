@@ -15,7 +15,7 @@ from vns_sam.errors import CheckpointError, MissingExtraError, UsageError
 from vns_sam.inference.onnx.folder import has_graphs
 from vns_sam.inference.onnx.load import open_graphs, refine_with_graph
 from vns_sam.sam import registry
-from vns_sam.sam.folder import read_config
+from vns_sam.sam.folder import FILES, read_config
 from vns_sam.sam.hub import is_hub_id
 from vns_sam.sam.unprompted import UNPROMPTED
 from vns_sam.types import Backend, PromptableModel
@@ -160,7 +160,7 @@ def check_model_name(name: str | os.PathLike[str]) -> None:
     if second:
         check_model_name(second)
     named = registry.names()
-    is_file = Path(text).suffix in registry.FILES
+    is_file = Path(text).suffix in FILES
     if is_address(text) or text in named or Path(text).exists() or (is_hub_id(text) and not is_file):
         return
     if "/" in text or is_file:

@@ -6,16 +6,18 @@ import logging
 import math
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from safetensors import safe_open
 
 from vns_sam.errors import CheckpointError, MissingExtraError, UsageError
 from vns_sam.sam.cards import card
-from vns_sam.sam.folder import CARD, CONFIG, GRAPH_FILES, GRAPHS, PROCESSOR, WEIGHTS, graph_files, read_config
+from vns_sam.sam.folder import CARD, CONFIG, FILES, GRAPH_FILES, GRAPHS, PROCESSOR, WEIGHTS, graph_files, read_config
 
 logger = logging.getLogger(__name__)
 
@@ -157,13 +159,14 @@ def upload(folder: Path, repo: str, *, private: bool = False) -> str:
         The address of the commit.
 
     Raises:
-        UsageError: ``repo`` has not the form of a hub id.
+        UsageError: ``repo`` has not the form of a hub id, or the model stands on one that is on this machine alone.
         CheckpointError: The folder holds no model, or the hub does not take it or cannot be reached.
         MissingExtraError: The hub's client is not installed.
     """
     if not is_hub_id(repo):
         raise UsageError(f"expected a hub id such as 'owner/model', found '{repo}'")
-    name = read_config(folder).get("name", folder.name)
+    config = read_config(folder)
+    _check_base(config, folder)
     if not (folder / WEIGHTS).is_file():
         raise CheckpointError(f"no {WEIGHTS} in {folder}", hint="give a folder written by save_pretrained")
     _need_client("the hub")
@@ -180,7 +183,7 @@ def upload(folder: Path, repo: str, *, private: bool = False) -> str:
         api.create_repo(repo, private=private, exist_ok=True)
         older = [file for file in api.list_repo_files(repo) if _is_graph(file) and file not in new]
         changes.extend(CommitOperationDelete(file) for file in older)
-        done = api.create_commit(repo, changes, commit_message=f"Upload {name}")
+        done = api.create_commit(repo, changes, commit_message=f"Upload {config.get('name', folder.name)}")
     except HfHubHTTPError as error:
         hint = "hf auth login, and an owner that is yours"
         raise CheckpointError(f"the hub does not take '{repo}' ({_line(error)})", hint=hint) from None
@@ -188,6 +191,17 @@ def upload(folder: Path, repo: str, *, private: bool = False) -> str:
         hint = "try again where there is a network"
         raise CheckpointError(f"the hub cannot be reached ({_line(error)})", hint=hint) from None
     return done.commit_url
+
+
+def _check_base(config: Mapping[str, Any], folder: Path) -> None:
+    """Refuses a model that nobody else could load, and which would show where its owner keeps things."""
+    base = str(config.get("base", ""))
+    parts = "/" in base or os.sep in base
+    if Path(base).suffix in FILES or (parts and (not is_hub_id(base) or (folder / base).exists())):
+        raise UsageError(
+            f"expected a known name or a hub id as 'base' in {folder / CONFIG}, found '{base}', which others have not",
+            hint="push what it stands on, too, and write its hub id there",
+        )
 
 
 def _is_graph(file: str) -> bool:

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vns_sam.errors import CheckpointError
-from vns_sam.sam.folder import CONFIG, WEIGHTS, read_config
+from vns_sam.sam.folder import CONFIG, FILES, WEIGHTS, read_config
 from vns_sam.sam.hub import HubWeights, count_parameters, download, is_cached, is_hub_id, local_folder
 
 if TYPE_CHECKING:
@@ -104,9 +104,6 @@ BUNDLED = Path(__file__).parents[1] / "weights"
 """Folder of the models that ship with the package, one folder each."""
 DEFAULT = "vns-sam-tiny"
 """The one that is used where none is named."""
-
-FILES = (".pth", ".pt", ".safetensors")
-"""How the names of files of weights end; no hub id does."""
 
 _MIB = 2**20
 
@@ -228,7 +225,9 @@ def load(name: str | os.PathLike[str], *, beside: str | Path | None = None) -> P
     path = local(text, beside=beside)
     if path is None:
         fetched = download(text, PUBLISHED[text])
-        return load_file(fetched) if fetched.is_file() else load_folder(fetched, PUBLISHED[text].repo)
+        if fetched.is_dir():
+            return load_folder(fetched, PUBLISHED[text].repo)
+        return _named(load_file(fetched), fetched, text)
     if path.is_dir():
         return load_folder(path, text)
     if path.exists() or path.suffix in FILES:
@@ -237,6 +236,16 @@ def load(name: str | os.PathLike[str], *, beside: str | Path | None = None) -> P
         f"no model '{text}': it is no known name, folder, file or hub id",
         hint=f"one of {', '.join(names())}, a folder with {CONFIG}, or a file of weights",
     )
+
+
+def _named(model: PromptableNetwork, path: Path, name: str) -> PromptableNetwork:
+    """The model of a published file, whose parts stand on the SAM of that name, not on this machine's copy of it."""
+    parts: Iterator[Any] = model.modules()
+    for part in parts:
+        config: Any = vars(part).get("config")
+        if getattr(config, "base", None) == str(path):
+            part.config = replace(config, base=name)
+    return model
 
 
 def load_folder(folder: Path, origin: str) -> PromptableNetwork:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from vns_sam.cli.main import main
 from vns_sam.errors import CheckpointError, UsageError
 from vns_sam.inference.load import load_network
 from vns_sam.sam.averaging import average_checkpoints
+from vns_sam.sam.editions import edition
 from vns_sam.sam.registry import BUNDLED
 from vns_sam.vns.model import VnsSamModel
 
@@ -62,6 +65,50 @@ def test_other_models_are_refused_by_what_differs(folders: list[Path], tmp_path:
     save_file({**state, key: state[key][None]}, weights)
     with pytest.raises(CheckpointError, match=f"expected '{key}'"):
         average_checkpoints(folders, tmp_path / "mean")
+
+
+@pytest.fixture
+def standing(tmp_path: Path) -> Callable[..., Path]:
+    """Saves a VNS-SAM with these fields in its ``config.json``."""
+    model = VnsSamModel.from_sam(narrow_sam())
+
+    def save(name: str, **fields: str) -> Path:
+        model.save_pretrained(tmp_path / name)
+        path = tmp_path / name / "config.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
+        return tmp_path / name
+
+    return save
+
+
+def test_trainings_on_different_foundations_are_refused(standing: Callable[..., Path], tmp_path: Path) -> None:
+    today = edition("sam-tiny")
+    one = standing("one", base="sam-tiny", base_edition=today)
+    for fields, message in (
+        ({"base": "sam-tiny", "base_edition": "0" * 12}, f"of another version of vns-sam: expected {'0' * 12}"),
+        ({"base": "vit_b"}, "has base 'vit_b', expected 'sam-tiny'"),
+        ({"base": "vit_b", "base_edition": "0" * 12}, "has base 'vit_b', expected 'sam-tiny'"),
+    ):
+        other = standing("other", **fields)
+        for given in ([one, other], [other, one]):
+            with pytest.raises(CheckpointError, match=r"of another version|has base '"):
+                average_checkpoints(given, tmp_path / "mean")
+        with pytest.raises(CheckpointError, match=message):
+            average_checkpoints([one, other], tmp_path / "mean")
+    assert not (tmp_path / "mean").exists()
+
+
+def test_what_the_mean_stands_on_is_what_all_of_them_do(standing: Callable[..., Path], tmp_path: Path) -> None:
+    today = edition("sam-tiny")
+    known, unknown = standing("one", base="sam-tiny", base_edition=today), standing("two", base="sam-tiny")
+    average_checkpoints([known, unknown], tmp_path / "mean")
+    config = json.loads((tmp_path / "mean" / "config.json").read_text())
+    assert (config["base"], config["base_edition"]) == ("sam-tiny", today)
+    narrow_sam().save_pretrained(tmp_path / "sam")
+    beside, absolute = standing("three", base="../sam"), standing("four", base=str(tmp_path / "sam"))
+    average_checkpoints([absolute, beside], tmp_path / "deep" / "mean")
+    assert json.loads((tmp_path / "deep/mean/config.json").read_text())["base"] == str(tmp_path / "sam")
+    assert load_network(tmp_path / "deep" / "mean").info.prompts
 
 
 def test_the_command(folders: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -321,8 +321,13 @@ def resolve(entry: str) -> Any:
     return getattr(import_module(module), attribute)
 
 
-def portable(name: str) -> str:
-    """What a saved model calls the one that it stands on: a path is made absolute, so that it holds everywhere."""
-    if name in names() or not Path(name).expanduser().exists():
+def portable(name: str, *, beside: str | Path | None = None) -> str:
+    """What a saved model calls the one that it stands on: a path is made absolute, so that it holds everywhere;
+    ``beside`` as in :func:`local`.
+    """
+    if name in names():
         return name
-    return str(Path(name).expanduser().resolve())
+    path = Path(name).expanduser()
+    if beside is not None and (Path(beside) / path).exists():
+        path = Path(beside) / path
+    return str(path.resolve()) if path.exists() else name

@@ -113,13 +113,16 @@ def test_prompts_move_into_their_crop() -> None:
     [
         ((100, 50), True),
         ((199, 119), True),
+        ((199.6, 119.6), True),
+        ((99.6, 50), False),
+        ((200.2, 119), False),
         ((99, 50), False),
         ((100, 49), False),
         ((200, 119), False),
         ((199, 120), False),
     ],
 )
-def test_a_click_on_the_rim_of_a_crop_lies_inside(click: tuple[int, int], inside: bool) -> None:
+def test_a_click_on_the_rim_of_a_crop_lies_inside(click: tuple[float, float], inside: bool) -> None:
     prompts = Prompts(points=np.array([[click]], np.float32), labels=np.array([[1]]))
     labels = move_into(prompts, Crop(0, Window(50, 120, 100, 200))).labels
     assert labels is not None

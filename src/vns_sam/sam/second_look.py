@@ -160,7 +160,7 @@ def move_into(prompts: Prompts, crop: Crop) -> Prompts:
         boxes = found if boxes is None else _common(boxes, found)
     if prompts.points is not None and prompts.labels is not None:
         points = prompts.points[at] - np.array([window.left, window.top], np.float32)
-        inside = np.all((points >= 0) & (points <= np.array([width - 1, height - 1])), axis=2)
+        inside = np.all((points >= 0) & (points < np.array([width, height])), axis=2)
         labels = np.where(inside, prompts.labels[at], PADDING_LABEL)
         if boxes is not None and not inside.any():
             points = labels = None

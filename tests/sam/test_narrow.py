@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from vns_sam.dis.alone import IsNetModel
+from vns_sam.dis.config import IsNetConfig
 from vns_sam.sam import narrow
+from vns_sam.sam.promptable import PromptableNetwork
 from vns_sam.sam.registry import load
+from vns_sam.sam.zoo import load_sam
 from vns_sam.types import Prompts
+from vns_sam.vns.config import VnsSamConfig
+from vns_sam.vns.model import VnsSamModel
 
 
 @pytest.fixture(params=[False, True], ids=["emulated", "native"])
@@ -51,6 +58,32 @@ def test_a_model_takes_half_precision_and_answers_nearly_the_same(name: str, dty
     different = (known.mask_logits > 0) != (found.mask_logits.float() > 0)
     assert different.float().mean() < 0.02
     np.testing.assert_allclose(found.scores, known.scores, atol=error)
+
+
+def own_scores() -> PromptableNetwork:
+    """A fresh VNS-SAM on the bundled SAM, with a head that judges its own masks."""
+    torch.manual_seed(0)
+    sam = load_sam("sam-tiny")
+    return VnsSamModel.from_sam(sam, VnsSamConfig.for_sam(sam.config, own_scores=True)).eval()
+
+
+def is_net() -> PromptableNetwork:
+    """A small IS-Net alone, with random weights."""
+    torch.manual_seed(0)
+    return IsNetModel(IsNetConfig(width=1 / 16, image_size=128)).eval()
+
+
+@pytest.mark.parametrize("make", [own_scores, partial(load, "dis-sam-tiny"), partial(load, "ws-sam-tiny"), is_net])
+def test_every_kind_of_model_takes_half_precision(make: Callable[[], PromptableNetwork]) -> None:
+    image = np.full((48, 64, 3), 90, np.uint8)
+    image[10:40, 10:50] = (220, 180, 40)
+    model = make()
+    prompts = [Prompts(boxes=np.array([[10, 10, 50, 40]]))] if model.info.prompts else []
+    known = model.decode(model.encode([image]), prompts, [0])
+    model = model.to(torch.bfloat16)
+    found = model.decode(model.encode([image]), prompts, [0])
+    assert ((known.logits(0, (48, 64)) > 0) != (found.logits(0, (48, 64)) > 0)).mean() < 0.02
+    np.testing.assert_allclose(found.scores, known.scores, atol=0.08)
 
 
 def test_products_are_computed_in_what_the_cpu_multiplies(native: bool) -> None:

@@ -55,7 +55,7 @@ class IsNetModel(PromptableNetwork):
         side = self.config.image_size
         geometry = tuple(self.preprocessing.place(*image.shape[:2]) for image in images)
         seen = [torch.as_tensor(colour_channels(image, side, antialias=self.config.antialias)) for image in images]
-        features = self.encode_pixels(torch.stack(seen).to(self.device))
+        features = self.encode_pixels(torch.stack(seen).to(self.device, self.dtype))
         return replace(features, geometry=geometry, owner=self.info)
 
     @torch.inference_mode()

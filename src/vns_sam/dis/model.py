@@ -70,6 +70,11 @@ class DisSamModel(Refining, PromptableNetwork):
         """Where IS-Net's weights are."""
         return next(self.network.parameters()).device
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """What IS-Net's weights are in."""
+        return next(self.network.parameters()).dtype
+
     def train(self, mode: bool = True) -> Self:
         """Switches the mode of IS-Net; the first stage stays in eval mode."""
         super().train(mode)
@@ -100,8 +105,8 @@ class DisSamModel(Refining, PromptableNetwork):
     def look(self, image: np.ndarray, mask: np.ndarray, box: np.ndarray, window: Window) -> np.ndarray:
         """IS-Net's answer (h, w) for one window."""
         parts = cast(tuple[torch.Tensor, ...], isnet_input(self.config, image, mask, box, window, as_tensor))
-        channels = torch.cat(parts)[None].to(self.device)
-        return to_picture(self.network.mask_logits(channels).sigmoid(), *window.shape)
+        channels = torch.cat(parts)[None].to(self.device, self.dtype)
+        return to_picture(self.network.mask_logits(channels).float().sigmoid(), *window.shape)
 
     def save_pretrained(self, folder: str | Path, *, dtype: torch.dtype = torch.float32) -> None:
         """Writes ``config.json`` and ``model.safetensors`` with IS-Net; the first stage is named, not copied.

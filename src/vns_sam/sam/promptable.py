@@ -100,6 +100,11 @@ class PromptableNetwork(nn.Module, ABC):
         return next(self.parameters()).device
 
     @property
+    def dtype(self) -> torch.dtype:
+        """What the weights are in, and what pixels enter as."""
+        return next(self.parameters()).dtype
+
+    @property
     def grid(self) -> int:
         """Side g of the embedding grid."""
         return self.preprocessing.grid
@@ -128,9 +133,9 @@ class PromptableNetwork(nn.Module, ABC):
         alike: dict[Size, list[int]] = defaultdict(list)
         for number, place in enumerate(geometry):
             alike[place.input].append(number)
-        dtype = next(self.parameters()).dtype
         parts = [
-            self.encode_pixels(torch.stack([pixels[number] for number in some]).to(dtype)) for some in alike.values()
+            self.encode_pixels(torch.stack([pixels[number] for number in some]).to(self.dtype))
+            for some in alike.values()
         ]
         back = np.argsort([number for some in alike.values() for number in some])
 

@@ -225,7 +225,7 @@ def _encode(model: SamModel | VnsSamModel, image: np.ndarray) -> tuple[ImageFeat
         bands = {"merged levels" if nsfm.wavelets == "none" else "low bands": nsfm.low, "high bands": nsfm.high}
     pixels, geometry = model.preprocessing(image, model.device)
     with _recorded(bands) as records:
-        features = replace(model.encode_pixels(pixels[None]), geometry=(geometry,))
+        features = replace(model.encode_pixels(pixels[None].to(model.dtype)), geometry=(geometry,))
     levels = {"SAM: shallow level": features.levels[0], "SAM: deep level": features.levels[-1]}
     maps = {name: _strength(level.permute(0, 3, 1, 2)) for name, level in levels.items()}
     maps |= {f"NSFM: {name}": _strength(output) for name, (_, output) in records.items()}

@@ -43,7 +43,7 @@ class MaskScores(nn.Module):
             (P, M) in [0, 1].
         """
         seen = torch.cat([self.norm(tokens.detach().flatten(1)), predicted.detach(), looks(logits.detach())], dim=1)
-        scores: torch.Tensor = self.out(self.dropout(F.relu(self.hidden(seen)))).sigmoid()
+        scores: torch.Tensor = self.out(self.dropout(F.relu(self.hidden(seen.to(self.hidden.weight.dtype))))).sigmoid()
         return scores
 
 

@@ -111,7 +111,7 @@ class WsSamModel(PromptableNetwork):
         geometry = tuple(self.preprocessing.place(*image.shape[:2]) for image in images)
         squashed = np.stack([resize_image(image, at) for image, at in zip(images, geometry, strict=True)])
         pixels = torch.from_numpy(squashed).to(self.device).permute(0, 3, 1, 2).float()
-        features = self.encode_pixels(self.preprocessing.normalise(pixels))
+        features = self.encode_pixels(self.preprocessing.normalise(pixels).to(self.dtype))
         return replace(features, geometry=geometry, owner=self.info)
 
     def encode_pixels(self, pixels: torch.Tensor) -> ImageFeatures:

@@ -15,7 +15,7 @@ import numpy as np
 from vns_sam.errors import DataError
 from vns_sam.images.find import find_images
 from vns_sam.images.read import read_image
-from vns_sam.images.write import unwritable, write_mask, write_text
+from vns_sam.images.write import remove_file, unwritable, write_mask, write_text
 from vns_sam.serving.masks import read_mask
 from vns_sam.serving.problems import Problem, changed_elsewhere, not_in_folder
 from vns_sam.serving.schemas import Annotations, Folder, FolderRow
@@ -116,7 +116,7 @@ class Project:
             if mask is not None:
                 write_mask(png, mask)
             else:
-                _remove(png)
+                remove_file(png)
 
     def masks(self, index: int) -> list[np.ndarray]:
         """The masks (H, W) bool that were saved for picture ``index``; those that are damaged, empty or of another size
@@ -211,20 +211,8 @@ def _rename(path: Path) -> Path:
     try:
         return path.replace(target)
     except OSError as error:
-        _remove(target)
+        remove_file(target)
         raise unwritable(target, error) from None
-
-
-def _remove(path: Path) -> None:
-    """Removes a file, if it is there.
-
-    Raises:
-        OutputError: It cannot be removed.
-    """
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        raise unwritable(path, error) from None
 
 
 def _targets(names: list[str]) -> list[str]:

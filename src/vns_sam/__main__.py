@@ -1,6 +1,8 @@
 """``python -m vns_sam`` is the command ``vns-sam``."""
 
-from vns_sam.cli.main import enter
+import sys
+
+from vns_sam.cli.main import main
 
 if __name__ == "__main__":
-    enter()
+    sys.exit(main())

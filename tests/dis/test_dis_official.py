@@ -17,6 +17,7 @@ from vns_sam.dis.official import holds_isnet, load_isnet
 from vns_sam.errors import CheckpointError, UsageError
 from vns_sam.inference.load import load_model, load_network, refine_with
 from vns_sam.inference.predictor import Predictor
+from vns_sam.sam.averaging import average_checkpoints
 
 WIDTH = 0.125
 
@@ -117,6 +118,12 @@ def test_a_first_stage_called_as_another_model_is_found_again_by_its_place(
     assert again.first.info.digest == changed.info.digest != load_network("sam-tiny").info.digest
     both.with_first(load_network("sam-tiny")).save_pretrained("bundled")
     assert json.loads(Path("bundled/config.json").read_text())["base"] == "sam-tiny"
+    refined = refine_with(load_model("sam-tiny"), folder / "dis")  # graphs know where they were loaded from
+    assert isinstance(refined, DisSamModel)
+    refined.save_pretrained("graphs")
+    assert json.loads(Path("graphs/config.json").read_text())["base"] == "sam-tiny"
+    average_checkpoints(["both", "bundled"], "mean")
+    assert json.loads(Path("mean/config.json").read_text())["base"] == "sam-tiny"
     for nowhere in (changed, narrow_sam(), load_model("sam-tiny")):
         with pytest.raises(UsageError, match="expected a first stage that can be named"):
             both.with_first(nowhere).save_pretrained("lost")

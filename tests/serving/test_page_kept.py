@@ -60,6 +60,22 @@ def test_work_that_only_the_browser_has_goes_to_the_folder(page: Any, labelled: 
     assert len(project.annotations(0).objects) == 1
 
 
+def test_work_that_came_to_a_folder_once_is_not_written_again_where_it_is_gone(
+    page: Any, labelled: str, project: Project
+) -> None:
+    visit(page, labelled)
+    settled(page)
+    page.keyboard.press("Delete")
+    saved(page)
+    for path in project.out.rglob("*.*"):
+        path.unlink()
+    reload(page)
+    settled(page)
+    expect(objects(page)).to_have_count(1)
+    page.wait_for_timeout(700)  # a step would be saved by now
+    assert not list(project.out.rglob("*.*"))
+
+
 def test_closing_asks_where_a_dropped_picture_was_not_kept(page: Any, site: str, photos: list[Path]) -> None:
     closes = "() => dispatchEvent(new Event('beforeunload', { cancelable: true }))"
     visit_with(page, site, photos[0])

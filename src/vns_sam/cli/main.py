@@ -75,7 +75,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def enter() -> NoReturn:
-    """The command as a process: :func:`main` with the arguments of the process, and its end."""
+    """The command ``vns-sam`` as a process of its own. ``python -m`` ends as Python does: profilers wait for that."""
     leave(main())
 
 
@@ -241,4 +241,4 @@ def _report(error: Exception) -> int:
 
 
 if __name__ == "__main__":
-    enter()
+    sys.exit(main())

@@ -75,7 +75,7 @@ def run_single(args: argparse.Namespace, given: dict[str, Any], categories: Mapp
     outputs = write_files(Path(), encode(result, plan))
     _remove(path for path in replaced if path not in (*outputs, overlay_path))
     if overlay:
-        write_image(overlay_path, draw_overlay(image, prediction.pieces, prompts))
+        write_image(overlay_path, draw_overlay(image, prediction.pieces, prompts), photo=True)
     paths = [*outputs, overlay_path] if overlay else outputs
     if args.json:
         scores = [round(float(score), 4) for score in prediction.scores]

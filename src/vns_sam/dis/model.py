@@ -135,7 +135,10 @@ class DisSamModel(Refining, PromptableNetwork):
         """Whether a name stands for the first stage, weights and all."""
         if not isinstance(self.first, PromptableNetwork) or not registry.is_at_hand(name):
             return False
-        return registry.load(name).info.digest == self.first.info.digest
+        try:
+            return registry.load(name).info.digest == self.first.info.digest
+        except CheckpointError:  # a folder of that name holds no model
+            return False
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, first: PromptableModel | None = None) -> Self:

@@ -70,7 +70,7 @@ class Found(Prediction):
         from vns_sam.images.overlay import draw_overlay
         from vns_sam.images.write import encode_image
 
-        return None if self.image is None else encode_image(draw_overlay(self.image, self.pieces))
+        return None if self.image is None else encode_image(draw_overlay(self.image, self.pieces), photo=True)
 
 
 class LargePrediction(Found):

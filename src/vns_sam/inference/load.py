@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
 from vns_sam.errors import CheckpointError, MissingExtraError, UsageError
 from vns_sam.inference.onnx.folder import has_graphs
 from vns_sam.inference.onnx.load import open_graphs, refine_with_graph
+from vns_sam.inference.onnx.promptable import OnnxPromptable
 from vns_sam.sam import registry
 from vns_sam.sam.folder import FILES, read_config
 from vns_sam.sam.hub import is_hub_id
@@ -275,9 +276,18 @@ def refine_with(
     if os.fspath(name) in registry.PUBLISHED:
         raise UsageError(f"expected a DIS-SAM to refine with, '{name}' is none", hint="a folder or file of one")
     place = device if device is not None else getattr(first, "device", "cpu")
+    base = base or _place_of(first)
     if graphs := graphs_of(name, place, backend):
         return refine_with_graph(graphs, first)
     return _refining_network(first, name, place, None if base is None or is_address(base) else registry.portable(base))
+
+
+def _place_of(model: PromptableModel) -> str | None:
+    """Where a model that is run as graphs was loaded from, as ``load_model`` takes it; None for others."""
+    if not isinstance(model, OnnxPromptable):
+        return None
+    path, name = model.folder.path, model.info.name
+    return name if name in registry.bundled() and registry.place(name) == path else str(path)
 
 
 def _refining_network(

@@ -175,7 +175,7 @@ class RemoteModel:
             return self.link.send("POST", f"/api/pictures/{self._moved[sent]}/maps?{query}", body)
 
     def _send(self, image: np.ndarray) -> str:
-        answer = self.link.ask("POST", "/api/pictures", encode_image(image))
+        answer = self.link.ask("POST", "/api/pictures", encode_image(image, photo=True))
         if "id" not in answer:
             raise _stranger(self.link.root, "no id of a picture")
         key = quote(str(answer["id"]), safe="")

@@ -30,7 +30,7 @@ class Darkened:
     def encode(self) -> bytes:
         """The file."""
         if self.jpeg_quality is None:
-            return encode_image(self.image)
+            return encode_image(self.image, photo=True)
         file = io.BytesIO()
         Image.fromarray(self.image).save(file, "JPEG", quality=self.jpeg_quality)
         return file.getvalue()

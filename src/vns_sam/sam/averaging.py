@@ -66,12 +66,15 @@ def average_checkpoints(
 
 
 def _common_base(configs: Sequence[Mapping[str, Any]], places: Sequence[Path]) -> dict[str, str]:
-    """What models stand on, as fields of the mean's configuration: nothing of those that stand on none.
+    """What models stand on, as fields of the mean's configuration: nothing of those that stand on none. A DIS-SAM
+    refines masks of any first stage: its mean has that of the last.
 
     Raises:
         CheckpointError: They stand on several, on several editions of one, or on one that this version has not.
     """
     below: dict[str, str] = {}
+    if configs[-1].get("model_type") == "dis-sam":
+        configs, places = configs[-1:], places[-1:]
     for config, folder in zip(configs, places, strict=True):
         base, known = config.get("base"), config.get("base_edition")
         own = {} if base is None else {"base": portable(str(base), beside=folder)}

@@ -61,8 +61,8 @@ def _models(router: APIRouter, service: Service) -> None:
     @router.get("/models")
     async def models() -> list[ModelRow]:
         """The models on offer, the default first."""
-        cards = await service.cards()
-        return [_row(service, name, info) for name, info in cards.items()]
+        engine = service.engine
+        return await service.worker.run(None, lambda: [_row(service, *card) for card in engine.cards().items()])
 
     @router.get("/model")
     async def model(name: Annotated[str, Query(max_length=200)] = "") -> ModelDetails:

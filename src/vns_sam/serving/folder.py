@@ -47,7 +47,8 @@ class Project:
         if not self.names:
             raise DataError(f"no picture in {root}")
         self._targets = _targets(self.names)
-        self.key, *self.keys = (_key(root.resolve() / name) for name in ("", *self.names))
+        self.key = _key(root.resolve())
+        self.keys = [_key(root.resolve(), name, below) for name in self.names]
         self._indices = {key: index for index, key in enumerate(self.keys)}
         self._writing = Lock()
 
@@ -145,8 +146,8 @@ class Project:
             return 0
 
 
-def _key(path: Path) -> str:
-    return hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
+def _key(*places: str | Path) -> str:
+    return hashlib.sha256(b"\0".join(map(os.fsencode, places))).hexdigest()[:16]
 
 
 def _union(annotations: Annotations, size: tuple[int, int]) -> np.ndarray | None:

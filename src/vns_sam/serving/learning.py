@@ -103,7 +103,7 @@ class Learning:
         if isinstance(source, Path):
             link_or_copy(source, folder / "images" / f"{stem}{source.suffix}")
         else:
-            write_bytes(folder / "images" / f"{stem}.png", encode_image(source))
+            write_bytes(folder / "images" / f"{stem}.png", encode_image(source, photo=True))
         write_objects(folder, stem, [Object(mask) for mask in masks])
 
     def given(self, owner: str) -> int:

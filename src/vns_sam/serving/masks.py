@@ -77,7 +77,7 @@ def as_polygons(mask: np.ndarray) -> list[list[list[list[int]]]]:
 def as_png(values: np.ndarray) -> str:
     """A mask (H, W) bool, or values (H, W) in [0, 1], as a grey PNG in base64."""
     grey = values if values.dtype == bool else (values * 255).round().astype(np.uint8)
-    return base64.b64encode(encode_image(grey)).decode()
+    return base64.b64encode(encode_image(grey, photo=True)).decode()
 
 
 def reduced(values: np.ndarray, side: int) -> np.ndarray:

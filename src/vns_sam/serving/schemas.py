@@ -255,7 +255,7 @@ class FolderRow(BaseModel):
     """One picture of the folder that is being labelled.
 
     Attributes:
-        key: What its routes call it; no picture of another folder has the same.
+        key: What its routes call it; no picture of another folder, or with another output, has the same.
     """
 
     key: str

@@ -63,12 +63,12 @@ async function loadFromFolder(picture, editor) {
   picture.bitmap = await fromServer(opened.id);
 }
 
-/** What was done on a picture of the folder before this page opened it; what never came to the folder is to be saved. @param {Picture} picture @param {any} opened @param {import("./editor.js").Editor} editor */
+/** What was done on a picture of the folder before this page opened it. What never came there, where nothing else did since, is to be saved. @param {Picture} picture @param {any} opened @param {import("./editor.js").Editor} editor */
 async function recallWork(picture, opened, editor) {
-  const work = newest(await recall(picture.key), opened.annotations);
+  const mine = await recall(picture.key), theirs = opened.annotations, work = newest(mine, theirs);
   if (picture.doc.items.length) return;
   Object.assign(picture, work, { count: work.doc.items.length });
-  if (picture.savedAt !== picture.base) editor.emit(picture);
+  if (mine && mine.savedAt !== mine.base && mine.base === theirs.saved_at) editor.emit(picture);
 }
 
 /**

@@ -69,6 +69,7 @@ export class Saver {
     const [here, there] = await Promise.allSettled([keep(picture), picture.served === null ? null : this.#send(picture)]);
     const place = picture.served === null ? here : there;
     if (place.status === "rejected") throw place.reason;
+    if (picture.served !== null && !place.value) await keep(picture).catch(() => {}); // with what the folder has now
     return place.value;
   }
 

@@ -225,3 +225,13 @@ def test_a_killed_run_goes_on(tmp_path: Path) -> None:
 def written(out: Path) -> Iterator[str]:
     text = (out / MANIFEST).read_text() if (out / MANIFEST).is_file() else ""
     return (line for line in text.splitlines() if "source" in line)
+
+
+def test_a_mask_that_somebody_drew_for_a_dark_picture_stays(tmp_path: Path) -> None:
+    source, out = write_disks(tmp_path / "disks", 1) / "images", tmp_path / "dark"
+    darken(source, out)
+    drawn = out / "masks" / "000.png"
+    drawn.parent.mkdir(exist_ok=True)
+    drawn.write_bytes((tmp_path / "disks" / "masks" / "000.png").read_bytes())
+    darken(source, out)
+    assert drawn.is_file()

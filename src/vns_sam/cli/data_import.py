@@ -31,9 +31,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the verb."""
-    from vns_sam.data.importing import Import, convert
+    from vns_sam.data.importing import Import, check_place, convert
     from vns_sam.runs.lock import locked
 
+    check_place(args.out)
     state = Import()
     with locked(args.out, "data import"), progress_bars(quiet=args.quiet) as show:
         steps = convert(args.source, args.out, images=args.images, strict=args.strict)

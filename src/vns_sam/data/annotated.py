@@ -169,14 +169,12 @@ def _coco_by_split(source: Path) -> list[tuple[str, Path]]:
 
 
 def read_by_picture(content: bytes, where: str) -> Contents:
-    """Reads a COCO file of a published set, in which nothing but classes may be wrong.
-
-    Pictures are named without folders.
+    """Reads a COCO file of a published set, in which nothing may be wrong; pictures are named without folders.
 
     Raises:
         DataError: It is no COCO file, or a broken one.
     """
-    found = coco.read(content, where, classes=False)
+    found = coco.read(content, where)
     if found.problems:
         raise DataError(f"expected a COCO file without faults: {found.problems[0]}", hint="download it again")
     found.pictures = [replace(picture, name=PurePosixPath(picture.name).name) for picture in found.pictures]

@@ -16,15 +16,13 @@ def read_ignored(pair: Pair, shape: tuple[int, ...]) -> np.ndarray | None:
         shape: (H, W) of its mask.
 
     Raises:
-        DataError: The file cannot be read, has another size than the mask, or names every pixel.
+        DataError: The file cannot be read, or has another size than the mask.
     """
     if pair.ignore is None:
         return None
     ignored = read_mask(pair.ignore)
     if ignored.shape != shape:
         raise DataError(f"{pair.ignore}: expected the size of its mask, {shape[1]} x {shape[0]}, found another")
-    if ignored.all():
-        raise DataError(f"{pair.ignore}: expected pixels that count, found every pixel ignored")
     return ignored
 
 

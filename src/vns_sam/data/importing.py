@@ -133,14 +133,23 @@ def _take(out: Path, source: Path) -> set[str]:
     Returns:
         Files that earlier runs wrote.
     """
-    if out.exists() and not out.is_dir():
-        raise DataError(f"expected a folder at {out}, found a file", hint="choose another place with --out")
+    check_place(out)
     earlier = imported(out, source)
     if earlier is None and any(out.glob("[!.]*")):
         raise DataError(f"expected a new folder at {out}, found other files", hint="choose another with --out")
     remove_parts_below(out)
     _tell(out, source, earlier or set())
     return earlier or set()
+
+
+def check_place(out: Path) -> None:
+    """Checks that a set may lie at a place.
+
+    Raises:
+        DataError: A file is there.
+    """
+    if out.exists() and not out.is_dir():
+        raise DataError(f"expected a folder at {out}, found a file", hint="choose another place with --out")
 
 
 def imported(out: Path, source: Path) -> set[str] | None:

@@ -59,7 +59,7 @@ def import_labels(
     labels = SparseLabels(source, colours)
     labels.follow(images, names)
     state = LabelImport(problems=labels.problems)
-    maps: dict[str, str] = {}  # the picture of each, by its name without case
+    maps: dict[str, str] = {}  # the picture of each
     boxes: dict[str, list[tuple[float, ...]]] = {}
     for name in names:
         if name not in labels:
@@ -88,7 +88,7 @@ def _import(
 ) -> None:
     label = labels.read(name, upright_size(images / name), picture=images / name, outside=False)
     path = Path(name).with_suffix(".png").as_posix()
-    if label.codes.any() and (first := maps.setdefault(path.casefold(), name)) != name:
+    if label.codes.any() and (first := maps.setdefault(path, name)) != name:
         raise DataError(f"{name}: expected a map of its own, found {path} of {first}")
     if len(label.boxes):
         boxes[name] = [tuple(map(float, box)) for box in label.boxes]

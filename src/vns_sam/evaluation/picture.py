@@ -303,13 +303,15 @@ def true_objects(pair: Pair, settings: Settings) -> tuple[dict[str, Object], np.
         belong to no mask.
 
     Raises:
-        DataError: A file cannot be read, or see :func:`vns_sam.data.ignored.read_ignored`.
+        DataError: A file cannot be read, every pixel is ignored, or see :func:`vns_sam.data.ignored.read_ignored`.
     """
     objects = pair_objects(pair) if settings.by_object(pair.dataset) else {}
     objects = objects or {"": Object(read_mask(pair.mask))}
     ignored = read_ignored(pair, next(iter(objects.values())).mask.shape)
     if ignored is None:
         return objects, None
+    if ignored.all():
+        raise DataError(f"{pair.ignore}: expected pixels that count, found every pixel ignored")
     return {target: replace(each, mask=each.mask & ~ignored) for target, each in objects.items()}, ignored
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,6 +23,8 @@ from vns_sam.formats.result import Files, Result, each_object
 from vns_sam.formats.rle import encode_piece
 from vns_sam.formats.text import decode, parse_json
 
+logger = logging.getLogger(__name__)
+
 NAME = "coco"
 ENDING = "_mask.json"
 SET = "annotations.json"
@@ -37,13 +40,12 @@ _IDS = ("id", "image_id", "category_id")
 _HINT = "expected an object with 'images' and 'annotations'"
 
 
-def read(content: bytes, where: str, *, classes: bool = True) -> Contents:
+def read(content: bytes, where: str) -> Contents:
     """Reads a COCO file. Crowds are left out; of an object's polygons, those that are none.
 
     Args:
         content: The JSON text.
         where: Its name, for messages.
-        classes: Whether an object whose class is unknown is told.
 
     Raises:
         DataError: It is no COCO file.
@@ -51,6 +53,7 @@ def read(content: bytes, where: str, *, classes: bool = True) -> Contents:
     raw = _checked(content, where)
     found = Contents("COCO file", categories=_categories(raw))
     shapes: dict[Any, list[Shape]] = {picture["id"]: [] for picture in raw["images"]}
+    unknown: dict[str, None] = {}
     for place, annotation in enumerate(raw["annotations"]):
         if annotation.get("iscrowd"):
             continue
@@ -62,8 +65,10 @@ def read(content: bytes, where: str, *, classes: bool = True) -> Contents:
         shape = _shape(annotation, mark, found.categories)
         shapes[owner].append(shape)
         number = annotation.get("category_id")
-        if classes and raw.get("categories") and number is not None and shape.category not in found.categories:
-            found.problems.append(f"{mark}: unknown category id {number}, it has no class")
+        if raw.get("categories") and number is not None and shape.category not in found.categories:
+            unknown.setdefault(str(number))
+    if unknown:
+        logger.warning("%s: no class is named for category id %s: these objects have none", where, ", ".join(unknown))
     for picture in raw["images"]:
         try:
             name = str(picture["file_name"]).replace("\\", "/")

@@ -176,8 +176,8 @@ def _copy_rest(darken_run: DarkenRun, names: Sequence[str], failures: Sequence[s
             link_or_copy(path, out / folder / path.name)
         now = {path.name.casefold() for path in files}
         for path in (out / folder).glob("*"):
-            is_mask = path.suffix.lower() in EXTENSIONS and path.stem in done
-            if is_mask and path.name.casefold() not in now and path.is_file():  # of an earlier run
+            is_second = path.suffix.lower() in EXTENSIONS and path.stem in {each.stem for each in files}
+            if is_second and path.name.casefold() not in now and path.is_file():  # under the name that it had earlier
                 path.unlink()
     for path in sorted([*source.glob("*.txt"), *source.glob("list/*.txt")]):
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()

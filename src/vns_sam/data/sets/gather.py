@@ -62,8 +62,6 @@ def gather(source: Path, out: Path, progress: Progress | None = None) -> Gathere
     if not source.is_dir():
         raise DataError(f"expected a folder of pictures and masks at {source}, found none", hint=LAYOUT_HINT)
     tell = progress or (lambda what, done, total: None)
-    for split in SPLITS:  # of an earlier call
-        (out / f"{split}.txt").unlink(missing_ok=True)
     if is_flat(source):
         gathered = _link(source, out, tell)
     elif annotations := find_annotations(source):
@@ -71,6 +69,7 @@ def gather(source: Path, out: Path, progress: Progress | None = None) -> Gathere
     else:
         gathered = _recognise(source, out, tell)
     _keep_only(out, gathered.files)
+    _forget_lists(out)
     for split, stems in gathered.lists.items():
         write_text(out / f"{split}.txt", "".join(f"{stem}\n" for stem in stems))
     return gathered
@@ -133,6 +132,7 @@ def _convert(source: Path, out: Path, tell: Progress) -> Gathered:
     gathered = Gathered(out)
     if imported(out, source) is None:
         _keep_only(out, set())
+    _forget_lists(out)
     for done, (state, total) in enumerate(convert(source, out), start=1):
         gathered.left_out = state.problems
         tell("gather", done, total)
@@ -150,6 +150,12 @@ def _keep_only(out: Path, files: set[str]) -> None:
     for folder in folders:
         if not any(folder.iterdir()):
             folder.rmdir()
+
+
+def _forget_lists(out: Path) -> None:
+    """Removes the lists of an earlier call."""
+    for split in SPLITS:
+        (out / f"{split}.txt").unlink(missing_ok=True)
 
 
 def _own_lists(folder: Path, stems: Iterable[str]) -> dict[str, list[str]]:

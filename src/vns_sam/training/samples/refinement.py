@@ -190,10 +190,15 @@ class RefinementValidator:
         samples: The training set; of its sets the pairs that training leaves out are used.
         held: These pairs by set.
         limit: Pictures of each set at most.
+
+    Raises:
+        DataError: What a set says of pixels that do not count cannot be used.
     """
 
     def __init__(self, samples: RefinementSet, held: dict[str, list[Pair]], limit: int) -> None:
         self.samples, self.held, self.limit = samples, held, limit
+        for pair in (pair for pairs in held.values() for pair in pairs[:limit] if pair.ignore is not None):
+            read_ignored(pair, read_mask(pair.mask).shape)
 
     def __call__(self, model: torch.nn.Module, limit: int | None = None) -> dict[str, float]:
         """The score by set and the ``mean`` over the sets; empty where nothing is held out."""

@@ -24,9 +24,3 @@ def read_ignored(pair: Pair, shape: tuple[int, ...]) -> np.ndarray | None:
     if ignored.shape != shape:
         raise DataError(f"{pair.ignore}: expected the size of its mask, {shape[1]} x {shape[0]}, found another")
     return ignored
-
-
-def counted_pixels(pair: Pair, shape: tuple[int, ...]) -> np.ndarray | bool:
-    """Pixels (H, W) bool that count, True where all do; see :func:`read_ignored`."""
-    ignored = read_ignored(pair, shape)
-    return True if ignored is None else ~ignored

@@ -174,9 +174,9 @@ def _copy_rest(darken_run: DarkenRun, names: Sequence[str], failures: Sequence[s
         files = [path for path in sorted((source / folder).glob("*")) if path.is_file() and path.stem in done]
         for path in files:
             link_or_copy(path, out / folder / path.name)
-        now = {path.name.casefold() for path in files}
+        now, stems = {path.name.casefold() for path in files}, {path.stem for path in files}
         for path in (out / folder).glob("*"):
-            is_second = path.suffix.lower() in EXTENSIONS and path.stem in {each.stem for each in files}
+            is_second = path.suffix.lower() in EXTENSIONS and path.stem in stems
             if is_second and path.name.casefold() not in now and path.is_file():  # under the name that it had earlier
                 path.unlink()
     for path in sorted([*source.glob("*.txt"), *source.glob("list/*.txt")]):

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from vns_sam.data.ignored import counted_pixels
+from vns_sam.data.ignored import read_ignored
 from vns_sam.data.pairs import Pair, read_instances, read_mask
 from vns_sam.images.read import read_image
 from vns_sam.metrics.iou import iou
@@ -27,7 +27,8 @@ def counted_mask(pair: Pair) -> tuple[np.ndarray, np.ndarray | bool]:
         DataError: See ``read_mask`` and :func:`vns_sam.data.ignored.read_ignored`.
     """
     mask = read_mask(pair.mask)
-    counted = counted_pixels(pair, mask.shape)
+    ignored = read_ignored(pair, mask.shape)
+    counted = True if ignored is None else ~ignored
     return mask & counted, counted
 
 

@@ -73,6 +73,7 @@ def test_nothing_is_saved_under_a_picture_of_another_folder(
     assert (kept(mine), kept(others)) == ({"ant.png": 1}, {})
     server.serve(mine)
     expect(page.locator("#saved")).to_have_text("Saved", timeout=WAIT)
+    expect(page.get_by_role("alert")).to_be_hidden()
     assert (kept(mine), kept(others)) == ({"ant.png": 2}, {})
     server.serve(others)
     reload(page)

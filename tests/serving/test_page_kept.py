@@ -35,15 +35,19 @@ def test_a_refused_picture_does_not_blank_the_one_that_was_gone_to(page: Any, si
     broken = photos[0].with_name("broken.png")
     broken.write_bytes(b"\x89PNG\r\n\x1a\nx")
     visit(page, site)
-    release = hold(page, "**/api/pictures?*")
+    release, prepare = hold(page, "**/api/pictures?*"), hold(page, "**/encode?*")
     page.set_input_files("#files", [broken, photos[0]])
     expect(page.locator("#where")).to_contain_text("broken.png", timeout=WAIT)
     page.keyboard.press("PageDown")
     expect(page.locator("#where")).to_contain_text("ant.png")
     release()
     expect(page.get_by_role("alert")).to_contain_text("This is not a picture", timeout=WAIT)
+    prepare()  # which goes well, and is not what the notice is about
     expect(page.locator("#status")).to_have_text("Ready", timeout=WAIT)
+    expect(page.get_by_role("alert")).to_contain_text("This is not a picture")
     assert page.title() == "ant.png · vns-sam"
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("alert")).to_be_hidden()
 
 
 def test_work_that_only_the_browser_has_goes_to_the_folder(page: Any, labelled: str, project: Project) -> None:

@@ -68,7 +68,7 @@ export function bindings(page) {
 /** The list of keys by what they are for. @type {[string, [string, string][]][]} */
 export const LIST = [
   ["Mark", [["C", "Click"], ["B", "Box"], ["S", "Scribble"], ["L", "Lasso"], ["X", "Object or background"], ["Arrows", "Move the cross hair"],
-    ["Enter", "Object here"], ["Shift Enter", "Background here"], ["Backspace", "Take the last prompt away"], ["Esc", "Leave what is half done"]]],
+    ["Enter", "Object here"], ["Shift Enter", "Background here"], ["Backspace", "Take the last prompt away"], ["Esc", "Leave what is half done, close a notice"]]],
   ["Correct", [["P", "Brush"], ["E", "Eraser"], ["[ ]", "Brush smaller, larger"], ["K", "Next candidate"], ["1 … 4", "Candidate 1 to 4"],
     ["R", "Refine"], ["T", "Second look"], ["Ctrl Z", "Undo"], ["Ctrl Shift Z", "Redo"]]],
   ["Objects", [["N", "New object"], [",", "Next object"], ["D", "Name the class"], ["V", "Hide or show"], ["Delete", "Delete the object"],

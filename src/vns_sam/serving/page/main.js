@@ -30,14 +30,14 @@ const asker = new Asker(editor, {
   row: () => page.model(),
   wantsEdges: () => view.edges,
   busy: (text) => status(text, true),
-  done: (text) => { status(text); settle(); },
-  failed,
+  done: (text) => { status(text); settle("answer"); },
+  failed: (error) => failed(error, "answer"),
 });
 const page = { ask: (/** @type {string} */ id) => void asker.ask(id), model: () => models.find((model) => model.name === element("model").value), moved };
 const panel = new Panel(editor, page);
 const tools = new Tools(view, editor, page);
 const strip = new Strip(element("strip"), editor, { go: (picture) => void go(picture), remove: (picture) => void remove(picture), fetch: thumbnailOf });
-const saver = new Saver(asker, element("saved"), failed);
+const saver = new Saver(asker, element("saved"), { failed, settle });
 const exports = new Exports(element("exports"), editor, asker, failed);
 const lessons = new Lessons(element("lessons"), element("learn"), editor, asker, {
   failed,
@@ -48,7 +48,7 @@ const lessons = new Lessons(element("lessons"), element("learn"), editor, asker,
 /** What keys can do, see bindings.js. */
 const act = {
   editor, view, tools, panel, asker, element, use, showContext, travel, nextObject, nextModel, toggle, opacity, theme, step,
-  leave: () => { tools.leave(); asker.giveUp(); },
+  leave: () => { tools.leave(); asker.giveUp(); settle(); },
   open: () => element("files").click(),
   remove: () => void remove(editor.picture),
   save: () => { if (!element("export").disabled) void exports.open().catch(failed); },
@@ -77,8 +77,9 @@ async function go(picture) {
   } catch (error) {
     const useless = picture.served === null && !known && error instanceof Refusal && [413, 415, 422].includes(error.status);
     if (useless) await leave(picture, before); // one that was of use before may have objects, and stays
-    return failed(error);
+    return failed(error, picture.key);
   }
+  settle(picture.key);
   if (editor.picture !== picture) return;
   view.fit();
   editor.emit();

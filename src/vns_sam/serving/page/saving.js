@@ -9,11 +9,11 @@ import { keep } from "./store.js";
 const SOON = 250, LATER = 3000; // milliseconds after a step, and after a save that failed
 
 export class Saver {
-  /** @param {import("./ask.js").Asker} asker @param {HTMLElement} line  Where it is told. @param {(error: unknown) => void} failed */
-  constructor(asker, line, failed) {
+  /** @param {import("./ask.js").Asker} asker @param {HTMLElement} line  Where it is told. @param {{failed: (error: unknown, about?: string) => void, settle: (about: string) => void}} page */
+  constructor(asker, line, page) {
     this.asker = asker;
     this.line = line;
-    this.failed = failed;
+    this.page = page;
     /** @type {Map<Picture, number>} */
     this.unsaved = new Map();
     /** The last save of each picture that is under way. @type {WeakMap<Picture, Promise<void>>} */
@@ -54,9 +54,10 @@ export class Saver {
       if (theirs) return this.#meet(picture, theirs);
       if (picture.savedAt === savedAt) void this.drop(picture);
       this.line.textContent = this.unsaved.size ? "" : "Saved";
+      if (!this.unsaved.size) this.page.settle("save");
     } catch (error) {
       this.line.textContent = "Not saved yet";
-      if (!(error instanceof Refusal) || error.status) this.failed(error);
+      if (!(error instanceof Refusal) || error.status) this.page.failed(error, "save");
       this.soon(picture, LATER);
     }
   }
@@ -96,6 +97,6 @@ export class Saver {
     void this.drop(picture);
     this.asker.editor.adopt(picture, theirs.doc, theirs.savedAt);
     this.line.textContent = "";
-    this.failed(new Refusal(409, `${picture.name} was changed in another window meanwhile.`, "That is shown now; undo brings yours back."));
+    this.page.failed(new Refusal(409, `${picture.name} was changed in another window meanwhile.`, "That is shown now; undo brings yours back."));
   }
 }

@@ -14,8 +14,11 @@ export function status(text, busy = false) {
   line.dataset.busy = String(busy);
 }
 
-/** What went wrong, and what to try, over the picture. @param {unknown} error */
-export function failed(error) {
+/** What the present notice is about. @type {string | undefined} */
+let subject;
+
+/** What went wrong, and what to try, over the picture: until it is closed, or what it is about goes well. @param {unknown} error @param {string} [about] */
+export function failed(error, about) {
   status("");
   if (error instanceof Refusal && error.status === 401) return askKey();
   const { message, hint } = /** @type {Refusal} */ (error);
@@ -24,13 +27,14 @@ export function failed(error) {
   const close = Object.assign(document.createElement("button"), { className: "icon", title: "Close" });
   close.setAttribute("aria-label", "Close");
   close.append(icon("close"));
-  close.addEventListener("click", settle);
+  close.addEventListener("click", () => settle());
   element("notice").replaceChildren(text, close);
   element("notice").hidden = false;
+  subject = about;
 }
 
-/** Takes what went wrong away. */
-export function settle() { element("notice").hidden = true; }
+/** Takes the notice away, or the one about what goes well now alone. @param {string} [about] */
+export function settle(about) { if (!about || about === subject) element("notice").hidden = true; }
 
 function askKey() {
   const dialog = element("ask-key");

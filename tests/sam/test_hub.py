@@ -100,7 +100,8 @@ def test_what_a_hub_refuses_is_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize("broken", ["encoder.onnx", "onnx.json", "model.safetensors"])
 def test_a_download_that_was_cut_off_goes_on_with_what_is_missing(tmp_path: Path, broken: str) -> None:
     fetch = ["-c", "from vns_sam.sam.hub import download; print(download('me/mine'))"]
-    names = {"config.json", "model.safetensors", "preprocessor_config.json", "encoder.onnx", "onnx.json"}
+    processors = {"preprocessor_config.json", "processor_config.json"}
+    names = {"config.json", "model.safetensors", "encoder.onnx", "onnx.json"} | processors
     with running_hub() as served:
         served.files["me/mine"] = {name: name.encode() for name in names}
         served.broken = {broken}

@@ -7,7 +7,7 @@ from toy import toy_sam
 
 from vns_sam.errors import CheckpointError, UsageError
 from vns_sam.sam import registry, zoo
-from vns_sam.sam.folder import PROCESSOR, WEIGHTS
+from vns_sam.sam.folder import PROCESSOR, PROCESSORS, WEIGHTS
 from vns_sam.sam.model import SamModel
 from vns_sam.sam.transformers_folder import write_transformers
 
@@ -81,6 +81,18 @@ def test_a_processor_says_how_pixels_enter(hf_folder, values, mean, std):
     (hf_folder / PROCESSOR).write_text(json.dumps(values))
     config = zoo.load_sam(hf_folder).config
     assert (config.mean, config.std) == (mean, std)
+
+
+def test_the_file_of_newer_processors_goes_first(hf_folder):
+    half = [0.5, 0.5, 0.5]
+    (hf_folder / PROCESSOR).write_text(json.dumps({"image_mean": [0.1, 0.1, 0.1]}))
+    (hf_folder / PROCESSORS[0]).write_text(json.dumps({"image_processor": {"image_mean": half, "image_std": half}}))
+    assert zoo.load_sam(hf_folder).config.mean == (127.5, 127.5, 127.5)
+    (hf_folder / PROCESSORS[0]).write_text(json.dumps({"processor_class": "SamProcessor"}))
+    assert zoo.load_sam(hf_folder).config.mean == (25.5, 25.5, 25.5)
+    (hf_folder / PROCESSORS[0]).write_text('{"image_processor": 1}')
+    with pytest.raises(CheckpointError, match=r"processor_config.json does not say how pixels are normalised"):
+        zoo.load_sam(hf_folder)
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"image_mean": 1}', '{"image_std": [1, 2]}', '{"rescale_factor": 0}'])

@@ -12,6 +12,8 @@ from vns_sam.images.bounded import read_bounded
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 PROCESSOR = "preprocessor_config.json"
 """How pictures enter, in a folder of transformers."""
+PROCESSORS = ("processor_config.json", PROCESSOR)
+"""The files that may say so; the first, from transformers 5 on, has it below ``image_processor``."""
 FILES = (".pth", ".pt", ".safetensors")
 """How the names of files of weights end; no hub id does."""
 OLDER_WEIGHTS = "pytorch_model.bin"

@@ -17,7 +17,7 @@ from safetensors import safe_open
 
 from vns_sam.errors import CheckpointError, MissingExtraError, UsageError
 from vns_sam.sam.cards import card
-from vns_sam.sam.folder import CARD, CONFIG, FILES, GRAPH_FILES, GRAPHS, PROCESSOR, WEIGHTS, graph_files, read_config
+from vns_sam.sam.folder import CARD, CONFIG, FILES, GRAPH_FILES, GRAPHS, PROCESSORS, WEIGHTS, graph_files, read_config
 
 logger = logging.getLogger(__name__)
 
@@ -100,7 +100,8 @@ def download(name: str, weights: HubWeights | None = None) -> Path:
             hf_hub_download(repo, file, local_files_only=local)
         if weights is None:
             _fetch_graphs(repo, local=local)
-            _fetch_optional(repo, PROCESSOR, local=local)
+            for file in PROCESSORS:
+                _fetch_optional(repo, file, local=local)
         last = Path(hf_hub_download(repo, files[-1], local_files_only=local))  # where it is, all that was wanted is
         return last.parent if len(files) > 1 else last
 
@@ -211,7 +212,7 @@ def _is_graph(file: str) -> bool:
 
 def shared_files(folder: Path) -> list[Path]:
     """The files of a model's folder that others need, and nothing else that is there: no graphs that nothing names."""
-    told = (folder / name for name in (CONFIG, WEIGHTS, PROCESSOR, CARD, GRAPHS))
+    told = (folder / name for name in (CONFIG, WEIGHTS, *PROCESSORS, CARD, GRAPHS))
     graphs = graph_files(folder) if (folder / GRAPHS).is_file() else []
     return [*(path for path in told if path.is_file()), *graphs]
 

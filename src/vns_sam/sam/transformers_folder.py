@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -13,7 +14,7 @@ from vns_sam.images.bounded import read_bounded
 from vns_sam.images.write import write_json
 from vns_sam.sam.checkpoints import KeyReport, write_checkpoint
 from vns_sam.sam.config import SamConfig, VitConfig
-from vns_sam.sam.folder import PROCESSOR
+from vns_sam.sam.folder import PROCESSOR, PROCESSORS
 from vns_sam.sam.keys import SHARED_POSITIONS, own_key_to_hf
 from vns_sam.sam.model import SamModel
 
@@ -51,29 +52,37 @@ def write_transformers(model: SamModel, folder: str | Path, *, dtype: torch.dtyp
 
 
 def as_processed(model: SamModel, folder: str | Path) -> SamModel:
-    """A SAM of a folder of transformers whose pixels enter as ``preprocessor_config.json`` says, where there is one.
+    """A SAM of a folder of transformers whose pixels enter as its image processor's file says, where there is one.
 
     Raises:
         CheckpointError: It is no readable JSON, or its numbers are none that pixels can be normalised by.
     """
-    path = Path(folder) / PROCESSOR
-    if not path.exists():
-        return model
-    try:
-        values = json.loads(read_bounded(path))
-        unit = values.get("rescale_factor", 1 / 255) if values.get("do_rescale", True) else 1
-        known = {"mean": [x / 255 for x in model.config.mean], "std": [x / 255 for x in model.config.std]}
-        plain = {"mean": [0.0] * 3, "std": [1.0] * 3}
-        given = {name: values.get(f"image_{name}", known[name]) for name in plain}
-        used = given if values.get("do_normalize", True) else plain
-        rgb = {name: tuple(round(x / unit, 6) for x in numbers) for name, numbers in used.items()}
-        config = replace(model.config, **rgb)
-    except (OSError, ValueError, TypeError, AttributeError, ArithmeticError, RecursionError, UsageError) as error:
-        reason = getattr(error, "message", " ".join(str(error).split()))
-        raise CheckpointError(
-            f"{path} does not say how pixels are normalised ({reason})", hint="copy or download the whole folder"
-        ) from None
-    return model.with_config(config)
+    for name in PROCESSORS:
+        path = Path(folder) / name
+        if not path.exists():
+            continue
+        try:
+            values = json.loads(read_bounded(path))
+            values = values if name == PROCESSOR else values.get("image_processor")
+            if values is not None:
+                return model.with_config(_normalised(model.config, values))
+        except (OSError, ValueError, TypeError, AttributeError, ArithmeticError, RecursionError, UsageError) as error:
+            reason = getattr(error, "message", " ".join(str(error).split()))
+            raise CheckpointError(
+                f"{path} does not say how pixels are normalised ({reason})", hint="copy or download the whole folder"
+            ) from None
+    return model
+
+
+def _normalised(config: SamConfig, values: dict[str, Any]) -> SamConfig:
+    """The configuration with the mean and deviation of an image processor, which are for pixels times a factor."""
+    unit = values.get("rescale_factor", 1 / 255) if values.get("do_rescale", True) else 1
+    known = {"mean": [x / 255 for x in config.mean], "std": [x / 255 for x in config.std]}
+    plain = {"mean": [0.0] * 3, "std": [1.0] * 3}
+    given = {name: values.get(f"image_{name}", known[name]) for name in plain}
+    used = given if values.get("do_normalize", True) else plain
+    rgb: Any = {name: tuple(round(x / unit, 6) for x in numbers) for name, numbers in used.items()}
+    return replace(config, **rgb)
 
 
 def _config(config: SamConfig, vit: VitConfig) -> dict[str, object]:

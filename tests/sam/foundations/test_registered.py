@@ -86,6 +86,16 @@ def test_a_folder_of_sam3(tmp_path: Path) -> None:
     assert (model.name, model.grid, model.config.stride) == ("sam3", 8, 14)
 
 
+def test_a_processor_beside_says_how_pixels_enter(theirs: nn.Module, known: None, tmp_path: Path) -> None:
+    for name, model in {"sam2": theirs, "sam3": hf_sam3()}.items():
+        model.save_pretrained(tmp_path / name)  # type: ignore[operator]
+        processor = {"image_mean": [0.1, 0.2, 0.4], "image_std": [1, 1, 1]}
+        (tmp_path / name / "processor_config.json").write_text(json.dumps({"image_processor": processor}))
+        loaded = load_network(tmp_path / name)
+        assert isinstance(loaded, SamModel)
+        assert (loaded.config.mean, loaded.config.std) == ((25.5, 51, 102), (255, 255, 255))
+
+
 @pytest.mark.parametrize("name", ["sam2", "sam3", "mobile-sam"])
 def test_a_folder_of_ours_brings_a_foundation_back(name: str, tmp_path: Path) -> None:
     model = narrow_foundation(name)

@@ -22,6 +22,7 @@ from vns_sam.sam.foundations.translate import Rows, Translate, build, rename, sp
 from vns_sam.sam.keys import DECODER, PROMPT_ENCODER
 from vns_sam.sam.model import SamModel
 from vns_sam.sam.registry import Layout
+from vns_sam.sam.transformers_folder import as_processed
 
 HIERA = {
     "sam2.1-t": HieraConfig((96, 192, 384, 768), (1, 2, 7, 2), (1, 2, 4, 8), (5, 7, 9)),
@@ -176,7 +177,7 @@ def load_folder(folder: str | Path, origin: str = "") -> SamModel:
     Raises:
         CheckpointError: The folder is damaged, or of another architecture.
     """
-    return build_hf_sam2(read_config(folder), read_state(folder), folder)
+    return as_processed(build_hf_sam2(read_config(folder), read_state(folder), folder), folder)
 
 
 def holds_sam2(state: Mapping[str, torch.Tensor]) -> bool:

@@ -26,6 +26,7 @@ from vns_sam.sam.foundations.translate import Translate, build, join_projections
 from vns_sam.sam.keys import PROMPT_ENCODER
 from vns_sam.sam.model import SamModel
 from vns_sam.sam.registry import Layout
+from vns_sam.sam.transformers_folder import as_processed
 
 NAME, NAME_3_1 = "sam3", "sam3.1"
 
@@ -183,7 +184,7 @@ def load_folder(folder: str | Path, origin: str = "") -> SamModel:
     Raises:
         CheckpointError: The folder is damaged, or of another architecture.
     """
-    return build_hf_sam3(read_config(folder), read_state(folder), folder)
+    return as_processed(build_hf_sam3(read_config(folder), read_state(folder), folder), folder)
 
 
 def holds_sam3(state: Mapping[str, torch.Tensor]) -> bool:

@@ -222,13 +222,6 @@ def test_no_instances_on_background_alone(tmp_path: Path) -> None:
     assert read_instances(write(tmp_path / "ids.png", np.zeros((2, 2), np.uint8))) == []
 
 
-def test_colours_are_no_ids(tmp_path: Path) -> None:
-    colours = np.zeros((2, 2, 3), np.uint8)
-    colours[0, 0, 1] = 9
-    with pytest.raises(DataError, match="found colours"):
-        read_instances(write(tmp_path / "ids.png", colours))
-
-
 @pytest.mark.parametrize("content", [None, b"", b"not a picture", b"\x89PNG\r\n\x1a\n broken"])
 def test_a_broken_mask_is_one_clear_error(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "mask.png"

@@ -49,6 +49,11 @@ def alpha_only(values: np.ndarray) -> np.ndarray:
     return np.dstack([np.full((*values.shape, 3), 255, np.uint8), values])
 
 
+def many_colours(values: np.ndarray) -> np.ndarray:
+    ramp = np.arange(values.size).reshape(values.shape) % 256
+    return np.dstack([values, ramp, values // 3 * 2]).astype(np.uint8)
+
+
 def two_labels(values: np.ndarray) -> np.ndarray:
     labels = values.copy()
     labels[:40][labels[:40] > 0] = 90
@@ -66,7 +71,9 @@ def two_labels(values: np.ndarray) -> np.ndarray:
         (lambda m: cv2.GaussianBlur(m, (0, 0), 8), "soft-mask", True),
         (lambda m: np.dstack([m, m, m]), "colour-mask", True),
         (lambda m: np.dstack([m, m, m, np.full_like(m, 255)]), "colour-mask", True),
-        (lambda m: np.dstack([m * 0, m, m * 0]), "colours", False),
+        (lambda m: np.dstack([m * 0, m, m * 0]), "colour-mask", True),
+        (lambda m: np.dstack([m * 0, two_labels(m), m]), "labels", False),
+        (many_colours, "colours", False),
         (alpha_only, "alpha-mask", True),
         (lambda m: m.astype(np.uint16) * 257, "deep-mask", True),
         (lambda m: (m > 0).astype(np.uint16) * 100, "faint-mask", False),
@@ -78,7 +85,8 @@ def two_labels(values: np.ndarray) -> np.ndarray:
 )
 def test_values_of_masks(root: Path, change: Callable[[np.ndarray], np.ndarray], code: str, repairable: bool) -> None:
     save(change(mask_values(root)), root / "masks" / "1.png")
-    (finding,) = check([root]).findings
+    finding, *notes = check([root]).findings
+    assert {note.code for note in notes} <= {"colour-mask"}
     assert (finding.code, finding.file, finding.repairable) == (code, "masks/1.png", repairable)
     assert finding.dataset == str(root)
 
@@ -203,7 +211,7 @@ def test_object_ids_and_ignored_pixels(root: Path) -> None:
         (root / folder).mkdir()
     save(ids, root / "masks_instance" / "0.png")
     save(ids[:50, :50], root / "masks_instance" / "1.png")
-    save(np.dstack([mask_values(root), ids % 256, ids % 7]).astype(np.uint8), root / "masks_instance" / "2.png")
+    save(many_colours(mask_values(root)), root / "masks_instance" / "2.png")
     save(mask_values(root)[:, 1:], root / "masks_ignore" / "0.png")
     assert found(check([root])) == {
         ("tiny", "masks_instance/0.png"),

@@ -110,7 +110,8 @@ def test_what_is_not_safe_is_left_alone(root: Path) -> None:
 
 LEVELS = (0, 80, 160, 255)
 LABELS = np.repeat(np.array(LEVELS, np.uint8), HEIGHT * WIDTH // 4).reshape(HEIGHT, WIDTH)
-DARK = (LABELS // 80).clip(0, 2)
+DARK = LABELS // 3
+IDS = (LABELS // 80).clip(0, 2)
 
 
 def gray_palette(values: np.ndarray) -> Image.Image:
@@ -133,10 +134,11 @@ def colours(values: np.ndarray) -> Image.Image:
         (Image.fromarray(DARK).convert("RGB"), "1.png", "faint-mask"),
         (gray_palette(LABELS), "1.png", "labels"),
         (gray_palette(DARK), "1.png", "faint-mask"),
-        (colours(DARK), "1.png", "labels"),
+        (Image.fromarray(IDS), "1.png", "labels"),
+        (colours(IDS), "1.png", "labels"),
         (Image.fromarray(picture(1)[1].astype(np.uint8) * 80), "1.jpg", "faint-mask"),
     ],
-    ids=["gray", "rgb", "rgb-dark", "gray-palette", "gray-palette-dark", "palette", "jpeg-dark"],
+    ids=["gray", "rgb", "rgb-dark", "gray-palette", "gray-palette-dark", "ids", "palette", "jpeg-dark"],
 )
 def test_what_would_lose_objects_is_left_alone(root: Path, image: Image.Image, name: str, code: str) -> None:
     (root / "masks" / "1.png").unlink()

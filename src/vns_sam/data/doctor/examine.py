@@ -16,7 +16,7 @@ from vns_sam.data.doctor.findings import Finding
 from vns_sam.data.doctor.hashing import hashes, thumbnail
 from vns_sam.data.pairs import MASK_THRESHOLD, read_mask
 from vns_sam.errors import DataError
-from vns_sam.formats.png import has_gray_palette
+from vns_sam.formats.png import LOSSY, has_gray_palette, ids_of, varying_alpha
 from vns_sam.images.opener import open_image
 from vns_sam.images.read import DECODER_ERRORS, file_digest, one_line, read_image, stored_size
 
@@ -30,7 +30,6 @@ _SOFT = 0.10  # share of gray pixels above which a mask is soft, not just smooth
 _LEVELS, _LEVEL_SHARE = 8, 0.01  # a few gray levels on more than this share of a mask are labels
 _COVERS, _AT_FRAME = 0.6, 0.8  # an object that covers so much, and so much of the frame, looks inverted
 _FLAT = 8  # gray levels that a picture must span
-_LOSSY = frozenset({"JPEG", "WEBP", "MPO"})
 
 Content = TypeVar("Content")
 
@@ -114,12 +113,13 @@ def _guarded(read: Callable[[Path], Content], path: Path | None, root: Path, fin
 def _judge_values(path: Path, root: Path) -> list[Finding]:
     """How a readable mask file stores its object."""
     with open_image(path) as file:
-        values, mode, lossy = np.asarray(file), file.mode, file.format in _LOSSY
+        values, mode, lossy = np.asarray(file), file.mode, file.format in LOSSY
+        ids = ids_of(file) if varying_alpha(file) is None else None
         if mode == "P" and has_gray_palette(file):
             values = np.asarray(file.convert("RGB"))
     name, found = _name(path, root), []
-    if mode == "P" and values.ndim == 2:
-        return _judge_indices(values, name)
+    if ids is not None:
+        return _judge_ids(values if values.ndim == 2 else ids, mode, name)
     if values.ndim == 3:
         found.append(_judge_channels(values, mode, name))
         if not found[0].repairable:
@@ -147,12 +147,14 @@ def _judge_channels(values: np.ndarray, mode: str, name: str) -> Finding:
     return Finding("colour-mask", name, f"mode {mode}", repairable=True)
 
 
-def _judge_indices(values: np.ndarray, name: str) -> list[Finding]:
-    """A mask (H, W) of indices into a palette of colours; index 0 is background."""
-    indices = np.unique(values)
-    found = [Finding("colour-mask", name, "mode P", repairable=True)]
-    if np.count_nonzero(indices) > 1:
-        found.append(Finding("labels", name, f"holds the palette's indices {', '.join(map(str, indices))}"))
+def _judge_ids(ids: np.ndarray, mode: str, name: str) -> list[Finding]:
+    """A mask (H, W) of ids: indices into a palette, gray values, or numbers of its colours; 0 is background."""
+    found = [] if mode == "L" else [Finding("colour-mask", name, f"mode {mode}", repairable=True)]
+    levels = np.unique(ids)
+    if np.count_nonzero(levels) > 1:
+        found.append(Finding("labels", name, f"holds the ids {', '.join(map(str, levels))}"))
+    elif mode == "L":
+        found.append(Finding("zero-one", name, "holds 0 and 1", repairable=True))
     return found
 
 
@@ -250,7 +252,7 @@ def _judge_extras(shape: tuple[int, ...], files: Files) -> list[Finding]:
         return found
     name = _name(files.instances, files.root)
     if ids.ndim == 3:
-        return [*found, Finding("ids", name, "holds colours, which name no object")]
+        return [*found, Finding("ids", name, "holds more colours than objects may have, or lossy ones")]
     areas = np.unique(ids[ids > 0], return_counts=True)[1]
     if small := int((areas < TINY).sum()):
         found.append(Finding("tiny", name, f"{small} of {len(areas)} objects"))
@@ -261,7 +263,8 @@ def _read_ids(path: Path) -> np.ndarray:
     """Object ids (H, W), or (H, W, C) where the file holds colours instead."""
     try:
         with open_image(path) as file:
-            ids = np.asarray(file)
+            ids = ids_of(file)
+            ids = np.asarray(file) if ids is None else ids
     except DECODER_ERRORS as error:
         raise DataError(f"expected object ids at {path}: {one_line(error)}") from None
     colours = ids.ndim == 3 and np.any(ids[..., :3] != ids[..., :1])

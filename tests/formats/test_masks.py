@@ -77,3 +77,25 @@ def test_grays_without_flat_ids_are_levels(tmp_path: Path) -> None:
     for name, values in {**soft, "speckled": speckled, "gap": gap, "outweighed": outweighed}.items():
         path = save(tmp_path / f"{name}.png", values.astype(np.uint8))
         np.testing.assert_array_equal(read_mask(path), values > 127, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    ("colours", "void"),
+    [
+        ({1: (128, 0, 0), 2: (0, 128, 0)}, True),
+        ({1: (9, 0, 0), 255: (224, 224, 192)}, True),
+        ({1: (9, 0, 0), 255: (224, 224, 0)}, False),
+    ],
+    ids=["VOC's first colour", "VOC's last colour", "another"],
+)
+def test_the_void_of_a_palette_is_no_object(tmp_path: Path, colours: dict[int, tuple[int, ...]], void: bool) -> None:
+    indices = np.where(IDS == 3, 255, IDS)
+    image = Image.fromarray(indices)
+    image.putpalette([level for index in range(256) for level in colours.get(index, (0, 0, 0))])
+    image.save(tmp_path / "mask.png")
+    check_objects(tmp_path / "mask.png", *([FIRST, SECOND] if void else [FIRST, SECOND, THIRD]))
+
+
+def test_the_void_of_a_painted_mask_is_no_object(tmp_path: Path) -> None:
+    path = save(tmp_path / "voc.png", painted((0, 0, 0), (128, 0, 0), (0, 128, 0), (224, 224, 192)))
+    check_objects(path, FIRST, SECOND)

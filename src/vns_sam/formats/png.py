@@ -25,9 +25,10 @@ LOSSY = frozenset({"AVIF", "JPEG", "JPEG2000", "MPO", "WEBP"})
 """Formats that change values, so that colours and gray values in them are no ids."""
 
 VOID = 255
-"""Beside gray ids: neither object nor background."""
+"""In a palette of Pascal VOC and beside gray ids: neither object nor background."""
 
 _VOID_COLOUR = (224, 224, 192)  # what Pascal VOC paints it in
+_VOC_FIRST = (128, 0, 0)  # and its first object
 _MOST_COLOURS = 256
 _FLAT = 0.8  # so many pixels of ids have their id to the left or above; those of a soft map seldom have
 _FEW_IDS, _ON_GROUND = 8, 0.5  # of more ids so many touch the background; of a soft map's levels the lowest alone do
@@ -111,13 +112,19 @@ def ids_of(file: Image.Image) -> np.ndarray | None:
     """
     if file.mode == "P" and not has_gray_palette(file):
         indices = np.asarray(file)
-        return indices
+        return np.where(indices == VOID, 0, indices) if _has_void(file) else indices
     if file.format in LOSSY:
         return None
     values = _decoded(file)
     if file.mode in ("RGB", "RGBA") and np.any(values[..., 1:3] != values[..., :1]):
         return _colour_ids(values)
     return _gray_ids(values if values.ndim == 2 else values[..., 0])
+
+
+def _has_void(file: Image.Image) -> bool:
+    """Whether the last index of an open palette picture is Pascal VOC's void."""
+    palette = (file.getpalette("RGB") or []) + [0] * 3 * (VOID + 1)
+    return tuple(palette[3:6]) == _VOC_FIRST or tuple(palette[3 * VOID : 3 * VOID + 3]) == _VOID_COLOUR
 
 
 def _colour_ids(values: np.ndarray) -> np.ndarray | None:

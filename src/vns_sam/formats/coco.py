@@ -41,7 +41,7 @@ _HINT = "expected an object with 'images' and 'annotations'"
 
 
 def read(content: bytes, where: str) -> Contents:
-    """Reads a COCO file. Crowds are left out; of an object's polygons, those that are none.
+    """Reads a COCO file. Crowds are left out and counted; of an object's polygons, those that are none.
 
     Args:
         content: The JSON text.
@@ -54,8 +54,10 @@ def read(content: bytes, where: str) -> Contents:
     found = Contents("COCO file", categories=_categories(raw))
     shapes: dict[Any, list[Shape]] = {picture["id"]: [] for picture in raw["images"]}
     unknown: dict[str, None] = {}
+    crowds = 0
     for place, annotation in enumerate(raw["annotations"]):
         if annotation.get("iscrowd"):
+            crowds += 1
             continue
         mark = f"{where}: annotation {annotation.get('id', f'number {place}')}"
         owner = annotation.get("image_id")
@@ -67,6 +69,12 @@ def read(content: bytes, where: str) -> Contents:
         number = annotation.get("category_id")
         if raw.get("categories") and number is not None and shape.category not in found.categories:
             unknown.setdefault(str(number))
+    if crowds:
+        left_out = f"{crowds} annotation(s) with 'iscrowd' are left out; CVAT and Datumaro set it on brush masks, too"
+        if any(shapes.values()):
+            logger.warning("%s: %s", where, left_out)
+        else:
+            found.problems.append(f"{where}: {left_out}: export polygons, or 'CVAT for images'")
     if unknown:
         logger.warning("%s: no class is named for category id %s: these objects have none", where, ", ".join(unknown))
     for picture in raw["images"]:

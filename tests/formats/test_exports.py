@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from vns_sam.errors import DataError
 from vns_sam.formats import coco
@@ -35,3 +36,36 @@ def test_crowds_of_coco_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFix
     assert caplog.text.count("c.json: 2 annotation(s) with 'iscrowd' are left out") == 1
     with pytest.raises(DataError, match=r"without objects; .*: 1 annotation\(s\) with 'iscrowd' are left out"):
         read_prompt_file(write(tmp_path / "c.json", coco_file(BRUSH)))
+
+
+def qupath(x: int, **properties: str) -> dict[str, Any]:
+    geometry = {"type": "Polygon", "coordinates": [[[x, 1], [9, 1], [9, 7], [x, 1]]]}
+    return {"type": "FeatureCollection", "features": [{"properties": properties, "geometry": geometry}]}
+
+
+def test_a_folder_of_files_without_names_is_about_pictures_of_their_stems(tmp_path: Path) -> None:
+    write(tmp_path / "frog.geojson", qupath(2))
+    write(tmp_path / "sub" / "owl.geojson", qupath(3))
+    table = read_prompt_file(tmp_path)
+    matched = table.in_folder(tmp_path / "photos", ["frog.jpg", "sub/owl.png"])
+    boxes = {name: entry["boxes"] for name, entry in matched.prompts.items()}
+    assert (boxes, matched.lost) == ({"frog.jpg": [[2, 1, 9, 7]], "sub/owl.png": [[3, 1, 9, 7]]}, ())
+    assert table.for_picture(tmp_path / "toad.jpg") is None
+
+
+def test_a_file_without_names_is_about_the_picture_of_its_stem(tmp_path: Path) -> None:
+    table = read_prompt_file(write(tmp_path / "frog.geojson", qupath(2)))
+    assert list(table.in_folder(tmp_path, ["frog.jpg", "owl.jpg"]).prompts) == ["frog.jpg"]
+    with pytest.raises(DataError, match=r"frog\.geojson names no picture, and none in .* is called frog"):
+        table.in_folder(tmp_path, ["owl.jpg"])
+    assert table.for_picture(tmp_path / "owl.jpg") == {"boxes": [[2, 1, 9, 7]]}
+    both = qupath(2)
+    both["features"] += qupath(3, image="owl.jpg")["features"]
+    table = read_prompt_file(write(tmp_path / "toad.geojson", both))
+    assert sorted(table.in_folder(tmp_path, ["toad.jpg", "owl.jpg"]).prompts) == ["owl.jpg", "toad.jpg"]
+
+
+def test_a_mask_is_about_the_picture_that_its_name_tells(tmp_path: Path) -> None:
+    Image.new("L", (9, 9), 255).save(tmp_path / "frog_mask.png")
+    matched = read_prompt_file(tmp_path / "frog_mask.png").in_folder(tmp_path, ["frog.jpg", "owl.jpg"])
+    assert list(matched.prompts) == ["frog.jpg"]

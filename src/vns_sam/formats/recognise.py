@@ -113,7 +113,10 @@ def _is_run(folder: Path) -> bool:
 
 
 def _joined(folder: Path, files: list[Path], what: str) -> Contents:
-    """All files of a folder together. Those beside others that are of no known kind are told."""
+    """All files of a folder together. Those beside others that are of no known kind are told.
+
+    A picture without a name is called as its file.
+    """
     found: Contents | None = None
     problems = []
     for path in files:
@@ -122,7 +125,8 @@ def _joined(folder: Path, files: list[Path], what: str) -> Contents:
         except DataError as error:
             problems.append(error.message)
             continue
-        one.pictures = [_below(picture, path, folder) for picture in one.pictures]
+        named = [replace(picture, name=picture.name or path.stem) for picture in one.pictures]
+        one.pictures = [_below(picture, path, folder) for picture in named]
         if found is None:
             found = one
         elif one.kind == found.kind:

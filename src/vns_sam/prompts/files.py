@@ -83,7 +83,8 @@ class PromptTable:
 
     Attributes:
         kind: What the file is ("COCO file").
-        entries: By name of the picture, as the file has it.
+        source: The file or folder.
+        entries: By name of the picture, as the file has it; "" where it is about a single one and does not name it.
         categories: Classes by number.
         problems: One line for each thing that could not be used.
         parts: By name, what entries were joined of, each with the (H, W) of its picture where its boxes may count
@@ -91,6 +92,7 @@ class PromptTable:
     """
 
     kind: str
+    source: Path
     entries: dict[str, Entry] = field(default_factory=dict)
     categories: dict[int, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
@@ -99,9 +101,23 @@ class PromptTable:
     def in_folder(self, folder: Path, names: Sequence[str]) -> Matched:
         """Which pictures of a folder are asked about, see :class:`vns_sam.images.names.NameIndex`.
 
-        Their boxes are upright, see :func:`vns_sam.images.read.must_turn`.
+        Their boxes are upright, see :func:`vns_sam.images.read.must_turn`. A file without names is about the picture
+        that is called as it is.
+
+        Raises:
+            DataError: No picture is called so.
         """
-        found, lost = NameIndex(folder, names).match_all(self.entries)
+        index = NameIndex(folder, names)
+        found, lost = index.match_all(self.entries)
+        if set(self.entries) == {""}:
+            stem = _Result.of(self.source, self.source.parent).picture
+            name = index.match(stem)
+            if name is None:
+                raise DataError(
+                    f"{self.source} names no picture, and none in {folder} is called {stem}",
+                    hint="call the file as its picture, or give that picture alone",
+                )
+            found, lost = {"": name}, []
         prompts: dict[str, Entry] = {}
         for key, name in found.items():
             entry, before = self._upright(key, folder / name), prompts.get(name)
@@ -147,7 +163,7 @@ def read_prompt_file(path: str | Path) -> PromptTable:
     """
     path = Path(path)
     if path.suffix.lower() in EXTENSIONS and path.is_file():
-        return PromptTable("mask", {"": {"masks": _mask_files(path)}})
+        return PromptTable("mask", path, {"": {"masks": _mask_files(path)}})
     if path.is_dir():
         masks = [] if (path / "labels").is_dir() else [mask for mask in masks_in(path) if not _BESIDE.search(mask.stem)]
         if masks:
@@ -179,7 +195,7 @@ def _from_json(path: Path, content: bytes, raw: Any) -> PromptTable:
                 hint=f"this is {describe(raw)}; see: vns-sam segment --help",
             )
     names = {str(label) for entry in raw.values() for label in _as_list(entry.get("classes"))}
-    return PromptTable(HOUSE, raw, dict(enumerate(sorted(names - {""}), 1)))
+    return PromptTable(HOUSE, path, raw, dict(enumerate(sorted(names - {""}), 1)))
 
 
 def _as_list(value: Any) -> list[Any]:
@@ -188,7 +204,8 @@ def _as_list(value: Any) -> list[Any]:
 
 def _from_contents(contents: Contents, path: Path) -> PromptTable:
     """Boxes where there are any, else points."""
-    table = PromptTable(contents.kind, categories=_from_one(contents), problems=contents.problems)
+    table = PromptTable(contents.kind, path, categories=_from_one(contents), problems=contents.problems)
+    unnamed = path.stem if any(picture.name for picture in contents.pictures) else ""
     shapes = 0
     for picture in contents.pictures:
         shapes += len(picture.shapes)
@@ -197,7 +214,7 @@ def _from_contents(contents: Contents, path: Path) -> PromptTable:
             size = picture.size if picture.stored else None
             if picture.size is not None and not picture.fractions:
                 entry["sizes"] = [list(picture.size)]
-            table.parts.setdefault(picture.name, []).append((entry, size))
+            table.parts.setdefault(picture.name or unnamed, []).append((entry, size))
     table.entries = {name: _all_joined([entry for entry, _ in parts], name) for name, parts in table.parts.items()}
     if not table.entries:
         what = "boxes or points" if shapes else "objects"
@@ -259,7 +276,7 @@ def _from_masks(folder: Path, masks: Sequence[Path]) -> PromptTable:
     Where a run has left the masks of a picture in several kinds of files, only the first of ``_KINDS`` is read. Masks
     are in the order of their numbers.
     """
-    table = PromptTable("folder of masks")
+    table = PromptTable("folder of masks", folder)
     if all(_TASK.match(path.stem) for path in masks):
         raise DataError(
             f"{folder} is an export of Label Studio's brushes as PNG, whose names tell tasks and no pictures",

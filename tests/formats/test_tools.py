@@ -253,7 +253,15 @@ def test_a_wrong_kpt_shape_is_told(tmp_path: Path, kpt_shape: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("labels", "label"), [("train/labels", "frog"), ("valid/labels", "frog"), ("labels", "frog"), ("other/labels", "0")]
+    ("labels", "label"),
+    [
+        ("train/labels", "frog"),
+        ("valid/labels", "frog"),
+        ("labels/train", "frog"),
+        ("labels/val2017", "frog"),
+        ("labels", "frog"),
+        ("other/labels", "0"),
+    ],
 )
 def test_classes_of_yolo_are_beside_the_splits(tmp_path: Path, labels: str, label: str) -> None:
     (tmp_path / labels).mkdir(parents=True)

@@ -95,13 +95,15 @@ def _check_fractions(values: np.ndarray) -> None:
 def read_set_file(labels: Path) -> SetFile:
     """Reads the first of :data:`CLASS_FILES` in a folder of labels or above it; nothing is told where there is none.
 
-    A set with a folder for each split, ``train/labels/``, has the file above its splits.
+    A set with a folder for each split, ``train/labels/`` or ``labels/train/``, has the file above its splits.
 
     Raises:
         DataError: The file is no list of classes, or its ``kpt_shape`` is none.
     """
-    above = (labels.parent, *((labels.parent.parent,) if split_of(labels.parent.name) else ()))
-    path = next((f / name for f in (labels, *above) for name in CLASS_FILES if (f / name).is_file()), None)
+    above, top = labels.parent, labels.parent.parent
+    is_part = split_of(above.name) or above.name == "labels"
+    folders = (labels, above, *((top,) if is_part else ()))
+    path = next((f / name for f in folders for name in CLASS_FILES if (f / name).is_file()), None)
     if path is None:
         return SetFile()
     text = read_text(path, "list of classes")

@@ -6,11 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from vns_sam.errors import DataError
-from vns_sam.formats import coco
+from vns_sam.formats import coco, yolo
 from vns_sam.prompts.files import read_prompt_file
 
 POLYGON = {"segmentation": [[1, 1, 9, 1, 9, 7]], "iscrowd": 0}
@@ -69,3 +70,33 @@ def test_a_mask_is_about_the_picture_that_its_name_tells(tmp_path: Path) -> None
     Image.new("L", (9, 9), 255).save(tmp_path / "frog_mask.png")
     matched = read_prompt_file(tmp_path / "frog_mask.png").in_folder(tmp_path, ["frog.jpg", "owl.jpg"])
     assert list(matched.prompts) == ["frog.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("line", "corners"),
+    [
+        ("0 0.1 0.1 0.2 0.1 0.2 0.3 0.91", [[0.1, 0.1], [0.2, 0.1], [0.2, 0.3]]),
+        ("0 0.1 0.1 0.2 0.1 0.2 0.3 0.1 0.3 0.91", [[0.1, 0.1], [0.2, 0.1], [0.2, 0.3], [0.1, 0.3]]),
+        ("0 0 0 1 0 1 1 0 1 0 0", [[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]]),
+        ("0 0.5 0.5 0.2 0.2 0.91", None),
+        ("0 0.5 0.5 0.2 0.2 0.91 1", None),
+        ("0 0.5 0.5 0.2 0.2 0.91 17", None),
+        ("0 0.2 0.9 0.6 0.9 0.4 1", [[0.2, 0.9], [0.6, 0.9], [0.4, 1]]),
+    ],
+)
+def test_predictions_of_yolo_have_confidences_and_tracks(line: str, corners: list[list[float]] | None) -> None:
+    (shape,), problems = yolo.read_labels(line, "a.txt", yolo.SetFile())
+    assert problems == []
+    if corners is None:
+        np.testing.assert_allclose(shape.bounds() or (), (0.4, 0.4, 0.6, 0.6))
+    else:
+        assert isinstance(shape.outline, tuple)
+        np.testing.assert_allclose(shape.outline[0], corners)
+
+
+def test_key_points_of_yolo_are_no_polygon_with_a_confidence() -> None:
+    shapes, problems = yolo.read_labels("0 0.5 0.5 0.2 0.2 0.4 0.4 1", "a.txt", yolo.SetFile())
+    assert (shapes, problems) == (
+        (),
+        ["a.txt, line 1: a box and key points, expected 'kpt_shape' in data.yaml beside them"],
+    )

@@ -50,7 +50,9 @@ class SetFile:
 
 
 def read_labels(text: str, where: str, told: SetFile) -> tuple[tuple[Shape, ...], list[str]]:
-    """The objects of one file: polygons, and boxes ``class x y width height [key points] [score]`` by their middle.
+    """The objects of one file: polygons, and boxes ``class x y width height [key points]`` by their middle.
+
+    A detector's confidence may follow, after that of a box the number of its track.
 
     Returns:
         The shapes, in fractions of the picture, and one line for each line that cannot be used.
@@ -72,17 +74,30 @@ def _shape(words: Sequence[str], told: SetFile, mark: str) -> Shape:
     category = int(words[0])
     label = told.classes.get(category, str(category))
     extra = values.size - 4
-    if extra in (0, 1) or (told.key_points and extra - told.key_points in (0, 1)):  # the last: a detector's confidence
+    if extra in (0, 1) or (told.key_points and extra - told.key_points in (0, 1)) or _is_track(values):
         x, y, width, height = values[:4].tolist()
         box = np.array([x - width / 2, y - height / 2, x + width / 2, y + height / 2])
         _check_fractions(box)
         x0, y0, x1, y1 = box.clip(0, 1).tolist()
-        what = "four numbers are a box" if extra < 2 else "a box and key points"
+        what = "a box and key points" if told.key_points and extra > 2 else "four numbers are a box"
         fault = f"{what}, expected a polygon of three corners or more"
         return Shape(label, category, (x0, y0, x1, y1), mark=mark, fault=fault)
+    if extra > 2 and extra % 2:
+        if extra % 3 == 0 and np.isin(values[6::3], (0, 1, 2)).all():
+            raise ValueError("a box and key points, expected 'kpt_shape' in data.yaml beside them")
+        _check_fractions(values[-1:])
+        values = values[:-1]
     corners = corners_of(values)
     _check_fractions(corners)
     return Shape(label, category, outline=(corners.clip(0, 1),), mark=mark)
+
+
+def _is_track(values: np.ndarray) -> bool:
+    """Whether six values are a box, a confidence and the number of a track, and no triangle."""
+    if values.size != 6 or values[5] < 1 or values[5] % 1:
+        return False
+    sides = values[2:4] / 2
+    return bool(np.all(values[:2] >= sides - _ROUNDING) and np.all(values[:2] + sides <= 1 + _ROUNDING))
 
 
 def _check_fractions(values: np.ndarray) -> None:

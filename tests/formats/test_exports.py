@@ -100,3 +100,27 @@ def test_key_points_of_yolo_are_no_polygon_with_a_confidence() -> None:
         (),
         ["a.txt, line 1: a box and key points, expected 'kpt_shape' in data.yaml beside them"],
     )
+
+
+def record(task: int, picture: str, *places: float, **more: str) -> dict[str, Any]:
+    """A task of JSON-MIN as one annotator left it: rectangles at these places."""
+    boxes = [{"x": x, "y": 10, "width": 10, "height": 10, "original_width": 100, "original_height": 50} for x in places]
+    address = f"/data/upload/1/0123abcd-{picture}"
+    return {"image": address, "id": task, **({"label": boxes} if boxes else {}), "annotation_id": 5, **more}
+
+
+def test_a_task_of_json_min_may_be_empty(tmp_path: Path) -> None:
+    table = read_prompt_file(write(tmp_path / "min.json", [record(1, "frog.jpg", 20), record(2, "owl.jpg")]))
+    assert {name: entry["boxes"] for name, entry in table.entries.items()} == {"frog.jpg": [[20, 5, 30, 10]]}
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_of_two_annotators_of_json_min_the_last_one_counts(tmp_path: Path, reverse: bool) -> None:
+    first = record(1, "frog.jpg", 20, updated_at="2026-01-02T10:00:00.5Z")
+    last = record(1, "frog.jpg", 22, updated_at="2026-01-03T09:00:00.5Z")
+    records = [record(2, "owl.jpg", 1), *((last, first) if reverse else (first, last))]
+    entries = read_prompt_file(write(tmp_path / "min.json", records)).entries
+    assert {name: entry["boxes"] for name, entry in entries.items()} == {
+        "owl.jpg": [[1, 5, 11, 10]],
+        "frog.jpg": [[22, 5, 32, 10]],
+    }

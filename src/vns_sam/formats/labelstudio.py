@@ -47,6 +47,7 @@ _PART = re.compile(r"(object-\d+)-\d+")  # what a part of an object is called by
 _PLACE = frozenset({"rle", "points", "x"})  # one of them tells where a region lies
 _SIDES = frozenset({"y", "width", "height", "rotation", "radiusX", "radiusY"})  # and these, beside "x"
 _WORDS = frozenset({"choices", "datetime", "number", "pairwise", "ranker", "rating", "taxonomy", "textarea"})
+_EXPORTED = frozenset({"annotation_id", "lead_time"})  # what each record of JSON-MIN has
 _CONTROLS = (("BrushLabels", "brush"), ("PolygonLabels", "polygon"), ("RectangleLabels", "box"))
 
 
@@ -120,13 +121,17 @@ def to_config(categories: Mapping[int, str]) -> str:
 
 
 def looks_like(raw: Any) -> bool:
-    """Whether a JSON value is a list of tasks."""
+    """Whether a JSON value is a list of tasks; in JSON-MIN those on which nobody drew have no regions."""
     tasks = raw if isinstance(raw, list) else [raw]
-    return bool(tasks) and all(isinstance(t, dict) and (isinstance(t.get("data"), dict) or _short(t)) for t in tasks)
+    if not all(isinstance(task, dict) for task in tasks):
+        return False
+    drawn = [isinstance(task.get("data"), dict) or _short(task) for task in tasks]
+    return any(drawn) and all(known or _EXPORTED & set(task) for known, task in zip(drawn, tasks, strict=True))
 
 
 def read(content: bytes, where: str) -> Contents:
-    """Reads an export, JSON or JSON-MIN: of each task the newest annotation, else the first prediction.
+    """Reads an export, JSON or JSON-MIN: of each task the last annotation, in JSON-MIN the one that was changed last,
+    else the first prediction.
 
     Polygons that :func:`to_regions` made of one object are one object, as long as they keep their names and class.
 
@@ -137,7 +142,7 @@ def read(content: bytes, where: str) -> Contents:
     if not looks_like(raw):
         raise DataError(f"expected tasks of Label Studio at {where}, found other JSON")
     found = Contents("Label Studio file")
-    for number, task in enumerate(raw if isinstance(raw, list) else [raw]):
+    for number, task in _newest(raw if isinstance(raw, list) else [raw]):
         name = _picture(task)
         parts: list[tuple[Shape, str]] = []
         size: tuple[int, int] | None = None
@@ -159,6 +164,17 @@ def read(content: bytes, where: str) -> Contents:
             found.problems.append(f"{where}: task {number} names no picture")
     found.categories = numbered(shape.label for picture in found.pictures for shape in picture.shapes)
     return found
+
+
+def _newest(tasks: Sequence[Mapping[str, Any]]) -> list[tuple[int, Mapping[str, Any]]]:
+    """The tasks with their numbers; of the records that JSON-MIN has of one task, the one that was changed last."""
+    found: dict[Any, tuple[int, Mapping[str, Any]]] = {}
+    for number, task in enumerate(tasks):
+        key = ("id", str(task["id"])) if "data" not in task and "id" in task else number
+        before = found.get(key)
+        if before is None or str(task.get("updated_at", "")) >= str(before[1].get("updated_at", "")):
+            found[key] = number, task
+    return list(found.values())
 
 
 def _group(region: Mapping[str, Any]) -> str:

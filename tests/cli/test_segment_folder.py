@@ -168,3 +168,17 @@ def test_a_name_with_a_line_break_is_told_on_one_line(capsys: pytest.CaptureFixt
     assert main(["segment", "photos", *BOX, "--out", "out", "--quiet"]) == 0
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("failed: photos/two\\nlines.png is not a picture")
+
+
+def test_prompts_for_pictures_that_are_not_there_are_no_work(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    boxes = {"boxes": [[1, 1, 9, 9]]}
+    Path("p.json").write_text(json.dumps({"a.png": boxes, "ghost.png": boxes}))
+    assert main(["segment", "photos", "--prompts", "p.json", "--dry-run"]) == 0
+    shown = capsys.readouterr().out
+    assert "photos_masks: 1 to do" in shown
+    assert "no image at photos/ghost.png" in shown
+    assert "ghost_mask.png" not in shown
+    assert main(["segment", "photos", "--prompts", "p.json"]) == 0
+    shown_then = capsys.readouterr()
+    assert "photos_masks: 1 done, 0 done before, 1 failed" in shown_then.out
+    assert "no image at photos/ghost.png" in shown_then.err

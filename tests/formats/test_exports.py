@@ -16,6 +16,8 @@ from vns_sam.prompts.files import read_prompt_file
 
 POLYGON = {"segmentation": [[1, 1, 9, 1, 9, 7]], "iscrowd": 0}
 BRUSH = {"segmentation": {"size": [9, 9], "counts": [9, 9, 63]}, "bbox": [1, 0, 1, 9], "iscrowd": 1}
+VOC = """<annotation><filename>frog.jpg</filename><size><width>9</width><height>9</height></size><object>
+<name>frog</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>5</xmax><ymax>5</ymax></bndbox></object></annotation>"""
 
 
 def write(path: Path, content: Any) -> Path:
@@ -124,3 +126,38 @@ def test_of_two_annotators_of_json_min_the_last_one_counts(tmp_path: Path, rever
         "owl.jpg": [[1, 5, 11, 10]],
         "frog.jpg": [[22, 5, 32, 10]],
     }
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("Annotations/frog.xml", VOC),
+        ("annotations/instances_default.json", coco_file(POLYGON)),
+    ],
+    ids=["VOC", "COCO of CVAT"],
+)
+@pytest.mark.parametrize("folder", ["", "pictures"])
+def test_the_root_of_an_export_is_about_its_pictures(tmp_path: Path, file: str, content: Any, folder: str) -> None:
+    write(tmp_path / file, content)
+    name = "frog.jpg" if file.endswith("xml") else "a.jpg"
+    names = [name, "b.jpg"] if folder else [f"pictures/{name}", "pictures/b.jpg"]
+    matched = read_prompt_file(tmp_path).in_folder(tmp_path / folder, names)
+    assert (list(matched.prompts), matched.lost) == ([names[0]], ())
+
+
+@pytest.mark.parametrize(
+    ("folder", "names"),
+    [("", ["train/images/a.jpg", "valid/images/a.jpg"]), ("train/images", ["a.jpg"]), ("valid", ["images/a.jpg"])],
+)
+def test_the_root_of_a_yolo_set_with_splits_is_about_their_pictures(
+    tmp_path: Path, folder: str, names: list[str]
+) -> None:
+    write(tmp_path / "data.yaml", "names: [frog, owl]\n")
+    write(tmp_path / "README.dataset.txt", "frogs and owls\n")
+    for split in ("train", "valid"):
+        write(tmp_path / split / "labels" / "a.txt", f"{int(split == 'train')} 0.5 0.5 0.2 0.2\n")
+    table = read_prompt_file(tmp_path)
+    assert (table.problems, table.categories) == ([], {1: "frog", 2: "owl"})
+    found = table.in_folder(tmp_path / folder, names).prompts
+    classes = {name: ["owl"] if "train" in f"{folder}/{name}" else ["frog"] for name in names}
+    assert {name: entry["classes"] for name, entry in found.items()} == classes

@@ -156,8 +156,7 @@ def find_annotations(folder: Path) -> Path | None:
 
 def _yolo_by_split(source: Path) -> list[tuple[str, Path]]:
     """The folders with ``labels/`` that are named by their splits, each with its split."""
-    named = [(yolo.split_of(path.parent.name), path.parent) for path in sorted(source.glob("*/labels"))]
-    return [(split, part) for split, part in named if split]
+    return [(yolo.split_of(part.name), part) for part in yolo.split_folders(source)]
 
 
 def _coco_by_split(source: Path) -> list[tuple[str, Path]]:

@@ -21,6 +21,7 @@ TABLES = (".csv", ".tsv")
 SUFFIXES = (".json", ".geojson", ".xml", *TABLES)
 """Endings of files that a folder is read by, the first that it has before the others; YOLO's .txt comes last."""
 
+_TELLS_NOTHING = ("annotations", "labels")  # folders on top of an export, beside those of its pictures
 _JSON = (coco, labelme, geojson, labelstudio)
 
 
@@ -88,6 +89,8 @@ def read_folder(folder: Path, what: str = "annotation file") -> Contents:
     """Reads all files of one kind in a folder; see :func:`read_annotations`."""
     if (folder / "labels").is_dir():
         return yolo.read(folder / "labels")
+    if parts := yolo.split_folders(folder):
+        return _yolo_by_split(parts)
     files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
     by_suffix: dict[str, list[Path]] = {}
     for path in files:
@@ -98,6 +101,16 @@ def read_folder(folder: Path, what: str = "annotation file") -> Contents:
     if any(path.name not in yolo.CLASS_FILES for path in by_suffix.get(".txt", ())):
         return yolo.read(folder)
     raise DataError(f"{folder} holds no annotations, expected a {what}", hint=f"known are {KNOWN}")
+
+
+def _yolo_by_split(parts: list[Path]) -> Contents:
+    """The labels of a YOLO set with a folder for each split: ``train/labels/a.txt`` is about ``train/images/a``."""
+    joined = Contents("folder of YOLO labels")
+    for part in parts:
+        one = yolo.read(part / "labels")
+        one.pictures = [replace(picture, name=f"{part.name}/images/{picture.name}") for picture in one.pictures]
+        joined.add(one)
+    return joined
 
 
 def masks_in(folder: Path) -> list[Path]:
@@ -145,9 +158,10 @@ def _joined(folder: Path, files: list[Path], what: str) -> Contents:
 def _below(picture: Described, file: Path, folder: Path) -> Described:
     """The picture of a file that lies beside it, or did: named by the file's folder where its own name has none."""
     own = file.relative_to(folder).parent
+    apart = own.as_posix().lower() in _TELLS_NOTHING and not (file.parent / picture.name).is_file()
     if ".." in picture.name.split("/"):
         name = os.path.normpath(file.parent.absolute() / picture.name)
-    elif own == Path() or "/" in picture.name:
+    elif own == Path() or "/" in picture.name or apart:
         return picture
     else:
         name = (own / picture.name).as_posix()

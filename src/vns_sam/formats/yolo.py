@@ -177,6 +177,11 @@ def read(labels: Path) -> Contents:
     return found
 
 
+def split_folders(folder: Path) -> list[Path]:
+    """The folders with ``labels/`` in a folder that are named by their splits: ``train/``, ``valid/``."""
+    return [path.parent for path in sorted(folder.glob("*/labels")) if split_of(path.parent.name)]
+
+
 def find_pictures(images: Path) -> list[Path]:
     """All pictures below a folder."""
     return sorted(path for path in images.rglob("*") if path.suffix.lower() in EXTENSIONS)

@@ -113,8 +113,14 @@ class SegmentJob(Job[str]):
     @override
     def refused(self) -> Mapping[str, str]:
         folder = self.folder_run.folder
-        reason = f"expected a picture inside of {folder}, found"
-        return {name: f"{reason} {name}" for name in self.folder_run.prompts if not is_inside(name)}
+        outside = f"expected a picture inside of {folder}, found"
+        found = {}
+        for name in self.folder_run.prompts:
+            if not is_inside(name):
+                found[name] = f"{outside} {name}"
+            elif not os.path.exists(folder / name):
+                found[name] = f"no image at {folder / name}"
+        return found
 
     @override
     def name(self, item: str) -> str:

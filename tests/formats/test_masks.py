@@ -43,6 +43,12 @@ def test_each_colour_is_an_object(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_masks(save(tmp_path / "alpha.png", seen)), [SECOND])
 
 
+def test_a_soft_rim_in_one_colour_is_no_object(tmp_path: Path) -> None:
+    ramp = np.concatenate([np.zeros(4), np.linspace(0, 1, 14), np.ones(12)])
+    green = np.rint(np.multiply.outer(np.tile(ramp, (12, 1)), (30, 220, 0))).astype(np.uint8)
+    check_objects(save(tmp_path / "green.png", green), green[..., 1] > 110)
+
+
 def test_colours_of_photographs_and_jpeg_are_no_ids(tmp_path: Path) -> None:
     photo = np.random.default_rng(0).integers(0, 256, (12, 30, 3)).astype(np.uint8)
     lossy = painted((0, 0, 0), (200, 0, 0), (0, 200, 0), (200, 200, 0))

@@ -128,14 +128,19 @@ def _has_void(file: Image.Image) -> bool:
 
 
 def _colour_ids(values: np.ndarray) -> np.ndarray | None:
-    """Ids of colours (H, W, 3 or more) uint8 where they are few."""
+    """Ids of colours (H, W, 3 or more) uint8 where they are few; many shades of one colour are an object's soft rim."""
     weights = np.array([1, 1 << 8, 1 << 16], np.int32)
     codes = values[..., :3] @ weights
     codes[codes == weights @ _VOID_COLOUR] = 0
     found = np.unique(codes)
     if len(found) > _MOST_COLOURS:
         return None
-    return np.searchsorted(found[found > 0], codes, side="right").astype(np.uint16)
+    found = found[found > 0]
+    colours = found[:, None] // weights % 256
+    light = colours.max(axis=1, initial=0)
+    if len(found) > _FEW_IDS and np.abs(colours - np.outer(light, colours[light.argmax()] / light.max())).max() <= 1:
+        return np.isin(codes, found[light > light.max() / 2]).astype(np.uint16)
+    return np.searchsorted(found, codes, side="right").astype(np.uint16)
 
 
 def _gray_ids(values: np.ndarray) -> np.ndarray | None:

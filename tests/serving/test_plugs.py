@@ -84,6 +84,14 @@ def test_label_studio_rectangle_becomes_a_brush_stroke() -> None:
     assert found["score"] == region["score"] == 0.9
 
 
+def test_label_studio_keeps_what_was_accepted_before() -> None:
+    """Its editor puts a region in the place of an earlier one of the same id."""
+    with serve() as client:
+        answers = [label_studio(client, config, [RECTANGLE] * 2) for config in (BRUSH, BRUSH, POLYGON)]
+    ids = [region["id"] for answer in answers for region in answer["result"]]
+    assert len(set(ids)) == len(ids) == 6
+
+
 def test_label_studio_rectangle_becomes_a_polygon() -> None:
     with serve() as client:
         [region] = label_studio(client, POLYGON, [RECTANGLE])["result"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import secrets
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
@@ -107,11 +108,9 @@ async def _answer(
     answer, masks = await ask_once(service, request, picture, Ask(objects=objects))
     label = label_of(drawn, control)
     result = []
-    for number, (found, mask) in enumerate(zip(answer.objects, masks, strict=True)):
-        result += [
-            _region(value, control, label, picture.size, found.score, f"vns-{number}-{k}")
-            for k, value in enumerate(values_of(mask, control.kind))
-        ]
+    for found, mask in zip(answer.objects, masks, strict=True):
+        values = values_of(mask, control.kind)
+        result += [_region(value, control, label, picture.size, found.score) for value in values]
     scores = [found.score for found in answer.objects]
     return {"result": result, "score": round(sum(scores) / max(1, len(scores)), 4), "model_version": name}
 
@@ -194,11 +193,10 @@ def values_of(mask: np.ndarray, kind: str) -> list[dict[str, Any]]:
     return [{"points": (np.array(ring) * scale).round(4).tolist(), "closed": True} for ring in rings]
 
 
-def _region(
-    value: dict[str, Any], control: Control, label: str, size: tuple[int, int], score: float, name: str
-) -> dict[str, Any]:
+def _region(value: dict[str, Any], control: Control, label: str, size: tuple[int, int], score: float) -> dict[str, Any]:
+    """A region with an id of its own: one that was accepted before would be replaced by a new one of the same id."""
     return {
-        "id": name,
+        "id": secrets.token_hex(5),
         "from_name": control.name,
         "to_name": control.to_name,
         "type": control.kind,

@@ -164,6 +164,8 @@ def test_x_anylabeling() -> None:
         models = client.get("/v1/models", headers={"Token": ""}).json()["data"]
         assert list(models) == ["stub", "finder"]
         assert {"name": "button_run", "value": None} in models["finder"]["widgets"]
+        shown = {widget["name"] for widget in models["stub"]["widgets"]}
+        assert {"button_add_point", "button_remove_point", "add_pos_rect"} <= shown
         body = {"model": "stub", "image": URI, "params": params}
         [shape] = post(client, "/v1/predict", body)["data"]["shapes"]
         post(client, "/v1/predict", body)

@@ -15,7 +15,11 @@ from vns_sam.types import ModelInfo
 
 LABEL = "AUTOLABEL_OBJECT"
 """What X-AnyLabeling asks the user to name."""
-WIDGETS = ("add_point", "remove_point", "add_pos_rect", "button_run_rect", "button_clear", "button_finish_object")
+WIDGETS = (
+    *("button_add_point", "button_remove_point", "add_pos_rect"),
+    *("button_run_rect", "button_clear", "button_finish_object"),
+)
+"""What its window shows, by the names that its client has for them."""
 FINENESS = ("mask_fineness_slider", "mask_fineness_value_label")
 
 

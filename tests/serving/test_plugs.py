@@ -157,6 +157,24 @@ def test_label_studio_gets_masks_of_the_picture_that_it_names(tmp_path: Path) ->
             assert (region["original_width"], region["original_height"]) == size
 
 
+@pytest.mark.parametrize(
+    "path", ["cam2/a.png", "/cam2/a.png", "root/cam2/a.png", "b.png", "cam2/sub/b.png", "sub%2Fcam2/a.png"]
+)
+def test_label_studio_gets_no_mask_of_another_picture_of_the_name(path: str, tmp_path: Path) -> None:
+    for name in ("a.png", "sub/b.png"):
+        place = tmp_path / "root" / "cam1" / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(picture_file())
+    with serve(folder=tmp_path / "root" / "cam1", out=tmp_path / "masks") as client:
+        for known in ("cam1/a.png", "/cam1/a.png", "root/cam1/sub/b.png", "a.png"):
+            assert label_studio(client, BRUSH, [RECTANGLE], f"/data/local-files/?d={known}")["result"]
+        answer = client.post(
+            "/predict", content=studio(json.dumps([RECTANGLE]), f"/data/local-files/?d={path}"), headers=JSON
+        )
+    assert answer.status_code == 422
+    assert answer.json()["error"] == "the picture is not at the Label Studio that this server knows"
+
+
 def test_x_anylabeling() -> None:
     marks = [{"type": "rectangle", "data": [8, 3, 20, 12], "label": 1}]
     params = {"conf_threshold": 0.0, "iou_threshold": 0.0, "epsilon_factor": 0.001, "marks": marks}

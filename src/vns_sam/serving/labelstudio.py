@@ -6,14 +6,10 @@ the one Label Studio that the server was started for, from the folder it labels,
 
 from __future__ import annotations
 
-import asyncio
 import re
 import secrets
-import urllib.error
-import urllib.request
 from dataclasses import dataclass
 from typing import Annotated, Any
-from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 from xml.etree import ElementTree
 
 import numpy as np
@@ -22,16 +18,14 @@ from pydantic import BaseModel, Field
 
 from vns_sam.formats.brush import encode_brush
 from vns_sam.serving.folder import Project
-from vns_sam.serving.plugs import ask_once, decode_base64, listed, objects_of, outlines
-from vns_sam.serving.problems import DOCUMENTED, too_large, unusable
+from vns_sam.serving.plugs import ask_once, listed, objects_of, outlines
+from vns_sam.serving.problems import DOCUMENTED, unusable
 from vns_sam.serving.schemas import Ask, ObjectPrompts
 from vns_sam.serving.service import Service
-from vns_sam.serving.shelf import Picture
+from vns_sam.serving.studio import TaskPictures
 
-LOCAL = "/data/local-files/"
 CONTROLS = {"BrushLabels": "brushlabels", "PolygonLabels": "polygonlabels"}
 TOLERANCE = 0.001
-TIMEOUT = 20.0
 
 
 class Predict(BaseModel):
@@ -70,6 +64,7 @@ class Control:
 def build_router(service: Service, project: Project | None) -> APIRouter:
     """The routes of the plug."""
     router = APIRouter(responses=DOCUMENTED, tags=["Label Studio"])
+    pictures = TaskPictures(service, project)
 
     @router.post("/setup")
     async def setup() -> dict[str, str]:
@@ -86,7 +81,7 @@ def build_router(service: Service, project: Project | None) -> APIRouter:
         """Regions for key points and rectangles."""
         control = control_of(body.label_config or "")
         drawn = regions_of(body.params)
-        results = [await _answer(service, project, request, task, control, drawn) for task in body.tasks]
+        results = [await _answer(service, pictures, request, task, control, drawn) for task in body.tasks]
         return {"results": results, "model_version": service.engine.names[0]}
 
     return router
@@ -94,7 +89,7 @@ def build_router(service: Service, project: Project | None) -> APIRouter:
 
 async def _answer(
     service: Service,
-    project: Project | None,
+    pictures: TaskPictures,
     request: Request,
     task: dict[str, Any],
     control: Control,
@@ -103,7 +98,7 @@ async def _answer(
     name = service.engine.names[0]
     if not drawn and (await service.info(name)).prompts:
         return {"result": [], "score": 0.0, "model_version": name}
-    picture = await _open(service, project, request, task, control)
+    picture = await pictures.open(request, task, control.value)
     objects = prompts_of(drawn, picture.size) if drawn else []
     answer, masks = await ask_once(service, request, picture, Ask(objects=objects))
     label = label_of(drawn, control)
@@ -206,58 +201,3 @@ def _region(value: dict[str, Any], control: Control, label: str, size: tuple[int
         "score": score,
         "value": {**value, control.kind: [label]},
     }
-
-
-async def _open(
-    service: Service, project: Project | None, request: Request, task: dict[str, Any], control: Control
-) -> Picture:
-    data = task.get("data")
-    named = data.get(control.value) if isinstance(data, dict) else None
-    if not isinstance(named, str):
-        raise unusable(f"the task's data names no picture as '{control.value[:60]}'")
-    if named.startswith("data:"):
-        return await service.open_once(request, decode_base64(named))
-    try:
-        address = urlsplit(named)
-    except ValueError:
-        raise unusable(f"the task's data names no address: {named[:60]}") from None
-    if project is not None and address.path == LOCAL:
-        path = parse_qs(address.query, errors="surrogateescape").get("d", [""])[0]
-        paths = (path, unquote(path))  # some tools quote twice
-        names = [name for name in project.names if any(f"/{path}".endswith(f"/{name}") for path in paths)]
-        if names:  # of frog.jpg and z/frog.jpg the longer one says more of where it lies
-            return await service.open_once(request, (project.root / max(names, key=len)).read_bytes())
-    return await service.open_once(request, await asyncio.to_thread(_fetch, service, address))
-
-
-def _fetch(service: Service, address: SplitResult) -> bytes:
-    """A picture of the Label Studio that the server was started for; nothing else is fetched.
-
-    Raises:
-        Problem: It is elsewhere, cannot be had, or is too large.
-    """
-    site, limit = service.settings.label_studio, service.settings.limits.upload_bytes
-    elsewhere = f"{address.scheme}://{address.netloc}" not in ("://", site.rstrip("/"))
-    if not site or elsewhere or not address.path.startswith("/data/") or ".." in unquote(address.path):
-        hint = "vns-sam serve --label-studio http://..., where Label Studio itself keeps the pictures"
-        raise unusable("the picture is not at the Label Studio that this server knows", hint=hint)
-    query = f"?{address.query}" if address.query else ""
-    request = urllib.request.Request(f"{site.rstrip('/')}{address.path}{query}")
-    if service.settings.label_studio_token:
-        request.add_header("Authorization", f"Token {service.settings.label_studio_token}")
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect())
-    try:
-        with opener.open(request, timeout=TIMEOUT) as response:
-            data: bytes = response.read(limit + 1)
-    except (urllib.error.URLError, OSError, ValueError) as error:
-        raise unusable(f"Label Studio does not give the picture ({error})", hint="--label-studio-token") from None
-    if len(data) > limit:
-        raise too_large("the picture is too large", hint=f"at most {limit / 1e6:g} MB")
-    return data
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """An answer that points elsewhere is an error."""
-
-    def redirect_request(self, *_: Any) -> None:
-        """Never."""

@@ -1,0 +1,101 @@
+"""Where the pictures of Label Studio's tasks are: in the task, in the folder that is labelled, or at Label Studio."""
+
+from __future__ import annotations
+
+import asyncio
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
+
+from fastapi import Request
+
+from vns_sam.images.names import NameIndex
+from vns_sam.serving.folder import Project
+from vns_sam.serving.plugs import decode_base64
+from vns_sam.serving.problems import too_large, unusable
+from vns_sam.serving.service import Service
+from vns_sam.serving.shelf import Picture
+
+LOCAL = "/data/local-files/"
+TIMEOUT = 20.0
+
+
+class TaskPictures:
+    """Opens the pictures that tasks name.
+
+    Args:
+        service: What opens them.
+        project: The folder that is labelled, or None.
+    """
+
+    def __init__(self, service: Service, project: Project | None) -> None:
+        self._service, self._project = service, project
+        self._names = None if project is None else NameIndex(project.root, project.names)
+
+    async def open(self, request: Request, task: dict[str, Any], field: str) -> Picture:
+        """The picture that a field of a task's data names.
+
+        Raises:
+            Problem: It names none, or one that cannot be had.
+        """
+        data = task.get("data")
+        named = data.get(field) if isinstance(data, dict) else None
+        if not isinstance(named, str):
+            raise unusable(f"the task's data names no picture as '{field[:60]}'")
+        if named.startswith("data:"):
+            return await self._service.open_once(request, decode_base64(named))
+        try:
+            address = urlsplit(named)
+        except ValueError:
+            raise unusable(f"the task's data names no address: {named[:60]}") from None
+        path = self._in_folder(address)
+        content = await asyncio.to_thread(path.read_bytes if path else lambda: _fetch(self._service, address))
+        return await self._service.open_once(request, content)
+
+    def _in_folder(self, address: SplitResult) -> Path | None:
+        """The file in the folder that is labelled; None where that has no such picture. Label Studio's paths are whole:
+        a name without folders lies in the folder itself.
+        """
+        if self._project is None or self._names is None or address.path != LOCAL:
+            return None
+        path = parse_qs(address.query, errors="surrogateescape").get("d", [""])[0]
+        for written in (path, unquote(path)):  # some tools quote twice
+            name = self._names.match(written.lstrip("/"), alone=False)
+            if name is not None:
+                return self._project.root / name
+        return None
+
+
+def _fetch(service: Service, address: SplitResult) -> bytes:
+    """A picture of the Label Studio that the server was started for; nothing else is fetched.
+
+    Raises:
+        Problem: It is elsewhere, cannot be had, or is too large.
+    """
+    site, limit = service.settings.label_studio, service.settings.limits.upload_bytes
+    elsewhere = f"{address.scheme}://{address.netloc}" not in ("://", site.rstrip("/"))
+    if not site or elsewhere or not address.path.startswith("/data/") or ".." in unquote(address.path):
+        hint = "vns-sam serve --label-studio http://..., where Label Studio itself keeps the pictures"
+        raise unusable("the picture is not at the Label Studio that this server knows", hint=hint)
+    query = f"?{address.query}" if address.query else ""
+    request = urllib.request.Request(f"{site.rstrip('/')}{address.path}{query}")
+    if service.settings.label_studio_token:
+        request.add_header("Authorization", f"Token {service.settings.label_studio_token}")
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect())
+    try:
+        with opener.open(request, timeout=TIMEOUT) as response:
+            data: bytes = response.read(limit + 1)
+    except (urllib.error.URLError, OSError, ValueError) as error:
+        raise unusable(f"Label Studio does not give the picture ({error})", hint="--label-studio-token") from None
+    if len(data) > limit:
+        raise too_large("the picture is too large", hint=f"at most {limit / 1e6:g} MB")
+    return data
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """An answer that points elsewhere is an error."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """Never."""

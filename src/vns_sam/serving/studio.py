@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import urllib.error
 import urllib.request
+from http import HTTPStatus
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
@@ -16,10 +19,13 @@ from vns_sam.serving.folder import Project
 from vns_sam.serving.plugs import decode_base64
 from vns_sam.serving.problems import too_large, unusable
 from vns_sam.serving.service import Service
+from vns_sam.serving.settings import Settings
 from vns_sam.serving.shelf import Picture
 
 LOCAL = "/data/local-files/"
 TIMEOUT = 20.0
+FAILED = (OSError, HTTPException, ValueError)
+"""What a request that came to nothing raises."""
 
 
 class TaskPictures:
@@ -31,7 +37,7 @@ class TaskPictures:
     """
 
     def __init__(self, service: Service, project: Project | None) -> None:
-        self._service, self._project = service, project
+        self._service, self._project, self._site = service, project, _Site(service.settings)
         self._names = None if project is None else NameIndex(project.root, project.names)
 
     async def open(self, request: Request, task: dict[str, Any], field: str) -> Picture:
@@ -51,7 +57,7 @@ class TaskPictures:
         except ValueError:
             raise unusable(f"the task's data names no address: {named[:60]}") from None
         path = self._in_folder(address)
-        content = await asyncio.to_thread(path.read_bytes if path else lambda: _fetch(self._service, address))
+        content = await asyncio.to_thread(path.read_bytes if path else lambda: self._site.fetch(address))
         return await self._service.open_once(request, content)
 
     def _in_folder(self, address: SplitResult) -> Path | None:
@@ -68,30 +74,67 @@ class TaskPictures:
         return None
 
 
-def _fetch(service: Service, address: SplitResult) -> bytes:
-    """A picture of the Label Studio that the server was started for; nothing else is fetched.
+class _Site:
+    """The Label Studio that the server was started for; nothing of another is fetched.
 
-    Raises:
-        Problem: It is elsewhere, cannot be had, or is too large.
+    Its tokens are of two kinds: a legacy token is shown as it is; a personal access token, which has two dots, is
+    changed for one that holds for some minutes.
     """
-    site, limit = service.settings.label_studio, service.settings.limits.upload_bytes
-    elsewhere = f"{address.scheme}://{address.netloc}" not in ("://", site.rstrip("/"))
-    if not site or elsewhere or not address.path.startswith("/data/") or ".." in unquote(address.path):
-        hint = "vns-sam serve --label-studio http://..., where Label Studio itself keeps the pictures"
-        raise unusable("the picture is not at the Label Studio that this server knows", hint=hint)
-    query = f"?{address.query}" if address.query else ""
-    request = urllib.request.Request(f"{site.rstrip('/')}{address.path}{query}")
-    if service.settings.label_studio_token:
-        request.add_header("Authorization", f"Token {service.settings.label_studio_token}")
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect())
-    try:
+
+    def __init__(self, settings: Settings) -> None:
+        self._address, self._token = settings.label_studio.rstrip("/"), settings.label_studio_token
+        self._limit = settings.limits.upload_bytes
+        self._access = ""
+
+    def fetch(self, address: SplitResult) -> bytes:
+        """A picture.
+
+        Raises:
+            Problem: It is elsewhere, cannot be had, or is too large.
+        """
+        elsewhere = f"{address.scheme}://{address.netloc}" not in ("://", self._address)
+        if not self._address or elsewhere or not address.path.startswith("/data/") or ".." in unquote(address.path):
+            hint = "vns-sam serve --label-studio http://..., where Label Studio itself keeps the pictures"
+            raise unusable("the picture is not at the Label Studio that this server knows", hint=hint)
+        place = f"{address.path}?{address.query}" if address.query else address.path
+        try:
+            data = self._ask(place)
+        except FAILED as error:
+            raise unusable(f"Label Studio does not give the picture ({error})", hint="--label-studio-token") from None
+        if len(data) > self._limit:
+            raise too_large("the picture is too large", hint=f"at most {self._limit / 1e6:g} MB")
+        return data
+
+    def _ask(self, place: str) -> bytes:
+        if self._token.count(".") != 2:
+            return self._send(place, f"Token {self._token}" if self._token else "")
+        if self._access:
+            try:
+                return self._send(place, f"Bearer {self._access}")
+            except urllib.error.HTTPError as error:
+                if error.code != HTTPStatus.UNAUTHORIZED:
+                    raise
+        self._access = self._exchange()
+        return self._send(place, f"Bearer {self._access}")
+
+    def _exchange(self) -> str:
+        body = json.dumps({"refresh": self._token}).encode()
+        try:
+            return str(json.loads(self._send("/api/token/refresh/", body=body))["access"])
+        except (*FAILED, KeyError, TypeError) as error:
+            hint = "--label-studio-token with one that its account page shows"
+            raise unusable(f"Label Studio does not take the personal access token ({error})", hint=hint) from None
+
+    def _send(self, place: str, shown: str = "", body: bytes | None = None) -> bytes:
+        request = urllib.request.Request(f"{self._address}{place}", body)
+        if shown:
+            request.add_header("Authorization", shown)
+        if body is not None:
+            request.add_header("Content-Type", "application/json")
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect())
         with opener.open(request, timeout=TIMEOUT) as response:
-            data: bytes = response.read(limit + 1)
-    except (urllib.error.URLError, OSError, ValueError) as error:
-        raise unusable(f"Label Studio does not give the picture ({error})", hint="--label-studio-token") from None
-    if len(data) > limit:
-        raise too_large("the picture is too large", hint=f"at most {limit / 1e6:g} MB")
-    return data
+            data: bytes = response.read(self._limit + 1)
+        return data
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):

@@ -4,7 +4,7 @@
   vns-sam serve photos/ --out masks/         label a folder; what was done is there again the next time
   vns-sam serve --host 0.0.0.0 --api-key "$(openssl rand -hex 16)"    for other machines, which show the key
 
-Label Studio, X-AnyLabeling and labelme connect to the same address, see docs/serving.md.
+Label Studio and X-AnyLabeling connect to the same address, see docs/serving.md.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""osam's interface, which labelme and others use: ``POST /api/generate``."""
+"""osam's interface, for clients of ``osam serve``: ``POST /api/generate``."""
 
 from __future__ import annotations
 

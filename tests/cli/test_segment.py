@@ -220,3 +220,25 @@ def test_objects_that_the_model_is_unsure_of_are_told_on_one_line(
     assert "object 1: score" in shown.out
     assert "object 2" not in shown.out
     assert "and 1 more objects" in shown.out
+
+
+def test_what_is_not_read_of_the_prompts_is_told(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    box = {"label": "frog", "shape_type": "rectangle", "points": [[16, 32], [64, 80]]}
+    other = {"label": "frog", "shape_type": "spline", "points": [[1, 2]]}
+    page = {
+        "version": "5",
+        "shapes": [box, *[other] * 22],
+        "imagePath": "frog.png",
+        "imageHeight": 96,
+        "imageWidth": 128,
+    }
+    Path("frog.json").write_text(json.dumps(page))
+    for given in (FROG, ".."):
+        command = ["segment", given, "--prompts", "frog.json", "--out", "new", "--dry-run"]
+        assert main(command) == 0
+        lines = capsys.readouterr().err.splitlines()
+        assert lines[0] == "note: frog.json: shape 1: a shape of the kind 'spline', which is not read"
+        assert lines[20] == "note: and 2 more"
+        assert sum(line.startswith("note:") for line in lines) == 21
+        assert main([*command, "--quiet"]) == 0
+        assert capsys.readouterr().err == ""

@@ -16,8 +16,6 @@ from vns_sam.images.find import Listing
 from vns_sam.inference.folder import FolderRun, SegmentJob, list_folder
 from vns_sam.prompts.files import PromptTable
 
-SHOWN = 20
-
 
 def run_folder(args: argparse.Namespace, given: dict[str, Any], table: PromptTable | None) -> int:
     """Segments the pictures of ``args.image``: those in ``table``, or all with the prompts ``given``."""
@@ -31,7 +29,7 @@ def run_folder(args: argparse.Namespace, given: dict[str, Any], table: PromptTab
         prompts = {**matched.prompts, **{key: table.entries[key] for key in matched.lost}}
         categories = table.categories or {1: OBJECT}
     if not args.quiet:
-        _tell_left_out(listing, prompts, table)
+        _tell_left_out(listing, prompts)
     formats = formats_from(args)
     folder_run = FolderRun(args.image, out, prompts, formats, bool(args.overlay), categories, args.simplify)
     job = SegmentJob(folder_run, PredictorChoice.of(args))
@@ -52,10 +50,8 @@ def _check_out(out: Path, folder: Path) -> None:
         raise UsageError(f"expected --out beside the pictures, found {out} for both", hint=f"--out {better}")
 
 
-def _tell_left_out(listing: Listing, prompts: dict[str, Any], table: PromptTable | None) -> None:
-    """Says what the run passes over."""
-    for problem in table.problems[:SHOWN] if table is not None else ():
-        print(f"note: {problem}", file=sys.stderr)
+def _tell_left_out(listing: Listing, prompts: dict[str, Any]) -> None:
+    """Says which pictures the run passes over."""
     without = sum(name not in prompts for name in listing.names)
     lines = [f"{without} picture(s) without prompts"] * bool(without) + [listing.told()] * bool(listing.left_out)
     if lines:

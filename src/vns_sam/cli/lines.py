@@ -1,10 +1,20 @@
-"""``--json``: results as one object a line on the standard output, for programs; people's words go to stderr then."""
+"""``--json``: results as one object a line on the standard output, for programs; people's words go to stderr then.
+
+Notes about what was not read go there always.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
+from collections.abc import Sequence
 from typing import Any
+
+from vns_sam.errors import printable
+
+SHOWN = 20
+"""Notes that are told one by one."""
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
@@ -16,3 +26,11 @@ def print_json(*objects: Any) -> None:
     """Prints objects, each on a line that is written at once; paths and other things become text."""
     for each in objects:
         print(json.dumps(each, default=str), flush=True)
+
+
+def tell_notes(notes: Sequence[str]) -> None:
+    """Tells people what could not be used, a line each."""
+    for note in notes[:SHOWN]:
+        print(f"note: {printable(note)}", file=sys.stderr)
+    if len(notes) > SHOWN:
+        print(f"note: and {len(notes) - SHOWN} more", file=sys.stderr)

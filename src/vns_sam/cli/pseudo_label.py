@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vns_sam.cli.lines import print_json
+from vns_sam.cli.lines import print_json, tell_notes
 from vns_sam.cli.numbers import at_least
 from vns_sam.cli.predictor import add_backend, add_second_look, second_look
 from vns_sam.cli.work import add_run_arguments, drive, finish
@@ -99,8 +99,8 @@ def run(args: argparse.Namespace) -> int:
         second_look=second_look(args),
     )
     plan = plan_run(args.images, args.labels, args.out, settings, args.split)
-    for problem in plan.labels.problems[:SHOWN] if not args.quiet else ():
-        print(f"note: {problem}", file=sys.stderr)
+    if not args.quiet:
+        tell_notes(plan.labels.problems)
     choice = ModelsChoice(args.model, args.student, _device(args), args.backend)
     tally = drive(LabelJob(plan, choice), args, "labelling")
     if tally is None:

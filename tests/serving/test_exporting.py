@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import threading
 import tracemalloc
 import zipfile
 from collections.abc import Callable
-from pathlib import Path
+from itertools import product
+from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -138,6 +141,37 @@ def test_what_cannot_be_written_is_told() -> None:
 )
 def test_names_stay_below_their_folder(given: list[str], expected: list[str]) -> None:
     assert safe_names(given) == expected
+
+
+def told(kind: str, names: list[str]) -> tuple[list[str], list[str]]:
+    """Names of an export's files about one picture, and what they call it."""
+    objects = [{"mask": encode_rle(mask(3))}]
+    rows = [{"size": [30, 40], "name": name, "objects": objects} for name in names]
+    files = write(Export.model_validate({"format": kind, "pictures": rows}), [lambda: None] * len(rows), 10_000_000)
+    called = re.compile(rb'"(?:file_name|imagePath|image)": "([^"]+)"|<image [^>]*name="([^"]+)"|<filename>([^<]+)')
+    found = {name: called.findall(content) for name, content in files.items()}
+    single = {name: unquote("".join(map(bytes.decode, hits[0]))) for name, hits in found.items() if len(hits) == 1}
+    return list(single), list(single.values())
+
+
+@pytest.mark.parametrize("kind", ["coco", "labelme", "labelstudio", "cvat", "voc", "geojson"])
+def test_pictures_are_called_what_they_are_called(kind: str) -> None:
+    local = "/data/local-files/?d=" if kind == "labelstudio" else ""
+    files, names = told(kind, ["frog.jpg", "frog.png", "a: b?.png"])
+    assert names == [f"{local}{name}" for name in ("frog.jpg", "frog.png", "a: b?.png")]
+    assert len({PurePosixPath(name).with_suffix("") for name in files}) == 3
+    assert not any(c in name for name in files for c in ":?")
+    assert told(kind, ["frog.png", "frog.png"])[1] == [f"{local}frog.png", f"{local}frog-2.png"]
+
+
+def test_any_name_can_be_written_or_is_refused() -> None:
+    row = {"size": [30, 40], "name": "NAME", "objects": [{"mask": encode_rle(mask(3))}]}
+    with serve() as client:
+        kinds = [row["name"] for row in client.get("/api/formats").json() if not row["shows_picture"]]
+        for kind, name in product(kinds, ["\\u0000\\u0001.png", "\\ud800.png", "../../etc/passwd", "/", "<&>.png"]):
+            body = json.dumps({"format": kind, "pictures": [row]}).replace("NAME", name)
+            answer = client.post("/api/export", content=body, headers=JSON)
+            assert answer.status_code == (422 if "ud8" in name else 200), (kind, name)
 
 
 def large(kind: str, count: int, side: int = 1000) -> tuple[Export, list[Callable[[], np.ndarray]]]:

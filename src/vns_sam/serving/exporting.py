@@ -129,6 +129,8 @@ def write(
 ) -> dict[str, bytes]:
     """The files of an export by name; a picture that takes one file of many beside others is in an archive.
 
+    What the files say of a picture has its own name, and of several of one name that of its files.
+
     Args:
         export: What is wanted.
         readers: For each picture what gives its pixels (H, W, 3), or None where its size has to suffice; they are asked
@@ -140,23 +142,25 @@ def write(
         Problem: A mask is not of the size of its picture, or it is more than the ceiling allows.
         DataError: A picture of the folder cannot be read.
     """
-    names = safe_names([entry.name for entry in export.pictures])
+    named = [entry.name.replace("\\", "/") for entry in export.pictures]
+    paths = safe_names(named)
+    pictures = [path if name in named[:k] else name for k, (name, path) in enumerate(zip(named, paths, strict=True))]
     categories = categories_for(item.label for entry in export.pictures for item in entry.objects)
     in_set = len(readers) > 1
     files: Files = {}
     firsts, nbytes = [], 0
-    for entry, read, name in zip(export.pictures, readers, names, strict=True):
+    for entry, read, name, path in zip(export.pictures, readers, pictures, paths, strict=True):
         go_on()
         pixels = read()
         height, width = (entry.size or ()) if pixels is None else pixels.shape[:2]
         size = (height, width)
         result = Result(name, _prediction(entry, size, memory), categories, pixels=pixels)
-        plan = registry.plan_outputs(name, [export.format], len(entry.objects), in_set=in_set)
+        plan = registry.plan_outputs(path, [export.format], len(entry.objects), in_set=in_set)
         made = registry.encode(result, plan)
         files |= made
         nbytes += sum(len(_bytes(content)) for content in made.values())
         check_memory("the files", nbytes, memory)
-        firsts += [made[path] for path in plan[export.format][:1] if path in made]
+        firsts += [made[first] for first in plan[export.format][:1] if first in made]
     if in_set and registry.merges(export.format):
         contents = [_bytes(content) for content in firsts]
         files |= registry.merge(export.format, contents, categories)
@@ -164,7 +168,7 @@ def write(
 
 
 def safe_names(names: Sequence[str]) -> list[str]:
-    """Names of pictures as paths below a folder, each once whatever its suffix."""
+    """Names of pictures as paths of files below a folder, each once whatever its suffix."""
     found: list[str] = []
     taken: set[str] = set()
     for given in names:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import unicodedata
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from threading import Lock
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,17 +20,34 @@ from vns_sam.images.read import read_image
 from vns_sam.images.write import remove_file, unwritable, write_mask, write_text
 from vns_sam.serving.masks import read_mask
 from vns_sam.serving.problems import Problem, changed_elsewhere, not_in_folder
-from vns_sam.serving.schemas import Annotations, Folder, FolderRow
+from vns_sam.serving.schemas import Annotations, Folder, FolderRow, spelt
 
 logger = logging.getLogger(__name__)
+
+
+class Work(NamedTuple):
+    """What was done on a picture.
+
+    Attributes:
+        path: The file that holds it, or that will.
+        saved: What is there; None where that is not about this picture, or cannot be understood.
+        left_out: What there is that may be about this picture and is not taken, and why; "" where there is none.
+    """
+
+    path: Path
+    saved: Annotations | None
+    left_out: str = ""
 
 
 class Project:
     """A folder of pictures and the folder of their masks.
 
     For ``sub/frog.jpg`` the output holds ``sub/frog.json``, all that the page knows of it, and ``sub/frog.png``, the
-    union of its masks as 0 and 255. Clients name pictures by a key, never by a path or a place in the list: a page that
-    is still open when another folder is served, or this one with other pictures, means the picture that it shows.
+    union of its masks as 0 and 255; beside a ``sub/frog.png`` they are ``sub/frog.jpg.json`` and ``sub/frog.jpg.png``.
+    The file says which picture it is about and stays where it is when another of the same stem comes or goes.
+
+    Clients name pictures by a key, never by a path or a place in the list: a page that is still open when another
+    folder is served, or this one with other pictures, means the picture that it shows.
 
     Args:
         root: The pictures.
@@ -77,17 +96,16 @@ class Project:
         return read_image(self.root / self.names[index])
 
     def annotations(self, index: int) -> Annotations:
-        """What was saved for picture ``index``; nothing where no file is, or one that holds something else, which is
-        logged and kept by the next save.
+        """What was saved for picture ``index``; nothing where no file is, or one that holds something else or is about
+        another picture, which is logged and kept by the next save.
 
         Raises:
             DataError: The file cannot be read.
         """
-        path = self._json(index)
-        found = _saved(path)
-        if found is None:
-            logger.warning("%s holds no annotations of this version and is left out", path)
-        return found or Annotations()
+        work = self._work(index)
+        if work.left_out:
+            logger.warning("%s", work.left_out)
+        return work.saved or Annotations()
 
     def save(self, index: int, annotations: Annotations, size: tuple[int, int], base: float | None = None) -> None:
         """Writes both files of picture ``index``, whose size is (H, W), each whole or not at all, one save at a time.
@@ -105,14 +123,14 @@ class Project:
             DataError: The place cannot be read or written.
         """
         mask = _union(annotations, size)
-        path = self._json(index)
         with self._writing:
-            found = _saved(path)
+            path, found, _ = self._work(index)
             if base is not None and (found or Annotations()).saved_at not in (0, base, annotations.saved_at):
                 raise changed_elsewhere(self.names[index])
             if found is None or not path.is_file():
                 _keep_others(path)
-            write_text(path, annotations.model_dump_json() + "\n")
+            named = annotations.model_copy(update={"picture": _called(self.names[index])})
+            write_text(path, named.model_dump_json() + "\n")
             png = path.with_suffix(".png")
             if mask is not None:
                 write_mask(png, mask)
@@ -135,8 +153,34 @@ class Project:
                     found.append(mask)
         return found
 
-    def _json(self, index: int) -> Path:
-        return self.out / f"{self._targets[index]}.json"
+    def _work(self, index: int) -> Work:
+        """What names picture ``index``, else what lies where its files go now and names none. Where that is another's,
+        the picture's files go to its other place if nothing is there.
+
+        Raises:
+            DataError: A file cannot be read.
+        """
+        name = self.names[index]
+        there: dict[Path, Annotations | None] = {}
+        for place in dict.fromkeys((self._targets[index], str(Path(name).with_suffix("")), name)):
+            path = self.out / f"{place}.json"
+            saved = there[path] = _saved(path)
+            if saved is not None and saved.picture == _called(name):
+                return Work(path, saved)
+        (path, saved), *others = there.items()
+        if saved is None:
+            return Work(path, None, f"{path} holds no annotations of this version and is left out")
+        if saved.picture:
+            told = (
+                f"{path} is about {saved.picture} and is left out for {name}: empty its 'picture' if it is about that"
+            )
+            free = next((other for other, _ in others if not other.exists()), None)
+            return Work(path, None, told) if free is None else Work(free, Annotations(), told)
+        unnamed = [other for other, each in others if each is not None and each.objects and not each.picture]
+        if path.exists() or not unnamed:
+            return Work(path, saved)
+        told = f"{unnamed[0]} names no picture and is left out for {name}"
+        return Work(path, saved, f"{told}: rename it to {path.name} if it is about that, and its .png likewise")
 
     def _count(self, index: int) -> int:
         try:
@@ -144,6 +188,11 @@ class Project:
         except DataError as error:  # told again when the picture is opened
             logger.warning("%s", error.message)
             return 0
+
+
+def _called(name: str) -> str:
+    """What a file of annotations calls a picture of the folder beside it."""
+    return unicodedata.normalize("NFC", spelt(Path(name).name))
 
 
 def _key(*places: str | Path) -> str:
@@ -183,15 +232,15 @@ def _saved(path: Path) -> Annotations | None:
 
 
 def _keep_others(path: Path) -> None:
-    """Gives what lies where a picture's two files go other names, and logs it: a file of annotations that is damaged or
-    of another version, with its mask, or a mask without annotations.
+    """Gives what lies where a picture's two files go other names, and logs it: a file of annotations that is damaged,
+    of another version or of another picture, with its mask, or a mask without annotations.
 
     Raises:
         OutputError: The place cannot be written.
     """
     kept = [_rename(each) for each in (path, path.with_suffix(".png")) if each.is_file()]
     if kept:
-        logger.warning("found files that the page did not write, kept as %s", " and ".join(map(str, kept)))
+        logger.warning("found files that are not of this version or picture, kept as %s", " and ".join(map(str, kept)))
 
 
 def _rename(path: Path) -> Path:

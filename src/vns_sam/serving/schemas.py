@@ -245,10 +245,12 @@ class Annotations(Strict):
 
     Attributes:
         saved_at: When the page had them so, milliseconds since 1970.
+        picture: Name of its file; the server writes it, whatever a client sends.
     """
 
     objects: Annotated[list[SavedObject], Field(max_length=1000)] = []
     saved_at: Annotated[float, Field(ge=0)] = 0
+    picture: Annotated[str, Field(max_length=1000)] = ""
 
 
 class FolderRow(BaseModel):

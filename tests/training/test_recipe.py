@@ -7,6 +7,7 @@ import re
 import tomllib
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -134,6 +135,27 @@ def test_what_a_run_of_an_earlier_version_wrote_is_the_same_recipe(recipe_file: 
     assert not continues(None, recipe)
     with pytest.raises(UsageError, match="tune: no such field"):
         parse_recipe(before, "r")
+
+
+@pytest.mark.parametrize(
+    ("given", "side"),
+    [
+        ({}, 512),
+        ({"sizes": [320, 448]}, 512),
+        ({"sizes": [320, 1024]}, 1024),
+        ({"sizes": [1024], "cache_side": None}, 1024),
+        ({"sizes": [1024], "cache_side": 640}, 640),
+        ({"sizes": [1024], "samples": "released"}, 512),
+    ],
+)
+def test_pictures_have_the_pixels_of_their_views(recipe_file: Path, given: dict[str, Any], side: int) -> None:
+    values = yaml.safe_load(recipe_file.read_text())
+    values["data"] = {"root": ".", "sets": {"a": 1}, **given}
+    values["task"] = "vns-sam"
+    recipe = parse_recipe(values, "r")
+    assert recipe_fields(recipe)["data"]["cache_side"] == side
+    before = {**recipe_fields(recipe), "data": {**recipe_fields(recipe)["data"], "cache_side": 512}}
+    assert continues(yaml.safe_dump(before), recipe) == (side == 512)
 
 
 ODD = {

@@ -147,6 +147,18 @@ def test_whole_views_are_what_a_model_is_shown(tmp_path: Path) -> None:
         np.testing.assert_array_equal(sample["0.target"], truth)
 
 
+def test_a_view_has_the_detail_of_its_picture(tmp_path: Path) -> None:
+    lines = np.zeros((1024, 1024, 3), np.uint8)
+    lines[:, ::2] = 255
+    mask = np.zeros((1024, 1024), np.uint8)
+    mask[200:800, 200:800] = 255
+    for name, values in (("images", lines), ("masks", mask)):
+        (tmp_path / "one" / name).mkdir(parents=True)
+        cv2.imwrite(str(tmp_path / "one" / name / "lines.png"), values)
+    data = TrainingData(root=tmp_path, sets={"one": 1}, mix=SceneMix(composite=0), sizes=(1024,), views="whole")
+    assert np.array_equal(stream(data)[0]["image"], lines.transpose(2, 0, 1))
+
+
 def test_single_clicks_come_beside_the_prompts(data: TrainingData) -> None:
     plain, more = stream(data), stream(replace(data, clicks=2))
     for position in range(6):

@@ -106,7 +106,7 @@ class TrainingSet(SetSampler[TrainingData]):
         return whole(drawn, side) if self.data.views == "whole" else view(drawn, 0, side, rng), name
 
     def _read_scene(self, pair: Pair) -> Scene:
-        return read_scene(pair, self.data.cache_side)
+        return read_scene(pair, self.data.kept_side)
 
 
 def _size(scene: Scene) -> int:

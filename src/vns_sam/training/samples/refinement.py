@@ -159,7 +159,7 @@ class RefinementSet(SetSampler[SetData]):
 
     def read_plain(self, pair: Pair) -> Scene:
         """The picture's first objects alone, as the first stages are asked about them."""
-        scene = read_scene(pair, self.data.cache_side)
+        scene = read_scene(pair, self.data.kept_side)
         return Scene(scene.image, scene.masks[:MOST_OBJECTS])
 
 

@@ -11,6 +11,8 @@ from pydantic.dataclasses import dataclass
 
 _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 _Share = Annotated[float, Field(ge=0, le=1)]
+LEAST_SIDE = 512
+"""Longer side of pictures in memory where neither the recipe nor its views ask for more."""
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -41,14 +43,27 @@ class SetData:
     """Weight of each set: how often it is drawn, relative to the others; leave a set out instead of giving 0."""
     sizes: tuple[Annotated[int, Field(gt=0, le=16384)], ...] = (512,)
     """Sides of the square views in pixels, multiples of 32, or of 28 on SAM 3; each step draws one."""
-    cache_side: Annotated[int, Field(ge=16, le=65536)] = 512
-    """Pictures are kept in memory with their longer side reduced to this."""
+    cache_side: Annotated[int, Field(ge=16, le=65536)] | None = None
+    """Pictures are kept in memory with their longer side reduced to this; without it to 512, or to the largest of
+    `sizes` where that is more."""
     cache_mib: Annotated[int, Field(ge=0, le=2**20)] = 2048
     """Memory for them in each worker in MiB; the one that was not used for longest makes room."""
 
     def __post_init__(self) -> None:
         if not self.sizes or any(size % 32 and size % 28 for size in self.sizes):
             raise ValueError(f"sizes must be multiples of 32, or of 28 on SAM 3, got {list(self.sizes)}")
+        if self.cache_side is None:
+            object.__setattr__(self, "cache_side", max(LEAST_SIDE, self._largest_view()))
+
+    @property
+    def kept_side(self) -> int:
+        """Longer side of pictures in memory."""
+        assert self.cache_side is not None
+        return self.cache_side
+
+    def _largest_view(self) -> int:
+        """Side of the largest view that is made of pictures in memory."""
+        return max(self.sizes)
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -93,3 +108,7 @@ class TrainingData(SetData):
             raise ValueError("mix, plain, views, prompts, clicks and corrections belong to samples: house")
         if len(self.sizes) > 1:
             raise ValueError(f"samples: {self.samples} has views of one size, got {list(self.sizes)}")
+
+    def _largest_view(self) -> int:
+        """See :class:`SetData`; the authors' samples are made of the files."""
+        return super()._largest_view() if self.samples == "house" else 0

@@ -175,7 +175,7 @@ class WeakSet(SetSampler[SetData]):
 
     def _read(self, key: _Place) -> WeakPicture:
         name, pair, place = key
-        return self.labels[name].read(pair, place).reduced(self.data.cache_side)
+        return self.labels[name].read(pair, place).reduced(self.data.kept_side)
 
 
 def segment_iou(model: PromptableModel, pair: Pair) -> float:

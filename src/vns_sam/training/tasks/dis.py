@@ -140,7 +140,7 @@ class DisTask(RefinementTask):
         """Makes the coarse masks that are not there yet; several processes make the same files."""
         if not goes_by_mask(self.model.config):
             return
-        choice, side = self.model.config.choice, recipe.data.cache_side
+        choice, side = self.model.config.choice, recipe.data.kept_side
         names = self.dis.stages or (self.model.config.base,)
         stages = [first if name == self.model.config.base else load_network(name) for name in names]
         self.cache = CoarseCache(cache_folder(recipe) / "coarse", side, [fingerprint(m, choice) for m in stages])
@@ -223,7 +223,7 @@ def make_thin(recipe: RefinementRecipe) -> Path | None:
         return None
     folder = cache_folder(recipe)
     pictures = [pair.image for name in recipe.data.sets for pair in split_pairs(recipe.data.root, name)[0]]
-    write_thin_set(folder / THIN, pictures, recipe.dis.thin, side=recipe.data.cache_side, seed=recipe.seed)
+    write_thin_set(folder / THIN, pictures, recipe.dis.thin, side=recipe.data.kept_side, seed=recipe.seed)
     return folder
 
 

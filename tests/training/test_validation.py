@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 from torch import nn
+from workshop import write_disks
 
 from vns_sam.data.pairs import Pair, find_pairs
 from vns_sam.dis.mattes import Matte
@@ -94,6 +95,17 @@ def test_objects_without_a_pixel_that_counts_are_passed_over(pair: Pair) -> None
     cv2.imwrite(str(root / "masks_ignore" / "a.png"), FOUND.astype(np.uint8) * 255)
     data = SetData(root=root.parent, sets={"rims": 1}, sizes=(32,))
     assert Validator(data, Validation())(FillsTheRim()) == {}  # type: ignore[arg-type]
+
+
+def test_masks_are_read_of_no_more_pictures_than_are_scored(tmp_path: Path) -> None:
+    root = write_disks(tmp_path / "disks", 9)
+    (root / "val.txt").write_text("".join(f"{i:03d}\n" for i in range(8)))
+    cv2.imwrite(str(root / "masks" / "000.png"), np.zeros((48, 64), np.uint8))
+    (root / "masks" / "004.png").write_bytes(b"damaged")
+    data = SetData(root=tmp_path, sets={"disks": 1}, sizes=(32,))
+    assert [pair.stem for pair in Validator(data, Validation(limit=3)).pairs["disks"]] == ["001", "002", "003"]
+    with pytest.raises(DataError, match=r"004\.png"):
+        Validator(data, Validation(limit=4))
 
 
 def test_ignored_pixels_of_another_size_are_told_before_training(pair: Pair) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -86,8 +87,10 @@ class Validator:
 
     def __init__(self, data: SetData, settings: Validation, score: Callable[[Any, Pair], float] = box_iou) -> None:
         self.score = score
-        held = {name: held_pairs(data.root, name) for name in data.sets}
-        self.pairs = {n: [p for p in pairs if counted_mask(p)[0].any()][: settings.limit] for n, pairs in held.items()}
+        self.pairs = {}
+        for name in data.sets:
+            usable = (pair for pair in held_pairs(data.root, name) if counted_mask(pair)[0].any())
+            self.pairs[name] = [*islice(usable, settings.limit)]
 
     def __call__(self, model: PromptableNetwork, limit: int | None = None) -> dict[str, float]:
         """IoU by set and their ``mean``; empty where no set has a held-out picture."""

@@ -13,11 +13,12 @@ import pytest
 import torch
 from workshop import write_disks
 
+from vns_sam.data.pairs import Pair
 from vns_sam.errors import DataError
 from vns_sam.prompts.slots import PROMPT_SLOTS, tight_box
 from vns_sam.sam.preprocessing import Preprocessing
 from vns_sam.training.samples.prompted import TrainingSet, collate
-from vns_sam.training.samples.sampler import HELD_OUT, held_pairs, split_pairs, train_pairs
+from vns_sam.training.samples.sampler import HELD_OUT, divide_pairs, held_pairs, split_pairs, train_pairs
 from vns_sam.training.samples.settings import SceneMix, TrainingData
 
 STEP = 3
@@ -181,6 +182,17 @@ def test_held_out_pairs_are_never_drawn(data: TrainingData) -> None:
     assert len(training) + len(held) == 50
     assert not set(training) & set(held)
     assert stream(data).pairs["disks"] == training
+
+
+def test_a_large_set_is_divided_without_comparing_its_pairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs = [Pair(f"{i:06d}", tmp_path, tmp_path, None, None, "large") for i in range(2000)]
+
+    def refuse(one: Pair, other: object) -> bool:
+        raise AssertionError("pairs are compared one by one")
+
+    monkeypatch.setattr(Pair, "__eq__", refuse)
+    training, held = divide_pairs(pairs, None)
+    assert (len(training), len(held)) == (1904, 96)
 
 
 def test_train_list_is_followed(tmp_path: Path) -> None:

@@ -126,8 +126,10 @@ def divide_pairs(pairs: list[Pair], held: list[Pair] | None) -> tuple[list[Pair]
     """Pairs as (training, held out): ``held`` where it is given, else by a hash of the stem of their picture."""
     if held is not None:
         return pairs, held
-    out = [pair for pair in pairs if crc32(picture_stem(pair.stem).encode()) % HELD_OUT == 0]
-    return [pair for pair in pairs if pair not in out], out
+    sides: tuple[list[Pair], list[Pair]] = ([], [])
+    for pair in pairs:
+        sides[crc32(picture_stem(pair.stem).encode()) % HELD_OUT == 0].append(pair)
+    return sides
 
 
 def read_scene(pair: Pair, longest: int) -> Scene:

@@ -197,7 +197,8 @@ def _known(name: str, pairs: list[Pair], labels: SetLabels) -> list[Pair]:
     if not known:
         raise DataError(f"{name}: nothing is known of any of {len(pairs)} pictures", hint="check 'ws' in the recipe")
     if len(known) < len(pairs):
-        missing = [pair.stem for pair in pairs if pair not in known]
+        stems = {pair.stem for pair in known}
+        missing = [pair.stem for pair in pairs if pair.stem not in stems]
         shown = ", ".join(missing[:SHOWN]) + (", ..." if len(missing) > SHOWN else "")
         logger.warning("%s: %d of %d pictures left out, no label: %s", name, len(missing), len(pairs), shown)
     return known

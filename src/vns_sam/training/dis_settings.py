@@ -23,8 +23,8 @@ class Dis:
     """"paper": flips left to right, norms of convolutions in the orthogonality loss, ground-truth encoder in eval
     mode. "released": what the authors' code does."""
     loader: Literal["house", "released"] = "house"
-    """"released" makes samples as the authors' loader does: the whole picture, squashed and cut to whole grey levels,
-    the box drawn from the resized truth without its last row and column."""
+    """"released" makes samples as the authors' loader does: the whole picture at its own size, squashed and cut to
+    whole grey levels, the box drawn from the resized truth without its last row and column."""
     stages: tuple[str, ...] = ()
     """Models whose masks are refined in training; the first stage alone when empty."""
     encoder: Path | None = None

@@ -16,15 +16,16 @@ from safetensors.torch import load_file
 from workshop import changed
 
 from vns_sam.data.pairs import find_pairs, read_mask
-from vns_sam.dis.channels import released_sample
+from vns_sam.dis.channels import LARGEST_SIDE, released_sample
 from vns_sam.errors import DataError, UsageError
+from vns_sam.training.dis_settings import Dis
 from vns_sam.training.loop import lr_factor, train
 from vns_sam.training.recipe import load_recipe, parse_recipe
 from vns_sam.training.samples.edges import contour, edge_target
-from vns_sam.training.samples.refinement import released
+from vns_sam.training.samples.refinement import RefinementSet, released
 from vns_sam.training.samples.released import ReleasedSet
 from vns_sam.training.samples.sampler import split_pairs
-from vns_sam.training.samples.settings import TrainingData
+from vns_sam.training.samples.settings import SetData, TrainingData
 from vns_sam.training.tasks.base import half, mean_terms, prompt_slots
 from vns_sam.training.tasks.frozen import VnsRecipe, VnsTask
 
@@ -48,6 +49,8 @@ def test_recipes_reach_the_authors_training() -> None:
     assert vns.steps / vns.optim.step_every == 12 / 10  # epochs in all, and until the rate drops
     assert vns.batch_size * vns.accumulate == 16
     assert dis.dis.loader == dis.dis.preset == "released"  # type: ignore[attr-defined]
+    papers = [load_recipe(name) for name in ("dis_sam", "dis_sam_hqseg44k")]
+    assert [found.data.kept_side for found in papers] == [LARGEST_SIDE] * 2  # type: ignore[attr-defined]
 
 
 def test_a_sample_is_a_function_of_its_position_and_soft(recipe: VnsRecipe) -> None:
@@ -197,6 +200,28 @@ def test_the_released_loader_of_dis_sam_is_the_one_in_dis() -> None:
     torch.testing.assert_close(torch.from_numpy(found["input"]).float() / 255 - shift, channels)
     torch.testing.assert_close(torch.from_numpy(found["label"]).float() / 255, label)
     assert TrainingData(root=Path(), sets={"a": 1}).samples == "house"
+
+
+@pytest.mark.parametrize("loader", ["released", "house"])
+def test_dis_sam_learns_lines_of_one_pixel_from_files_larger_than_its_views(tmp_path: Path, loader: str) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (300, 200, 3), dtype=np.uint8)
+    truth = np.zeros((300, 200), np.uint8)
+    truth[40:260, 20:180:5], truth[100:120, 20:180] = 255, 255
+    for name, values in (("images", image[..., ::-1]), ("masks", truth)):
+        (tmp_path / "fences" / name).mkdir(parents=True)
+        cv2.imwrite(str(tmp_path / "fences" / name / "a.png"), values)
+    side = {"released": 64, "house": 4096}[loader]
+    data = SetData(root=tmp_path, sets={"fences": 1}, sizes=(64,), cache_side=side)
+    dis = Dis(preset="released", loader=loader)  # type: ignore[arg-type]
+    found = RefinementSet(data, dis, None, None, length=1, step_size=1, seed=0)[0]
+    ways = [(slice(None, None, down), slice(None, None, across)) for down in (1, -1) for across in (1, -1)]
+    expected = [released_sample(image[way], truth[way], truth[way], 64) for way in ways]
+    shift = torch.tensor([0.5, 0.5, 0.5, 0])[:, None, None]
+    grey = [
+        (((channels[:4] + shift) * 255).round().byte(), (label * 255).round().byte()) for channels, label in expected
+    ]
+    seen = torch.from_numpy(found["input"][:4]), torch.from_numpy(found["label"])
+    assert any(torch.equal(seen[0], colours) and torch.equal(seen[1], label) for colours, label in grey)
 
 
 def test_edges_of_a_set_go_by_the_name_that_the_recipe_has_for_it(recipe: VnsRecipe, tmp_path: Path) -> None:

@@ -31,11 +31,11 @@ class CoarseCache:
 
     Args:
         folder: Where they are kept.
-        side: Pictures are prompted with their longer side reduced to this.
+        side: Pictures are prompted with their longer side reduced to this; None leaves them as they are.
         prints: A fingerprint of each first stage, see :func:`fingerprint`.
     """
 
-    def __init__(self, folder: Path, side: int, prints: Sequence[str]) -> None:
+    def __init__(self, folder: Path, side: int | None, prints: Sequence[str]) -> None:
         self.folder, self.side, self.prints = folder, side, tuple(prints)
 
     def path(self, pair: Pair, number: int) -> Path:
@@ -73,7 +73,7 @@ class CoarseCache:
         Args:
             models: The first stages, in the order of the fingerprints.
             pairs: The pictures.
-            read: Reads a pair, its longer side reduced to ``side``.
+            read: Reads a pair at that size.
             choice: Which of a SAM's masks is taken.
 
         Returns:

@@ -95,6 +95,11 @@ class RefinementSet(SetSampler[SetData]):
             self.read_scene, attrgetter("nbytes"), data.cache_mib * 2**20
         )
 
+    @property
+    def side(self) -> int | None:
+        """Longer side that pictures are reduced to; None leaves them as they are, as the authors' loader does."""
+        return None if self.dis.loader == "released" else self.data.kept_side
+
     def __getitem__(self, position: int) -> dict[str, np.ndarray]:
         """One sample of uint8: ``input`` (5, S, S) of colours, coarse mask and box, ``label`` (1, S, S)."""
         step, step_rng = self.step_of(position)
@@ -159,7 +164,7 @@ class RefinementSet(SetSampler[SetData]):
 
     def read_plain(self, pair: Pair) -> Scene:
         """The picture's first objects alone, as the first stages are asked about them."""
-        scene = read_scene(pair, self.data.kept_side)
+        scene = read_scene(pair, self.side)
         return Scene(scene.image, scene.masks[:MOST_OBJECTS])
 
 

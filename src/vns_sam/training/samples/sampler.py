@@ -132,8 +132,9 @@ def divide_pairs(pairs: list[Pair], held: list[Pair] | None) -> tuple[list[Pair]
     return sides
 
 
-def read_scene(pair: Pair, longest: int) -> Scene:
-    """Reads a pair, its longer side reduced to ``longest``; objects too small to train on are left out.
+def read_scene(pair: Pair, longest: int | None) -> Scene:
+    """Reads a pair, its longer side reduced to ``longest`` where that is given; objects too small to train on are left
+    out.
 
     Raises:
         DataError: A file is damaged, or picture and masks differ in size.
@@ -142,7 +143,7 @@ def read_scene(pair: Pair, longest: int) -> Scene:
     masks = read_instances(pair.instances) if pair.instances else []
     masks = masks or [read_mask(pair.mask)]
     check_same_size(pair, image, masks[0])
-    scale = min(1.0, longest / max(image.shape[:2]))
+    scale = 1.0 if longest is None else min(1.0, longest / max(image.shape[:2]))
     size = (round(image.shape[1] * scale), round(image.shape[0] * scale))
     small = [reduce_mask(mask, size) for mask in masks]
     large = [m for m in small if m.sum() >= SMALLEST] or [max(small, key=np.sum)]

@@ -140,11 +140,11 @@ class DisTask(RefinementTask):
         """Makes the coarse masks that are not there yet; several processes make the same files."""
         if not goes_by_mask(self.model.config):
             return
-        choice, side = self.model.config.choice, recipe.data.kept_side
+        choice, samples = self.model.config.choice, self.samples(recipe, length=1, step_size=1)
         names = self.dis.stages or (self.model.config.base,)
         stages = [first if name == self.model.config.base else load_network(name) for name in names]
-        self.cache = CoarseCache(cache_folder(recipe) / "coarse", side, [fingerprint(m, choice) for m in stages])
-        samples = self.samples(recipe, length=1, step_size=1)
+        prints = [fingerprint(stage, choice) for stage in stages]
+        self.cache = CoarseCache(cache_folder(recipe) / "coarse", samples.side, prints)
         pairs = all_pairs(samples, held_out(recipe.data, recipe.dis, make_thin(recipe)))
         self.cache.fill(stages, pairs, samples.read_plain, choice)
 

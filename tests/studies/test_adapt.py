@@ -28,6 +28,7 @@ from vns_sam.training.fields import set_field
 from vns_sam.training.recipe import Recipe
 from vns_sam.training.samples.prompted import TrainingSet
 from vns_sam.training.samples.settings import SceneMix, TrainingData
+from vns_sam.training.tasks.base import Task
 
 SMALL = (("data.sizes", [64]), ("workers", 0), ("optim.lr", 1e-3), ("checkpoint_every", 4), ("validation.patience", 0))
 
@@ -73,6 +74,28 @@ def test_a_bundled_model_is_adapted_as_a_network_though_its_graphs_run_elsewhere
     assert planned.value.args == ("sam-tune", "sam-tiny")
     put_model(tmp_path / "kept", None, "sam-tiny")
     assert load_network(tmp_path / "kept").name == "sam-tiny"
+
+
+def test_the_score_before_training_is_taken_on_the_asked_device(
+    disks: Path, start: str, tmp_path: Path, fast: list[Recipe], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Planned(Exception):
+        pass
+
+    def stop(*_: object) -> None:
+        raise Planned
+
+    moved: list[str] = []
+
+    def to(task: Task, device: str) -> Task:
+        moved.append(device)
+        return task
+
+    monkeypatch.setattr(Task, "to", to)
+    monkeypatch.setattr(module, "train_all", stop)
+    with pytest.raises(Planned):
+        adapt(Order(disks, tmp_path / "out", start, minutes=0.01, changes=SMALL, device="cpu:0"))
+    assert moved == ["cpu:0"]
 
 
 def test_a_folder_becomes_a_model_and_a_report(

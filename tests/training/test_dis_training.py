@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -14,6 +15,7 @@ import yaml
 from safetensors.torch import load_file
 from workshop import changed, narrow_sam
 
+from vns_sam.data.pairs import Pair
 from vns_sam.data.synthesis.scenes import Scene
 from vns_sam.dis.isnet import IsNet
 from vns_sam.dis.model import DisSamModel
@@ -28,6 +30,7 @@ from vns_sam.training.samples.prompted import collate
 from vns_sam.training.samples.refinement import all_pairs, flip, held_out
 from vns_sam.training.samples.sampler import split_pairs
 from vns_sam.training.tasks import build_task
+from vns_sam.training.tasks import dis as module
 from vns_sam.training.tasks.dis import DisRecipe, make_thin
 from vns_sam.training.tracking import read_log
 
@@ -186,6 +189,42 @@ def test_coarse_masks_are_made_once_and_never_stale(
     with caplog.at_level(logging.INFO):
         assert cache.fill(models, moved, lambda pair: scene, "single") == 2
     assert "4 coarse masks at hand, 2 to make, 2 stale" in caplog.text
+
+
+def test_processes_share_the_coarse_masks(workshop: Path, tmp_path: Path) -> None:
+    pairs = split_pairs(workshop / "data", "disks")[0][:3]
+    scene = Scene(np.zeros((32, 32, 3), np.uint8), np.ones((1, 32, 32), bool))
+    models = [narrow_sam(0)]
+    cache = CoarseCache(tmp_path / "c", 32, [fingerprint(models[0], "single")])
+    seen: list[int] = []
+
+    def read(pair: Pair) -> Scene:
+        seen.append(pairs.index(pair))
+        if len(seen) == 1:  # meanwhile another process makes the one that would come next
+            assert cache.fill(models, pairs[2:], read, "single", (2, 3)) == 1
+        return scene
+
+    assert cache.fill(models, pairs, read, "single", (1, 3)) == 2
+    assert seen == [1, 2, 0]
+
+
+def test_first_stages_are_asked_where_the_run_trains(
+    recipe: DisRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    narrow_sam(1).save_pretrained(tmp_path / "other")
+    train(changed(recipe, task="gt-encoder", out=recipe.out / "encoder", steps=1))
+    base = recipe.dis.model["base"]
+    given = replace(recipe.dis, encoder=recipe.out / "encoder" / "model", stages=(base, str(tmp_path / "other")))
+    asked: list[tuple[list[str], tuple[int, int]]] = []
+
+    def fill(cache: CoarseCache, models: list[DisSamModel], *given: object) -> None:
+        asked.append(([str(model.device) for model in models], given[-1]))  # type: ignore[arg-type]
+
+    monkeypatch.setattr(CoarseCache, "fill", fill)
+    here = SimpleNamespace(device=torch.device("meta"), process_index=1, num_processes=2)
+    monkeypatch.setattr(module, "this_process", lambda: here)
+    build_task(replace(recipe, dis=given))
+    assert asked == [(["meta", "meta"], (1, 2))]
 
 
 def test_an_is_net_of_another_width_is_refused_before_anything_is_trained(recipe: DisRecipe, tmp_path: Path) -> None:

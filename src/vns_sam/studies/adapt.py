@@ -195,7 +195,7 @@ def _make_plan(order: Order, own: OwnSet, began: float, tell: Progress) -> _Plan
         return max(LEAST_TRAINED * seconds, seconds - (perf_counter() - began) - later)
 
     recipe, pace = plan_steps(values, views_for(side), left, f"the recipe for {order.source}")
-    task = build_task(recipe)
+    task = build_task(recipe).to(order.device)
     scores = task.validator(recipe)(task.model)
     plan = _Plan(_asked(order, own), recipe, limit, pace, scores.get("mean"))
     write_json(order.out / PLAN, {**asdict(plan), "recipe": recipe_fields(recipe)})

@@ -1,4 +1,6 @@
-"""What makes a step the same however it is spread over processes: batch norm over all of them, and mean losses."""
+"""What makes a step the same however it is spread over processes: batch norm over all of them, and mean losses; and
+where a process stands among them.
+"""
 
 from __future__ import annotations
 
@@ -56,3 +58,10 @@ def mean_over_processes(values: Mapping[str, float], accelerator: Any) -> dict[s
         return dict(values)
     own = torch.tensor([values[name] for name in values], dtype=torch.float32, device=accelerator.device)
     return dict(zip(values, accelerator.reduce(own, reduction="mean").tolist(), strict=True))
+
+
+def this_process() -> Any:
+    """What accelerate knows of this process: ``device``, ``process_index`` and ``num_processes``."""
+    from accelerate.state import PartialState
+
+    return PartialState(cpu=not torch.accelerator.is_available())

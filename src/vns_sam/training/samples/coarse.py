@@ -67,17 +67,22 @@ class CoarseCache:
         pairs: Sequence[Pair],
         read: Callable[[Pair], Scene],
         choice: Choice,
+        share: tuple[int, int] = (0, 1),
     ) -> int:
         """Makes what is missing, each mask from the box of its object.
+
+        Of several processes each begins elsewhere and goes once around, past what another has made meanwhile: when one
+        is through, everything is there.
 
         Args:
             models: The first stages, in the order of the fingerprints.
             pairs: The pictures.
             read: Reads a pair at that size.
             choice: Which of a SAM's masks is taken.
+            share: Number of this process, and how many there are.
 
         Returns:
-            How many files were made.
+            How many files this process made.
         """
         wanted = {self.path(pair, number): (pair, number) for pair in pairs for number in range(len(models))}
         found = set(self.folder.glob("*.npz"))
@@ -85,13 +90,18 @@ class CoarseCache:
         stale = len(found - set(wanted))
         logger.info("%d coarse masks at hand, %d to make, %d stale", len(wanted) - len(missing), len(missing), stale)
         scenes: dict[Pair, Scene] = {}
-        for path, (pair, number) in missing.items():
+        entries, made = [*missing.items()], 0
+        first = len(entries) * share[0] // share[1]
+        for path, (pair, number) in entries[first:] + entries[:first]:
+            if path.is_file():
+                continue
             if pair not in scenes:
                 scenes = {pair: read(pair)}
             masks = prompt_boxes(models[number], scenes[pair], choice)
             with atomic_path(path) as part, part.open("wb") as file:
                 np.savez_compressed(file, bits=np.packbits(masks), shape=np.array(masks.shape))
-        return len(missing)
+            made += 1
+        return made
 
 
 def prompt_boxes(model: PromptableNetwork, scene: Scene, choice: Choice) -> np.ndarray:

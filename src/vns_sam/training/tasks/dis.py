@@ -26,6 +26,7 @@ from vns_sam.training.samples.coarse import CoarseCache, fingerprint
 from vns_sam.training.samples.refinement import THIN, RefinementSet, RefinementValidator, all_pairs, held_out
 from vns_sam.training.samples.sampler import split_pairs
 from vns_sam.training.settings import STRICT, Recipe
+from vns_sam.training.spread import this_process
 from vns_sam.training.tasks.base import Task, Validate
 
 BASE = "sam-tiny"
@@ -137,7 +138,7 @@ class DisTask(RefinementTask):
         self._prepare_coarse(recipe, first)
 
     def _prepare_coarse(self, recipe: RefinementRecipe, first: PromptableNetwork) -> None:
-        """Makes the coarse masks that are not there yet; several processes make the same files."""
+        """Makes the coarse masks that are not there yet, where the run trains; processes share the work."""
         if not goes_by_mask(self.model.config):
             return
         choice, samples = self.model.config.choice, self.samples(recipe, length=1, step_size=1)
@@ -146,7 +147,9 @@ class DisTask(RefinementTask):
         prints = [fingerprint(stage, choice) for stage in stages]
         self.cache = CoarseCache(cache_folder(recipe) / "coarse", samples.side, prints)
         pairs = all_pairs(samples, held_out(recipe.data, recipe.dis, make_thin(recipe)))
-        self.cache.fill(stages, pairs, samples.read_plain, choice)
+        here = this_process()
+        asked = [stage.to(here.device) for stage in stages]
+        self.cache.fill(asked, pairs, samples.read_plain, choice, (here.process_index, here.num_processes))
 
     def forward(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Terms of :func:`vns_sam.dis.losses.dis_loss`, and ``ortho``."""

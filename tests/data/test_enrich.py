@@ -13,7 +13,7 @@ from PIL import Image
 
 from vns_sam.data import enrich
 from vns_sam.data.enrich import Component, plan_enrich, samples_of, split_mask
-from vns_sam.data.pairs import find_pairs, read_mask
+from vns_sam.data.pairs import find_pairs, read_mask, training_pairs
 from vns_sam.errors import DataError, UsageError
 from vns_sam.images.write import write_mask
 from vns_sam.runs.engine import Outcome
@@ -167,6 +167,21 @@ def test_lists_are_followed_and_written(source: Path, tmp_path: Path) -> None:
     run(source, tmp_path / "out", split="train")
     assert (tmp_path / "out" / "train.txt").read_text().split() == ["d_comp_1", "d_comp_2", "d_comp_0", "b_comp_1"]
     assert [pair.stem for pair in find_pairs(tmp_path / "out", "train")][-1] == "b_comp_1"
+
+
+def test_what_the_source_holds_out_stays_held_out(source: Path, tmp_path: Path) -> None:
+    (source / "list").mkdir()
+    for split, stems in {"train": "b", "list/val": "a.jpg\nc", "test": "d#2"}.items():
+        (source / f"{split}.txt").write_text(f"{stems}\n")
+    run(source, tmp_path / "out")
+    lists = {path.name: path.read_text().split() for path in (tmp_path / "out").glob("*.txt")}
+    assert lists == {
+        "train.txt": ["b_comp_1"],
+        "val.txt": ["a_comp_1", "a_comp_2", "a_comp_0"],
+        "test.txt": ["d_comp_1", "d_comp_2", "d_comp_0"],
+    }
+    train, held = training_pairs(tmp_path / "out")
+    assert [[pair.stem for pair in part] for part in (train, held or [])] == [lists["train.txt"], lists["val.txt"]]
 
 
 def test_another_split_may_go_to_the_same_place(source: Path, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@
 
 SRC holds images/ and masks/ (or im/ and gt/). OUT/masks/NAME_comp_1.png, _comp_2, ... are the 8-connected parts of
 at least 0.4 % of the picture, _comp_0 is the whole mask where there are several; pictures without such a part are
-dropped. Pictures are hard links. A run that was stopped goes on. Enrich training sets only.
+dropped. Pictures are hard links, lists come along. A run that was stopped goes on. Enrich training sets only.
 """
 
 from __future__ import annotations

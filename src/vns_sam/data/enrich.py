@@ -7,7 +7,7 @@ which part is meant. Follows the released code: ids are those of all parts, drop
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,7 +16,7 @@ import numpy as np
 from scipy import ndimage
 from typing_extensions import override
 
-from vns_sam.data.pairs import Pair, check_same_size, find_pairs, part_stem, read_mask
+from vns_sam.data.pairs import SPLITS, Pair, check_same_size, find_list, find_pairs, listed_stems, part_stem, read_mask
 from vns_sam.images.read import file_digest, read_image
 from vns_sam.images.write import encode_image, write_text
 from vns_sam.runs.job import Job, Result
@@ -83,13 +83,13 @@ class EnrichJob(Job[Pair]):
         target: Where the new set goes.
         pairs: The pairs, in order.
         broken: Stems that lack a picture or a mask, with the reason.
-        split: The list that they are from, which the output gets, too.
+        lists: Stems by list, which the output gets with their samples.
     """
 
     target: Path
     pairs: Sequence[Pair]
     broken: Mapping[str, str]
-    split: str | None = None
+    lists: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     verb: ClassVar[str] = "data enrich"
     item_field: ClassVar[str] = "stem"
@@ -144,9 +144,10 @@ class EnrichJob(Job[Pair]):
 
     @override
     def finish(self, done: Sequence[Mapping[str, Any]], failed: Mapping[str, str]) -> None:
-        if self.split is not None:
-            names = [name for line in done for name in samples_of(line)]
-            write_text(self.target / f"{self.split}.txt", "".join(f"{name}\n" for name in names))
+        samples = {line["stem"]: samples_of(line) for line in done}
+        for split, stems in self.lists.items():
+            names = [name for stem in stems for name in samples.get(stem, ())]
+            write_text(self.target / f"{split}.txt", "".join(f"{name}\n" for name in names))
 
 
 def samples_of(line: Mapping[str, Any]) -> list[str]:
@@ -160,7 +161,8 @@ def plan_enrich(source: Path, out: Path, *, split: str | None = None, strict: bo
     Args:
         source: A set in the layout of :mod:`vns_sam.data.pairs`.
         out: Where the new set goes.
-        split: The list of the source to follow; None takes every picture.
+        split: The list of the source to follow, which the output gets, too; None takes every picture, and the output
+            gets the lists of the source that a training goes by: what was held out stays so.
         strict: Raise where a picture or a mask is missing.
 
     Raises:
@@ -169,7 +171,13 @@ def plan_enrich(source: Path, out: Path, *, split: str | None = None, strict: bo
     """
     check_outside(source, out, "enriched")
     broken: dict[str, str] = {}
-    return EnrichJob(out, find_pairs(source, split, broken=None if strict else broken), broken, split)
+    pairs = find_pairs(source, split, broken=None if strict else broken)
+    stems = [pair.stem for pair in pairs]
+    if split is not None:
+        return EnrichJob(out, pairs, broken, {split: stems})
+    there = set(stems)
+    lists = {name: list(listed_stems(source, name, there)) for name in SPLITS if find_list(source, name)}
+    return EnrichJob(out, pairs, broken, lists)
 
 
 def _box(place: tuple[slice, ...]) -> tuple[int, int, int, int]:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from vns_sam.data.annotated import Annotated, find_annotated
-from vns_sam.data.pairs import OBJECTS
+from vns_sam.data.pairs import OBJECTS, SPLITS
 from vns_sam.errors import DataError
 from vns_sam.formats.drawing import BROKEN, draw_shape
 from vns_sam.formats.objects import ENDING, Object, encode_objects
@@ -30,8 +30,6 @@ MARKER = "imported.json"
 """File in an imported set that names where it came from, and every file that the import wrote."""
 CLAIMS = ".imported.jsonl"
 """File in a set whose import is at work or was stopped: the files of each picture in a line, written before them."""
-SPLITS = ("train", "val", "test")
-"""Lists that an import may write."""
 
 
 @dataclass

@@ -43,6 +43,8 @@ FOLDERS = (
 """Folders of pictures and masks: the house's names, DIS5K's, those of HRSOD in HQSeg-44K, of the camouflage sets (CAMO,
 CHAMELEON, COD10K and NC4K as they are tested on), of COD10K itself, and of the glass sets (GDD, GSD)."""
 
+SPLITS = ("train", "val", "test")
+"""The lists that a training goes by, see :func:`training_pairs`."""
 OBJECTS = "objects"
 """Folder of a set's files of objects."""
 OBJECT_MARK = "#"
@@ -173,7 +175,7 @@ def training_pairs(root: Path) -> tuple[list[Pair], list[Pair] | None]:
     has_train = has_split(root, "train")
     pairs = find_pairs(root, "train" if has_train else None)
     if not has_train:
-        tested = _named(root, "test", {pair.stem for pair in pairs})
+        tested = listed_stems(root, "test", {pair.stem for pair in pairs})
         pairs = [pair for pair in pairs if pair.stem not in tested]
     if not has_split(root, "val"):
         return pairs, None
@@ -181,12 +183,12 @@ def training_pairs(root: Path) -> tuple[list[Pair], list[Pair] | None]:
         held = find_pairs(root, "val")
     else:
         there = {pair.stem: pair for pair in find_pairs(root, broken={})}
-        held = [there[stem] for stem in _named(root, "val", there) if stem in there]
+        held = [there[stem] for stem in listed_stems(root, "val", there) if stem in there]
     pictures = {pair.image for pair in held}
     return [pair for pair in pairs if pair.image not in pictures], held
 
 
-def _named(root: Path, split: str, there: Container[str]) -> dict[str, tuple[str, ...]]:
+def listed_stems(root: Path, split: str, there: Container[str]) -> dict[str, tuple[str, ...]]:
     """The stems that a list names, none where there is no list; ``there`` are those of the set."""
     return {} if find_list(root, split) is None else _read_split(root, split, there, objects=True)
 
@@ -243,10 +245,8 @@ def check_same_size(pair: Pair, image: np.ndarray, mask: np.ndarray) -> None:
         DataError: They differ in size; both sizes are told.
     """
     if image.shape[:2] != mask.shape:
-        raise DataError(
-            f"{pair.mask}: mask is {mask.shape[1]} x {mask.shape[0]}, its picture {image.shape[1]} x {image.shape[0]}",
-            hint="the two must have one size",
-        )
+        sizes = f"{mask.shape[1]} x {mask.shape[0]}, its picture {image.shape[1]} x {image.shape[0]}"
+        raise DataError(f"{pair.mask}: mask is {sizes}", hint="the two must have one size")
 
 
 def set_folders(root: Path) -> tuple[Path, Path]:

@@ -14,13 +14,10 @@ from typing import Any, TypeVar
 from vns_sam.data.doctor.duplicates import Picture, exact_duplicates, near_candidates, near_duplicates
 from vns_sam.data.doctor.examine import Examination, Files, examine, read_thumbnail
 from vns_sam.data.doctor.findings import KINDS, Finding
-from vns_sam.data.pairs import LAYOUT_HINT, find_list, is_set, list_stems, listed_picture, set_folders
+from vns_sam.data.pairs import LAYOUT_HINT, SPLITS, find_list, is_set, list_stems, listed_picture, set_folders
 from vns_sam.errors import DataError
 from vns_sam.images.read import EXTENSIONS
 from vns_sam.runs.processes import end_pool, process_pool, worker_died
-
-SPLITS = ("train", "val", "test")
-"""Lists that must not share pictures; other lists of a set are not judged."""
 
 Progress = Callable[[str, int, int], None]
 """Called with what is done, how many are done, and of how many."""
@@ -162,7 +159,7 @@ def _name(path: Path) -> str:
 
 
 def _check_lists(root: Path, pictures: dict[str, Path]) -> tuple[dict[str, str], list[Finding]]:
-    """The split of each listed stem, and what is wrong with the lists of :data:`SPLITS`; a line that names an object
+    """The split of each listed stem, and what is wrong with the lists of ``SPLITS``; a line that names an object
     lists its picture.
     """
     findings = []

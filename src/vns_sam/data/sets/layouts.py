@@ -17,7 +17,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from vns_sam.data.pairs import listed_picture
+from vns_sam.data.pairs import SPLITS, listed_picture
 from vns_sam.data.sets.archives import Member
 from vns_sam.data.sets.catalog import names_set
 from vns_sam.errors import DataError
@@ -219,7 +219,7 @@ def _read_lists(
     lists: dict[str, frozenset[str]] = {}
     unread: list[str] = []
     for place in (images[:-1], *((*images[:-1], name) for name in _LIST_FOLDERS)):
-        for split in ("train", "val", "test"):
+        for split in SPLITS:
             member = texts.get((*place, f"{split}.txt"))
             if member is None:
                 continue

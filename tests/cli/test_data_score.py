@@ -177,3 +177,12 @@ def test_mistakes(disks: Path, options: list[str], kind: type[Exception], says: 
 def test_two_sets_of_one_name(disks: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="'disks' twice"):
         score(disks, write_disks(tmp_path / "other" / "disks", 1))
+
+
+def test_sets_behind_links_are_called_as_the_links(disks: Path, tmp_path: Path) -> None:
+    (tmp_path / "one").symlink_to(write_disks(tmp_path / "other" / "disks", 1), target_is_directory=True)
+    (disks / "masks" / "000.png").unlink()
+    score(disks, tmp_path / "one", "--out", tmp_path / "out")
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert [each["dataset"] for each in summary["sets"]] == ["disks", "one"]
+    assert [each["set"] for each in summary["broken"]] == ["disks"]

@@ -56,6 +56,13 @@ def test_all_pictures_by_stem(root: Path) -> None:
     assert [p.ignore is not None for p in pairs] == [False, False, True]
 
 
+def test_a_set_behind_a_link_is_called_as_the_link(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "toads").symlink_to(root, target_is_directory=True)
+    assert {pair.dataset for pair in find_pairs(tmp_path / "toads")} == {"toads"}
+    monkeypatch.chdir(root / "images")
+    assert {pair.dataset for pair in find_pairs("..")} == {"frogs"}
+
+
 def test_split_in_the_order_of_its_list(root: Path) -> None:
     assert [p.stem for p in find_pairs(str(root), "test")] == ["c", "a"]
 

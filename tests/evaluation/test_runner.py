@@ -274,6 +274,15 @@ def test_a_list_may_name_objects(tmp_path: Path) -> None:
     assert ["expected object 7 of the list" in outcome.error for outcome in run] == [True]
 
 
+def test_sets_behind_links_are_called_as_the_links(tmp_path: Path) -> None:
+    for name in ("gdd", "gsd"):
+        write_disks(tmp_path / name.upper() / "test", 1)
+        (tmp_path / name).symlink_to(tmp_path / name.upper() / "test", target_is_directory=True)
+    folders = [tmp_path / "gdd", tmp_path / "gsd"]
+    suite = make_suite(folders, Measure(groups={"glass": ("gdd", "gsd")}))
+    assert suite.sets == ["gdd", "gsd"]
+
+
 def test_rows_of_another_configuration_are_refused(disks: Path, tmp_path: Path) -> None:
     suite, model = make_suite([disks]), narrow_sam()
     suite.run(model, "narrow", tmp_path)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from vns_sam.cli.lines import print_json
 from vns_sam.cli.work import add_run_arguments, drive, drive_unwritten, finish
 from vns_sam.errors import UsageError
+from vns_sam.images.find import folder_name
 
 if TYPE_CHECKING:
     from vns_sam.data.pairs import Pair
@@ -47,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     from vns_sam.data.score_set import ScoreJob, scored_rows, summarise_set
 
     names = _names(args.folders)
-    pairs, broken = _find(args.folders, args.split, objects=args.instances)
+    pairs, broken = _find(dict(zip(names, args.folders, strict=True)), args.split, objects=args.instances)
     job = ScoreJob(args.out, names, pairs, broken, args.threshold, args.instances)
     tally = drive(job, args, "scoring") if args.out else drive_unwritten(job, args, "scoring")
     if tally is None:
@@ -66,23 +67,23 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _names(folders: Sequence[Path]) -> list[str]:
-    names = [folder.resolve().name for folder in folders]
+    names = [folder_name(folder) for folder in folders]
     for name in names:
         if names.count(name) > 1:
             raise UsageError(f"expected sets of different names, found '{name}' twice", hint="rename a folder")
     return names
 
 
-def _find(folders: Sequence[Path], split: str | None, *, objects: bool) -> tuple[list[Pair], dict[str, str]]:
-    """The pairs of all sets, and the names of those that lack a picture or a mask, with the reason."""
+def _find(folders: Mapping[str, Path], split: str | None, *, objects: bool) -> tuple[list[Pair], dict[str, str]]:
+    """The pairs of all sets by name, and the names of those that lack a picture or a mask, with the reason."""
     from vns_sam.data.pairs import find_pairs
 
     pairs: list[Pair] = []
     broken: dict[str, str] = {}
-    for folder in folders:
+    for name, folder in folders.items():
         missing: dict[str, str] = {}
         pairs += find_pairs(folder, split, broken=missing, objects=objects)
-        broken |= {f"{folder.resolve().name}/{stem}": reason for stem, reason in missing.items()}
+        broken |= {f"{name}/{stem}": reason for stem, reason in missing.items()}
     return pairs, broken
 
 

@@ -12,14 +12,14 @@ from vns_sam.cli.single import formats_from, names_file
 from vns_sam.cli.work import drive, finish
 from vns_sam.errors import UsageError
 from vns_sam.formats.result import OBJECT
-from vns_sam.images.find import Listing
+from vns_sam.images.find import Listing, folder_name
 from vns_sam.inference.folder import FolderRun, SegmentJob, list_folder
 from vns_sam.prompts.files import PromptTable
 
 
 def run_folder(args: argparse.Namespace, given: dict[str, Any], table: PromptTable | None) -> int:
     """Segments the pictures of ``args.image``: those in ``table``, or all with the prompts ``given``."""
-    out = args.out or Path(f"{args.image.resolve().name}_masks")
+    out = args.out or Path(f"{folder_name(args.image)}_masks")
     _check_out(out, args.image)
     listing = list_folder(args.image, out) if args.names is None else Listing(tuple(args.names))
     if table is None:

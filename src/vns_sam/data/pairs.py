@@ -29,7 +29,7 @@ from vns_sam.formats.objects import Object, read_objects
 from vns_sam.formats.png import MASK_THRESHOLD as MASK_THRESHOLD
 from vns_sam.formats.png import read_instances as read_instances
 from vns_sam.formats.png import read_mask as read_mask
-from vns_sam.images.find import EXTENSIONS
+from vns_sam.images.find import EXTENSIONS, folder_name
 from vns_sam.images.read import file_digest, one_line
 
 FOLDERS = (
@@ -63,7 +63,7 @@ class Pair:
         mask: The mask of all objects together, see :func:`read_mask`.
         instances: The objects one by one, see :func:`read_instances`, or None.
         ignore: Pixels that are neither object nor background, read with :func:`read_mask`, or None.
-        dataset: Name of the folder that holds the set.
+        dataset: Name of the folder that holds the set, see :func:`folder_name`.
         objects: The objects one by one, where they overlap or have classes, see :func:`pair_objects`, or None.
         listed: Numbers of the objects that the list names, "1" for the first; empty where it names the picture.
     """
@@ -122,7 +122,7 @@ def find_pairs(
     instances = _files_by_stem(root / "masks_instance", optional=True)
     ignored = _files_by_stem(root / "masks_ignore", optional=True)
     single = _files_by_stem(root / OBJECTS, frozenset({OBJECTS_ENDING}), optional=True)
-    name = root.resolve().name
+    name = folder_name(root)
     return [
         Pair(s, images[s], masks[s], instances.get(s), ignored.get(s), name, single.get(s), listed[s]) for s in stems
     ]

@@ -12,6 +12,7 @@ from vns_sam.data.pairs import has_split, is_set
 from vns_sam.data.sets.catalog import find_set, normalise
 from vns_sam.errors import DataError, UsageError
 from vns_sam.evaluation.measure import Measure
+from vns_sam.images.find import folder_name
 
 DEPTH = 2
 """How many folders below a root a set may lie: ``root/DIS5K/DIS-VD``."""
@@ -146,7 +147,7 @@ def locate(suite: PaperTable, roots: Sequence[str | Path], *, strict: bool = Fal
         if not root.is_dir():
             raise DataError(f"expected a folder of sets at {root}, found no folder there", hint="--data DIR")
         for folder in _folders(root, DEPTH):
-            below.setdefault(normalise(folder.name or folder.resolve().name), []).append(folder)
+            below.setdefault(normalise(folder_name(folder)), []).append(folder)
     folders, missing = {}, {}
     for name, places in suite.sets.items():
         facts, (_, *part) = find_set(_catalog_name(places)), places[-1].partition("@")

@@ -19,6 +19,7 @@ from vns_sam.evaluation.rows import Key, Row, RowStore, Shard, Unscored
 from vns_sam.evaluation.runner import Outcome, evaluate, scored_pairs
 from vns_sam.evaluation.saved_maps import SavedMaps
 from vns_sam.evaluation.settings import Choice, Clock, Settings
+from vns_sam.images.find import folder_name
 from vns_sam.images.write import check_writable, write_json, write_text
 from vns_sam.runs.job import Mapper
 from vns_sam.runs.threads import overlapped
@@ -259,7 +260,7 @@ class _Chosen:
     def name(self) -> str:
         if self.called:
             return self.called
-        name = self.folder.resolve().name
+        name = folder_name(self.folder)
         return name if self.split is None else f"{name}@{self.split}"
 
 

@@ -33,6 +33,11 @@ class Listing:
         return ", ".join(f"{count} {kind}" for kind, count in sorted(self.left_out.items()))
 
 
+def folder_name(folder: Path) -> str:
+    """A folder's name as it was given, which is that of a set: "." and ".." are resolved, links are not."""
+    return Path(os.path.abspath(folder)).name
+
+
 def find_images(folder: Path) -> list[str]:
     """Paths of all pictures below a folder, see :func:`list_images`.
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vns_sam.errors import DataError
-from vns_sam.images.find import find_images
+from vns_sam.images.find import find_images, folder_name
 from vns_sam.images.read import read_image
 from vns_sam.images.write import remove_file, unwritable, write_mask, write_text
 from vns_sam.serving.masks import read_mask
@@ -75,7 +75,7 @@ class Project:
         """All pictures, and how many objects each has."""
         named = enumerate(zip(self.keys, self.names, strict=True))
         rows = [FolderRow(key=key, name=name, objects=self._count(index)) for index, (key, name) in named]
-        return Folder(name=self.root.resolve().name, key=self.key, pictures=rows)
+        return Folder(name=folder_name(self.root), key=self.key, pictures=rows)
 
     def index(self, key: str) -> int:
         """Where the picture of a key is among the names.

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vns_sam.evaluation.compare import Difference, to_markdown
+from vns_sam.images.find import folder_name
 from vns_sam.inference.load import load_network
 from vns_sam.studies.adapt_set import OwnSet
 from vns_sam.training.recipe import Recipe
@@ -20,7 +21,7 @@ def adapted_page(
     lines = "".join(f"- {line}\n" for line in own.told())
     views = " or ".join(str(size) for size in recipe.data.sizes)
     return (
-        f"# {start} adapted to {source.resolve().name}\n\n"
+        f"# {start} adapted to {folder_name(source)}\n\n"
         f"{why[:1].upper()}{why[1:]}.\n\n"
         "## Held-out pictures\n\n"
         "Measured on pictures that were neither trained on nor used to choose the checkpoint, with the box of the\n"

@@ -15,6 +15,7 @@ from vns_sam.data.pairs import find_pairs
 from vns_sam.data.sets.divide import Division, divide
 from vns_sam.data.sets.gather import fingerprint, gather, is_flat
 from vns_sam.errors import DataError
+from vns_sam.images.find import folder_name
 from vns_sam.images.write import write_text
 
 DATA = "data"
@@ -60,7 +61,7 @@ class OwnSet:
 
 def set_name(source: Path) -> str:
     """A folder's name as the name of a set."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", source.resolve().name).strip("-._") or "set"
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", folder_name(source)).strip("-._") or "set"
 
 
 def own_set(source: Path, out: Path, *, workers: int = 1, progress: Progress | None = None) -> OwnSet:

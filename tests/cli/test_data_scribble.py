@@ -130,6 +130,18 @@ def test_a_split_is_followed(pond: Path, tmp_path: Path) -> None:
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"newt.png", MANIFEST}
 
 
+@pytest.mark.parametrize("kind", ["point", "box"])
+def test_a_second_split_joins_the_table_of_the_first(pond: Path, tmp_path: Path, kind: str) -> None:
+    for split, stems in {"train": "newt\neel\n", "val": "frog\n"}.items():
+        (pond / f"{split}.txt").write_text(stems)
+        scribble(pond, tmp_path / "out", "--kind", kind, "--split", split)
+    scribble(pond, tmp_path / "whole", "--kind", kind)
+    table = {"point": "points.csv", "box": "boxes.csv"}[kind]
+    parts, whole = ((tmp_path / out / table).read_text().splitlines() for out in ("out", "whole"))
+    assert sorted(parts) == sorted(whole)
+    assert list(dict.fromkeys(line.split(",")[0] for line in parts[1:])) == ["newt", "eel", "frog"]
+
+
 def test_wrong_places(pond: Path, tmp_path: Path) -> None:
     for place in (pond, pond / "masks"):
         with pytest.raises(UsageError, match="beside"):

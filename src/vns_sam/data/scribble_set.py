@@ -18,7 +18,7 @@ from vns_sam.errors import DataError, UsageError
 from vns_sam.images.read import file_digest
 from vns_sam.images.write import encode_image, write_text
 from vns_sam.runs.job import Job, Result, told
-from vns_sam.runs.manifest import digest
+from vns_sam.runs.manifest import digest, read_manifest
 
 TABLE = {"point": "points.csv", "box": "boxes.csv"}
 
@@ -147,7 +147,10 @@ class ScribbleJob(Job[Pair]):
     @override
     def finish(self, done: Sequence[Mapping[str, Any]], failed: Mapping[str, str]) -> None:
         if self.scribble_run.kind != "scribble" and done:
-            table: dict[str, Any] = {line["stem"]: line["marks"] for line in done}
+            now: dict[str, Any] = {line["stem"]: line["marks"] for line in done}
+            held = read_manifest(self.out / self.manifest, self.verb, self.item_field)  # of other lists, too
+            others = [entry for entry in held.entries.values() if entry.asked == held.id and not entry.error]
+            table = {entry.name: entry.line["marks"] for entry in others if entry.name not in now} | now
             write = write_points if self.scribble_run.kind == "point" else write_boxes
             write_text(self.out / TABLE[self.scribble_run.kind], write(table))
 

@@ -66,6 +66,24 @@ def test_rows_are_trained_and_measured(values: dict[str, Any], tmp_path: Path) -
     assert not list((tmp_path / "runs").glob("*/last.pt"))
 
 
+def test_a_row_may_be_what_the_recipe_starts_from(values: dict[str, Any], tmp_path: Path) -> None:
+    values["rows"][0] = {"name": "SAM", "model": "init"}
+    assert next(trials(parse_study(values, "s"))).model == str(tmp_path / "narrow")
+    values["change"]["init"] = "sam-tiny"
+    assert next(trials(parse_study(values, "s"))).model == "sam-tiny"
+    values["change"]["init"] = None
+    with pytest.raises(UsageError, match=r"row 'SAM' is the 'init' of .*base.yaml, which names none"):
+        next(trials(parse_study(values, "s")))
+
+
+@pytest.mark.parametrize("name", ["components", "finetuning", "main_rows", "unified_data"])
+def test_at_full_scale_sam_is_the_one_below_vns_sam(name: str) -> None:
+    study = replace(load_study(f"studies/{name}"), train=Path("recipes/vns_sam_vit_l.yaml"), change={})
+    assert (study.rows[0].name, next(trials(study)).model) == ("SAM", "vit_l")
+    narrow = load_study(f"studies/{name}")
+    assert next(trials(narrow)).model == "sam-tiny"
+
+
 def test_a_row_may_stand_on_a_run_of_its_own(values: dict[str, Any], tmp_path: Path) -> None:
     model = {"base": str(tmp_path / "narrow"), "width": 0.1, "image_size": 64, "choice": "single"}
     values["change"] |= {"task": "dis-sam", "init": None, "vns": None, "dis": {"model": model, "encoder_steps": 1}}
@@ -127,6 +145,10 @@ def test_a_run_from_before_a_field_was_new_is_found_and_one_with_another_value_i
         ({"rows": []}, "there is no row"),
         ({"rows": [{"name": "a"}, {"name": "a"}]}, "two rows are called 'a'"),
         ({"train": None}, "there is nothing to train it by"),
+        (
+            {"train": None, "rows": [{"name": "a", "model": "init"}]},
+            "row 'a' is what the recipe starts from, and there is none",
+        ),
         ({"rows": [{"name": "a", "model": "sam-tiny", "change": {"steps": 1}}]}, "names a model and changes"),
         (
             {"change": {"stps": 1}},
@@ -140,6 +162,13 @@ def test_mistakes_are_told_before_anything_is_trained(
 ) -> None:
     with pytest.raises(UsageError, match=says.replace("?", r"\?")):
         list(trials(parse_study(values | change, "s")))
+
+
+def test_a_wrong_row_leads_to_the_fields_of_its_recipe(values: dict[str, Any], tmp_path: Path) -> None:
+    values["change"]["stps"] = 1
+    with pytest.raises(UsageError) as caught:
+        list(trials(parse_study(values, "s")))
+    assert caught.value.hint == f"vns-sam train {tmp_path / 'base.yaml'} --help tells all fields"
 
 
 @pytest.mark.parametrize("name", shipped("studies"))

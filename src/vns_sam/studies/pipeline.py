@@ -217,7 +217,7 @@ def plan(pipeline: Pipeline, source: str | Path) -> list[Work]:
         if isinstance(step, Train):
             values["out"] = str(pipeline.out / step.name)
             values["data"]["root"] = str(pipeline.out / SETS)
-            parse_recipe(values, where)
+            parse_recipe(values, where, file=step.recipe if isinstance(step.recipe, Path) else "")
         named = _sets(step, values)
         needed |= {dark[name] for name in named if name in dark}
         own = tuple(name for name in named if name not in dark)

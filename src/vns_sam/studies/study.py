@@ -6,7 +6,7 @@ import contextlib
 import copy
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass as plain_dataclass
 from dataclasses import field, replace
 from functools import partial
@@ -31,6 +31,8 @@ from vns_sam.training.state import LAST
 from vns_sam.training.tasks import build_task
 
 _STRICT = ConfigDict(extra="forbid")
+INIT = "init"
+"""In the place of a row's model: what the study's recipe starts from."""
 TABLE = "table.md"
 FINISHED = "finished.json"
 """Written into the folder of a training run when it is over."""
@@ -45,7 +47,8 @@ class StudyRow:
 
     Attributes:
         name: What the table calls it.
-        model: Name, folder or hub id of a model that is measured as it is.
+        model: Name, folder or hub id of a model that is measured as it is; "init" is the one that the study's recipe
+            starts from.
         change: Fields of the base recipe that this row changes, by dotted name: ``{vns.ablation: no-nsfm}``.
     """
 
@@ -144,6 +147,10 @@ def parse_study(values: dict[str, Any], source: str) -> Study:
             )
         if row.model is not None and row.change:
             raise UsageError(f"{source}: row '{row.name}' names a model and changes that would train another")
+        if row.model == INIT and study.train is None:
+            raise UsageError(
+                f"{source}: row '{row.name}' is what the recipe starts from, and there is none", hint="train: PATH"
+            )
     return study
 
 
@@ -153,21 +160,31 @@ def trials(study: Study) -> Iterator[Trial]:
     Raises:
         UsageError: The base recipe is missing, a change does not fit it, or a model does not exist.
     """
-    base = {} if study.train is None else read_values(study.train)
+    base = {} if study.train is None else _changed(read_values(study.train), study.change)
     for row in study.rows:
         if row.model is not None:
-            check_model_name(row.model)
-            yield Trial(row)
+            model = base.get("init") if row.model == INIT else row.model
+            if not isinstance(model, str):
+                raise UsageError(
+                    f"row '{row.name}' is the 'init' of {study.train}, which names none", hint="model: NAME"
+                )
+            check_model_name(model)
+            yield Trial(replace(row, model=model))
             continue
         for seed in study.seeds:
-            values = copy.deepcopy(base)
-            given = {"data.root": str(study.root), "seed": seed}
-            for name, value in {**study.change, **row.change, **given}.items():
-                set_field(values, name, copy.deepcopy(value))
-            recipe = parse_recipe({**values, "out": "run"}, f"row '{row.name}'")
+            values = _changed(base, {**row.change, "data.root": str(study.root), "seed": seed})
+            recipe = parse_recipe({**values, "out": "run"}, f"row '{row.name}'", file=study.train or "")
             if not isinstance(recipe, Recipe):
                 raise UsageError(f"row '{row.name}' trains a {recipe.task}, which a study cannot measure")
             yield Trial(row, seed, replace(recipe, out=_run_folder(study.runs, recipe)))
+
+
+def _changed(values: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of a recipe's fields with others by dotted name."""
+    changed = copy.deepcopy(dict(values))
+    for name, value in change.items():
+        set_field(changed, name, copy.deepcopy(value))
+    return changed
 
 
 def run_study(

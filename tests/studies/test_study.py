@@ -103,6 +103,42 @@ def test_a_stopped_study_goes_on(values: dict[str, Any], tmp_path: Path, monkeyp
     assert run_study(parse_study(values, "s")).to_markdown() == whole
 
 
+@pytest.mark.parametrize("what", ["picture", "list", "model", "nothing"])
+def test_a_run_of_what_has_changed_since_is_not_taken(
+    values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    values["measure"]["limit"] = 1
+    run_study(parse_study(values, "s"))
+    monkeypatch.setattr(module, "train_all", lambda *_: pytest.fail("trained again"))
+    says = "the set disks"
+    if what == "picture":
+        (tmp_path / "disks" / "masks" / "003.png").write_bytes((tmp_path / "disks" / "masks" / "004.png").read_bytes())
+    elif what == "list":
+        (tmp_path / "disks" / "train.txt").write_text("001\n002\n")
+    elif what == "model":
+        narrow_sam(1).save_pretrained(tmp_path / "narrow")
+        says = str(tmp_path / "narrow")
+    else:
+        (tmp_path / "disks" / "ns.txt").write_text("001\n")
+        run_study(parse_study(values, "s"))
+        return
+    with pytest.raises(UsageError, match=f"{says} as .*vns-sam-[0-9a-f]* and 1 more learnt from it, found it changed"):
+        run_study(parse_study(values, "s"))
+
+
+def test_a_run_of_an_earlier_version_is_taken_as_it_is(
+    values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values["rows"] = values["rows"][:2]
+    run_study(parse_study(values, "s"))
+    (record,) = (tmp_path / "runs").glob("*/sources.json")
+    record.unlink()
+    (tmp_path / "disks" / "train.txt").write_text("001\n002\n")
+    monkeypatch.setattr(module, "train_all", lambda *_: pytest.fail("trained again"))
+    run_study(parse_study(values, "s"))
+    assert not record.exists()
+
+
 def test_seeds_are_shown_as_a_spread(values: dict[str, Any], tmp_path: Path) -> None:
     values |= {"seeds": [0, 1], "rows": values["rows"][:2]}
     lines = run_study(parse_study(values, "s")).to_markdown().splitlines()

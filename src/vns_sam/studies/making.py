@@ -14,17 +14,12 @@ from typing import Any, Literal
 
 from vns_sam.data.pairs import is_set
 from vns_sam.errors import DataError, UsageError
-from vns_sam.images.find import walk_files
 from vns_sam.images.write import write_json, write_text
-from vns_sam.sam.folder import CONFIG, WEIGHTS
-from vns_sam.sam.registry import PUBLISHED, place
-from vns_sam.studies.pipeline import SET, SETS, Darken, Pipeline, Train, Work
+from vns_sam.studies.digests import files_digest, given_files, model_digest, named_strings
+from vns_sam.studies.pipeline import SETS, Darken, Pipeline, Train, Work
 
 RECORD = "made.json"
 """In a pipeline's folder: for each step that is done the key of what it was made of."""
-
-GIVEN = ("labels", "pseudo", "init", "encoder", "model", "models", "student", "stages", "base", "backbone")
-"""Fields of steps and recipes that may name files or folders to read."""
 
 State = Literal["done", "stale", "begun", "to do"]
 Command = Callable[[Sequence[str]], int]
@@ -53,7 +48,7 @@ def judge(pipeline: Pipeline, works: Sequence[Work]) -> list[Planned]:
     Raises:
         DataError: A set is missing below the pipeline's root, or its record is damaged.
     """
-    record, digests = _read_record(pipeline.out), cache(_files_digest)
+    record, digests = _read_record(pipeline.out), cache(files_digest)
     keys: dict[str, str] = {}
     planned = []
     for work in works:
@@ -190,63 +185,6 @@ def _key(work: Work, pipeline: Pipeline, needs: Sequence[str], digests: Callable
     """Does not depend on where the pipeline's folder and the sets lie."""
     text = json.dumps(work.fields, sort_keys=True, default=str)
     sets = [digests(pipeline.root / name) for name in work.sets]
-    models = [_model_digest(name) for name in sorted(_strings(work.fields))]
-    given = [digests(path) for path in _given(work)]
+    models = [model_digest(name) for name in sorted({text for _, text in named_strings(work.fields)})]
+    given = [digests(path) for path in given_files(work.fields, work.all_sets)]
     return hashlib.sha256(json.dumps([text, *needs, *sets, *filter(None, models), *given]).encode()).hexdigest()[:16]
-
-
-def _strings(values: Any) -> set[str]:
-    """Every string in nested fields."""
-    return {text for _, text in _named(values)}
-
-
-def _named(values: Any, name: str = "") -> Iterator[tuple[str, str]]:
-    """Every string in nested fields, each with the name of its field; those of a list have the list's."""
-    if isinstance(values, str):
-        yield name, values
-    elif isinstance(values, Mapping):
-        for inner, value in values.items():
-            yield from _named(value, str(inner))
-    elif isinstance(values, list | tuple):
-        for value in values:
-            yield from _named(value, name)
-
-
-def _given(work: Work) -> list[Path]:
-    """Files and folders that a step's fields name for it to read, those of each of its sets; models, which have a
-    digest of their own, are not among them.
-    """
-    found = set()
-    for name, text in _named(work.fields):
-        if name in GIVEN:
-            for one in work.all_sets or ("",):
-                path = Path(text.replace(f"{{{SET}}}", one))
-                if path.exists() and _model_digest(str(path)) is None:
-                    found.add(path)
-    return sorted(found)
-
-
-def _files_digest(place: Path) -> str:
-    """Of a file, or of all files in a folder, by their names and what they hold."""
-    files = [place] if place.is_file() else sorted(walk_files(place))
-    entries = [(path.relative_to(place).as_posix(), _file_digest(path)) for path in files]
-    return hashlib.sha256(json.dumps(entries).encode()).hexdigest()
-
-
-def _file_digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _model_digest(name: str) -> str | None:
-    """Of the weights of a bundled model or of a model's folder; None for anything else."""
-    if name in PUBLISHED:
-        return None
-    folder = place(name)
-    digest = hashlib.sha256()
-    for file in (CONFIG, WEIGHTS):
-        path = folder / file
-        if not path.is_file():
-            return None
-        digest.update(path.read_bytes())
-    return digest.hexdigest()

@@ -6,10 +6,10 @@ import contextlib
 import copy
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass as plain_dataclass
 from dataclasses import field, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +24,7 @@ from vns_sam.images.write import write_json, write_text
 from vns_sam.inference.load import check_model_name, load_model
 from vns_sam.runs.job import Mapper
 from vns_sam.runs.threads import overlapped
+from vns_sam.studies.digests import recipe_sources, training_digest
 from vns_sam.training.chain import own_recipe, train_all
 from vns_sam.training.fields import check_fields, read_values, set_field
 from vns_sam.training.recipe import RESOLVED, Recipe, dump_recipe, parse_recipe
@@ -36,6 +37,8 @@ INIT = "init"
 TABLE = "table.md"
 FINISHED = "finished.json"
 """Written into the folder of a training run when it is over."""
+SOURCES = "sources.json"
+"""Written there before it begins: digests of what it learns from."""
 
 Progress = Callable[[str, int, int], None]
 """Called with (what is being done, done, in all)."""
@@ -201,11 +204,13 @@ def run_study(
         progress: Told about every step and picture.
 
     Raises:
-        UsageError: See :func:`trials` and ``make_suite``.
+        UsageError: See :func:`trials` and ``make_suite``; or a run was trained on a set, or from a model, that has
+            changed since.
         DataError: A set is missing, or the report cannot be written.
     """
     tell = progress or (lambda what, done, total: None)
     planned = list(trials(study))
+    _check_sources(planned)
     suite = make_suite([study.root / name for name in study.measure.data], study.measure)
     results: list[ModelResult] = []
     for i, trial in enumerate(planned, start=1):
@@ -223,12 +228,32 @@ def run_study(
     return report
 
 
+def _check_sources(planned: Sequence[Trial]) -> None:
+    """Checks that runs which were begun learnt from what is there now; those without a record are taken as they are."""
+    of_set = cache(training_digest)
+    stale: dict[Path, str] = {}
+    for recipe in (trial.recipe for trial in planned):
+        if recipe is not None and (recipe.out / SOURCES).is_file() and recipe.out not in stale:
+            before, now = json.loads((recipe.out / SOURCES).read_text()), recipe_sources(recipe, of_set)
+            changed = [name for name, digest in now.items() if before.get(name, digest) != digest]
+            if changed:
+                stale[recipe.out] = ", ".join(changed)
+    if stale:
+        (run, what), more = next(iter(stale.items())), f" and {len(stale) - 1} more" if len(stale) > 1 else ""
+        raise UsageError(
+            f"expected {what} as {run}{more} learnt from it, found it changed since",
+            hint=f"remove {'these runs' if more else run} to train again, or train elsewhere: --runs DIR",
+        )
+
+
 def _train(trial: Trial, tell: Callable[[int, int], None]) -> int | None:
     """Trains a trial unless its model is there; the number of trained parameters."""
     if trial.recipe is None:
         return None
     finished = trial.recipe.out / FINISHED
     if not finished.is_file():
+        if not (trial.recipe.out / RESOLVED).is_file():
+            write_json(trial.recipe.out / SOURCES, recipe_sources(trial.recipe))
         train_all(trial.recipe, lambda done, total, _: tell(done, total))
         groups = build_task(own_recipe(trial.recipe)).groups(trial.recipe)
         write_json(finished, {"trained_parameters": sum(p.numel() for group in groups for p in group["params"])})

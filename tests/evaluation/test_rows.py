@@ -42,6 +42,15 @@ def test_rows_of_other_weights_are_refused(tmp_path: Path) -> None:
     assert RowStore(tmp_path, "model", {"weights": "one", "since": "later"}).rows
 
 
+def test_rows_of_other_weights_may_stand_apart(tmp_path: Path) -> None:
+    for weights in ("one", "two", "three"):
+        RowStore(tmp_path, "model", {"weights": weights}, apart=True).add(row(weights))
+    for weights in ("two", "three", "one"):
+        store = RowStore(tmp_path, "model", {"weights": weights, "since": "later"}, apart=True)
+        assert [key.stem for key in store.rows] == [weights]
+    assert len(list(tmp_path.iterdir())) == 3
+
+
 @pytest.mark.parametrize("other", ["model_b", "runs/model a", "runs_model a"])
 def test_models_keep_apart(tmp_path: Path, other: str) -> None:
     RowStore(tmp_path, "runs/model_a", {}).add(row("a"))

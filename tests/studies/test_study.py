@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -137,6 +138,23 @@ def test_a_run_of_an_earlier_version_is_taken_as_it_is(
     monkeypatch.setattr(module, "train_all", lambda *_: pytest.fail("trained again"))
     run_study(parse_study(values, "s"))
     assert not record.exists()
+
+
+def test_other_fields_are_measured_beside_what_was(
+    values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    narrow_sam(1).save_pretrained(tmp_path / "other")
+    values["measure"]["limit"] = 1
+    values["rows"] = values["rows"][:2]
+    first = run_study(parse_study(values, "s")).to_markdown()
+    changed = copy.deepcopy(values)
+    changed["change"]["steps"], changed["rows"][0]["model"] = 1, str(tmp_path / "other")
+    second = run_study(parse_study(changed, "s")).to_markdown()
+    assert second != first
+    monkeypatch.setattr(module, "train_all", lambda *_: pytest.fail("trained again"))
+    assert run_study(parse_study(values, "s")).to_markdown() == first
+    changed["measure"]["resize"] = "square"
+    run_study(parse_study(changed, "s"))
 
 
 def test_seeds_are_shown_as_a_spread(values: dict[str, Any], tmp_path: Path) -> None:

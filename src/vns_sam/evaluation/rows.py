@@ -143,12 +143,14 @@ class RowStore:
         identity: What the numbers depend on beside the key: model, metrics, resize, seed. An entry that is new since
             the rows were written is not compared.
         shard: Which process this is; each writes a file of its own and reads those of all.
+        apart: Whether rows of another identity are left alone, and these go to files of their own; else they are
+            refused.
         versions: What is scored, by the digest of the files, too.
         unscored: What could not be scored, likewise.
         skipped: Why a picture, named by set and stem, was passed over.
 
     Raises:
-        UsageError: The folder holds rows of another identity under this label.
+        UsageError: The folder holds rows of another identity under this label, and ``apart`` is not set.
         DataError: It cannot be written.
     """
 
@@ -156,6 +158,7 @@ class RowStore:
     label: str
     identity: Mapping[str, Any]
     shard: Shard = field(default_factory=Shard)
+    apart: bool = False
     versions: dict[tuple[Key, str], Row] = field(default_factory=dict)
     unscored: dict[tuple[Key, str], Unscored] = field(default_factory=dict)
     skipped: dict[tuple[str, str], str] = field(default_factory=dict)
@@ -163,11 +166,12 @@ class RowStore:
     def __post_init__(self) -> None:
         if self.folder is None:
             return
-        for path in sorted(self.folder.glob(f"{self._name}.*.jsonl")):
+        name = self._free_name(self.folder)
+        for path in _files(self.folder, name):
             self._read(path)
-        self._lines = LineFile(self.folder / f"{self._name}.{self.shard}.jsonl")
+        self._lines = LineFile(self.folder / f"{name}.{self.shard}.jsonl")
         if self._lines.is_new:
-            self._lines.add({"label": self.label, **self.identity})
+            self._lines.add(self._head)
 
     @property
     def rows(self) -> dict[Key, Row]:
@@ -204,15 +208,28 @@ class RowStore:
             if data.get(key[:2]) == digest and (key, digest) not in self.versions:
                 yield row
 
+    def _free_name(self, folder: Path) -> str:
+        """A file name for any label, that no rows of another identity have where these are to be ``apart``; the
+        checksum keeps two labels apart that read alike.
+        """
+        first = name = f"{re.sub(r'[^A-Za-z0-9._-]+', '_', self.label)[-60:]}-{crc32(self.label.encode()):08x}"
+        number = 1
+        while self.apart and any(self._is_other(path) for path in _files(folder, name)):
+            number += 1
+            name = f"{first}-{number}"
+        return name
+
+    def _is_other(self, path: Path) -> bool:
+        return any("label" in line and _other_entry(line, self._head) for line in read_lines(path))
+
     @property
-    def _name(self) -> str:
-        """A file name for any label; the checksum keeps two labels apart that read alike."""
-        return f"{re.sub(r'[^A-Za-z0-9._-]+', '_', self.label)[-60:]}-{crc32(self.label.encode()):08x}"
+    def _head(self) -> dict[str, Any]:
+        return {"label": self.label, **self.identity}
 
     def _read(self, path: Path) -> None:
         for line in read_lines(path):
             if "label" in line:
-                _check_identity(path, line, {"label": self.label, **self.identity})
+                _check_identity(path, line, self._head)
             elif "skipped" in line:
                 place = (str(line.get("dataset")), str(line.get("stem")))
                 self.skipped[place] = str(line["skipped"])
@@ -240,10 +257,18 @@ def _text(value: Any) -> str:
     return value
 
 
+def _files(folder: Path, name: str) -> list[Path]:
+    """What all processes have written under a name."""
+    return sorted(folder.glob(f"{name}.*.jsonl"))
+
+
+def _other_entry(found: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
+    """The first entry of an identity that differs, "" for none; one that is new is not compared."""
+    return next((name for name in expected if name in found and found[name] != expected[name]), "")
+
+
 def _check_identity(path: Path, found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
-    other = [name for name in expected if name in found and found[name] != expected[name]]
-    if other:
-        name = other[0]
+    if name := _other_entry(found, expected):
         raise UsageError(
             f"{path} holds an evaluation with {name} {found.get(name)}, expected {expected[name]}",
             hint="give another --out, or remove the folder to measure again",

@@ -75,6 +75,7 @@ class Suite:
         maps: Path | None = None,
         choice: Choice = "own",
         part: Ablation | None = None,
+        apart: bool = False,
     ) -> Run:
         """Prepares the evaluation of one model; nothing is measured before the result is iterated.
 
@@ -89,12 +90,13 @@ class Suite:
             maps: Folder that receives the predictions as pictures, see :class:`SavedMaps`.
             choice: Which of the model's masks is scored.
             part: The part of the model that is switched off.
+            apart: Whether rows of another configuration, other weights or settings under this label are left alone.
 
         Raises:
-            UsageError: ``out`` holds rows of another configuration, other weights or settings under this label.
+            UsageError: ``out`` holds such rows, and ``apart`` is not set.
             DataError: ``out`` cannot be written.
         """
-        return Run(self, model, label, out, mapper, strict, retry_failed, shard or Shard(), maps, choice, part)
+        return Run(self, model, label, out, mapper, strict, retry_failed, shard or Shard(), maps, choice, part, apart)
 
     def report(self, runs: Sequence[Run]) -> Report:
         """Gathers finished runs of this suite; rows that other processes wrote are read in."""
@@ -127,6 +129,7 @@ class Run:
     maps: Path | None = None
     choice: Choice = "own"
     part: Ablation | None = None
+    apart: bool = False
     clock: Clock = field(default_factory=Clock)
 
     def __post_init__(self) -> None:
@@ -204,7 +207,7 @@ class Run:
 
     def _store(self) -> RowStore:
         identity = self.suite.measure.identity(self.weights, looks_again=self.looks_again, choice=self.choice)
-        return RowStore(None if self.out is None else self.out / ROWS, self.label, identity, self.shard)
+        return RowStore(None if self.out is None else self.out / ROWS, self.label, identity, self.shard, self.apart)
 
 
 def make_suite(

@@ -216,7 +216,7 @@ def run_study(
     for i, trial in enumerate(planned, start=1):
         what = f"{i}/{len(planned)} {trial.label}"
         trained = _train(trial, partial(tell, f"{what}: training"))
-        run = suite.run(load_model(trial.model, device), trial.label, study.out, mapper=mapper)
+        run = suite.run(load_model(trial.model, device), trial.label, study.out, mapper=mapper, apart=True)
         for done, _ in enumerate(run, start=1):
             tell(what, done, len(run))
         if study.keep == "model" and trial.recipe is not None:

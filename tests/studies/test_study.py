@@ -157,6 +157,13 @@ def test_other_fields_are_measured_beside_what_was(
     run_study(parse_study(changed, "s"))
 
 
+def test_a_table_by_metric(values: dict[str, Any]) -> None:
+    values["rows"] = values["rows"][:1]
+    values["measure"] |= {"prompts": ["box"], "metrics": ["iou", "mae"], "by_metric": True, "limit": 1}
+    lines = run_study(parse_study(values, "s")).to_markdown().splitlines()
+    assert "| set | model | iou | mae |" in lines
+
+
 def test_seeds_are_shown_as_a_spread(values: dict[str, Any], tmp_path: Path) -> None:
     values |= {"seeds": [0, 1], "rows": values["rows"][:2]}
     lines = run_study(parse_study(values, "s")).to_markdown().splitlines()

@@ -222,7 +222,7 @@ def run_study(
         if study.keep == "model" and trial.recipe is not None:
             (trial.recipe.out / LAST).unlink(missing_ok=True)
         results.append(replace(run.result(), line=trial.row.name, trained=trained))
-        report = Report(suite.report([]).settings, results, study.measure.groups)
+        report = replace(suite.report([]), models=results)
         write_text(study.out / TABLE, report.to_markdown())
     write_report(report, study.out)
     return report

@@ -167,6 +167,45 @@ def test_a_plain_folder_keeps_its_order(tmp_path: Path) -> None:
     assert "was there before, trip/b.jpg" in refused.error
 
 
+def test_masks_beside_the_pictures_of_classes(tmp_path: Path) -> None:
+    source, out = tmp_path / "fewshot_data", tmp_path / "FSS-Dark"
+    masks = {}
+    for k, kind in enumerate(("ab_wheel", "accordion")):
+        (source / kind).mkdir(parents=True)
+        disks = write_disks(tmp_path / kind, 2, seed=k)
+        for i in range(2):
+            cv2.imwrite(str(source / kind / f"{i}.jpg"), cv2.imread(str(disks / "images" / f"00{i}.png")))
+            masks[kind, i] = (disks / "masks" / f"00{i}.png").read_bytes()
+            (source / kind / f"{i}.png").write_bytes(masks[kind, i])
+    (source / "accordion" / "7.png").write_bytes(masks["accordion", 0])
+    (source / "accordion" / "1.jpg").write_bytes(b"no picture")
+    assert plan_run(source, out).left_out == "1 mask(s) without a picture"
+    for again in (False, True):
+        outcomes = darken(source, out)
+        assert [o.name for o in outcomes if o.error] == ["accordion/1.jpg"]
+        assert [o.skipped for o in outcomes if not o.error] == [again] * 3
+        pictures = {path.relative_to(out).as_posix() for path in out.rglob("*.*") if path.name != MANIFEST}
+        assert pictures == {
+            f"{name}{ending}" for name in ("ab_wheel/0", "ab_wheel/1", "accordion/0") for ending in (".jpg", ".png")
+        }
+        assert read_image(out / "ab_wheel" / "1.jpg").mean() < 0.4 * read_image(source / "ab_wheel" / "1.jpg").mean()
+        assert (out / "ab_wheel" / "1.png").read_bytes() == masks["ab_wheel", 1]
+    with pytest.raises(UsageError, match=r"a file of its own for each, found ab_wheel/0\.png"):
+        darken(source, tmp_path / "other", Half())
+
+
+def test_masks_in_folders_of_their_splits(disks: Path, tmp_path: Path) -> None:
+    (disks / "masks").rename(disks / "masks_train")
+    (disks / "images").rename(disks / "images_train")
+    (disks / "masks_instance" / "004.png").unlink()
+    (disks / "masks_instance").rmdir()
+    assert len(darken(disks, tmp_path / "dark")) == 6
+    before, after = find_pairs(disks, "train"), find_pairs(tmp_path / "dark", "train")
+    assert [pair.stem for pair in before] == [pair.stem for pair in after]
+    assert before[1].mask.read_bytes() == after[1].mask.read_bytes()
+    assert read_image(after[1].image).mean() < 0.4 * read_image(before[1].image).mean()
+
+
 def test_a_set_with_the_folders_of_dis5k(disks: Path, tmp_path: Path) -> None:
     (disks / "images").rename(disks / "im")
     (disks / "masks").rename(disks / "gt")
@@ -184,7 +223,7 @@ def test_wrong_places_are_refused(disks: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="expected a new folder"):
         darken(disks, write_disks(tmp_path / "other", 1))
     (disks / "masks").rename(disks / "masks_train")
-    (disks / "images").rename(disks / "images_train")
+    (disks / "images").rename(disks / "pictures")
     with pytest.raises(DataError, match="expected pictures only"):
         plan_run(disks, tmp_path / "dark")
     with pytest.raises(DataError, match="found no folder there"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Self
@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from typing_extensions import override
 
+from vns_sam.data.beside import masks_beside, split_folders
 from vns_sam.data.pairs import OBJECT_MARK, OBJECTS, picture_folder, set_folders
 from vns_sam.errors import DataError
 from vns_sam.images.find import EXTENSIONS, list_images
@@ -37,12 +38,14 @@ class DarkenRun:
         out: Where the result goes, laid out as the source is.
         names: The pictures, relative to ``source``.
         left_out: What else lies beside them, by kind.
+        masks: Of a folder that is no set, the masks by their pictures, see :func:`vns_sam.data.beside.masks_beside`.
     """
 
     source: Path
     out: Path
     names: tuple[str, ...]
     left_out: str = ""
+    masks: Mapping[str, str] = field(default_factory=dict)
 
 
 def plan_run(source: Path, out: Path) -> DarkenRun:
@@ -57,13 +60,19 @@ def plan_run(source: Path, out: Path) -> DarkenRun:
         raise DataError(f"expected a set or a folder of pictures at {source}, found no folder there")
     check_outside(source, out, "dark")
     folder = picture_folder(source)
-    masks = [path for path in folder.rglob("*") if path.is_dir() and _MASKS.fullmatch(path.name)]
+    known = {source / name for name in split_folders(source).values()} if folder == source else set()
+    masks = [path for path in folder.rglob("*") if path.is_dir() and _MASKS.fullmatch(path.name) and path not in known]
     if masks:
         hint = "a set has its pictures in images/ and its masks in masks/"
         raise DataError(f"expected pictures only in {folder}, found the folder {masks[0]}", hint=hint)
     listing = list_images(folder)
     names = tuple((folder / name).relative_to(source).as_posix() for name in listing.names)
-    return DarkenRun(source, out, names, listing.told())
+    if folder != source:
+        return DarkenRun(source, out, names, listing.told())
+    beside, lonely = masks_beside(source, names)
+    pictures = tuple(name for name in names if name not in {*beside.values(), *lonely})
+    told = [listing.told(), f"{len(lonely)} mask(s) without a picture" * bool(lonely)]
+    return DarkenRun(source, out, pictures, ", ".join(filter(None, told)), beside)
 
 
 @dataclass
@@ -118,6 +127,10 @@ class DarkenJob(Job[str]):
         return [self._image(item)]
 
     @override
+    def closing(self) -> Sequence[str]:
+        return [*self.darken_run.masks.values()]
+
+    @override
     def asked(self) -> Mapping[str, Any]:
         return self.darkener.identity
 
@@ -150,8 +163,14 @@ class DarkenJob(Job[str]):
 
     @override
     def finish(self, done: Sequence[Mapping[str, Any]], failed: Mapping[str, str]) -> None:
-        if picture_folder(self.darken_run.source) != self.darken_run.source:
-            _copy_rest(self.darken_run, [line["source"] for line in done], list(failed))
+        run, names = self.darken_run, [line["source"] for line in done]
+        for mask in (run.masks[name] for name in names if name in run.masks):
+            link_or_copy(run.source / mask, run.out / mask)
+        if picture_folder(run.source) != run.source:
+            _copy_masks(run, names)
+        elif not run.masks:
+            return
+        _copy_lists(run, names, list(failed))
 
     @override
     def portable(self, device: str = "") -> Self:
@@ -165,11 +184,10 @@ class DarkenJob(Job[str]):
         return str(PurePosixPath(name).with_suffix(self.darkener.suffix))
 
 
-def _copy_rest(darken_run: DarkenRun, names: Sequence[str], failures: Sequence[str]) -> None:
-    """Puts the masks of the finished pictures, and the lists without the failed ones, beside the pictures."""
+def _copy_masks(darken_run: DarkenRun, names: Sequence[str]) -> None:
+    """Puts the masks of a set's finished pictures beside them."""
     source, out = darken_run.source, darken_run.out
     done = {Path(name).stem for name in names}
-    failed = {Path(name).stem for name in failures} - done
     for folder in (set_folders(source)[1].name, *MORE_MASKS):
         files = [path for path in sorted((source / folder).glob("*")) if path.is_file() and path.stem in done]
         for path in files:
@@ -179,6 +197,12 @@ def _copy_rest(darken_run: DarkenRun, names: Sequence[str], failures: Sequence[s
             is_second = path.suffix.lower() in EXTENSIONS and path.stem in stems
             if is_second and path.name.casefold() not in now and path.is_file():  # under the name that it had earlier
                 path.unlink()
+
+
+def _copy_lists(darken_run: DarkenRun, names: Sequence[str], failures: Sequence[str]) -> None:
+    """Puts the lists, without the pictures that failed, beside the others."""
+    source, out = darken_run.source, darken_run.out
+    failed = {Path(name).stem for name in failures} - {Path(name).stem for name in names}
     for path in sorted([*source.glob("*.txt"), *source.glob("list/*.txt")]):
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
         kept = [line for line in lines if not _named(line.strip()) & failed]

@@ -35,3 +35,9 @@ def test_neither_listens_beyond_this_machine_without_a_key() -> None:
     assert "--host 0.0.0.0 --api-key" in docker
     assert "torch" not in docker.replace("without torch", "")
     assert "--host" not in next(line for line in unit.splitlines() if line.startswith("ExecStart="))
+
+
+def test_the_unit_lets_workers_reach_each_other() -> None:
+    unit = (DEPLOY / "vns-sam.service").read_text().splitlines()
+    [families] = [line.partition("=")[2].split() for line in unit if line.startswith("RestrictAddressFamilies=")]
+    assert sorted(families) == ["AF_INET", "AF_INET6", "AF_UNIX"]

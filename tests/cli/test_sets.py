@@ -301,8 +301,9 @@ def test_a_pipe(here: Path, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytes
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
     alone = ["--format", "indexed", "--alpha", "--out", "-"]
     assert main(["segment", "-", "--box", "16", "32", "64", "80", *alone]) == 2  # two files
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"no picture")))
-    assert main(["segment", "-", "--box", "16", "32", "64", "80"]) == 3
+    for broken in (b"no picture", content[: len(content) // 2]):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(broken)))
+        assert main(["segment", "-", "--box", "16", "32", "64", "80"]) == 3
 
 
 def test_folders_with_dots_and_outputs_with_dots(here: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import logging
 import subprocess
 import sys
@@ -187,6 +188,16 @@ def test_bad_files_are_one_clear_line(tmp_path: Path, make: object, says: str) -
         read_image(path)
     assert str(path) in caught.value.message
     assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "GIF"])
+def test_a_truncated_picture_that_pil_has_opened_is_one_clear_line(kind: str) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(content := io.BytesIO(), kind)
+    half = content.getvalue()[: content.tell() // 2]
+    with pytest.raises(DataError, match=r"^the picture is truncated or damaged \(.+\)$") as caught:
+        read_image(Image.open(io.BytesIO(half)))
+    assert caught.value.hint == "copy or download it again"
 
 
 def test_a_file_without_permission_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

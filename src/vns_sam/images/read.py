@@ -47,7 +47,8 @@ def read_image(image: ImageLike) -> np.ndarray:
 
     EXIF orientation is applied to files and PIL images. Transparent pixels are laid over white, as most
     viewers show them. Values of 16 bits are divided by 65535, whatever range they really fill (a 12-bit scan
-    stored in 16 bits comes out dark: stretch it before). Of an animation the first frame is taken.
+    stored in 16 bits comes out dark: stretch it before). Of an animation's file the first frame is taken, of a PIL
+    image the one at which it stands.
 
     Args:
         image: A path, a PIL image, or an array: (H, W), (H, W, 1), (H, W, 3) RGB or (H, W, 4) RGBA of uint8,
@@ -57,12 +58,15 @@ def read_image(image: ImageLike) -> np.ndarray:
         (H, W, 3) uint8 RGB, contiguous.
 
     Raises:
-        DataError: It cannot be read as a picture; one line that names the file and what was found.
+        DataError: It cannot be read as a picture; one line that says what was found, and in which file.
     """
     if isinstance(image, np.ndarray):
         return _from_array(image, "the array")
     if isinstance(image, Image.Image):
-        return _from_pil(image, "the PIL image")
+        try:  # its pixels may not be decoded yet
+            return _from_pil(image, "the picture")
+        except DECODER_ERRORS as error:
+            raise _damaged("the picture", error) from None
     if isinstance(image, str | os.PathLike):
         return _read_file(Path(image))
     raise DataError(f"an image must be a path, a PIL image or a numpy array, got {type(image).__name__}")
@@ -87,8 +91,11 @@ def _read_file(path: Path) -> np.ndarray:
             hint="scale it down or cut it into tiles",
         ) from None
     except DECODER_ERRORS as error:
-        message = f"{path} is truncated or damaged ({one_line(error)})"
-        raise DataError(message, hint="copy or download it again") from None
+        raise _damaged(str(path), error) from None
+
+
+def _damaged(where: str, error: BaseException) -> DataError:
+    return DataError(f"{where} is truncated or damaged ({one_line(error)})", hint="copy or download it again")
 
 
 def file_digest(path: Path) -> str:

@@ -9,7 +9,6 @@ from http import HTTPStatus
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from vns_sam.errors import DataError
 from vns_sam.images.opener import open_image
 from vns_sam.images.read import DECODER_ERRORS, one_line, read_image
 from vns_sam.serving.problems import Problem, too_large, unusable
@@ -17,13 +16,15 @@ from vns_sam.serving.settings import Limits
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
 """What is decoded; Pillow's rarer decoders stay shut."""
+SMALLER = "scale it down or cut it into tiles"
 
 
 def decode_picture(data: bytes, limits: Limits) -> np.ndarray:
     """Pixels (H, W, 3) uint8 RGB, upright, of a picture's file; of an animation the first frame.
 
     Raises:
-        Problem: It is no picture (415), has too many pixels (413), or is damaged (422).
+        Problem: It is no picture (415), is too large (413), or its head is damaged (422).
+        DataError: Its pixels are damaged.
     """
     hint = "give a JPEG, PNG, WebP, TIFF or BMP"
     if not data:
@@ -42,11 +43,8 @@ def decode_picture(data: bytes, limits: Limits) -> np.ndarray:
             raise too_many_pixels(limits)
         try:
             return read_image(opened)
-        except DataError:
-            raise
-        except (*DECODER_ERRORS, MemoryError) as error:
-            message = f"the picture is truncated or damaged ({one_line(error)})"
-            raise unusable(message, hint="copy or download it again") from None
+        except MemoryError:
+            raise too_large("the picture takes more memory than there is", hint=SMALLER) from None
 
 
 def cut(pixels: np.ndarray, box: Sequence[int] | None) -> np.ndarray:
@@ -75,6 +73,4 @@ def preview(pixels: np.ndarray, side: int) -> tuple[bytes, str]:
 
 def too_many_pixels(limits: Limits) -> Problem:
     """413 for a picture that is larger than the server takes."""
-    return too_large(
-        f"the picture has more than {limits.pixels / 1e6:g} million pixels", hint="scale it down or cut it into tiles"
-    )
+    return too_large(f"the picture has more than {limits.pixels / 1e6:g} million pixels", hint=SMALLER)

@@ -87,7 +87,12 @@ def test_the_first_frame_of_an_animation_is_taken_and_told(tmp_path: Path, caplo
     path = save(tmp_path / "moving.gif", frames[0], save_all=True, append_images=frames[1:])
     with caplog.at_level(logging.WARNING, "vns_sam"):
         np.testing.assert_array_equal(read_image(path)[0, 0], [255, 0, 0])
-    assert "2 frames" in caplog.text
+        assert "2 frames, only the first" in caplog.text
+        caplog.clear()
+        with Image.open(path) as moving:
+            moving.seek(1)
+            np.testing.assert_array_equal(read_image(moving)[0, 0], [0, 0, 255])
+    assert caplog.text == ""
 
 
 WARNED = """

@@ -260,8 +260,8 @@ def _unreadable(path: Path) -> DataError:
 def _from_pil(image: Image.Image, where: str) -> np.ndarray:
     if 0 in image.size:
         raise DataError(f"{where} has no pixels: it is {image.width} x {image.height}")
-    if getattr(image, "is_animated", False) and image.format != "MPO":
-        logger.warning("%s holds %d frames, only the first is used", where, getattr(image, "n_frames", 2))
+    if getattr(image, "is_animated", False) and image.format != "MPO" and image.tell() == 0:
+        logger.warning("%s holds %d frames, only the first is used here", where, getattr(image, "n_frames", 2))
     image.load()
     image = _upright(image, where)
     if image.mode.startswith("I") or image.mode == "F":

@@ -8,7 +8,7 @@ import json
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from threading import Event
+from threading import Event, current_thread
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from serving_stub import JSON, StubEngine, ask, picture_file, send_picture, serv
 
 from vns_sam.serving.problems import CLIENT_GONE, Problem
 from vns_sam.serving.worker import Worker
-from vns_sam.types import ImageFeatures
+from vns_sam.types import ImageFeatures, ModelInfo
 
 BOX = {"objects": [{"box": [1, 1, 9, 9]}]}
 
@@ -188,3 +188,19 @@ def test_a_picture_that_is_forgotten_while_it_is_encoded_is_answered_and_not_kep
         assert answer.result().status_code == 200
         assert client.app.state.service.shelf.nbytes == 0  # type: ignore[attr-defined]
     assert engine.encoded == ["stub"]
+
+
+def test_a_model_is_loaded_in_the_models_thread_where_masks_are_to_be_refined() -> None:
+    class Loading(StubEngine):
+        def info(self, name: str) -> ModelInfo:
+            loaded_in.append(current_thread().name)
+            return super().info(name)
+
+    loaded_in: list[str] = []
+    with serve(Loading()) as client:
+        key = send_picture(client)
+        for _ in range(2):
+            assert ask(client, key, refine=True, **BOX).json()["model"] == "stub+stub-refiner"
+        told = ask(client, key, refine=True, model="finder", objects=[])
+    assert (told.status_code, told.json()["hint"]) == (422, "leave refine out")
+    assert loaded_in == ["model_0", "model_0"]  # one for each model, not for each question

@@ -66,7 +66,9 @@ class Engine:
         return (*self.first, *self.more())
 
     def model(self, name: str) -> PromptableModel:
-        """A model on offer, or one with the refiner after it, as :meth:`resolve` names it."""
+        """A model on offer, or one with the refiner after it, as :meth:`refined` names it. It is loaded here if need
+        be, so only the models' thread may ask.
+        """
         first = name.removesuffix(f"+{self.refiner}")
         return self._load(name) if first == name or name in self.names else self._refined(first)
 
@@ -105,20 +107,26 @@ class Engine:
                 logger.warning("%s is left out of the models on offer: %s", name, error.message)
         return found
 
-    def resolve(self, name: str | None, *, refine: bool = False) -> str:
+    def resolve(self, name: str | None) -> str:
         """The name of the model that a client means.
 
         Raises:
-            UsageError: It is not on offer, or cannot be refined.
+            UsageError: It is not on offer.
         """
         wanted = name or self.names[0]
         if wanted not in self.names:
             raise UsageError(f"no model '{wanted[:60]}' here", hint=f"one of {', '.join(self.names)}")
-        if not refine:
-            return wanted
-        if not self.refinable(self.card(wanted)):
-            raise UsageError(f"the masks of '{wanted}' cannot be refined here", hint="leave refine out")
-        return f"{wanted}+{self.refiner}"
+        return wanted
+
+    def refined(self, name: str, info: ModelInfo) -> str:
+        """The name of a model on offer with the refiner after it.
+
+        Raises:
+            UsageError: It cannot be refined.
+        """
+        if not self.refinable(info):
+            raise UsageError(f"the masks of '{name}' cannot be refined here", hint="leave refine out")
+        return f"{name}+{self.refiner}"
 
     def refinable(self, card: ModelInfo) -> bool:
         """Whether the refiner can redraw the masks of a model."""

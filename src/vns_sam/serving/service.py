@@ -130,7 +130,9 @@ class Service:
             VnsSamError: A prompt makes no sense in the picture, or the model does not take it.
         """
         prompts = self._prompts(picture, ask.objects)
-        model = self.engine.resolve(ask.model, refine=ask.refine)
+        model = self.engine.resolve(ask.model)
+        if ask.refine:
+            model = self.engine.refined(model, await self.info(model))
         features, encoded = await self.encode(request, picture, model)
 
         def work() -> tuple[list[Found], float]:

@@ -6,6 +6,7 @@ the package prints. Codes: 0 done, 2 usage, 3 bad input or data, 4 bad checkpoin
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from typing import Any
 
@@ -82,8 +83,13 @@ def shortened(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    """One line that every terminal shows, whatever the names in it hold."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    """One line that every terminal shows and anybody may read, whatever the names in it hold."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in without_key(text))
+
+
+def without_key(name: str) -> str:
+    """An address without user and key, as it may be written where others read it; any other name as it is."""
+    return re.sub(r"(https?://)[^/?#\s]*@", r"\1", name)
 
 
 def _again(kind: type[VnsSamError], message: str, hint: str) -> VnsSamError:

@@ -18,7 +18,7 @@ from backends import Backend
 from vns_sam.dis.mattes import Matte, MatteAnswers
 from vns_sam.errors import DataError, UsageError
 from vns_sam.inference import wire
-from vns_sam.inference.load import check_model_name, load_model, takes_prompts
+from vns_sam.inference.load import check_model_name, load_model, load_network, takes_prompts
 from vns_sam.inference.remote import Link, RemoteModel, connect
 from vns_sam.sam.answers import MapAnswers
 from vns_sam.types import Geometry, ImageFeatures, Prompts
@@ -205,8 +205,24 @@ def test_a_plus_in_a_key_is_part_of_the_key(key: str, place: str, monkeypatch: p
 
 
 @pytest.mark.parametrize(
-    "address", ["http://host:99999", "http://host:x", "http://[::1", "http://", "http://:a/b@host"]
+    ("address", "told"),
+    [
+        ("http://host:99999", "http://host:99999"),
+        ("http://host:x", "http://host:x"),
+        ("http://[::1", "http://[::1"),
+        ("http://", "http://"),
+        ("http://:se/cret@host", "...@host"),
+        ("http://:a secret@host", "...@host"),
+    ],
 )
-def test_an_address_that_is_none_is_told(address: str) -> None:
-    with pytest.raises(UsageError, match="expected an address such as"):
+def test_an_address_that_is_none_is_told_without_its_key(address: str, told: str) -> None:
+    with pytest.raises(UsageError, match="expected an address such as") as caught:
         connect(address)
+    assert f"got '{told}'" in caught.value.message
+    assert "cret" not in caught.value.message
+    assert ("%2F" in caught.value.hint) == ("@" in address)
+
+
+def test_a_refusal_tells_an_address_without_its_key() -> None:
+    with pytest.raises(UsageError, match="'https://host:8000/small' is a server's"):
+        load_network("https://:secret@host:8000/small")

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 import uvicorn
 from serving_site import free_port
 from serving_stub import SmallEngine
+from workshop import write_disks
 
+from vns_sam.cli.main import main
 from vns_sam.errors import DataError, PromptError, UsageError
 from vns_sam.inference import wire
 from vns_sam.inference.load import check_model_name, is_address, load_model, takes_prompts
@@ -114,6 +118,25 @@ def test_an_address_is_a_name_of_a_model(server: uvicorn.Server) -> None:
     check_model_name(address)
     assert takes_prompts(address)
     assert load_model(address).info == SmallEngine().info("small")
+
+
+def test_the_key_of_an_address_is_written_nowhere(
+    server: uvicorn.Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = KEY.replace(" ", "%20")
+    address = f"http://:{key}@127.0.0.1:{server.config.port}/small"
+    write_disks(tmp_path / "disks", 1)
+    out = tmp_path / "out"
+    command = ["evaluate", address, "--data", str(tmp_path / "disks"), "--out", str(out), "--workers", "0"]
+    assert main([*command, "--save", str(out / "saved.json"), "--save-maps", str(out / "maps")]) == 0
+    assert main(["evaluate", address, "--data", str(tmp_path / "disks"), "--prompt", "clicks", "--multimask"]) == 2
+    files = [path for path in out.rglob("*") if path.is_file()]
+    written = [path.read_bytes().decode(errors="replace") for path in files]
+    for text in (*capsys.readouterr(), *map(str, files), *written):
+        assert not any(word in text for word in (key, "correct", "horse"))
+    report = json.loads((out / "report.json").read_text())
+    assert list(report["models"]) == [f"http://127.0.0.1:{server.config.port}/small"]
+    assert KEY not in repr(connect(address))
 
 
 def test_archives_are_judged_before_they_are_read() -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from vns_sam.cli.lines import print_json
 from vns_sam.cli.numbers import at_least
 from vns_sam.cli.predictor import add_backend
+from vns_sam.errors import without_key
 
 if TYPE_CHECKING:
     import numpy as np
@@ -99,7 +100,7 @@ def _measure(args: argparse.Namespace) -> list[Row]:
     calls: dict[str, Callable[[], object]] = {}
     for name in names:
         model = load_model(name, args.device, backend=args.backend)
-        calls |= {f"{name}: {what}": call for what, call in _calls(model, image, args.boxes).items()}
+        calls |= {f"{without_key(name)}: {what}": call for what, call in _calls(model, image, args.boxes).items()}
     times = take_turns(calls, args.rounds, check_device(args.device))
     rows = [Row(what, taken.median, *taken.spread) for what, taken in times.items()]
     for name in names:
@@ -107,7 +108,7 @@ def _measure(args: argparse.Namespace) -> list[Row]:
         fresh = [in_fresh_process(FIRST_MASK, given) for _ in range(args.rounds)]
         taken = Times(tuple(one.seconds for one in fresh))
         peak = max(one.peak_mib for one in fresh)
-        rows.append(Row(f"{name}: first mask", taken.median, *taken.spread, peak))
+        rows.append(Row(f"{without_key(name)}: first mask", taken.median, *taken.spread, peak))
     return rows
 
 

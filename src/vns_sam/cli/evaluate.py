@@ -27,7 +27,7 @@ from vns_sam.cli.predictor import add_backend, add_second_look, second_look
 from vns_sam.cli.progress import track
 from vns_sam.cli.saving import add_save, mean_lines, save_results
 from vns_sam.cli.work import add_worker_arguments, choose_mapper
-from vns_sam.errors import UsageError, printable
+from vns_sam.errors import UsageError, printable, without_key
 
 if TYPE_CHECKING:
     from vns_sam.cli.processes import Processes
@@ -254,7 +254,7 @@ def _without_prompt(args: argparse.Namespace) -> list[str]:
     """Models that take no prompt."""
     from vns_sam.inference.load import takes_prompts
 
-    return [name for name in args.models if not takes_prompts(name)]
+    return [without_key(name) for name in args.models if not takes_prompts(name)]
 
 
 def _refuse_objects(args: argparse.Namespace, measure: Measure, sets: Iterable[str]) -> None:
@@ -284,7 +284,7 @@ def _measure(
     model = load_model(name, args.device, backend="torch" if taken_apart else args.backend)
     several = args.multimask and model.info.candidates > 1
     if args.multimask and not several:
-        print(f"{name} offers one mask for a prompt", file=sys.stderr)
+        print(f"{without_key(name)} offers one mask for a prompt", file=sys.stderr)
     for choice in CHOICES if several else [*CHOICES][:1]:
         run = suite.run(
             model,

@@ -33,7 +33,7 @@ from vns_sam.cli.ends import (
 )
 from vns_sam.cli.lines import add_json
 from vns_sam.cli.threads import settle_threads, take_threads
-from vns_sam.errors import MissingExtraError, UsageError, VnsSamError, printable
+from vns_sam.errors import MissingExtraError, UsageError, VnsSamError, printable, without_key
 
 VERBS = {
     "demo": "segment a bundled picture with the bundled model, offline",
@@ -154,7 +154,7 @@ def dispatch(arguments: list[str], *, quiet: bool) -> int:
         args = parser.parse_args([_shield(argument) for argument in rest])
     args.quiet = quiet
     args.json = getattr(args, "json", False)
-    args.command_line = shlex.join(["vns-sam", *arguments])
+    args.command_line = shlex.join(["vns-sam", *map(without_key, arguments)])
     try:
         return int(module.run(args))
     except ModuleNotFoundError as error:

@@ -10,7 +10,7 @@ from functools import cached_property
 from statistics import fmean, stdev
 from typing import Any
 
-from vns_sam.errors import UsageError
+from vns_sam.errors import UsageError, without_key
 from vns_sam.evaluation.precision import Precision, class_table, precision_of, precision_of_classes
 from vns_sam.evaluation.rows import Row, Unscored
 from vns_sam.evaluation.settings import Choice
@@ -250,7 +250,8 @@ class Report:
 
 def label_of(model: str, part: object = None, choice: Choice = "own") -> str:
     """What a line of a report is called: the model, what it was measured without, and which of its masks is scored."""
-    return (model if part is None else f"{model} less {part}") + CHOICES[choice]
+    name = without_key(model)
+    return (name if part is None else f"{name} less {part}") + CHOICES[choice]
 
 
 def check_labels(labels: Iterable[str]) -> None:

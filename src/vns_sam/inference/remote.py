@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import time
 import urllib.error
@@ -46,9 +47,9 @@ def connect(address: str, model: str | None = None, *, api_key: str | None = Non
         parts = urlsplit(address)
         port = parts.port
     except ValueError as error:
-        raise UsageError(f"expected an address such as {EXAMPLE}, got '{address}' ({error})") from None
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise UsageError(f"expected an address such as {EXAMPLE}, got '{address}'")
+        raise _no_address(address, f" ({error})") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or re.search(r"\s", address):
+        raise _no_address(address)
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     root = f"{parts.scheme}://{host}{'' if port is None else f':{port}'}"
     link = Link(root, api_key or unquote(parts.password or ""))
@@ -73,8 +74,8 @@ class Link:
     """
 
     root: str
-    api_key: str = ""
-    session: str = field(default_factory=lambda: secrets.token_urlsafe(24))
+    api_key: str = field(default="", repr=False)
+    session: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
 
     def send(self, method: str, path: str, body: bytes | None = None) -> bytes:
         """Sends a request; a busy server is asked again.
@@ -195,6 +196,16 @@ def _parts(prompts: Prompts, rows: int) -> list[Prompts]:
         given = {name: getattr(prompts, name) for name in wire.FIELDS}
         fields.append({name: None if value is None else value[start : start + rows] for name, value in given.items()})
     return [Prompts(**one) for one in fields]
+
+
+def _no_address(address: str, reason: str = "") -> UsageError:
+    """The refusal of what is no address. What stands before an "@" is not told: it may be a key that holds a "/"."""
+    _, key, rest = address.rpartition("@")
+    if key:
+        return UsageError(
+            f"expected an address such as {EXAMPLE}, got '...@{rest}'", hint="in a key, / is %2F and a space %20"
+        )
+    return UsageError(f"expected an address such as {EXAMPLE}, got '{address}'{reason}")
 
 
 def _stranger(root: str, found: str) -> DataError:

@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 from serving_stub import FEATURE_BYTES, JSON, StubEngine, ask, picture_file, send_picture, serve
 
+from vns_sam.cli.main import main
 from vns_sam.errors import UsageError
 from vns_sam.formats.rle import encode_rle
 from vns_sam.serving import server
@@ -123,6 +124,80 @@ def test_other_sites_are_refused() -> None:
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert "HttpOnly" in answer.headers["set-cookie"]
     assert "SameSite=Strict" in answer.headers["set-cookie"]
+
+
+NAMED: dict[str, Any] = {"names": ("app.example.com", "Other.example.com"), "api_keys": ("correct horse battery",)}
+
+
+@pytest.mark.parametrize(
+    ("host", "origin", "status"),
+    [
+        ("app.example.com", "https://app.example.com", 200),
+        ("app.example.com", "https://app.example.com:8443", 200),
+        ("APP.example.com:8443", "https://app.example.com:8443", 200),
+        ("127.0.0.1:8000", "https://app.example.com", 200),
+        ("other.example.com", None, 200),
+        ("127.0.0.1:8000", "http://127.0.0.1:8000", 200),
+        ("app.example.com", "https://evil.example", 403),
+        ("app.example.com", "null", 403),
+        ("evil.example", None, 403),
+        ("evil.example", "https://app.example.com", 403),
+        ("x.app.example.com", None, 403),
+    ],
+)
+def test_a_server_behind_a_proxy_is_asked_by_the_names_that_it_was_told(
+    host: str, origin: str | None, status: int
+) -> None:
+    headers = {"host": host, "authorization": "Bearer correct horse battery"} | ({"origin": origin} if origin else {})
+    with serve(**NAMED) as client:
+        assert client.get("/api/models", headers=headers).status_code == status
+
+
+@pytest.mark.parametrize(
+    ("headers", "hint"),
+    [
+        ({"host": "app.example.com:8000"}, "if it is that of a proxy before it: --name app.example.com"),
+        ({"origin": "https://app.example.com"}, "if it is that of a proxy before it: --name app.example.com"),
+        ({"host": "["}, "--name segment.example.com"),
+        ({"origin": "null"}, "--name segment.example.com"),
+    ],
+)
+def test_a_refused_name_is_told_with_the_option(headers: dict[str, str], hint: str) -> None:
+    with serve() as client:
+        answer = client.get("/api/models", headers=headers)
+    assert (answer.status_code, answer.json()["hint"]) == (403, hint)
+
+
+def test_names_are_names_and_take_a_key() -> None:
+    with pytest.raises(UsageError, match=r"expected --api-key to be asked as a\.example"):
+        Settings(names=("a.example",))
+    for name in ("https://a.example", "a.example:80", "a.example/x", "*.example", "", "a..b"):
+        with pytest.raises(UsageError, match="expected a name without scheme"):
+            Settings(**{**NAMED, "names": (name,)})
+
+
+@pytest.mark.parametrize(
+    ("options", "place"),
+    [
+        ([], Path("runs/learned")),
+        (["--host", "0.0.0.0"], None),
+        (["--name", "app.example.com"], None),
+        (["--name", "app.example.com", "--learn", "here"], Path("here")),
+    ],
+)
+def test_others_may_have_it_learn_only_where_that_was_said(
+    options: list[str], place: Path | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[Settings] = []
+
+    def remember(settings: Settings) -> None:
+        given.append(settings)
+        raise UsageError("enough")
+
+    monkeypatch.setattr(server, "build_server", remember)
+    assert main(["serve", *options, "--api-key", "correct horse battery"]) == 2
+    [settings] = given
+    assert (settings.learn, settings.names) == (place, ("app.example.com",) if "--name" in options else ())
 
 
 def test_memory_has_a_ceiling() -> None:

@@ -3,6 +3,7 @@
   vns-sam serve                              the page at http://127.0.0.1:8000: open, drop or paste pictures
   vns-sam serve photos/ --out masks/         label a folder; what was done is there again the next time
   vns-sam serve --host 0.0.0.0 --api-key "$(openssl rand -hex 16)"    for other machines, which show the key
+  vns-sam serve --name segment.example.com --api-key ...    behind a proxy on this machine, see docs/serving.md
 
 Label Studio and X-AnyLabeling connect to the same address, see docs/serving.md.
 """
@@ -33,10 +34,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--learn",
         metavar="DIR",
-        help="where 'Learn from these' trains; 'off' offers it to nobody (runs/learned, off with --host)",
+        help="where 'Learn from these' trains; 'off' offers it to nobody (runs/learned, off with --host and --name)",
     )
     parser.add_argument("--host", default="127.0.0.1", help="default: %(default)s, this machine only")
     parser.add_argument("--port", type=at_least(1, 65_535), default=8000, help="default: %(default)s")
+    parser.add_argument(
+        "--name", action="append", default=[], metavar="NAME", help="by which a proxy's clients ask it; repeatable"
+    )
     parser.add_argument("--api-key", action="append", default=[], metavar="KEY", help="clients show it; repeatable")
     parser.add_argument(
         "--memory", type=MILLIONS, default=2000, metavar="MB", help="for pictures (default: %(default)g)"
@@ -72,11 +76,12 @@ def run(args: argparse.Namespace) -> int:
         backend=args.backend,
         host=args.host,
         port=args.port,
+        names=tuple(args.name),
         memory=round(args.memory * 1e6),
         api_keys=tuple(args.api_key),
         folder=args.folder,
         out=args.out,
-        learn=_learn(args.learn, args.host),
+        learn=_learn(args),
         log=not (args.quiet or sys.stderr.isatty()) if args.log is None else args.log,
         label_studio=args.label_studio,
         label_studio_token=args.label_studio_token,
@@ -97,10 +102,10 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _learn(given: str | None, host: str) -> Path | None:
+def _learn(args: argparse.Namespace) -> Path | None:
     """Where it is learned: others may not put this machine to work unless that was said."""
     from vns_sam.serving.settings import is_loopback
 
-    if given is None:
-        return Path("runs/learned") if is_loopback(host) else None
-    return None if given == "off" else Path(given)
+    if args.learn is None:
+        return Path("runs/learned") if is_loopback(args.host) and not args.name else None
+    return None if args.learn == "off" else Path(args.learn)

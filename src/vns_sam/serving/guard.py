@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vns_sam.serving.metrics import Metrics
 from vns_sam.serving.problems import CLIENT_GONE, Problem, too_large
-from vns_sam.serving.settings import Settings, is_loopback
+from vns_sam.serving.settings import EXAMPLE, Settings, is_loopback, is_name
 
 logger = logging.getLogger("vns_sam.serving.access")
 
@@ -60,6 +60,7 @@ class Guard:
         self, app: ASGIApp, settings: Settings, metrics: Metrics, welcome: Callable[[str], bool] | None = None
     ) -> None:
         self._app, self._settings, self._metrics = app, settings, metrics
+        self._names = {name.lower() for name in settings.names}
         self._welcome = welcome or (lambda session: True)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -112,11 +113,13 @@ class Guard:
         """
         host = headers.get("host", "")
         name = _split(f"//{host}").hostname or ""
-        if is_loopback(self._settings.host) and not is_loopback(name):
-            raise Problem(HTTPStatus.FORBIDDEN, "this server is asked by a name that is not its own")
+        if is_loopback(self._settings.host) and not (is_loopback(name) or name in self._names):
+            raise Problem(HTTPStatus.FORBIDDEN, "this server is asked by a name that is not its own", hint=_named(name))
         origin = headers.get("origin")
-        if origin is not None and _split(origin).netloc != host:
-            raise Problem(HTTPStatus.FORBIDDEN, "requests of other sites' pages are refused")
+        site = _split(origin or "")
+        if origin is not None and site.netloc != host and site.hostname not in self._names:
+            hint = _named(site.hostname or "")
+            raise Problem(HTTPStatus.FORBIDDEN, "requests of other sites' pages are refused", hint=hint)
         keys = self._settings.api_keys
         path = scope["path"]
         from_worker = scope.get("client") is None  # by the socket that only other workers reach, see Relay for COUNTS
@@ -178,6 +181,11 @@ def _split(address: str) -> SplitResult:
         return urlsplit(address)
     except ValueError:
         return urlsplit("")
+
+
+def _named(name: str) -> str:
+    """What to try where the server was asked by a name that it does not know."""
+    return f"if it is that of a proxy before it: --name {name}" if is_name(name) else EXAMPLE
 
 
 def _owner(key: str, session: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +14,7 @@ BUNDLED = ("vns-sam-tiny", "sam-tiny", "ws-sam-tiny")
 """Models offered where none is named."""
 REFINER = "dis-sam-tiny"
 """What redraws masks where nothing else is named."""
+EXAMPLE = "--name segment.example.com"
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,10 @@ class Settings:
         device: Where they run.
         backend: What runs them, see :func:`vns_sam.inference.load.load_model`.
         host, port: Where it listens.
+        names: By which it may be asked besides its own: those of a proxy before it.
         memory: Ceiling in bytes of all pictures and encodings together.
-        api_keys: What a client must show one of; none needed where it is empty, which only loopback allows.
+        api_keys: What a client must show one of; none needed where it is empty, which only loopback without names
+            allows.
         folder: Pictures to label, or None.
         out: Where masks of ``folder`` go.
         learn: Where lessons and the models that come of them go, or None where nothing is learned.
@@ -59,7 +63,7 @@ class Settings:
         label_studio_token: What it wants to be shown.
 
     Raises:
-        UsageError: It would listen beyond this machine without a key, or an option makes no sense.
+        UsageError: Other machines would reach it without a key, or an option makes no sense.
     """
 
     models: tuple[str, ...] = BUNDLED
@@ -68,6 +72,7 @@ class Settings:
     backend: Backend = "auto"
     host: str = "127.0.0.1"
     port: int = 8000
+    names: tuple[str, ...] = ()
     memory: int = 2_000_000_000
     api_keys: tuple[str, ...] = ()
     folder: Path | None = None
@@ -79,10 +84,14 @@ class Settings:
     label_studio_token: str = ""
 
     def __post_init__(self) -> None:
-        if not is_loopback(self.host) and not self.api_keys:
+        for name in self.names:
+            if not is_name(name):
+                raise UsageError(f"expected a name without scheme, port and path, got --name {name}", hint=EXAMPLE)
+        if (self.names or not is_loopback(self.host)) and not self.api_keys:
+            place = f"be asked as {self.names[0]}" if self.names else f"listen on {self.host}"
             raise UsageError(
-                f"expected --api-key to listen on {self.host}, where other machines reach it, found none",
-                hint="--api-key with a long secret, or leave --host out",
+                f"expected --api-key to {place}, where other machines reach it, found none",
+                hint=f"--api-key with a long secret, or leave {'--name' if self.names else '--host'} out",
             )
         if any(len(key) < 12 for key in self.api_keys):
             raise UsageError("expected an API key of at least 12 characters", hint="openssl rand -hex 16")
@@ -92,6 +101,11 @@ class Settings:
             raise UsageError(f"expected --memory of 64 MB at least, got {self.memory / 1e6:g} MB")
         if self.folder is not None and self.out is None:
             raise UsageError("a folder of pictures needs a place for its masks", hint="--out masks/")
+
+
+def is_name(text: str) -> bool:
+    """Whether it is a host's name, or an address of four numbers, and nothing else."""
+    return re.fullmatch(r"[\w-]+(\.[\w-]+)*", text, re.ASCII) is not None
 
 
 def is_loopback(host: str) -> bool:

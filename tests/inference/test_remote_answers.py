@@ -20,6 +20,7 @@ from vns_sam.errors import DataError, UsageError
 from vns_sam.inference import wire
 from vns_sam.inference.load import check_model_name, load_model, load_network, takes_prompts
 from vns_sam.inference.remote import Link, RemoteModel, connect
+from vns_sam.prompts.validate import make_prompts
 from vns_sam.sam.answers import MapAnswers
 from vns_sam.types import Geometry, ImageFeatures, Prompts
 
@@ -40,14 +41,70 @@ def _older_savez(file: io.BytesIO, **arrays: object) -> None:
 
 
 def test_a_question_travels_with_the_oldest_numpy_that_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Up to 2.1 ``savez`` knows no option: each keyword is the name of an array."""
-    monkeypatch.setattr(wire.np, "savez", _older_savez)
+    """Up to 2.1 ``savez_compressed`` knows no option: each keyword is the name of an array."""
+    monkeypatch.setattr(wire.np, "savez_compressed", _older_savez)
     question = wire.pack_prompts(Prompts(boxes=np.float32([[1, 2, 3, 4]])), candidates=True)
     asked, candidates, again = wire.unpack_prompts(question, 9**9)
     assert asked is not None
     assert asked.boxes is not None
     assert asked.boxes.tolist() == [[1, 2, 3, 4]]
     assert (candidates, again) == (True, False)
+
+
+def masks_of(values: np.ndarray) -> np.ndarray:
+    prompts = make_prompts(30, 40, masks=values)
+    assert prompts.masks is not None
+    return prompts.masks
+
+
+@pytest.mark.parametrize("kind", ["bool", "bytes", "shares"])
+def test_masks_travel_as_they_are_and_drawn_ones_in_few_bytes(kind: str) -> None:
+    drawn = np.random.default_rng(2).integers(0, 256, (3, 30, 40)).astype(np.uint8)
+    given = {"bool": drawn > 127, "bytes": drawn, "shares": np.random.default_rng(3).uniform(size=(3, 30, 40))}[kind]
+    masks = masks_of(given)
+    question = wire.pack_prompts(Prompts(masks=masks))
+    assert len(question) < {"bool": masks.nbytes / 8, "bytes": masks.nbytes / 3, "shares": masks.nbytes}[kind]
+    asked, *_ = wire.unpack_prompts(question, 10**6)
+    assert asked is not None
+    assert asked.masks is not None
+    np.testing.assert_array_equal(asked.masks, masks)
+    assert asked.masks.dtype == np.float32
+
+
+def claiming(shape: tuple[int, ...], method: int = zipfile.ZIP_STORED) -> bytes:
+    """An archive of masks whose head says that they have this shape, and that holds 50 bytes."""
+    head = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file := io.BytesIO(), head)
+    with zipfile.ZipFile(out := io.BytesIO(), "w", method) as archive:
+        archive.writestr("masks.npy", file.getvalue() + bytes(50))
+    return out.getvalue()
+
+
+def damaged() -> bytes:
+    content = bytearray(wire.pack({"boxes": np.random.default_rng(0).uniform(size=(90, 4))}, compressed=True))
+    content[100:200] = bytes(100)
+    return bytes(content)
+
+
+def zeros(name: str, *shape: int) -> bytes:
+    return wire.pack({name: np.zeros(shape, np.uint8)}, compressed=True)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (zeros("masks", 1, 900, 1200), "1080128 bytes, expected 1000000"),
+        (zeros("masks", 1, 500, 600), "1200000 bytes, expected 1000000"),
+        (zeros("labels", 1, 130_000), "1040000 bytes, expected 1000000"),
+        (claiming((1, 10**7, 10**7)), "larger than its archive"),
+        (claiming((1, 10, 6)), "npz"),
+        (claiming((1, 5, 10), zipfile.ZIP_LZMA), "npz"),
+        (damaged(), "npz"),
+    ],
+)
+def test_a_question_is_judged_by_what_it_takes_once_it_is_unpacked(content: bytes, told: str) -> None:
+    with pytest.raises(DataError, match=told):
+        wire.unpack_prompts(content, 10**6)
 
 
 def test_python_objects_are_not_sent() -> None:
@@ -165,6 +222,24 @@ def test_a_refined_model_is_asked_for_the_candidates_of_one_row_at_a_time(
     assert (sent, len(answers)) == (questions, 35)
 
 
+def test_a_question_holds_so_many_masks_as_a_server_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vns_sam.inference.remote.WEIGHT", 4 * 30 * 40 * 3)
+    sent = []
+
+    class Counted(Link):
+        def send(self, method: str, path: str, body: bytes | None = None) -> bytes:
+            prompts, *_ = wire.unpack_prompts(body or b"", 10**6)
+            sent.append(len(prompts or ()))
+            return wire.pack_answers(coarse([[0.5]] * sent[-1]))
+
+    model = RemoteModel(Counted("http://127.0.0.1:9"), "x", Backend().info)
+    features = ImageFeatures(np.array(["id"]), (), (Geometry(30, 40, 24, 32, 32, 32),), owner=model.info)
+    answers = model.decode(features, [Prompts(masks=np.ones((7, 30, 40), np.float32))], [0])
+    assert (sent, len(answers)) == ([3, 3, 1], 7)
+    monkeypatch.setattr("vns_sam.inference.remote.WEIGHT", 1000)
+    assert len(model.decode(features, [Prompts(masks=np.ones((2, 30, 40), np.float32))], [0])) == 2
+
+
 def test_what_is_no_http_is_told() -> None:
     class Handler(BaseRequestHandler):
         def handle(self) -> None:
@@ -174,6 +249,19 @@ def test_what_is_no_http_is_told() -> None:
     server = serving(TCPServer(("127.0.0.1", 0), Handler))
     with server as address, pytest.raises(DataError, match=r"no answer from .*smtp\.example ready"):
         connect(address)
+
+
+def test_a_server_that_closes_before_it_has_read_is_heard() -> None:
+    class Handler(BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(1000)
+            told = b'{"error": "too much", "hint": "less"}'
+            self.request.sendall(b"HTTP/1.0 413 Too Large\r\nContent-Length: %d\r\n\r\n%s" % (len(told), told))
+
+    server = serving(TCPServer(("127.0.0.1", 0), Handler))
+    with server as address, pytest.raises(DataError, match="too much") as caught:
+        Link(address).send("POST", "/api/pictures", bytes(30_000_000))
+    assert caught.value.hint == "less"
 
 
 def test_a_busy_server_may_name_a_date(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -113,6 +113,12 @@ def test_what_is_wrong_is_told(remote: RemoteModel, server: uvicorn.Server, imag
         SmallEngine(seed=1).model("small").decode(features, [Prompts(boxes=np.ones((1, 4), np.float32))], [0])
 
 
+def test_a_picture_that_is_too_large_is_told_as_the_server_says_it(remote: RemoteModel) -> None:
+    with pytest.raises(DataError, match="the body is too large") as caught:
+        remote.link.send("POST", "/api/pictures", bytes(60_000_000))
+    assert caught.value.hint == "at most 50 MB; --max-upload allows more"
+
+
 def test_an_address_is_a_name_of_a_model(server: uvicorn.Server) -> None:
     address = f"http://:{KEY.replace(' ', '%20')}@127.0.0.1:{server.config.port}/small"
     check_model_name(address)

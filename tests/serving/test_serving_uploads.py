@@ -83,6 +83,26 @@ def test_bodies_that_lie_or_dawdle(site: tuple[int, Any], caplog: pytest.LogCapt
     assert "Exception" not in caplog.text
 
 
+def test_a_client_that_sends_all_before_it_reads_sees_why_its_body_is_refused(site: tuple[int, Any]) -> None:
+    """As urllib does, and nginx where it asks for others; both want the connection to be closed."""
+    for path, length, code in (("pictures", 60 * MB, 413), ("nowhere", 3 * MB, 404)):
+        for _ in range(3):
+            line = http.client.HTTPConnection("127.0.0.1", site[0], timeout=30)
+            line.request("POST", f"/api/{path}", bytes(length), {"Connection": "close"})
+            assert line.getresponse().status == code
+
+
+def test_a_refused_body_that_never_ends_is_read_for_a_while(site: tuple[int, Any]) -> None:
+    with socket.create_connection(("127.0.0.1", site[0]), timeout=30) as line:
+        line.sendall(post(60 * MB).replace("Host", "Connection: close\nHost").replace("\n", "\r\n").encode())
+        start = time.monotonic()
+        assert b" 413 " in line.recv(100_000)
+        assert time.monotonic() - start < 2
+        while line.recv(100_000):
+            pass
+        assert 1 < time.monotonic() - start < 20  # body_seconds are three
+
+
 @pytest.mark.parametrize("reads", [False, True])
 def test_answers_that_are_not_read_are_given_up(site: tuple[int, Any], reads: bool) -> None:
     port, _ = site

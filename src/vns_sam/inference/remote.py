@@ -9,8 +9,10 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from http.client import HTTPException
+from functools import cache
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
@@ -28,6 +30,8 @@ TRIES = 8
 """How often a busy server is asked again."""
 ROWS = 32
 """Most prompts in one question."""
+WEIGHT = 16_000_000
+"""Most bytes of masks in one question, as the model takes them; one mask may weigh more."""
 EXAMPLE = "http://127.0.0.1:8000"
 
 
@@ -89,7 +93,7 @@ class Link:
         request = urllib.request.Request(self.root + path, body, headers, method=method)
         for attempt in range(TRIES):
             try:
-                with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
+                with _opener().open(request, timeout=TIMEOUT) as response:
                     return bytes(response.read())
             except urllib.error.HTTPError as error:
                 if error.code != 429 or attempt == TRIES - 1:
@@ -113,6 +117,37 @@ class Link:
         if not isinstance(answer, dict):
             raise _stranger(self.root, f"a {type(answer).__name__}")
         return answer
+
+
+class _Listening(HTTPConnection):
+    """A connection over which a server that has enough of a body is heard: its answer says why it reads no further."""
+
+    def request(self, method: str, url: str, body: Any = None, headers: Any = (), **options: Any) -> None:
+        """See :meth:`http.client.HTTPConnection.request`."""
+        kept = {**dict(headers), "Connection": "keep-alive"}  # else what is not read resets it, and the answer is lost
+        with suppress(BrokenPipeError, ConnectionResetError):
+            super().request(method, url, body, kept, **options)
+
+
+class _ListeningSecurely(_Listening, HTTPSConnection):
+    """The same over TLS."""
+
+
+class _Handler(urllib.request.HTTPHandler, urllib.request.HTTPSHandler):
+    """Opens such connections."""
+
+    def http_open(self, request: urllib.request.Request) -> Any:
+        """Opens one."""
+        return self.do_open(_Listening, request)
+
+    def https_open(self, request: urllib.request.Request) -> Any:
+        """Opens one over TLS."""
+        return self.do_open(_ListeningSecurely, request)
+
+
+@cache
+def _opener() -> urllib.request.OpenerDirector:
+    return urllib.request.build_opener(_Handler)
 
 
 class Forgotten(DataError):
@@ -188,7 +223,9 @@ class RemoteModel:
 
 
 def _parts(prompts: Prompts, rows: int) -> list[Prompts]:
-    """Prompts, ``rows`` at a time."""
+    """Prompts, ``rows`` at a time, or fewer where their masks are large."""
+    if prompts.masks is not None:
+        rows = max(1, min(rows, WEIGHT // (4 * prompts.masks[0].size)))
     if len(prompts) <= rows:
         return [prompts]
     fields: list[dict[str, Any]] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,10 @@ from vns_sam.sam.answers import MapAnswers
 from vns_sam.types import Answers, Geometry, Prompts, Size
 
 FIELDS = ("boxes", "points", "labels", "masks")
+SHARES = (np.arange(256) / 255).astype(np.float32)
+"""What masks of whole numbers say, as :func:`vns_sam.prompts.validate.make_prompts` takes them."""
+BROKEN = (zipfile.BadZipFile, zlib.error, ValueError, OSError, EOFError, KeyError, RuntimeError)
+"""What reading a damaged archive raises."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,9 @@ def pack_prompts(prompts: Prompts | None, *, candidates: bool = False, look_agai
     """A question about one picture."""
     given = {} if prompts is None else {name: getattr(prompts, name) for name in FIELDS}
     arrays = {name: value for name, value in given.items() if value is not None}
-    return pack({**arrays, "options": np.array([candidates, look_again])})
+    if "masks" in arrays:
+        arrays["masks"] = _as_bytes(arrays["masks"])
+    return pack({**arrays, "options": np.array([candidates, look_again])}, compressed=True)
 
 
 def unpack_prompts(content: bytes, ceiling: int) -> tuple[Prompts | None, bool, bool]:
@@ -66,15 +73,20 @@ def unpack_prompts(content: bytes, ceiling: int) -> tuple[Prompts | None, bool, 
         DataError: It is no question, or larger than ``ceiling`` bytes.
         PromptError: The parts do not belong together.
     """
-    arrays = unpack(content, ceiling)
+    try:
+        arrays = unpack(content, ceiling)
+    except MemoryError:
+        raise DataError("expected a question, found an array that says it is larger than its archive") from None
     options = arrays.pop("options", np.zeros(2, bool))
     if not set(arrays) <= set(FIELDS) or options.shape != (2,):
         raise DataError(f"expected a question of {', '.join(FIELDS)}, found {', '.join(sorted(arrays))[:100]}")
+    kinds = {name: np.dtype(np.int64 if name == "labels" else np.float32) for name in arrays}
+    _judge(sum(value.size * kinds[name].itemsize for name, value in arrays.items()), ceiling)
     if any(value.dtype.kind not in "fiub" or not np.isfinite(value).all() for value in arrays.values()):
         raise DataError("expected finite numbers in a question")
-    given: dict[str, Any] = {
-        name: value.astype(np.int64 if name == "labels" else np.float32) for name, value in arrays.items()
-    }
+    if "masks" in arrays and arrays["masks"].dtype == np.uint8:
+        arrays["masks"] = SHARES[arrays["masks"]]
+    given: dict[str, Any] = {name: value.astype(kinds[name], copy=False) for name, value in arrays.items()}
     return Prompts(**given) if given else None, bool(options[0]), bool(options[1])
 
 
@@ -161,8 +173,8 @@ class _Joined(Answers):
         return part.candidate(at, number, size)
 
 
-def pack(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """Arrays as an npz archive, not compressed.
+def pack(arrays: Mapping[str, np.ndarray], *, compressed: bool = False) -> bytes:
+    """Arrays as an npz archive.
 
     Raises:
         DataError: One holds Python objects.
@@ -170,25 +182,39 @@ def pack(arrays: Mapping[str, np.ndarray]) -> bytes:
     if odd := [name for name, value in arrays.items() if np.asarray(value).dtype.hasobject]:
         raise DataError(f"expected arrays of numbers to send, found Python objects in '{odd[0]}'")
     out, named = io.BytesIO(), dict[str, Any](arrays)
-    np.savez(out, **named)  # NumPy 2.0 takes allow_pickle for the name of an array
+    (np.savez_compressed if compressed else np.savez)(
+        out, **named
+    )  # NumPy 2.0 takes allow_pickle for the name of an array
     return out.getvalue()
 
 
 def unpack(content: bytes, ceiling: int | None = None) -> dict[str, np.ndarray]:
-    """Arrays of an npz archive, whose size is judged before anything is read.
+    """Arrays of an npz archive, whose size as it is unpacked is judged before anything is.
 
     Raises:
         DataError: It is none, or larger than ``ceiling`` bytes.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            size = sum(entry.file_size for entry in archive.infolist())
-        if ceiling is not None and size > ceiling:
-            raise DataError(f"an archive of {size} bytes, expected {ceiling} at most")
+            entries = archive.infolist()
+        if any(entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for entry in entries):
+            raise ValueError("packed as NumPy packs nothing")
+        _judge(sum(entry.file_size for entry in entries), ceiling)
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             return dict(arrays)
-    except (zipfile.BadZipFile, ValueError, OSError, EOFError, KeyError, NotImplementedError) as error:
+    except BROKEN as error:
         raise DataError(f"expected an npz archive of arrays, found something else ({type(error).__name__})") from None
+
+
+def _judge(size: int, ceiling: int | None) -> None:
+    if ceiling is not None and size > ceiling:
+        raise DataError(f"an archive of {size} bytes, expected {ceiling} at most")
+
+
+def _as_bytes(masks: np.ndarray) -> np.ndarray:
+    """Masks in [0, 1] as bytes, where these say the same: as those of files and of models do. Others as they are."""
+    values = np.round(masks * np.float32(255)).astype(np.uint8)
+    return values if np.array_equal(SHARES[values], masks) else masks
 
 
 def _numpy(value: Any) -> np.ndarray:

@@ -26,6 +26,7 @@ from vns_sam.serving.problems import DOCUMENTED, on_http, on_invalid, on_ours
 from vns_sam.serving.relay import Place, Relay, told_by
 from vns_sam.serving.service import Service
 from vns_sam.serving.settings import Settings
+from vns_sam.serving.unread import ReadToTheEnd
 
 PAGE = Path(__file__).parent / "page"
 
@@ -74,6 +75,7 @@ def create_app(settings: Settings, engine: Engine | None = None, place: Place | 
     app.add_middleware(Guard, settings=settings, metrics=service.metrics, welcome=welcome)
     if place is not None:
         app.add_middleware(Relay, place=place)
+    app.add_middleware(ReadToTheEnd, seconds=settings.limits.body_seconds)
     return app
 
 

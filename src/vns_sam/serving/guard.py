@@ -134,10 +134,10 @@ class Guard:
         """``receive`` that refuses bodies that are too large or come too slowly."""
         limits = self._settings.limits
         is_json = headers.get("content-type", "").partition(";")[0].strip() == "application/json"
-        allowed = limits.json_bytes if is_json else limits.upload_bytes
+        allowed, told = (limits.json_bytes, "") if is_json else (limits.upload_bytes, "; --max-upload allows more")
         if scope["path"] in WITH_PICTURE:
-            allowed = 4 * limits.upload_bytes // 3 + 1_000_000
-        hint = f"at most {allowed / 1e6:g} MB"
+            allowed, told = 4 * limits.upload_bytes // 3 + 1_000_000, "; --max-upload allows more"
+        hint = f"at most {allowed / 1e6:g} MB{told}"
         if (headers.get("content-length") or "0").isdecimal() and int(headers.get("content-length") or 0) > allowed:
             raise too_large("the body is too large", hint=hint)
         deadline = time.monotonic() + limits.body_seconds

@@ -158,6 +158,8 @@ def test_few_values_in_sixteen_bits_are_told_since_they_read_dark(
         (np.float32([[0, 0.5, 1]]), [0, 128, 255]),
         (np.array([[False, True, True]]), [0, 255, 255]),
         (np.uint16([[0, 32768, 65535]]), [0, 128, 255]),
+        (np.array([[0, 32768, 65535]], ">u2"), [0, 128, 255]),
+        (np.array([[0, 0.5, 1]], ">f4"), [0, 128, 255]),
         (np.uint8([[[1], [2], [3]]]), [1, 2, 3]),
     ],
 )
@@ -251,6 +253,12 @@ def test_a_decompression_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
 def test_bad_values_are_refused(value: object, says: str) -> None:
     with pytest.raises(DataError, match=says):
         read_image(value)  # type: ignore[arg-type]
+
+
+def test_floats_of_bytes_are_not_told_to_stretch_each_picture_by_itself() -> None:
+    with pytest.raises(DataError, match="floats from 9 to 201, expected 0 to 1") as caught:
+        read_image(np.array([[9.0, 201.0]]))
+    assert caught.value.hint == "divide by 255, or by what white is"
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "1", "P", "LA", "RGBA", "CMYK", "PA"])

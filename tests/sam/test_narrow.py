@@ -16,7 +16,7 @@ from vns_sam.sam import narrow
 from vns_sam.sam.promptable import PromptableNetwork
 from vns_sam.sam.registry import load
 from vns_sam.sam.zoo import load_sam
-from vns_sam.types import Prompts
+from vns_sam.types import ImageFeatures, Prompts
 from vns_sam.vns.config import VnsSamConfig
 from vns_sam.vns.model import VnsSamModel
 
@@ -81,7 +81,11 @@ def test_every_kind_of_model_takes_half_precision(make: Callable[[], PromptableN
     prompts = [Prompts(boxes=np.array([[10, 10, 50, 40]]))] if model.info.prompts else []
     known = model.decode(model.encode([image]), prompts, [0])
     model = model.to(torch.bfloat16)
-    found = model.decode(model.encode([image]), prompts, [0])
+    features = model.encode([image])
+    found = model.decode(features, prompts, [0])
+    kept = model.decode(ImageFeatures.from_arrays(features.arrays()), prompts, [0])
+    np.testing.assert_array_equal(kept.scores, found.scores)
+    np.testing.assert_array_equal(kept.logits(0), found.logits(0))
     assert ((known.logits(0, (48, 64)) > 0) != (found.logits(0, (48, 64)) > 0)).mean() < 0.02
     np.testing.assert_allclose(found.scores, known.scores, atol=0.08)
 

@@ -322,6 +322,7 @@ def _from_array(values: np.ndarray, where: str) -> np.ndarray:
 
 
 def _to_bytes(values: np.ndarray, where: str) -> np.ndarray:
+    values = values.astype(values.dtype.newbyteorder("="), copy=False)
     if values.dtype == np.uint8:
         return values
     if values.dtype == np.bool_:
@@ -335,7 +336,7 @@ def _to_bytes(values: np.ndarray, where: str) -> np.ndarray:
         if not (low >= 0 and high <= 1):
             raise DataError(
                 f"{where} holds floats from {low:g} to {high:g}, expected 0 to 1",
-                hint="divide by the maximum",
+                hint="divide by 255, or by what white is",
             )
         return np.round(values * 255).astype(np.uint8)
     raise DataError(f"{where} holds {values.dtype}, expected uint8, uint16, bool or float in [0, 1]")

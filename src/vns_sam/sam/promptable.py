@@ -171,7 +171,7 @@ class PromptableNetwork(nn.Module, ABC):
             PromptError: A row holds no point, box or mask, or an index names no image.
         """
         self.check_owner(features)
-        features = features.to(self.device)
+        features = features.to(self.device, self.dtype)
         parts: list[DecoderOutput] = []
         order: list[int] = []
         for rows, asked, batch in self._chunks(features, prompts, image_index):

@@ -60,6 +60,14 @@ def _filled(maps: Map, height: int, width: int) -> Map:
     return F.pad(maps, (0, beside, 0, below))
 
 
+def _as_array(maps: Map) -> np.ndarray:
+    if isinstance(maps, np.ndarray):
+        return maps
+    import torch
+
+    return np.asarray((maps.float() if maps.dtype is torch.bfloat16 else maps).cpu().numpy())
+
+
 @dataclass(frozen=True)
 class ImageFeatures:
     """What an encoder makes of I pictures; prompts are decoded from it any number of times, by its own model.
@@ -142,14 +150,14 @@ class ImageFeatures:
             finer=tuple(crop_map(one, stored, wanted) for one in self.finer),
         )
 
-    def to(self, device: torch.device | str) -> ImageFeatures:
-        """The same features as tensors on a device; pictures stay where they are."""
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> ImageFeatures:
+        """The same features as tensors on a device, of a dtype or their own; pictures stay where they are."""
         import torch
 
         def move(one: Map) -> torch.Tensor:
             if isinstance(one, np.ndarray):
                 one = torch.from_numpy(one if one.flags.writeable else one.copy())
-            return one.to(device)
+            return one.to(device, dtype)
 
         return replace(
             self,
@@ -160,12 +168,12 @@ class ImageFeatures:
         )
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Everything as numpy arrays by name, as ``np.savez`` takes them."""
+        """Everything as numpy arrays by name, as ``np.savez`` takes them; bfloat16, which numpy lacks, as float32."""
         named: dict[str, Any] = {"embedding": self.embedding}
         for name in ("levels", "mined", "pictures", "finer"):
             named |= {f"{name}.{k}": one for k, one in enumerate(getattr(self, name))}
         return {
-            **{name: one if isinstance(one, np.ndarray) else one.cpu().numpy() for name, one in named.items()},
+            **{name: _as_array(one) for name, one in named.items()},
             "geometry": Geometry.pack(self.geometry),
             "model": np.array(self.model),
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,6 +113,7 @@ def test_a_predictor_of_everything_is_asked_nothing() -> None:
     assert found.image is image
     assert found.logits.dtype == np.float32
     np.testing.assert_array_equal(found.logits, np.where(found.masks, 1, -1))
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(predictor.predict())).logits, found.logits)
     for given in ({"boxes": [[10, 5, 30, 25]]}, {"points": [[12, 12]]}, {"masks": picture()[..., 0] > 0}):
         with pytest.raises(PromptError, match="all objects are looked for, found a prompt"):
             predictor.predict(**given)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -179,8 +181,18 @@ def test_a_large_prediction_is_the_same_and_makes_its_floats_when_asked(
     np.testing.assert_array_equal(found.boxes, expected.boxes)
     np.testing.assert_array_equal(found.scores, expected.scores)
     assert found.alpha is None
+    packed = pickle.dumps(found)
+    np.testing.assert_array_equal(copy.deepcopy(found).logits, expected.logits)
     np.testing.assert_array_equal(found.logits, expected.logits)
     np.testing.assert_array_equal(found.edges, expected.edges)
+    for back in (pickle.loads(packed), pickle.loads(pickle.dumps(pickle.loads(packed)))):
+        np.testing.assert_array_equal(back.masks, expected.masks)
+        np.testing.assert_array_equal(back.boxes, expected.boxes)
+        np.testing.assert_array_equal(back.image, IMAGE)
+        assert [piece.area for piece in back.pieces] == [mask.sum() for mask in expected.masks]
+        with pytest.raises(UsageError, match=r"made from the model's features, which are not pickled"):
+            _ = back.logits
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(found)).logits, expected.logits)  # they were made
 
 
 def test_a_large_prediction_is_written_as_a_small_one_and_never_holds_its_masks(

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from vns_sam.images.windows import mask_boxes
-from vns_sam.inference.found import Found, LargePrediction
+from vns_sam.inference.found import Found, LargePrediction, Maps, MapsAtHand
 from vns_sam.sam.answers import probability
 from vns_sam.sam.second_look import look_again, plan_crops, wants_second_look
 from vns_sam.types import (
@@ -135,13 +135,13 @@ def predict(
     offered = tuple(answers.candidates(row) for row in rows) if candidates else None
     if len(answers) * size[0] * size[1] > PIXELS_KEPT and not asker.model.info.alpha:
         pieces = Pieces(_masks_alone(asker, image, answers, prompts))
-        return LargePrediction(pieces, size, answers.scores, lambda: _maps(whole()), offered)
+        return LargePrediction(pieces, size, answers.scores, MapsAtHand(lambda: _maps(whole())), offered)
     found = whole()
     masks = found.logits > 0
     return Found(masks, found.logits, answers.scores, found.edges, mask_boxes(masks), found.alpha, offered)
 
 
-def _maps(found: FullSize) -> tuple[np.ndarray, np.ndarray | None]:
+def _maps(found: FullSize) -> Maps:
     return found.logits, found.edges
 
 

@@ -84,8 +84,8 @@ def _prompted() -> PromptError:
 
 def as_prediction(found: AutomaticMasks) -> Found:
     """All objects of a picture as a prediction; its logits are 1 and -1, since no one map gave the masks."""
+    return LargePrediction(Pieces(found.regions), (found.height, found.width), found.scores, _signs)
 
-    def logits() -> tuple[np.ndarray, None]:
-        return np.where(found.masks, np.float32(1), np.float32(-1)), None
 
-    return LargePrediction(Pieces(found.regions), (found.height, found.width), found.scores, logits)
+def _signs(found: Found) -> tuple[np.ndarray, None]:
+    return np.where(found.masks, np.float32(1), np.float32(-1)), None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from typing_extensions import override
 
+from vns_sam.errors import UsageError
 from vns_sam.types import Candidates, Pieces, Prediction, Size, piece_boxes
 
 if TYPE_CHECKING:
@@ -73,9 +74,20 @@ class Found(Prediction):
         return None if self.image is None else encode_image(draw_overlay(self.image, self.pieces), photo=True)
 
 
+Maps = tuple[np.ndarray, np.ndarray | None]
+"""Logits (P, H, W) and edges, as a prediction has them."""
+
+
 class LargePrediction(Found):
     """A prediction that holds of each mask what is object, a bit for a pixel; its masks, logits and edges as arrays
     are made when they are first asked for.
+
+    Args:
+        pieces: The masks.
+        size: Height and width of the picture.
+        scores: (P,) float32 predicted IoU.
+        maps: Makes the logits and edges of the prediction that it is given.
+        candidates: For each prompt the masks to choose from.
     """
 
     def __init__(
@@ -83,7 +95,7 @@ class LargePrediction(Found):
         pieces: Pieces,
         size: Size,
         scores: np.ndarray,
-        maps: Callable[[], tuple[np.ndarray, np.ndarray | None]],
+        maps: Callable[[Found], Maps],
         candidates: tuple[Candidates, ...] | None = None,
     ) -> None:
         self._pieces, self._size, self.scores, self._maps = pieces, size, scores, maps
@@ -112,7 +124,35 @@ class LargePrediction(Found):
             for mask, piece in zip(self.masks, self.pieces, strict=True):
                 mask[piece.index] = piece.mask
         elif name in ("logits", "edges"):
-            self.logits, self.edges = self._maps()
+            self.logits, self.edges = self._maps(self)
         else:
             raise AttributeError(name)
         return getattr(self, name)
+
+
+class MapsAtHand:
+    """Makes logits and edges from what is in this process alone. It is pickled without that, and then refuses.
+
+    Args:
+        make: Makes them.
+    """
+
+    def __init__(self, make: Callable[[], Maps]) -> None:
+        self._make = make
+
+    def __call__(self, found: Found) -> Maps:
+        """What a prediction asks for."""
+        return self._make()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return MapsAtHand, (_left_behind,)
+
+    def __deepcopy__(self, _: object) -> MapsAtHand:
+        return self
+
+
+def _left_behind() -> Maps:
+    raise UsageError(
+        "logits and edges of large pictures are made from the model's features, which are not pickled",
+        hint="ask for .logits before, or for masks, pieces and scores",
+    )

@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field, model_validator
 from vns_sam.formats import registry
 from vns_sam.formats.result import Files, Result, categories_for
 from vns_sam.images.write import encode_archive
-from vns_sam.inference.found import LargePrediction
+from vns_sam.inference.found import Found, LargePrediction
 from vns_sam.serving.folder import Project
 from vns_sam.serving.masks import check_memory, read_masks
 from vns_sam.serving.pictures import too_many_pixels
@@ -213,16 +213,16 @@ def _prediction(entry: ExportPicture, size: Size, memory: int) -> Prediction:
     """The objects of a picture of (H, W) pixels, a bit for each pixel; what a model thought of the others is not known,
     and no format asks for it.
     """
-
-    def unknown() -> tuple[np.ndarray, None]:
-        return np.broadcast_to(np.float32(0), (len(entry.objects), *size)), None
-
     rles = [item.mask.model_dump() for item in entry.objects]
     pieces = Pieces(cut_out(mask) for mask in read_masks(rles, size, memory, packed=True))
     scores = np.array([1.0 if item.score is None else item.score for item in entry.objects], np.float32)
-    prediction = LargePrediction(pieces, size, scores, unknown)
+    prediction = LargePrediction(pieces, size, scores, _unknown)
     prediction.classes = tuple(item.label for item in entry.objects)
     return prediction
+
+
+def _unknown(found: Found) -> tuple[np.ndarray, None]:
+    return np.broadcast_to(np.float32(0), (len(found), *found.size)), None
 
 
 def _one_file(files: dict[str, bytes], export: Export) -> tuple[str, bytes]:

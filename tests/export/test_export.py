@@ -14,6 +14,7 @@ from foundation_models import narrow_foundation
 from toy import toy_sam
 from workshop import narrow_sam
 
+from vns_sam.cli import adapt
 from vns_sam.cli.main import main
 from vns_sam.errors import OutputError, UsageError
 from vns_sam.export import onnx
@@ -37,6 +38,8 @@ from vns_sam.sam.based import SamBasedNetwork
 from vns_sam.sam.folder import GRAPHS_OF
 from vns_sam.sam.model import SamModel
 from vns_sam.types import PromptBatch
+from vns_sam.vns.config import VnsSamConfig
+from vns_sam.vns.model import VnsSamModel
 
 
 def _graph_inputs(batch: PromptBatch, side: int, grid: int) -> tuple[torch.Tensor, ...]:
@@ -130,6 +133,29 @@ def test_sources_are_the_model_and_the_bundled_one_below() -> None:
     assert sources_of(load_network("vns-sam-tiny")) == ("", "sam-tiny")
     assert sources_of(load_network("sam-tiny")) == ("",)
     assert sources_of(load_network("dis-sam-tiny")) == ("",)
+
+
+@pytest.fixture
+def standing(tmp_path: Path) -> Path:
+    """A VNS-SAM on a SAM in another folder, each with its own weights alone."""
+    sam = narrow_sam()
+    sam.save_pretrained(tmp_path / "narrow")
+    config = VnsSamConfig.for_sam(sam.config, base=str(tmp_path / "narrow"), inner_channels=8, head_channels=8)
+    VnsSamModel.from_sam(sam, config).save_pretrained(tmp_path / "vns")
+    return tmp_path / "vns"
+
+
+def test_graphs_beside_weights_of_two_folders_are_refused_before_anything_is_recorded(
+    standing: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnx, "record", lambda *_, **__: pytest.fail("a graph was recorded"))
+    assert main(["export", str(standing), "--beside"]) == 2
+    told = capsys.readouterr().err
+    assert "expected a model with its own weights, or on a bundled one, 'vns-narrow' stands on" in told
+    assert "try: vns-sam export MODEL --out graphs/" in told
+    monkeypatch.setattr(adapt, "find_spec", lambda _: True)
+    adapt._add_graphs(standing)
+    assert capsys.readouterr().err.startswith("note: no graphs beside the model: expected a model with its own weights")
 
 
 @pytest.mark.parametrize(

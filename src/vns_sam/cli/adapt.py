@@ -46,14 +46,21 @@ def run_adapt(args: argparse.Namespace, minutes: float) -> int:
 
 
 def _add_graphs(model: Path) -> None:
-    """Puts graphs beside the weights, so that the model runs without torch, where what makes them is installed."""
+    """Puts graphs beside the weights, so that the model runs without torch, where what makes them is installed and
+    they can name all weights.
+    """
     if find_spec("onnxscript") is None:
         return
     from vns_sam.export.onnx import sources_of, write_named
     from vns_sam.inference.load import load_network
 
     network = load_network(model)
-    write_named(network, model, sources_of(network))
+    try:
+        sources = sources_of(network)
+    except UsageError as error:
+        print(f"note: no graphs beside the model: {error}", file=sys.stderr)
+        return
+    write_named(network, model, sources)
 
 
 def _show(done: Adapted, start: str, *, json: bool) -> None:

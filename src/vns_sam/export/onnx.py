@@ -165,9 +165,20 @@ def write_named(model: PromptableNetwork, folder: Path, sources: Sequence[str] =
 
 
 def sources_of(model: PromptableNetwork) -> tuple[str, ...]:
-    """Where the weights of a model's folder are: there, and in the bundled model that it stands on."""
+    """Where the weights of a model's folder are: there, and in the bundled model that it stands on.
+
+    Raises:
+        UsageError: It stands on another, whose weights no graph may name.
+    """
     base = getattr(getattr(model, "config", None), "base", None)
-    return ("", base) if isinstance(model, SamBasedNetwork) and base in bundled() else ("",)
+    if base is None or not isinstance(model, SamBasedNetwork):
+        return ("",)
+    if base not in bundled():
+        raise UsageError(
+            f"expected a model with its own weights, or on a bundled one, '{model.name}' stands on '{base}'",
+            hint="vns-sam export MODEL --out graphs/",
+        )
+    return ("", base)
 
 
 def _name_weights(graph: onnx_ir.Model, known: Mapping[bytes, list[tuple[int, str]]]) -> dict[str, tuple[int, str]]:
@@ -180,7 +191,10 @@ def _name_weights(graph: onnx_ir.Model, known: Mapping[bytes, list[tuple[int, st
         if not places and value.const_value.size <= INLINE:
             continue
         if not places:
-            raise UsageError(f"the weight '{name}' is in none of the files that the graph may name")
+            raise UsageError(
+                f"the weight '{name}' is in none of the files that the graph may name",
+                hint="vns-sam export MODEL --out graphs/",
+            )
         tensor = value.const_value
         value.const_value = ir().ExternalTensor(
             "weights", None, None, tensor.dtype, shape=tensor.shape, name=name, base_dir=""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,8 +17,8 @@ from workshop import narrow_sam
 
 from vns_sam.cli import adapt
 from vns_sam.cli.main import main
-from vns_sam.errors import OutputError, UsageError
-from vns_sam.export import onnx
+from vns_sam.errors import CheckpointError, OutputError, UsageError
+from vns_sam.export import onnx, parity
 from vns_sam.export.anylabeling import (
     CANVAS,
     LONGER_SIDE,
@@ -175,6 +176,58 @@ def test_a_wrong_call_is_refused_before_any_work(
     assert message in capsys.readouterr().err
 
 
+@pytest.fixture
+def refining(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A DIS-SAM on a SAM in another folder, both without graphs; its graph, when it is written, is the bundled one."""
+    for name, model in (("first", "sam-tiny"), ("dis", "dis-sam-tiny")):
+        (tmp_path / name).mkdir()
+        for file in ("config.json", "model.safetensors"):
+            shutil.copy(registry.place(model) / file, tmp_path / name)
+    config = json.loads((tmp_path / "dis" / "config.json").read_text()) | {"base": str(tmp_path / "first")}
+    (tmp_path / "dis" / "config.json").write_text(json.dumps(config))
+
+    def write(_: object, folder: Path, *__: object) -> None:
+        folder.mkdir(exist_ok=True)
+        for file in ("onnx.json", "refiner.onnx"):
+            shutil.copy(registry.place("dis-sam-tiny") / file, folder)
+        shutil.copy(registry.place("dis-sam-tiny") / "model.safetensors", folder)  # which the bundled graph names
+        (folder / "config.json").write_text(json.dumps(config))
+
+    for name in ("write", "write_named"):
+        monkeypatch.setattr(onnx, name, write)
+    monkeypatch.setattr(parity, "PROMPTS", (1,))
+    monkeypatch.setattr(parity, "CLICKS", (1,))
+    monkeypatch.setattr(parity, "ROUNDS", 1)
+    return tmp_path / "dis"
+
+
+@pytest.mark.parametrize("way", [["--beside"], ["--out", "graphs"]])
+def test_a_refiner_is_compared_after_a_first_stage_in_torch(
+    way: list[str], refining: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["export", str(refining), *way, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["least_iou"] > 0.999
+    assert "refiner.onnx" in told["files"]
+    assert load_model(told["out"]).info.backend == "onnx"
+
+
+def test_graphs_that_cannot_be_compared_do_not_stay(
+    refining: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        (tmp_path / "graphs" / "model.safetensors").unlink(missing_ok=True)
+        raise CheckpointError("refiner.onnx cannot be run")
+
+    monkeypatch.setattr(parity, "compare", fail)
+    assert main(["export", str(refining), "--beside"]) == 4
+    assert main(["export", str(refining), "--out", str(tmp_path / "graphs")]) == 4
+    assert "refiner.onnx cannot be run" in capsys.readouterr().err
+    assert load_model(refining).info.backend == "torch"
+    assert list((tmp_path / "graphs").iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("name", "graph"), [("vns-sam-tiny", "encoder"), ("vns-sam-tiny", "decoder"), ("sam-tiny", "decoder")]
 )
@@ -300,9 +353,9 @@ def test_a_vit_is_exported_in_each_precision(tmp_path: Path) -> None:
         write(network, folder, precision)  # type: ignore[arg-type]
         graphs = load_model(folder)
         assert graphs.info.backend == "onnx"
-        parity = compare(network, graphs, [picture])
-        assert parity.answers == 64
-        assert parity.mean_iou > least
+        told = compare(network, graphs, [picture])
+        assert told.answers == 64
+        assert told.mean_iou > least
         sizes[precision] = sum(file.stat().st_size for file in folder.glob("*.onnx"))
     assert sizes["fp16"] < sizes["fp32"]
     assert json.loads((tmp_path / "fp32" / "config.json").read_text())["model_type"] == "sam"

@@ -8,7 +8,7 @@ import pytest
 from vns_sam.cli.main import main
 from vns_sam.errors import CheckpointError, UsageError
 from vns_sam.inference.load import graphs_of, load_model, model_type, takes_prompts
-from vns_sam.inference.onnx.load import open_graphs
+from vns_sam.inference.onnx.refiner import OnnxRefiner
 from vns_sam.sam import registry
 from vns_sam.sam.config import tiny_config
 from vns_sam.sam.model import SamModel
@@ -97,7 +97,26 @@ def test_a_first_stage_is_named_as_any_model(tmp_path: Path) -> None:
     shutil.copytree(registry.place("ws-sam-tiny"), tmp_path / "dis" / "vit_b")
     config = (refiner / "config.json").read_text()
     (refiner / "config.json").write_text(config.replace('"base": "sam-tiny"', '"base": "mine"'))
-    assert open_graphs(refiner).info.prompts
+    assert load_model(refiner, backend="onnx").info.prompts
     (refiner / "config.json").write_text(config.replace('"base": "sam-tiny"', '"base": "vit_b"'))
-    with pytest.raises(CheckpointError, match=r"the first stage of .*, 'vit_b', has no graphs"):
-        open_graphs(refiner)
+    with pytest.raises(UsageError, match="'vit_b' has no graphs"):
+        load_model(refiner, backend="onnx")
+
+
+@pytest.mark.parametrize("base", ["mine", "http://127.0.0.1:9/mine"])
+def test_a_refiners_graph_stands_on_a_first_stage_in_torch_where_that_has_no_graphs(base: str, tmp_path: Path) -> None:
+    refiner = shutil.copytree(registry.place("dis-sam-tiny"), tmp_path / "dis")
+    (refiner / "mine").mkdir()
+    for file in ("config.json", "model.safetensors"):
+        shutil.copy(registry.place("sam-tiny") / file, refiner / "mine")
+    config = (refiner / "config.json").read_text()
+    (refiner / "config.json").write_text(config.replace('"base": "sam-tiny"', f'"base": "{base}"'))
+    if base != "mine":  # no server is asked on the word of a file
+        with pytest.raises(CheckpointError, match="no model 'http://"):
+            load_model(refiner)
+        return
+    model = load_model(refiner)
+    assert isinstance(model, OnnxRefiner)
+    assert (model.info.name, model.first.info.backend) == ("dis-sam-tiny", "torch")
+    with pytest.raises(UsageError, match=r"dis/mine' has no graphs"):
+        load_model(refiner, backend="onnx")

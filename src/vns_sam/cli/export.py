@@ -14,6 +14,7 @@ differences of logits, and times, on the demo's picture or on those of --picture
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ from vns_sam.errors import DataError, UsageError
 if TYPE_CHECKING:
     import numpy as np
 
+    from vns_sam.export.parity import Parity
     from vns_sam.sam.promptable import PromptableNetwork
 
 REPORT = "report.json"
@@ -60,10 +62,8 @@ def run(args: argparse.Namespace) -> int:
     out = _place(args)
     from vns_sam.export.onnx import sources_of, write, write_named
     from vns_sam.export.page import write_page
-    from vns_sam.export.parity import compare
     from vns_sam.images.write import write_json
     from vns_sam.inference.load import load_network
-    from vns_sam.inference.onnx.load import open_graphs
     from vns_sam.sam.folder import graph_files
 
     network = load_network(args.model)
@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
         write_page(network, out, args.precision or "fp16", args.runtime)
     else:
         write(network, out, args.precision or "fp32", OPSET if args.opset is None else args.opset)
-    parity = compare(network, open_graphs(out), pictures)
+    parity = _compared(network, out, pictures)
     files = {path.name: path.stat().st_size for path in graph_files(out)}
     told: dict[str, Any] = {"model": network.name, "files": files, **parity.to_dict()}
     if not args.beside:
@@ -87,6 +87,26 @@ def run(args: argparse.Namespace) -> int:
         print(f"{out / name}  {size / 1e6:.1f} MB")
     print(parity)
     return 0
+
+
+def _compared(network: PromptableNetwork, out: Path, pictures: Sequence[np.ndarray]) -> Parity:
+    """How far the graphs are from the network, a refiner's after the same first stage. Graphs that cannot be compared
+    do not stay: whoever loads the folder would get them.
+    """
+    from vns_sam.export.parity import compare
+    from vns_sam.images.write import remove_file
+    from vns_sam.inference.onnx.load import open_graphs
+    from vns_sam.sam.checkpoints import remove_graphs
+    from vns_sam.sam.folder import CONFIG, WEIGHTS
+
+    refined: Any = network
+    try:
+        return compare(network, open_graphs(out, lambda _: refined.first), pictures)
+    except Exception:
+        remove_graphs(out)
+        if not (out / WEIGHTS).is_file():
+            remove_file(out / CONFIG)
+        raise
 
 
 def _check_options(args: argparse.Namespace) -> None:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from difflib import get_close_matches
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
@@ -62,14 +63,15 @@ def load_model(
         raise UsageError(f"backend must be auto, onnx or torch, found {backend!r}", hint='backend="auto"')
     check_model_name(name)
     first, second = _stages(name)
-    model: PromptableModel
-    if is_address(first):
-        model = _connect(first)
-    elif graphs := graphs_of(first, device, backend):
-        model = open_graphs(graphs)
-    else:
-        model = _network(first, device)
+    model = _connect(first) if is_address(first) else _load_alone(first, device, backend)
     return refine_with(model, second, device, backend=backend, base=first) if second else model
+
+
+def _load_alone(name: str, device: str | torch.device, backend: Backend) -> PromptableModel:
+    """A model on this machine that nothing refines; what it stands on itself is loaded the same way."""
+    if graphs := graphs_of(name, device, backend):
+        return open_graphs(graphs, partial(_load_alone, device=device, backend=backend))
+    return _network(name, device)
 
 
 def load_network(name: str | os.PathLike[str], device: str | torch.device = "cpu") -> PromptableNetwork:

@@ -229,6 +229,39 @@ def test_graphs_that_cannot_be_compared_do_not_stay(
 
 
 @pytest.mark.parametrize(
+    ("way", "there", "says"),
+    [
+        ("--out", "model.safetensors", "expected no folder of another model"),
+        ("--page", "model.safetensors", "expected no folder of another model"),
+        ("--anylabeling", "model.safetensors", "expected no folder of another model"),
+        ("--out", "config.json", "expected to replace no file"),
+        ("--out", "config.yaml", "expected to replace no file"),
+        ("--page", "index.html", "expected to replace no file"),
+        ("--anylabeling", "config.yaml", "expected to replace no file"),
+    ],
+)
+def test_graphs_go_into_no_folder_of_something_else(
+    way: str, there: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vns_sam.inference.load.load_network", lambda *_: pytest.fail("a model was loaded"))
+    (tmp_path / there).write_text("mine")
+    assert main(["export", "sam-tiny", way, str(tmp_path)]) == 2
+    assert f"{says}, found {tmp_path / there}" in capsys.readouterr().err
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_graphs_may_go_into_the_models_own_folder_whatever_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    narrow_sam().save_pretrained(tmp_path / "narrow")
+    monkeypatch.setattr("vns_sam.inference.load.load_network", lambda *_: pytest.fail("a model is loaded"))
+    for model in ("narrow", "./narrow", "narrow/model.safetensors"):
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(pytest.fail.Exception, match="a model is loaded"):
+            main(["export", model, "--out", str(tmp_path / "narrow")])
+
+
+@pytest.mark.parametrize(
     ("name", "graph"), [("vns-sam-tiny", "encoder"), ("vns-sam-tiny", "decoder"), ("sam-tiny", "decoder")]
 )
 def test_every_gelu_is_one_operation_to_the_runtime(name: str, graph: str) -> None:

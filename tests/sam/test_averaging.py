@@ -115,4 +115,11 @@ def test_the_command(folders: list[Path], tmp_path: Path, capsys: pytest.Capture
     given = ["models", "average", *map(str, folders), "--out", str(tmp_path / "mean")]
     assert main(given) == 0
     assert "the mean of 2 models" in capsys.readouterr().out
-    assert main([*given, "--shares", "1"]) == 2
+    capsys.readouterr()
+    before = (folders[0] / "model.safetensors").read_bytes()
+    over = ["models", "average", *map(str, folders), "--out", str(folders[0])]
+    assert main(over) == 2
+    assert f"expected to replace no file, found {folders[0] / 'config.json'}" in capsys.readouterr().err
+    assert (folders[0] / "model.safetensors").read_bytes() == before
+    assert main([*over, "--force"]) == 0
+    assert main([*given, "--shares", "1", "--force"]) == 2

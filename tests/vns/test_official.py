@@ -123,5 +123,8 @@ def test_the_command_converts_and_reports(
     assert main(["models", "convert", str(tmp_path / "epoch_11.pth"), "--base", "vit_b", "--out", str(out)]) == 0
     assert "247 tensors used, 0 missing, 0 left over" in capsys.readouterr().out
     assert json.loads((out / "config.json").read_text())["base"] == "vit_b"
-    assert main(["models", "convert", str(tmp_path / "epoch_11.pth"), "--base", "vit_h", "--out", str(out)]) == 4
+    again = ["models", "convert", str(tmp_path / "epoch_11.pth"), "--base", "vit_h", "--out", str(out)]
+    assert main(again) == 2
+    assert f"expected to replace no file, found {out / 'config.json'}" in capsys.readouterr().err
+    assert main([*again, "--force"]) == 4
     assert "ViT-B (768 channels)" in capsys.readouterr().err

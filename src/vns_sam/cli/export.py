@@ -20,8 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 from vns_sam.cli.demo import ASSETS
 from vns_sam.cli.lines import print_json
+from vns_sam.cli.model_folder import check_folder
 from vns_sam.cli.numbers import at_least
 from vns_sam.errors import DataError, UsageError
+from vns_sam.sam.folder import CONFIG, WEIGHTS, graph_files
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--opset", type=int, help=f"of ONNX, 18 to 21 ({OPSET})")
     parser.add_argument("--pictures", type=Path, metavar="DIR", help="pictures to compare on")
     parser.add_argument("--limit", type=at_least(1), metavar="N", help=f"pictures at most ({LIMIT})")
-    parser.add_argument("--force", action="store_true", help="replace graphs that are there")
+    parser.add_argument("--force", action="store_true", help="replace graphs and a page that are there")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -64,7 +66,6 @@ def run(args: argparse.Namespace) -> int:
     from vns_sam.export.page import write_page
     from vns_sam.images.write import write_json
     from vns_sam.inference.load import load_network
-    from vns_sam.sam.folder import graph_files
 
     network = load_network(args.model)
     if args.anylabeling is not None:
@@ -97,7 +98,6 @@ def _compared(network: PromptableNetwork, out: Path, pictures: Sequence[np.ndarr
     from vns_sam.images.write import remove_file
     from vns_sam.inference.onnx.load import open_graphs
     from vns_sam.sam.checkpoints import remove_graphs
-    from vns_sam.sam.folder import CONFIG, WEIGHTS
 
     refined: Any = network
     try:
@@ -144,14 +144,30 @@ def _place(args: argparse.Namespace) -> Path:
     from vns_sam.sam import registry
 
     out: Path = registry.place(args.model) if args.beside else args.out or args.page or args.anylabeling
-    if args.beside and (args.model in registry.PUBLISHED or not (out / "model.safetensors").is_file()):
+    if args.beside and (args.model in registry.PUBLISHED or not (out / WEIGHTS).is_file()):
         raise UsageError(f"expected a folder with weights for --beside, found {out}", hint="--out graphs/")
-    if out.exists() and not out.is_dir():
-        raise DataError(f"cannot write {out}: it is a file, expected a folder")
+    own = args.model not in registry.PUBLISHED and _folder(registry.place(args.model)) == _folder(out)
+    if (out / WEIGHTS).is_file() and not own:
+        hint = "another --out; or --beside for the model's own folder"
+        raise UsageError(f"expected no folder of another model, found {out / WEIGHTS}", hint=hint)
     if has_graphs(out) and not args.force:
         raise DataError(f"{out} holds graphs already", hint="--force replaces them")
+    check_folder(out, () if own else _marks(args), force=args.force)
     check_writable(out / REPORT)
     return out
+
+
+def _folder(place: Path) -> Path:
+    """A model's folder, or that of its file of weights, by its one name."""
+    return place.resolve().parent if place.name == WEIGHTS else place.resolve()
+
+
+def _marks(args: argparse.Namespace) -> tuple[str, ...]:
+    """The files that would be replaced where a folder holds something else."""
+    pair = ("config.yaml",)
+    if args.anylabeling is not None:
+        return pair
+    return (*pair, CONFIG) if args.page is None else (*pair, CONFIG, "index.html")
 
 
 def _pictures(args: argparse.Namespace) -> list[np.ndarray]:

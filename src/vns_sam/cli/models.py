@@ -23,8 +23,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vns_sam.cli.lines import print_json
+from vns_sam.cli.model_folder import check_folder
 from vns_sam.cli.numbers import number
-from vns_sam.errors import DataError, UsageError
+from vns_sam.errors import UsageError
 
 if TYPE_CHECKING:
     from vns_sam.evaluation.cost import Cost
@@ -59,14 +60,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     convert.add_argument(
         "--unit-pixels", action="store_true", help="pixels enter as 0 .. 1, as in MedSAM, not by SAM's mean"
     )
-    convert.add_argument("--out", type=Path, required=True, metavar="DIR")
+    _add_out(convert)
     average = verbs.add_parser("average", help="the mean of several trainings of one model", allow_abbrev=False)
     folders = "as training writes them, model/ or best/, or a bundled model"
     average.add_argument("folders", type=Path, nargs="+", metavar="DIR", help=folders)
     average.add_argument(
         "--shares", type=number(0, MOST_SHARE), nargs="+", metavar="X", help="how much each counts (alike)"
     )
-    average.add_argument("--out", type=Path, required=True, metavar="DIR")
+    _add_out(average)
     push = verbs.add_parser("push", help="a model's folder to the Hugging Face hub", allow_abbrev=False)
     push.add_argument("folder", metavar="DIR", help="as training writes it, or a bundled model")
     push.add_argument("repo", metavar="OWNER/NAME", help="made if it is not there")
@@ -78,6 +79,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     without.add_argument("--random-weights", action="store_true", help="load nothing, but time: the work is the same")
     cost.add_argument("--calls", type=int, default=10, metavar="N", help="timed calls (default 10)")
     cost.add_argument("--device", default="cpu", help="cpu, cuda, ... (default cpu)")
+
+
+def _add_out(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--force", action="store_true", help="replace a model that is there")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -150,7 +156,7 @@ def _cost_row(found: Cost) -> tuple[str, ...]:
 
 
 def _average(args: argparse.Namespace) -> int:
-    _check_folder(args.out)
+    check_folder(args.out, force=args.force)
     from vns_sam.sam.averaging import average_checkpoints
 
     mean = average_checkpoints(args.folders, args.out, args.shares)
@@ -175,13 +181,8 @@ def _push(args: argparse.Namespace) -> int:
     return 0
 
 
-def _check_folder(out: Path) -> None:
-    if out.exists() and not out.is_dir():
-        raise DataError(f"cannot write {out}: it is a file, expected a folder")
-
-
 def _convert(args: argparse.Namespace) -> int:
-    _check_folder(args.out)
+    check_folder(args.out, force=args.force)
     if args.to == "transformers":
         _refuse_base(args, "a folder of transformers")
     from vns_sam.hq.published import holds_hq

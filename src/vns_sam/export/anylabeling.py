@@ -21,6 +21,7 @@ from vns_sam.export.store import Precision, store
 from vns_sam.images.write import remove_file, write_text
 from vns_sam.inference.onnx.promptable import NOT_A_POINT, RIGHT_BOTTOM
 from vns_sam.sam.based import SamBasedNetwork
+from vns_sam.sam.checkpoints import remove_graphs
 from vns_sam.sam.preprocessing import Preprocessing
 from vns_sam.sam.promptable import PromptableNetwork
 from vns_sam.types import Geometry
@@ -167,6 +168,7 @@ def write_anylabeling(
     outputs = ["masks", "iou_predictions", "low_res_masks"]
     decoder = CanvasDecoder(model, maps, mined, canvas)
     graphs["decoder"] = recorder(decoder, example, inputs, outputs, ({}, points, points, {}, {}, {}))
+    remove_graphs(folder)
     remove_file(folder / CONFIG)  # an export that fails leaves no pair of two models
     for name, one in graphs.items():
         store(one, folder / f"{name}.onnx", precision)

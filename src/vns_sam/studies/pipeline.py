@@ -299,7 +299,7 @@ def _commands(step: AnyStep, values: Mapping[str, Any], out: Path, file: Path) -
         return (("train", str(file)),)
     if isinstance(step, Average):
         shares = ["--shares", *map(str, step.shares)] if step.shares else []
-        return (("models", "average", *values["models"], *shares, "--out", str(own)),)
+        return (("models", "average", *values["models"], *shares, "--out", str(own), "--force"),)
     if isinstance(step, Evaluate):
         return (tuple(_evaluate(step, values, data, own)),)
     return tuple(tuple(_for_set(step, values, data, own, name)) for name in step.sets)

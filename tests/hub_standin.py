@@ -17,13 +17,14 @@ TOKEN = "hf_standin"
 
 
 class Hub(ThreadingHTTPServer):
-    """Repositories in memory: ``files[repo][path]``; ``asked`` keeps each request's method and path, and a path in
-    ``broken`` is refused.
+    """Repositories in memory: ``files[repo][path]``, and ``tags[repo][tag][path]`` at other revisions; ``asked`` keeps
+    each request's method and path, and a path in ``broken`` is refused.
     """
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.files: dict[str, dict[str, bytes]] = {}
+        self.tags: dict[str, dict[str, dict[str, bytes]]] = {}
         self.private: set[str] = set()
         self.asked: list[str] = []
         self.broken: set[str] = set()
@@ -31,6 +32,14 @@ class Hub(ThreadingHTTPServer):
     @property
     def address(self) -> str:
         return f"http://127.0.0.1:{self.server_port}"
+
+    def at(self, repo: str, revision: str) -> tuple[str, dict[str, bytes] | None]:
+        """The commit of a branch, tag or commit, and its files, if there is one."""
+        known = {name: (_tag(name.encode()), files) for name, files in self.tags.get(repo, {}).items()}
+        known["main"] = COMMIT, self.files[repo]
+        return next(
+            ((commit, files) for name, (commit, files) in known.items() if revision in (name, commit)), ("", None)
+        )
 
 
 @contextmanager
@@ -75,7 +84,7 @@ class _Handler(BaseHTTPRequestHandler):
         if parts[:2] == ["api", "models"] and len(parts) >= 4:
             return self.model("/".join(parts[2:4]), parts[4:], body, parse_qs(url.query))
         if len(parts) >= 5 and parts[2] == "resolve":
-            return self.file("/".join(parts[:2]), "/".join(parts[4:]))
+            return self.file("/".join(parts[:2]), parts[3], "/".join(parts[4:]))
         self.send(404, {"error": "not found"})
 
     def create(self, asked: dict[str, Any]) -> None:
@@ -103,24 +112,30 @@ class _Handler(BaseHTTPRequestHandler):
                     del files[entry["value"]["path"]]
             address = f"{self.server.address}/{repo}/commit/{COMMIT}"
             return self.send(200, {"commitUrl": address, "commitOid": COMMIT, "hookOutput": ""})
+        commit, files = self.server.at(repo, rest[1] if rest else "main")
+        if files is None:
+            return self.send(404, {"error": "Revision not found"}, {"X-Error-Code": "RevisionNotFound"})
         if rest[:1] == ["tree"]:
             return self.send(
                 200, [{"type": "file", "path": k, "size": len(v), "oid": _tag(v)} for k, v in files.items()]
             )
         siblings = [{"rfilename": name} for name in files]
-        self.send(200, {"id": repo, "sha": COMMIT, "private": repo in self.server.private, "siblings": siblings})
+        self.send(200, {"id": repo, "sha": commit, "private": repo in self.server.private, "siblings": siblings})
 
-    def file(self, repo: str, path: str) -> None:
+    def file(self, repo: str, revision: str, path: str) -> None:
         if repo not in self.server.files:
             return self.send(404, {"error": "Repository not found"}, {"X-Error-Code": "RepoNotFound"})
         if path in self.server.broken:
             return self.send(403, {"error": "not now"})
-        content = self.server.files[repo].get(path)
+        commit, files = self.server.at(repo, revision)
+        if files is None:
+            return self.send(404, {"error": "Revision not found"}, {"X-Error-Code": "RevisionNotFound"})
+        content = files.get(path)
         if content is None:
             return self.send(
-                404, {"error": "Entry not found"}, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT}
+                404, {"error": "Entry not found"}, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": commit}
             )
-        self.send(200, content, {"ETag": f'"{_tag(content)}"', "X-Repo-Commit": COMMIT})
+        self.send(200, content, {"ETag": f'"{_tag(content)}"', "X-Repo-Commit": commit})
 
     def send(self, status: int, content: object, headers: dict[str, str] | None = None) -> None:
         body = content if isinstance(content, bytes) else json.dumps(content).encode()

@@ -84,6 +84,53 @@ def test_python_shares_a_network_and_takes_it_back_through_auto_classes(tmp_path
         assert "Nothing has been measured" in served.files["me/toy"]["README.md"].decode()
 
 
+PINNED = """
+import json, sys, torch, vns_sam
+from transformers import AutoModel
+from vns_sam.errors import CheckpointError, UsageError
+from vns_sam.sam.hub import download
+vns_sam.register_auto_classes()
+for revision in ("v1.0", "main", None):
+    model = AutoModel.from_pretrained("me/mine", revision=revision, dtype="float16")
+    assert model.dtype == torch.float16
+    folder = download("me/mine", revision=revision)
+    print(model.config.name, *sorted(path.name for path in folder.iterdir()))
+for options in ({"revision": "v2.0"}, {"token": "hf_secret"}, {"device_map": "auto"}, {"output_loading_info": True}):
+    try:
+        AutoModel.from_pretrained("me/mine", **options)
+    except (UsageError, OSError) as error:
+        print(str(error).splitlines()[0])
+try:
+    download("me/mine", revision="v2.0")
+except CheckpointError as error:
+    print(str(error).split(" (")[0])
+"""
+
+
+def test_a_pinned_revision_is_loaded_whole_and_in_the_type_that_is_asked_for(tmp_path: Path) -> None:
+    kept = {name: (BUNDLED / "ws-sam-tiny" / name).read_bytes() for name in ("config.json", "model.safetensors")}
+    config = json.loads(kept["config.json"])
+    older = {**kept, "config.json": json.dumps(config | {"name": "older"}).encode(), "preprocessor_config.json": b"{}"}
+    with running_hub() as served:
+        served.files["me/mine"], served.tags["me/mine"] = (
+            {**kept, "segmenter.onnx": b"", "onnx.json": b"{}"},
+            {"v1.0": older},
+        )
+        done = asked(served, tmp_path / "home", "-c", PINNED)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0] == "older config.json model.safetensors preprocessor_config.json"
+    assert lines[1:3] == ["ws-sam-tiny config.json model.safetensors onnx.json segmenter.onnx"] * 2
+    assert "v2.0 is not a valid git identifier" in lines[3]
+    assert lines[4:] == [
+        *(
+            f"AutoModel's option '{option}' does not apply to models of vns-sam"
+            for option in ("token", "device_map", "output_loading_info")
+        ),
+        "the hub gives no model 'me/mine' at 'v2.0'",
+    ]
+
+
 def test_what_a_hub_refuses_is_one_line(tmp_path: Path) -> None:
     push = ["-m", "vns_sam", "models", "push"]
     with running_hub() as served:

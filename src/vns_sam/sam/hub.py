@@ -21,6 +21,8 @@ from vns_sam.sam.folder import CARD, CONFIG, FILES, GRAPH_FILES, GRAPHS, PROCESS
 
 logger = logging.getLogger(__name__)
 
+MAIN = "main"
+"""The revision of a hub model that is meant where none is named."""
 _HUB_ID = re.compile(r"\w[\w.-]*/[\w.-]+")
 
 
@@ -53,14 +55,23 @@ def is_hub_id(name: str) -> bool:
     return _HUB_ID.fullmatch(name) is not None
 
 
-def local_folder(name: str | os.PathLike[str]) -> Path:
+def local_folder(name: str | os.PathLike[str], revision: str | None = None) -> Path:
     """A path as it is, or the folder of a hub id that is no path here, fetched if it is not in the cache.
 
+    Args:
+        name: The path or hub id.
+        revision: Of the hub id, see :func:`download`.
+
     Raises:
+        UsageError: A path has no such revision.
         CheckpointError, MissingExtraError: See :func:`download`.
     """
     text, path = os.fspath(name), Path(name).expanduser()
-    return download(text) if is_hub_id(text) and not path.exists() else path
+    if is_hub_id(text) and not path.exists():
+        return download(text, revision=revision)
+    if revision not in (None, MAIN):
+        raise UsageError(f"expected a hub id for revision '{revision}', found the path {path}", hint="leave it out")
+    return path
 
 
 def count_parameters(path: Path) -> int:
@@ -78,12 +89,14 @@ def is_cached(repo: str, weights: str = WEIGHTS) -> bool:
     return isinstance(try_to_load_from_cache(repo, weights), str)
 
 
-def download(name: str, weights: HubWeights | None = None) -> Path:
+def download(name: str, weights: HubWeights | None = None, revision: str | None = None) -> Path:
     """The folder of a hub model in the local cache, or its single file, fetched if it is not there.
 
     Args:
         name: What the user called it: a name, or its hub id.
         weights: What the name stands for.
+        revision: A branch, tag or commit, of which all files are; the newest commit that is in the cache, else the
+            hub's, when omitted.
 
     Raises:
         CheckpointError: The hub does not have it or cannot be reached.
@@ -97,12 +110,14 @@ def download(name: str, weights: HubWeights | None = None) -> Path:
 
     def fetch(*, local: bool) -> Path:
         for file in files[:-1]:
-            hf_hub_download(repo, file, local_files_only=local)
+            hf_hub_download(repo, file, revision=revision, local_files_only=local)
         if weights is None:
-            _fetch_graphs(repo, local=local)
+            _fetch_graphs(repo, revision, local=local)
             for file in PROCESSORS:
-                _fetch_optional(repo, file, local=local)
-        last = Path(hf_hub_download(repo, files[-1], local_files_only=local))  # where it is, all that was wanted is
+                _fetch_optional(repo, file, revision, local=local)
+        last = Path(
+            hf_hub_download(repo, files[-1], revision=revision, local_files_only=local)
+        )  # where it is, all that was wanted is
         return last.parent if len(files) > 1 else last
 
     try:
@@ -111,13 +126,14 @@ def download(name: str, weights: HubWeights | None = None) -> Path:
         logger.info("fetching %s from the hub", repo)
     try:
         # Asking once first: without a network the download itself would retry, and log, for half a minute.
-        get_hf_file_metadata(hf_hub_url(repo, files[0]))
+        get_hf_file_metadata(hf_hub_url(repo, files[0], revision=revision))
         return fetch(local=False)
     except HfHubHTTPError as error:
-        raise CheckpointError(f"the hub gives no model '{repo}' ({_line(error)})", hint="check the hub id") from None
+        wanted, what = (repo, "hub id") if revision is None else (f"{repo}' at '{revision}", "hub id and the revision")
+        raise CheckpointError(f"the hub gives no model '{wanted}' ({_line(error)})", hint=f"check the {what}") from None
     except Exception as error:  # the client has used several HTTP libraries, each with errors of its own
         logger.info("the hub cannot be reached: %s", error)
-        raise _unreachable(name, weights) from None
+        raise _unreachable(name, weights, revision) from None
 
 
 def _line(error: Exception) -> str:
@@ -125,21 +141,21 @@ def _line(error: Exception) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
-def _fetch_graphs(repo: str, *, local: bool) -> None:
+def _fetch_graphs(repo: str, revision: str | None, *, local: bool) -> None:
     """Graphs, where the hub has them, so that no torch is needed; what names them comes last, when they are whole."""
     from huggingface_hub import snapshot_download
 
-    snapshot_download(repo, allow_patterns=[GRAPH_FILES], local_files_only=local)
-    _fetch_optional(repo, GRAPHS, local=local)
+    snapshot_download(repo, revision=revision, allow_patterns=[GRAPH_FILES], local_files_only=local)
+    _fetch_optional(repo, GRAPHS, revision, local=local)
 
 
-def _fetch_optional(repo: str, file: str, *, local: bool) -> None:
+def _fetch_optional(repo: str, file: str, revision: str | None, *, local: bool) -> None:
     """A file, where the hub has it."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     try:
-        hf_hub_download(repo, file, local_files_only=local)
+        hf_hub_download(repo, file, revision=revision, local_files_only=local)
     except LocalEntryNotFoundError:  # of a download it means that the hub could not be reached
         if not local:
             raise
@@ -222,10 +238,11 @@ def _need_client(purpose: str) -> None:
         raise MissingExtraError("huggingface_hub", extra="hub", purpose=purpose)
 
 
-def _unreachable(name: str, weights: HubWeights | None) -> CheckpointError:
+def _unreachable(name: str, weights: HubWeights | None, revision: str | None) -> CheckpointError:
     repo = weights.repo if weights else name
     files = weights.files if weights else (CONFIG, WEIGHTS)
-    command = f"hf download {repo} {' '.join(files)} --local-dir FOLDER"
+    pinned = "" if revision is None else f"--revision {revision} "
+    command = f"hf download {repo} {' '.join(files)} {pinned}--local-dir FOLDER"
     fetch = f"run '{command}' where there is a network and give FOLDER"
     if weights is None:
         return CheckpointError(f"there is no folder '{name}' and the hub cannot be reached", hint=fetch)

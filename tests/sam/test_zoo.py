@@ -171,7 +171,8 @@ def test_what_is_in_the_cache_needs_no_network(hf_folder, empty_cache, monkeypat
     snapshot = {"config.json": hf_folder / "config.json", WEIGHTS: hf_folder / WEIGHTS}
     asked = []
 
-    def cached(repo, file, *, local_files_only=False):
+    def cached(repo, file, *, revision, local_files_only):
+        assert revision is None
         asked.append((repo, file, local_files_only))
         return str(snapshot[file])
 

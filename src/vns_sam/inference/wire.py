@@ -182,9 +182,8 @@ def pack(arrays: Mapping[str, np.ndarray], *, compressed: bool = False) -> bytes
     if odd := [name for name, value in arrays.items() if np.asarray(value).dtype.hasobject]:
         raise DataError(f"expected arrays of numbers to send, found Python objects in '{odd[0]}'")
     out, named = io.BytesIO(), dict[str, Any](arrays)
-    (np.savez_compressed if compressed else np.savez)(
-        out, **named
-    )  # NumPy 2.0 takes allow_pickle for the name of an array
+    save = np.savez_compressed if compressed else np.savez
+    save(out, **named)  # NumPy 2.0 takes allow_pickle for the name of an array
     return out.getvalue()
 
 

@@ -115,9 +115,8 @@ def download(name: str, weights: HubWeights | None = None, revision: str | None 
             _fetch_graphs(repo, revision, local=local)
             for file in PROCESSORS:
                 _fetch_optional(repo, file, revision, local=local)
-        last = Path(
-            hf_hub_download(repo, files[-1], revision=revision, local_files_only=local)
-        )  # where it is, all that was wanted is
+        last = Path(hf_hub_download(repo, files[-1], revision=revision, local_files_only=local))
+        # where that is, all that was wanted is
         return last.parent if len(files) > 1 else last
 
     try:

@@ -182,7 +182,7 @@ MEASUREMENTS = {
         "vns-sam-tiny",
         OWN,
         {
-            "": "--limit 12 --second-look off --ablate nsfm.low nsfm.high nsfm.low+nsfm.high nsfm mask_embedding "
+            "": "--limit 60 --second-look off --ablate nsfm.low nsfm.high nsfm.low+nsfm.high nsfm mask_embedding "
             "dense_head adapter.up --ablate-by mean zero shuffle"
         },
     ),

@@ -149,7 +149,10 @@ def _halve_last(model: onnx_ir.Model) -> None:
 
 
 def _strip(model: onnx_ir.Model) -> None:
-    """Drops what tells where in the source a node comes from, and the shapes between nodes."""
+    """Drops what tells where in the source a node comes from, the shapes between nodes, and the notes of the tracer,
+    which are half of a graph without weights and come in another order each time.
+    """
+    model.graph.metadata_props.clear()
     for value in model.graph.initializers.values():
         value.metadata_props.clear()
     for node in model.graph:

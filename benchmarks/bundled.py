@@ -1,7 +1,7 @@
 """Measures what the bundled models can do, and writes ``results/`` for ``make docs``: every table of README, cards and
 documents that hangs on their weights, from one command.
 
-python benchmarks/bundled.py --root data                        all of them, half an hour of two cores
+python benchmarks/bundled.py --root data                        all of them, forty minutes of two cores
 python benchmarks/bundled.py --root data --only unseen scores   some
 
 Each is one or two runs of ``vns-sam evaluate``, which leave their reports in ``runs/``. Started again it goes on where

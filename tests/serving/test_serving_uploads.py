@@ -97,7 +97,6 @@ def test_a_refused_body_that_never_ends_is_read_for_a_while(site: tuple[int, Any
         line.sendall(post(60 * MB).replace("Host", "Connection: close\nHost").replace("\n", "\r\n").encode())
         start = time.monotonic()
         assert b" 413 " in line.recv(100_000)
-        assert time.monotonic() - start < 2
         while line.recv(100_000):
             pass
         assert 1 < time.monotonic() - start < 20  # body_seconds are three

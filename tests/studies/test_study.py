@@ -12,7 +12,7 @@ import pytest
 import yaml
 from workshop import narrow_sam, write_disks
 
-from vns_sam.errors import UsageError
+from vns_sam.errors import DataError, UsageError
 from vns_sam.studies import study as module
 from vns_sam.studies.study import load_study, parse_study, run_study, trials
 from vns_sam.training.fields import shipped
@@ -125,6 +125,18 @@ def test_a_run_of_what_has_changed_since_is_not_taken(
         return
     with pytest.raises(UsageError, match=f"{says} as .*vns-sam-[0-9a-f]* and 1 more learnt from it, found it changed"):
         run_study(parse_study(values, "s"))
+
+
+def test_a_set_that_was_mended_before_anything_learnt_from_it(values: dict[str, Any], tmp_path: Path) -> None:
+    values["measure"]["limit"] = 1
+    values["rows"] = values["rows"][:2]
+    mask = tmp_path / "disks" / "masks" / "003.png"
+    kept = mask.read_bytes()
+    mask.unlink()
+    with pytest.raises(DataError, match="003"):
+        run_study(parse_study(values, "s"))
+    mask.write_bytes(kept)
+    run_study(parse_study(values, "s"))
 
 
 def test_a_run_of_an_earlier_version_is_taken_as_it_is(

@@ -233,7 +233,9 @@ def _check_sources(planned: Sequence[Trial]) -> None:
     of_set = cache(training_digest)
     stale: dict[Path, str] = {}
     for recipe in (trial.recipe for trial in planned):
-        if recipe is not None and (recipe.out / SOURCES).is_file() and recipe.out not in stale:
+        if recipe is None or recipe.out in stale:
+            continue
+        if (recipe.out / SOURCES).is_file() and (recipe.out / RESOLVED).is_file():
             before, now = json.loads((recipe.out / SOURCES).read_text()), recipe_sources(recipe, of_set)
             changed = [name for name, digest in now.items() if before.get(name, digest) != digest]
             if changed:

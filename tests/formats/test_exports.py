@@ -145,6 +145,14 @@ def test_the_root_of_an_export_is_about_its_pictures(tmp_path: Path, file: str, 
     assert (list(matched.prompts), matched.lost) == ([names[0]], ())
 
 
+def test_other_annotations_of_a_set_with_splits_go_before_yolo(tmp_path: Path) -> None:
+    write(tmp_path / "train" / "labels" / "frog.xml", VOC)
+    assert [*read_prompt_file(tmp_path).entries] == ["train/labels/frog.jpg"]
+    write(tmp_path / "train" / "labels" / "a.txt", "0 0.5 0.5 0.2 0.2\n")
+    write(tmp_path / "coco.json", coco_file(POLYGON))
+    assert [*read_prompt_file(tmp_path).entries] == ["a.jpg"]
+
+
 @pytest.mark.parametrize(
     ("folder", "names"),
     [("", ["train/images/a.jpg", "valid/images/a.jpg"]), ("train/images", ["a.jpg"]), ("valid", ["images/a.jpg"])],

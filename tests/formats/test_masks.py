@@ -49,6 +49,23 @@ def test_a_soft_rim_in_one_colour_is_no_object(tmp_path: Path) -> None:
     check_objects(save(tmp_path / "green.png", green), green[..., 1] > 110)
 
 
+@pytest.mark.parametrize("times", [2, 4])
+def test_smooth_rims_of_several_colours_are_no_objects(tmp_path: Path, times: int) -> None:
+    y, x = np.mgrid[: 100 * times, : 200 * times] / times
+    scene = np.zeros((*y.shape, 3), np.uint8)
+    first, second = np.hypot(x - 50, y - 50) < 40, np.hypot(x - 150, y - 50) < 30
+    scene[first], scene[second] = (255, 0, 0), (0, 200, 40)
+    smooth = np.asarray(Image.fromarray(scene).resize((200, 100), Image.Resampling.BOX))
+    found = read_masks(save(tmp_path / "smooth.png", smooth))
+    assert [mask.sum() for mask in found] == pytest.approx([first.sum() / times**2, second.sum() / times**2], rel=0.02)
+
+
+def test_a_thin_object_in_a_darker_shade_is_one(tmp_path: Path) -> None:
+    scene = np.zeros((60, 60, 3), np.uint8)
+    scene[10:30, 10:30], scene[40, 5:50] = (128, 0, 0), (64, 0, 0)
+    assert sorted(mask.sum() for mask in read_masks(save(tmp_path / "thin.png", scene))) == [45, 400]
+
+
 def test_colours_of_photographs_and_jpeg_are_no_ids(tmp_path: Path) -> None:
     photo = np.random.default_rng(0).integers(0, 256, (12, 30, 3)).astype(np.uint8)
     lossy = painted((0, 0, 0), (200, 0, 0), (0, 200, 0), (200, 200, 0))
@@ -100,6 +117,13 @@ def test_the_void_of_a_palette_is_no_object(tmp_path: Path, colours: dict[int, t
     image.putpalette([level for index in range(256) for level in colours.get(index, (0, 0, 0))])
     image.save(tmp_path / "mask.png")
     check_objects(tmp_path / "mask.png", *([FIRST, SECOND] if void else [FIRST, SECOND, THIRD]))
+
+
+def test_a_palette_of_0_and_255_holds_an_object(tmp_path: Path) -> None:
+    image = Image.fromarray(np.where(IDS == 2, 255, 0).astype(np.uint8))
+    image.putpalette([level for index in range(256) for level in {1: (128, 0, 0)}.get(index, (0, 0, 0))])
+    image.save(tmp_path / "mask.png")
+    check_objects(tmp_path / "mask.png", SECOND)
 
 
 def test_the_void_of_a_painted_mask_is_no_object(tmp_path: Path) -> None:

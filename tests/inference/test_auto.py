@@ -57,3 +57,8 @@ def test_what_would_be_something_else_is_refused(options: dict[str, Any], says: 
     with pytest.raises(UsageError, match=says) as caught:
         AutoModel.from_pretrained(folder, **options, **({"config": config} if "subfolder" in options else {}))
     assert hint in caught.value.hint
+
+
+def test_a_configuration_that_is_as_it_is_stored_may_be_given(folder: str) -> None:
+    model: Any = AutoModel.from_pretrained(folder, config=AutoConfig.from_pretrained(folder))
+    assert isinstance(model, WsSamModel)

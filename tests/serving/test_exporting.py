@@ -22,7 +22,7 @@ from starlette.testclient import TestClient
 
 from vns_sam.formats.rle import decode_rle, encode_rle
 from vns_sam.images.write import encode_archive
-from vns_sam.serving.exporting import Export, safe_names, write
+from vns_sam.serving.exporting import Export, own_names, safe_names, write
 from vns_sam.serving.folder import Project
 from vns_sam.serving.problems import Problem
 
@@ -141,6 +141,18 @@ def test_what_cannot_be_written_is_told() -> None:
 )
 def test_names_stay_below_their_folder(given: list[str], expected: list[str]) -> None:
     assert safe_names(given) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (["a.jpg", "a.png", "a-2.png"], ["a.jpg", "a.png", "a-2.png"]),
+        (["a.jpg", "a.jpg", "a-2.jpg"], ["a.jpg", "a-2.jpg", "a-2-2.jpg"]),
+        (["../../etc/x.jpg", "b\x01.jpg", ".."], ["etc/x.jpg", "b.jpg", "picture"]),
+    ],
+)
+def test_each_picture_is_called_by_a_name_of_its_own(given: list[str], expected: list[str]) -> None:
+    assert own_names(given, safe_names(given)) == expected
 
 
 def told(kind: str, names: list[str]) -> tuple[list[str], list[str]]:

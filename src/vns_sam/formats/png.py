@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +31,7 @@ _VOID_COLOUR = (224, 224, 192)  # what Pascal VOC paints it in
 _VOC_FIRST = (128, 0, 0)  # and its first object
 _MOST_COLOURS = 256
 _FLAT = 0.8  # so many pixels of ids have their id to the left or above; those of a soft map seldom have
+_INNER, _BESIDE = 0.2, 0.5  # a rim has hardly a pixel within itself, and most beside a lighter shade
 _FEW_IDS, _ON_GROUND = 8, 0.5  # of more ids so many touch the background; of a soft map's levels the lowest alone do
 
 
@@ -112,7 +113,8 @@ def ids_of(file: Image.Image) -> np.ndarray | None:
     """
     if file.mode == "P" and not has_gray_palette(file):
         indices = np.asarray(file)
-        return np.where(indices == VOID, 0, indices) if _has_void(file) else indices
+        is_void = _has_void(file) and np.any((indices > 0) & (indices < VOID))
+        return np.where(indices == VOID, 0, indices) if is_void else indices
     if file.format in LOSSY:
         return None
     values = _decoded(file)
@@ -128,19 +130,35 @@ def _has_void(file: Image.Image) -> bool:
 
 
 def _colour_ids(values: np.ndarray) -> np.ndarray | None:
-    """Ids of colours (H, W, 3 or more) uint8 where they are few; many shades of one colour are an object's soft rim."""
+    """Ids of colours (H, W, 3 or more) uint8 where they are few. A smooth rim belongs to what it is the rim of."""
     weights = np.array([1, 1 << 8, 1 << 16], np.int32)
     codes = values[..., :3] @ weights
     codes[codes == weights @ _VOID_COLOUR] = 0
-    found = np.unique(codes)
+    found = np.unique(np.append(codes, 0))
     if len(found) > _MOST_COLOURS:
         return None
-    found = found[found > 0]
-    colours = found[:, None] // weights % 256
-    light = colours.max(axis=1, initial=0)
-    if len(found) > _FEW_IDS and np.abs(colours - np.outer(light, colours[light.argmax()] / light.max())).max() <= 1:
-        return np.isin(codes, found[light > light.max() / 2]).astype(np.uint16)
-    return np.searchsorted(found, codes, side="right").astype(np.uint16)
+    ids = np.searchsorted(found, codes)
+    becomes = np.arange(len(found), dtype=np.uint16)
+    for thin, whole, light in _rims(ids, found[:, None] // weights % 256):
+        becomes[thin] = whole if light > 0.5 else 0
+    return becomes[ids]
+
+
+def _rims(ids: np.ndarray, colours: np.ndarray) -> Iterator[tuple[int, int, float]]:
+    """Ids that are the smooth rim of another, each with that and its share of that one's light: thin, and beside
+    lighter shades of the same colour.
+    """
+    padded = np.pad(ids, 1)
+    around = np.stack([padded[1:-1, :-2], padded[1:-1, 2:], padded[:-2, 1:-1], padded[2:, 1:-1]])
+    areas = np.bincount(ids.ravel(), minlength=len(colours))
+    inner = np.bincount(ids[(around == ids).all(axis=0)], minlength=len(colours))
+    light = colours.max(axis=1)
+    for thin in np.flatnonzero((areas > 0) & (inner < _INNER * areas) & (light > 0)):
+        alike = np.abs(colours - colours[thin] * (light / light[thin])[:, None]).max(axis=1) <= light / light[thin] + 1
+        lighter = alike & (light > light[thin])
+        if lighter.any() and lighter[around[:, ids == thin]].any(axis=0).mean() >= _BESIDE:
+            whole = int(np.where(lighter, light, 0).argmax())
+            yield int(thin), whole, float(light[thin] / light[whole])
 
 
 def _gray_ids(values: np.ndarray) -> np.ndarray | None:

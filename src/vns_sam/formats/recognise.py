@@ -89,8 +89,6 @@ def read_folder(folder: Path, what: str = "annotation file") -> Contents:
     """Reads all files of one kind in a folder; see :func:`read_annotations`."""
     if (folder / "labels").is_dir():
         return yolo.read(folder / "labels")
-    if parts := yolo.split_folders(folder):
-        return _yolo_by_split(parts)
     files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
     by_suffix: dict[str, list[Path]] = {}
     for path in files:
@@ -98,6 +96,8 @@ def read_folder(folder: Path, what: str = "annotation file") -> Contents:
     for suffix in SUFFIXES:
         if suffix in by_suffix:
             return _joined(folder, by_suffix[suffix], what)
+    if parts := yolo.split_folders(folder):
+        return _yolo_by_split(parts)
     if any(path.name not in yolo.CLASS_FILES for path in by_suffix.get(".txt", ())):
         return yolo.read(folder)
     raise DataError(f"{folder} holds no annotations, expected a {what}", hint=f"known are {KNOWN}")

@@ -93,7 +93,9 @@ def _shape(words: Sequence[str], told: SetFile, mark: str) -> Shape:
 
 
 def _is_track(values: np.ndarray) -> bool:
-    """Whether six values are a box, a confidence and the number of a track, and no triangle."""
+    """Whether six values are a box, a confidence and the number of a track. A triangle that ends at the lower edge of
+    the picture can read alike, which tools hardly write.
+    """
     if values.size != 6 or values[5] < 1 or values[5] % 1:
         return False
     sides = values[2:4] / 2
@@ -179,7 +181,8 @@ def read(labels: Path) -> Contents:
 
 def split_folders(folder: Path) -> list[Path]:
     """The folders with ``labels/`` in a folder that are named by their splits: ``train/``, ``valid/``."""
-    return [path.parent for path in sorted(folder.glob("*/labels")) if split_of(path.parent.name)]
+    labels = (path for path in sorted(folder.glob("*/labels")) if path.is_dir())
+    return [path.parent for path in labels if split_of(path.parent.name)]
 
 
 def find_pictures(images: Path) -> list[Path]:

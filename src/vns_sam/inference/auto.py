@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 KINDS = tuple(kind for kind in MODELS if "-" in kind)
 """Every ``model_type`` that is ours alone: those without a hyphen are transformers' own."""
 
-_IDLE = frozenset({"trust_remote_code", "adapter_kwargs", "low_cpu_mem_usage", "use_safetensors"})
+_IDLE = frozenset({"_from_auto", "trust_remote_code", "adapter_kwargs", "low_cpu_mem_usage", "use_safetensors"})
 """Options that change nothing of a model of ours, such as those that ``AutoModel`` adds itself."""
 _OF_HUB = frozenset({"cache_dir", "force_download", "local_files_only", "proxies", "token"})
 """Options of a download, which change nothing of a folder."""

@@ -52,7 +52,7 @@ def connect(address: str, model: str | None = None, *, api_key: str | None = Non
         port = parts.port
     except ValueError as error:
         raise _no_address(address, f" ({error})") from None
-    if parts.scheme not in ("http", "https") or not parts.hostname or re.search(r"\s", address):
+    if parts.scheme not in ("http", "https") or not parts.hostname or re.search(r"\s", parts.netloc):
         raise _no_address(address)
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     root = f"{parts.scheme}://{host}{'' if port is None else f':{port}'}"
@@ -125,6 +125,8 @@ class _Listening(HTTPConnection):
     def request(self, method: str, url: str, body: Any = None, headers: Any = (), **options: Any) -> None:
         """See :meth:`http.client.HTTPConnection.request`."""
         kept = {**dict(headers), "Connection": "keep-alive"}  # else what is not read resets it, and the answer is lost
+        if self.sock is None:
+            self.connect()
         with suppress(BrokenPipeError, ConnectionResetError):
             super().request(method, url, body, kept, **options)
 

@@ -142,9 +142,9 @@ def write(
         Problem: A mask is not of the size of its picture, or it is more than the ceiling allows.
         DataError: A picture of the folder cannot be read.
     """
-    named = [entry.name.replace("\\", "/") for entry in export.pictures]
+    named = [entry.name for entry in export.pictures]
     paths = safe_names(named)
-    pictures = [path if name in named[:k] else name for k, (name, path) in enumerate(zip(named, paths, strict=True))]
+    pictures = own_names(named, paths)
     categories = categories_for(item.label for entry in export.pictures for item in entry.objects)
     in_set = len(readers) > 1
     files: Files = {}
@@ -167,12 +167,25 @@ def write(
     return {name: _bytes(content) for name, content in files.items()}
 
 
+def own_names(names: Sequence[str], paths: Sequence[str]) -> list[str]:
+    """What files say of pictures: their names, and of several of one name the paths of their own files."""
+    found: list[str] = []
+    for name, path in zip(names, paths, strict=True):
+        own = "".join(c for c in "/".join(_parts(name)) if c.isprintable()) or path
+        found.append(path if own in found else own)
+    return found
+
+
+def _parts(name: str) -> list[str]:
+    return [part for part in PurePosixPath(name.replace("\\", "/")).parts if part not in ("/", "..", ".")]
+
+
 def safe_names(names: Sequence[str]) -> list[str]:
     """Names of pictures as paths of files below a folder, each once whatever its suffix."""
     found: list[str] = []
     taken: set[str] = set()
     for given in names:
-        parts = [part for part in PurePosixPath(given.replace("\\", "/")).parts if part not in ("/", "..", ".")]
+        parts = _parts(given)
         clean = PurePosixPath(
             *["".join(c for c in part if c.isprintable() and c not in ':*?"<>|') or "_" for part in parts]
         )

@@ -78,9 +78,9 @@ def test_many_parts_are_joined_in_less_than_quadratic_time() -> None:
         mask = np.zeros((3 * side, 3 * side), bool)
         mask[::3, ::3] = True
         rings = [ring for part in trace(mask) for ring in part]
-        start = time.perf_counter()
+        start = time.thread_time()
         joined = join_rings(rings)
-        spent = time.perf_counter() - start
+        spent = time.thread_time() - start
         np.testing.assert_array_equal(fill_polygon(joined, *mask.shape), mask)
         return spent
 

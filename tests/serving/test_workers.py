@@ -34,7 +34,7 @@ def site() -> Iterator[tuple[int, int]]:
     crew = children(process.pid)
     process.terminate()
     assert process.wait(60) == 0
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while any(Path(f"/proc/{pid}").exists() for pid in crew):
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -7,7 +7,7 @@ import threading
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from socketserver import BaseRequestHandler, TCPServer
 
@@ -200,42 +200,43 @@ def test_a_picture_that_gets_no_id_is_told(content: bytes) -> None:
         RemoteModel(Link(address), "x", replace(Backend().info)).encode([np.zeros((8, 8, 3), np.uint8)])
 
 
+@dataclass(frozen=True)
+class Counted(Link):
+    """A connection that answers by itself; ``sent`` is how many prompts each question held."""
+
+    sent: list[int] = field(default_factory=list)
+
+    def send(self, method: str, path: str, body: bytes | None = None) -> bytes:
+        prompts, *_ = wire.unpack_prompts(body or b"", 10**6)
+        self.sent.append(len(prompts or ()))
+        return wire.pack_answers(coarse([[0.5]] * self.sent[-1]))
+
+
+@pytest.fixture
+def counted() -> Counted:
+    return Counted("http://127.0.0.1:9")
+
+
 @pytest.mark.parametrize(
     ("alpha", "candidates", "questions"), [(True, True, [1] * 35), (True, False, [32, 3]), (False, True, [32, 3])]
 )
 def test_a_refined_model_is_asked_for_the_candidates_of_one_row_at_a_time(
-    alpha: bool, candidates: bool, questions: list[int]
+    alpha: bool, candidates: bool, questions: list[int], counted: Counted
 ) -> None:
-    sent = []
-
-    class Counted(Link):
-        def send(self, method: str, path: str, body: bytes | None = None) -> bytes:
-            prompts, *_ = wire.unpack_prompts(body or b"", 10**6)
-            sent.append(len(prompts or ()))
-            return wire.pack_answers(coarse([[0.5]] * sent[-1]))
-
-    model = RemoteModel(Counted("http://127.0.0.1:9"), "x", replace(Backend().info, alpha=alpha))
+    model = RemoteModel(counted, "x", replace(Backend().info, alpha=alpha))
     place = (Geometry(30, 40, 24, 32, 32, 32),)
     features = ImageFeatures(np.array(["id"]), (), place, owner=model.info)
     boxes = np.arange(35, dtype=np.float32)[:, None] + np.float32([0, 0, 4, 4])
     answers = model.decode(features, [Prompts(boxes=boxes)], [0], candidates=candidates)
-    assert (sent, len(answers)) == (questions, 35)
+    assert (counted.sent, len(answers)) == (questions, 35)
 
 
-def test_a_question_holds_so_many_masks_as_a_server_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_question_holds_so_many_masks_as_a_server_takes(counted: Counted, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vns_sam.inference.remote.WEIGHT", 4 * 30 * 40 * 3)
-    sent = []
-
-    class Counted(Link):
-        def send(self, method: str, path: str, body: bytes | None = None) -> bytes:
-            prompts, *_ = wire.unpack_prompts(body or b"", 10**6)
-            sent.append(len(prompts or ()))
-            return wire.pack_answers(coarse([[0.5]] * sent[-1]))
-
-    model = RemoteModel(Counted("http://127.0.0.1:9"), "x", Backend().info)
+    model = RemoteModel(counted, "x", Backend().info)
     features = ImageFeatures(np.array(["id"]), (), (Geometry(30, 40, 24, 32, 32, 32),), owner=model.info)
     answers = model.decode(features, [Prompts(masks=np.ones((7, 30, 40), np.float32))], [0])
-    assert (sent, len(answers)) == ([3, 3, 1], 7)
+    assert (counted.sent, len(answers)) == ([3, 3, 1], 7)
     monkeypatch.setattr("vns_sam.inference.remote.WEIGHT", 1000)
     assert len(model.decode(features, [Prompts(masks=np.ones((2, 30, 40), np.float32))], [0])) == 2
 

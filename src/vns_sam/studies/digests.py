@@ -80,7 +80,7 @@ def training_digest(folder: Path) -> str:
     return hashlib.sha256(json.dumps(entries).encode()).hexdigest()
 
 
-def recipe_sources(recipe: Recipe, of_set: Callable[[Path], str] = training_digest) -> dict[str, str]:
+def recipe_sources(recipe: Recipe, of_set: Callable[[Path], str]) -> dict[str, str]:
     """Digests of what a recipe trains on and starts from, by what a user calls it; what is not there has none.
 
     Args:

@@ -210,12 +210,13 @@ def run_study(
     """
     tell = progress or (lambda what, done, total: None)
     planned = list(trials(study))
-    _check_sources(planned)
+    of_set = cache(training_digest)  # a set is read once, however many rows learn from it
+    _check_sources(planned, of_set)
     suite = make_suite([study.root / name for name in study.measure.data], study.measure)
     results: list[ModelResult] = []
     for i, trial in enumerate(planned, start=1):
         what = f"{i}/{len(planned)} {trial.label}"
-        trained = _train(trial, partial(tell, f"{what}: training"))
+        trained = _train(trial, of_set, partial(tell, f"{what}: training"))
         run = suite.run(load_model(trial.model, device), trial.label, study.out, mapper=mapper, apart=True)
         for done, _ in enumerate(run, start=1):
             tell(what, done, len(run))
@@ -228,9 +229,8 @@ def run_study(
     return report
 
 
-def _check_sources(planned: Sequence[Trial]) -> None:
+def _check_sources(planned: Sequence[Trial], of_set: Callable[[Path], str]) -> None:
     """Checks that runs which were begun learnt from what is there now; those without a record are taken as they are."""
-    of_set = cache(training_digest)
     stale: dict[Path, str] = {}
     for recipe in (trial.recipe for trial in planned):
         if recipe is None or recipe.out in stale:
@@ -248,14 +248,14 @@ def _check_sources(planned: Sequence[Trial]) -> None:
         )
 
 
-def _train(trial: Trial, tell: Callable[[int, int], None]) -> int | None:
+def _train(trial: Trial, of_set: Callable[[Path], str], tell: Callable[[int, int], None]) -> int | None:
     """Trains a trial unless its model is there; the number of trained parameters."""
     if trial.recipe is None:
         return None
     finished = trial.recipe.out / FINISHED
     if not finished.is_file():
         if not (trial.recipe.out / RESOLVED).is_file():
-            write_json(trial.recipe.out / SOURCES, recipe_sources(trial.recipe))
+            write_json(trial.recipe.out / SOURCES, recipe_sources(trial.recipe, of_set))
         train_all(trial.recipe, lambda done, total, _: tell(done, total))
         groups = build_task(own_recipe(trial.recipe)).groups(trial.recipe)
         write_json(finished, {"trained_parameters": sum(p.numel() for group in groups for p in group["params"])})

@@ -12,10 +12,11 @@ import argparse
 import os
 import sys
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vns_sam.cli.lines import print_json
+from vns_sam.cli.lines import print_json, tell
 from vns_sam.cli.progress import progress_bar
 from vns_sam.cli.work import add_worker_arguments, choose_mapper
 from vns_sam.errors import DataError, UsageError
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from vns_sam.data.sets.catalog import Benchmark
 
 MAX_WORKERS = 4
-SHOWN = 5
+_note = partial(tell, most=5, tail=", see manifest.json")
 """Lines of one kind that are printed; the manifest has all."""
 
 
@@ -109,10 +110,3 @@ def _print_problems(report: BuildReport) -> None:
     _note("not recognised", report.strangers)
     if report.also_found:
         print(f"also found, no part of {report.benchmark}: {', '.join(report.also_found)}", file=sys.stderr)
-
-
-def _note(what: str, lines: tuple[str, ...]) -> None:
-    for line in lines[:SHOWN]:
-        print(f"{what}: {line}", file=sys.stderr)
-    if len(lines) > SHOWN:
-        print(f"{what}: and {len(lines) - SHOWN} more, see manifest.json", file=sys.stderr)

@@ -12,13 +12,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from pathlib import Path
 
+from vns_sam.cli.lines import tell
 from vns_sam.cli.work import add_run_arguments, drive, finish
 from vns_sam.errors import DataError
 
-SHOWN = 20
 MAX_WORKERS = 4
 
 
@@ -40,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     good = [outcome for outcome in tally.outcomes if not outcome.error]
     samples = sum(len(samples_of(outcome.line)) for outcome in good)
     dropped = [outcome.name for outcome in good if not samples_of(outcome.line)]
-    _tell("dropped, no part of 0.4 %", dropped)
+    tell("dropped, no part of 0.4 %", dropped)
     if not samples:
         raise DataError(f"{args.source}: expected masks with parts of 0.4 % of the picture, found none")
     if args.json:
@@ -48,10 +47,3 @@ def run(args: argparse.Namespace) -> int:
     else:
         print(f"{args.out}: {samples} samples, {len(dropped)} pictures dropped; {tally.told()}")
     return 0
-
-
-def _tell(what: str, lines: list[str]) -> None:
-    for line in lines[:SHOWN]:
-        print(f"{what}: {line}", file=sys.stderr)
-    if len(lines) > SHOWN:
-        print(f"{what}: and {len(lines) - SHOWN} more", file=sys.stderr)

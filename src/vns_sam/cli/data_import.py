@@ -15,10 +15,8 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
-from vns_sam.cli.lines import print_json
+from vns_sam.cli.lines import print_json, told
 from vns_sam.cli.progress import progress_bars
-
-SHOWN = 20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,10 +41,8 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json({"out": args.out, **asdict(state)})
         return 0
-    for problem in state.problems[:SHOWN]:
-        print(f"left out: {problem}")
-    if len(state.problems) > SHOWN:
-        print(f"left out: {len(state.problems) - SHOWN} more")
+    for line in told("left out", state.problems, more=""):
+        print(line)
     print(
         f"{state.pictures} pictures with {state.objects} objects in {args.out}; {len(state.problems)} problems, "
         f"{state.without_objects} pictures without objects"

@@ -16,10 +16,8 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
-from vns_sam.cli.lines import print_json
+from vns_sam.cli.lines import print_json, told
 from vns_sam.errors import UsageError
-
-SHOWN = 20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,10 +52,8 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json({"out": args.out, **asdict(state)})
         return 0
-    for problem in state.problems[:SHOWN]:
-        print(f"left out: {problem}")
-    if len(state.problems) > SHOWN:
-        print(f"left out: {len(state.problems) - SHOWN} more")
+    for line in told("left out", state.problems, more=""):
+        print(line)
     print(
         f"{args.out}: {state.pictures} pictures, {state.maps} maps, {state.boxes} boxes; {state.unlabelled} pictures "
         f"without labels, {len(state.problems)} problems"

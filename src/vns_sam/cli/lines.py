@@ -8,13 +8,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from vns_sam.errors import printable
 
 SHOWN = 20
-"""Notes that are told one by one."""
+"""Things that are told one by one."""
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
@@ -28,9 +28,14 @@ def print_json(*objects: Any) -> None:
         print(json.dumps(each, default=str), flush=True)
 
 
-def tell_notes(notes: Sequence[str]) -> None:
-    """Tells people what could not be used, a line each."""
-    for note in notes[:SHOWN]:
-        print(f"note: {printable(note)}", file=sys.stderr)
-    if len(notes) > SHOWN:
-        print(f"note: and {len(notes) - SHOWN} more", file=sys.stderr)
+def tell(what: str, lines: Sequence[str], *, most: int = SHOWN, more: str = "and ", tail: str = "") -> None:
+    """Tells people something on stderr, a line each, and how many more there are."""
+    for line in told(what, lines, most=most, more=more, tail=tail):
+        print(line, file=sys.stderr)
+
+
+def told(what: str, lines: Sequence[str], *, most: int = SHOWN, more: str = "and ", tail: str = "") -> Iterator[str]:
+    """The first ``most`` of some lines, and one that says how many more there are."""
+    yield from (f"{what}: {printable(line)}" for line in lines[:most])
+    if len(lines) > most:
+        yield f"{what}: {more}{len(lines) - most} more{tail}"

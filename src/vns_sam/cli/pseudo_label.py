@@ -19,11 +19,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vns_sam.cli.lines import print_json, tell_notes
+from vns_sam.cli.lines import print_json, tell
 from vns_sam.cli.numbers import at_least
 from vns_sam.cli.predictor import add_backend, add_second_look, second_look
 from vns_sam.cli.work import add_run_arguments, drive, finish
-from vns_sam.errors import UsageError, printable
+from vns_sam.errors import UsageError
 
 if TYPE_CHECKING:
     from vns_sam.labelling.audit import Audit
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 KEPT = "kept.txt"
 LEFT_OUT = "left_out.tsv"
-SHOWN = 20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -100,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
     )
     plan = plan_run(args.images, args.labels, args.out, settings, args.split)
     if not args.quiet:
-        tell_notes(plan.labels.problems)
+        tell("note", plan.labels.problems)
     choice = ModelsChoice(args.model, args.student, _device(args), args.backend)
     tally = drive(LabelJob(plan, choice), args, "labelling")
     if tally is None:
@@ -122,10 +121,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _tell(lost: Mapping[str, str], path: Path) -> None:
     """Says why pictures were left out."""
-    for name, why in [*lost.items()][:SHOWN]:
-        print(f"left out: {printable(name)}: {why}", file=sys.stderr)
-    if len(lost) > SHOWN:
-        print(f"left out: {len(lost) - SHOWN} more, see {path}", file=sys.stderr)
+    tell("left out", [f"{name}: {why}" for name, why in lost.items()], more="", tail=f", see {path}")
 
 
 @dataclass(frozen=True)

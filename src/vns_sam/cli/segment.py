@@ -31,7 +31,7 @@ from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vns_sam.cli.lines import tell_notes
+from vns_sam.cli.lines import tell
 from vns_sam.cli.predictor import add_automatic_arguments, add_model_arguments
 from vns_sam.cli.work import add_run_arguments
 from vns_sam.errors import DataError, UsageError
@@ -134,7 +134,7 @@ def run(args: argparse.Namespace) -> int:
         table = read_prompt_file(args.prompts)
     _check_prompted(args, prompted=bool(given) or table is not None)
     if table is not None and not args.quiet:
-        tell_notes(table.problems)
+        tell("note", table.problems)
     if args.image.is_dir() and args.image != STDIN:
         from vns_sam.cli.folder import run_folder
 

@@ -268,10 +268,24 @@ def test_a_removed_picture_does_not_come_back(page: Any, site: str, photos: list
     page.keyboard.press("Shift+Delete")
     expect(page.locator("#where")).to_contain_text("bee.png", timeout=WAIT)
     release()
+    settled(page)
     page.mouse.click(*spot(page, 40, 40))
     saved(page)
     reload(page)
     expect(page.locator("#where")).to_contain_text("bee.png1 / 1", timeout=WAIT)
+
+
+def test_a_removed_picture_is_not_waited_for(page: Any, site: str, photos: list[Path]) -> None:
+    page.route("**/api/pictures?name=bee*", lambda route: None)
+    page.clock.install()
+    visit_with(page, site, photos[:2])
+    page.clock.pause_at(page.evaluate("Date.now() + 1000"))  # nothing is saved any more
+    page.mouse.click(*spot(page, 40, 40))
+    expect(page.locator("#saved")).to_have_text("Saving", timeout=WAIT)
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.keyboard.press("Shift+Delete")
+    expect(page.locator("#where")).to_contain_text("bee.png", timeout=WAIT)
+    expect(page.locator("#saved")).to_have_text("", timeout=WAIT)
 
 
 def test_what_is_being_asked_is_not_asked_twice_and_what_was_stopped_not_again(

@@ -42,8 +42,14 @@ export class Saver {
   /** Has nothing more to save of a picture; done when what is being saved is. @param {Picture} picture */
   drop(picture) {
     clearTimeout(this.unsaved.get(picture));
-    this.unsaved.delete(picture);
+    if (this.unsaved.delete(picture)) this.#tell("");
     return this.running.get(picture) ?? Promise.resolve();
+  }
+
+  /** Says how saving went, where nothing waits any more. @param {string} text */
+  #tell(text) {
+    this.line.textContent = this.unsaved.size ? "" : text;
+    if (!this.unsaved.size) this.page.settle("save");
   }
 
   /** Tries again later where it fails; never fails itself, since the next save waits for it. @param {Picture} picture */
@@ -53,8 +59,7 @@ export class Saver {
       const theirs = await this.#put(picture);
       if (theirs) return this.#meet(picture, theirs);
       if (picture.savedAt === savedAt) void this.drop(picture);
-      this.line.textContent = this.unsaved.size ? "" : "Saved";
-      if (!this.unsaved.size) this.page.settle("save");
+      this.#tell("Saved");
     } catch (error) {
       this.line.textContent = "Not saved yet";
       if (!(error instanceof Refusal) || error.status) this.page.failed(error, "save");
@@ -96,7 +101,6 @@ export class Saver {
   #meet(picture, theirs) {
     void this.drop(picture);
     this.asker.editor.adopt(picture, theirs.doc, theirs.savedAt);
-    this.line.textContent = "";
     this.page.failed(new Refusal(409, `${picture.name} was changed in another window meanwhile.`, "That is shown now; undo brings yours back."));
   }
 }

@@ -234,3 +234,47 @@ def test_soft_edges_are_left_open(tmp_path: Path) -> None:
     codes = read_label_map(tmp_path / "frog.png", SHAPE, {RED: 1, BLUE: 2})
     assert (codes == 1).sum() == 90
     assert (codes == 2).sum() == 0
+
+
+def codes_map(folder: Path, values: dict[int, int], name: str = "frog.png") -> Path:
+    """A map with so many pixels of each value, 0 elsewhere."""
+    codes = np.zeros(SHAPE[0] * SHAPE[1], np.uint8)
+    codes[: sum(values.values())] = np.repeat(list(values), list(values.values()))
+    folder.mkdir(exist_ok=True)
+    Image.fromarray(codes.reshape(SHAPE)).save(folder / name)
+    return folder / name
+
+
+@pytest.mark.parametrize(
+    ("values", "colours", "expected"),
+    [
+        ({1: 55, 2: 20}, {2: 1, 1: 2}, [4725, 20, 55]),
+        ({1: 55, 2: 20}, {1: 1}, [4745, 55, 0]),
+        ({1: 55}, {2: 1, 1: 2}, [4745, 0, 55]),
+        ({3: 55, 12: 20}, {15: 1, 0: 2}, [75, 0, 4725]),
+        ({60: 50, 90: 30, 120: 20}, {60: 1, 120: 2}, [4730, 50, 20]),
+        ({127: 50, 255: 30}, {255: 1, 128: 2}, [4720, 30, 50]),
+        ({254: 50}, {255: 1}, [4750, 50, 0]),
+    ],
+)
+def test_a_named_code_is_no_other_one(
+    tmp_path: Path, values: dict[int, int], colours: dict[int, int], expected: list[int]
+) -> None:
+    named = {(value, value, value): code for value, code in colours.items()}
+    codes = read_label_map(codes_map(tmp_path, values), SHAPE, named)
+    assert np.bincount(codes.ravel(), minlength=3).tolist() == expected
+
+
+def test_a_named_colour_has_soft_edges_and_those_that_jpeg_leaves(tmp_path: Path) -> None:
+    ramp = np.zeros((*SHAPE, 3), np.uint8)
+    ramp[..., 0] = np.linspace(0, 255, SHAPE[1]).astype(np.uint8)
+    Image.fromarray(ramp).save(tmp_path / "soft.png")
+    taken = read_label_map(tmp_path / "soft.png", SHAPE, {RED: 1})
+    np.testing.assert_array_equal(taken == 1, ramp[..., 0] >= 215)
+    strokes(((255, 255, 255), RED, BLUE), "RGB").save(tmp_path / "a.jpg", quality=95, subsampling=0)
+    codes = read_label_map(tmp_path / "a.jpg", SHAPE, {RED: 1, BLUE: 2})
+    assert (codes[20:23, 10:40] == 1).all()
+    assert (codes[5:8, 50:70] == 2).all()
+    strokes((0, 1, 2), "L").save(tmp_path / "b.jpg")
+    with pytest.raises(DataError, match=r"lossless file of the codes 2, 1 at .*b\.jpg"):
+        read_label_map(tmp_path / "b.jpg", SHAPE, {(2, 2, 2): 1, (1, 1, 1): 2})

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import ImageColor
 
 from vns_sam.errors import DataError, UsageError
+from vns_sam.formats.png import LOSSY
 from vns_sam.images.opener import open_image
 from vns_sam.prompts.codes import BACKGROUND, OBJECT, UNLABELLED
 
@@ -19,6 +20,9 @@ Colours = Mapping[tuple[int, int, int], int]
 """RGB -> code."""
 
 _NEAR = 40  # how far a channel may be from a named colour: brushes have soft edges, JPEG changes values
+_FEW = 64  # a lossless file of so few colours has each of them on purpose; soft edges and photographs bring more
+_DAMAGE = 16  # grays that JPEG can make of black
+_PLACES = np.array([1, 1 << 8, 1 << 16])  # of red, green and blue in one number
 _MIDDLE = (100, 155)  # gray of what a trimap leaves open
 
 
@@ -43,6 +47,7 @@ def read_label_map(path: Path, shape: tuple[int, int] | None = None, colours: Co
     try:
         with open_image(path) as file:
             pixels = np.asarray(file.convert("RGBA")) if colours else np.asarray(file)
+            lossy = file.format in LOSSY
     except FileNotFoundError:
         raise DataError(f"expected a label map at {path}, found no file there", hint=HINT) from None
     except (OSError, SyntaxError, ValueError) as error:
@@ -53,7 +58,7 @@ def read_label_map(path: Path, shape: tuple[int, int] | None = None, colours: Co
             f"expected a label map of {sizes[0]} pixels at {path}, found {sizes[1]}",
             hint="draw it on the picture itself; a resized label map is no label map",
         )
-    return _from_colours(pixels, colours) if colours else _from_values(pixels, path)
+    return _from_colours(pixels, colours, lossy, path) if colours else _from_values(pixels, path)
 
 
 def parse_colour(text: str) -> tuple[int, int, int]:
@@ -74,14 +79,41 @@ def parse_colour(text: str) -> tuple[int, int, int]:
         raise UsageError(f"expected a colour, found '{text}'", hint="red, #ff0000, 255,0,0, or a gray value") from None
 
 
-def _from_colours(pixels: np.ndarray, colours: Colours) -> np.ndarray:
-    """Codes by the nearest named colour; transparent pixels are unlabelled."""
-    named = np.array(list(colours), np.int16)
-    off = np.abs(pixels[..., None, :3].astype(np.int16) - named).max(axis=-1)
-    nearest = off.argmin(axis=-1)
-    codes = np.array(list(colours.values()), np.uint8)[nearest]
-    codes[(off.min(axis=-1) > _NEAR) | (pixels[..., 3] < 128)] = UNLABELLED
-    return codes
+def _from_colours(pixels: np.ndarray, colours: Colours, lossy: bool, path: Path) -> np.ndarray:
+    """Codes by the nearest named colour in reach; transparent pixels are unlabelled."""
+    named = np.array(list(colours), np.int32)
+    codes_named = [str(gray) for gray in _grays(named) if 0 < gray <= _DAMAGE]
+    if lossy and codes_named:
+        raise DataError(
+            f"expected a lossless file of the codes {', '.join(codes_named)} at {path}, found one that changes values",
+            hint="save the label maps as PNG",
+        )
+    packed = np.where(pixels[..., 3] < 128, -1, pixels[..., :3].astype(np.int32) @ _PLACES)
+    found, where = np.unique(packed, return_inverse=True)
+    off = np.abs(found[:, None, None] // _PLACES % 256 - named).max(axis=-1)
+    off[found < 0] = 256
+    reached = np.where(off <= _reach(named, off, lossy), off, 256)
+    codes = np.where(reached.min(axis=1) > _NEAR, UNLABELLED, np.array(list(colours.values()))[reached.argmin(axis=1)])
+    return codes.astype(np.uint8)[where].reshape(packed.shape)
+
+
+def _reach(named: np.ndarray, off: np.ndarray, lossy: bool) -> np.ndarray:
+    """How far a channel may be from each of the named colours (K, 3) in a file whose colours are ``off`` (N, K).
+
+    A lossless file of few colours has none by chance. There a colour that it holds is that one alone, and so is one
+    that is a code: a gray near black, or one near another named colour. Class 2 is then never taken for class 1.
+    """
+    if lossy or len(off) > _FEW:
+        return np.full(len(named), _NEAR)
+    grays = _grays(named)
+    apart = np.abs(named[:, None] - named).max(axis=-1) + 256 * np.eye(len(named), dtype=np.int32)
+    exact = (off == 0).any(axis=0) | (apart.min(axis=0) <= _NEAR) | ((grays > 0) & (grays <= _NEAR))
+    return np.where(exact, 0, _NEAR)
+
+
+def _grays(named: np.ndarray) -> np.ndarray:
+    """The values (K,) of colours (K, 3) that are grays, -1 for others."""
+    return np.where((named == named[:, :1]).all(axis=1), named[:, 0], -1)
 
 
 def _from_values(pixels: np.ndarray, path: Path) -> np.ndarray:

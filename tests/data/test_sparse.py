@@ -26,12 +26,55 @@ def test_reads_codes_as_they_are(tmp_path: Path) -> None:
     assert [(codes == code).sum() for code in (0, 1, 2)] == [37, 3, 8]
 
 
-def test_a_palette_holds_codes_by_index(tmp_path: Path) -> None:
-    picture = Image.fromarray(np.eye(4, dtype=np.uint8) * 2).convert("L")
-    picture = picture.convert("P")
-    picture.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255])
-    picture.save(tmp_path / "a.png")
-    assert set(np.unique(read_label_map(tmp_path / "a.png"))) <= {0, 1, 2}
+def palette_map(path: Path, indices: object, palette: list[int], **saved: object) -> Path:
+    picture = Image.fromarray(np.asarray(indices, np.uint8), "P")
+    picture.putpalette(palette)
+    picture.save(path, **saved)
+    return path
+
+
+VOC = [0, 0, 0, 128, 0, 0, 0, 128, 0]
+CODES = [[0, 0, 1, 1], [0, 2, 0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("indices", "palette"),
+    [
+        (CODES, VOC),
+        (CODES, [value for gray in range(256) for value in (gray, gray, gray)]),
+        (CODES, [0, 0, 0] * 256),
+        ([[255, 255, 1, 1], [255, 0, 255, 255]], [*VOC, *[0] * 756, 224, 224, 192]),
+    ],
+)
+def test_a_palette_of_a_tool_for_masks_holds_codes_by_index(
+    tmp_path: Path, indices: list[list[int]], palette: list[int]
+) -> None:
+    codes = read_label_map(palette_map(tmp_path / "a.png", indices, palette))
+    assert codes.tolist() == CODES
+
+
+@pytest.mark.parametrize(
+    "palette",
+    [
+        [255, 255, 255, 0, 0, 255, 255, 0, 0],
+        [255, 0, 0, 0, 0, 255, 0, 0, 0],
+        [0, 0, 0, 0, 0, 255, 255, 0, 0],
+    ],
+)
+def test_the_order_of_colours_in_a_palette_says_nothing(tmp_path: Path, palette: list[int]) -> None:
+    path = palette_map(tmp_path / "a.png", CODES, palette)
+    with pytest.raises(DataError, match=r"found colours \(#") as caught:
+        read_label_map(path)
+    assert "name the colours" in str(caught.value.hint)
+    transparent = palette_map(tmp_path / "b.png", [[0, 0, 1, 1]], palette, transparency=0)
+    assert read_label_map(transparent).tolist() == [[0, 0, 1, 1]]
+
+
+def test_a_palette_of_grays_means_its_values(tmp_path: Path) -> None:
+    inverted = palette_map(tmp_path / "a.png", [[0, 1, 1, 1]], [255, 255, 255, 0, 0, 0])
+    assert read_label_map(inverted).tolist() == [[1, 0, 0, 0]]
+    with pytest.raises(DataError, match="a palette of grays, which are a trimap, too"):
+        read_label_map(palette_map(tmp_path / "b.png", CODES, [0, 0, 0, 128, 128, 128, 255, 255, 255]))
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from PIL import ImageColor
+from PIL import Image, ImageColor
 
 from vns_sam.errors import DataError, UsageError
 from vns_sam.formats.png import LOSSY
@@ -23,6 +23,7 @@ _NEAR = 40  # how far a channel may be from a named colour: brushes have soft ed
 _FEW = 64  # a lossless file of so few colours has each of them on purpose; soft edges and photographs bring more
 _DAMAGE = 16  # grays that JPEG can make of black
 _PLACES = np.array([1, 1 << 8, 1 << 16])  # of red, green and blue in one number
+_VOC = np.array([(0, 0, 0), (128, 0, 0), (0, 128, 0)])  # Pascal VOC's palette, in which tools write codes
 _MIDDLE = (100, 155)  # gray of what a trimap leaves open
 
 
@@ -34,7 +35,8 @@ def read_label_map(path: Path, shape: tuple[int, int] | None = None, colours: Co
     unlabelled, 0 background); a transparent layer with strokes in one colour, on the object.
 
     Args:
-        path: A picture; of a palette, the indices are the codes.
+        path: A picture. The indices of a palette are codes where its colours are Pascal VOC's, or tell nothing; other
+            palettes are read by their colours.
         shape: (H, W) of its picture, or None where that is not known.
         colours: What each colour means; other colours are unlabelled.
 
@@ -46,7 +48,7 @@ def read_label_map(path: Path, shape: tuple[int, int] | None = None, colours: Co
     """
     try:
         with open_image(path) as file:
-            pixels = np.asarray(file.convert("RGBA")) if colours else np.asarray(file)
+            pixels = np.asarray(file.convert("RGBA")) if colours else _values_of(file, path)
             lossy = file.format in LOSSY
     except FileNotFoundError:
         raise DataError(f"expected a label map at {path}, found no file there", hint=HINT) from None
@@ -116,6 +118,32 @@ def _grays(named: np.ndarray) -> np.ndarray:
     return np.where((named == named[:, :1]).all(axis=1), named[:, 0], -1)
 
 
+def _values_of(file: Image.Image, path: Path) -> np.ndarray:
+    """The values (H, W) or (H, W, C) of an open map; the indices of a palette where these are codes."""
+    if file.mode not in ("P", "PA"):
+        return np.asarray(file)
+    if file.mode == "P":
+        indices = np.asarray(file)
+        used = np.unique(indices)
+        palette = np.zeros((256, 3), np.int64)
+        given = np.array(file.getpalette("RGB") or [], np.int64).reshape(-1, 3)[:256]
+        palette[: len(given)] = given
+        shades = palette[used]
+        if len(np.unique(shades, axis=0)) < len(used) or np.array_equal(shades, np.repeat(used[:, None], 3, axis=1)):
+            return indices
+        codes = used[used <= BACKGROUND]
+        if np.array_equal(palette[codes], _VOC[codes]) and set(used.tolist()) <= {*codes.tolist(), 255 * (1 in codes)}:
+            return indices
+        if len(codes) == len(used) and _is_trimap(sorted(shades[:, 0].tolist())) and (shades == shades[:, :1]).all():
+            raise _unknown("them in a palette of grays, which are a trimap, too", path, IMPORT_HINT)
+    return np.asarray(file.convert("RGBA" if file.has_transparency_data else "RGB"))
+
+
+def _is_trimap(found: list[int]) -> bool:
+    """Whether sorted gray values are 0, a middle one and 255."""
+    return len(found) == 3 and found[::2] == [0, 255] and _MIDDLE[0] <= found[1] <= _MIDDLE[1]
+
+
 def _from_values(pixels: np.ndarray, path: Path) -> np.ndarray:
     if pixels.ndim == 3:
         colours, alpha = pixels[..., :3], pixels[..., -1] if pixels.shape[2] in (2, 4) else None
@@ -134,7 +162,7 @@ def _from_values(pixels: np.ndarray, path: Path) -> np.ndarray:
         return values.astype(np.uint8)
     if found == [0, 255]:
         return (values > 0).astype(np.uint8)
-    if len(found) == 3 and found[::2] == [0, 255] and _MIDDLE[0] <= found[1] <= _MIDDLE[1]:
+    if _is_trimap(found):
         return np.select([values == 255, values == 0], [OBJECT, BACKGROUND], UNLABELLED).astype(np.uint8)
     if found == [0, 1, 255] and (values == 255).mean() > 0.5:
         return np.select([values == 1, values == 0], [OBJECT, BACKGROUND], UNLABELLED).astype(np.uint8)

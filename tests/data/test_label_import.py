@@ -72,6 +72,21 @@ def test_maps_that_are_understood(tmp_path: Path, name: str, picture: Image.Imag
     assert (codes == 2).sum() == (60 if background else 0)
 
 
+@pytest.mark.parametrize(
+    "picture", [strokes((255, 0, None), "L"), strokes((1, 0, None), "1"), strokes((1, 1, None), "1")]
+)
+def test_paper_is_no_object(tmp_path: Path, picture: Image.Image) -> None:
+    picture.save(tmp_path / "frog.png")
+    with pytest.raises(DataError, match=r"found 255 in (98|100)% of it and 0") as caught:
+        SparseLabels(tmp_path).read("frog.jpg", SHAPE)
+    assert "--object 0" in str(caught.value.hint)
+
+
+def test_strokes_of_one_bit_lie_on_the_object(tmp_path: Path) -> None:
+    strokes((0, 1, None), "1").save(tmp_path / "frog.png")
+    assert (SparseLabels(tmp_path).read("frog.jpg", SHAPE).codes == 1).sum() == 90
+
+
 def test_marks_of_a_tool_beside_maps_are_used(tmp_path: Path, photos: Path) -> None:
     labels_folder = tmp_path / "drawn"
     labels_folder.mkdir()

@@ -15,6 +15,7 @@ from vns_sam.prompts.codes import BACKGROUND, OBJECT, UNLABELLED
 
 HINT = "a label map holds 0 unlabelled, 1 object, 2 background; see docs/ws-sam-labels.md"
 IMPORT_HINT = "name the colours: vns-sam data import-labels DIR --object red --background blue ..."
+_PAPER_HINT = "255 is paper or unlabelled: vns-sam data import-labels DIR --object 0 ...; a mask: --object 255 ..."
 
 Colours = Mapping[tuple[int, int, int], int]
 """RGB -> code."""
@@ -156,11 +157,13 @@ def _from_values(pixels: np.ndarray, path: Path) -> np.ndarray:
             found = np.unique(colours.reshape(-1, 3), axis=0)
             raise _unknown(f"colours ({_shown(found)})", path, IMPORT_HINT)
         pixels = pixels[..., 0]
-    values = pixels.astype(np.uint8) if pixels.dtype == bool else pixels
+    values = pixels.astype(np.uint8) * 255 if pixels.dtype == bool else pixels
     found = np.unique(values).tolist()
     if set(found) <= {UNLABELLED, OBJECT, BACKGROUND}:
         return values.astype(np.uint8)
-    if found == [0, 255]:
+    if found == [0, 255] or (found == [255] and pixels.dtype == bool):
+        if (share := (values == 255).mean()) > 0.5:
+            raise _unknown(f"255 in {share:.0%} of it and 0, where strokes are the smaller part", path, _PAPER_HINT)
         return (values > 0).astype(np.uint8)
     if _is_trimap(found):
         return np.select([values == 255, values == 0], [OBJECT, BACKGROUND], UNLABELLED).astype(np.uint8)

@@ -156,6 +156,18 @@ def test_colours_that_are_not_named_are_told(tmp_path: Path, photos: Path, capsy
     assert "found colours (#000000, #0000ff, #ff0000)" in capsys.readouterr().err
 
 
+def test_a_named_colour_that_no_map_has_is_told(
+    tmp_path: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "drawn").mkdir()
+    strokes(((255, 255, 255), RED, (0, 255, 0)), "RGB").save(tmp_path / "drawn/frog.png")
+    strokes(((255, 255, 255), RED, None), "RGB").save(tmp_path / "drawn/newt.png")
+    told = ["--object", "red", "--background", "green", "--images", str(photos), "--out", str(tmp_path / "out")]
+    assert main(["data", "import-labels", str(tmp_path / "drawn"), *told]) == 0
+    said = "no map has the colour #008000 of the background; most of the other pixels are #ffffff, #00ff00"
+    assert said in capsys.readouterr().out
+
+
 def labelme(folder: Path) -> Path:
     shapes = [
         {"label": "frog", "shape_type": "linestrip", "points": [[10, 21], [39, 21]]},

@@ -70,6 +70,7 @@ def import_labels(
             except DataError as error:
                 state.problems.append(error.message if name in error.message else f"{name}: {error.message}")
         yield state, len(names)
+    state.problems[:0] = labels.count.missing()
     if not state.pictures:
         more = f"; {state.problems[0]}" if state.problems else ""
         raise DataError(f"expected labels of pictures in {images} at {source}, found none{more}")

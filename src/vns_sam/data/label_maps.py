@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,20 +16,65 @@ from vns_sam.prompts.codes import BACKGROUND, OBJECT, UNLABELLED
 
 HINT = "a label map holds 0 unlabelled, 1 object, 2 background; see docs/ws-sam-labels.md"
 IMPORT_HINT = "name the colours: vns-sam data import-labels DIR --object red --background blue ..."
-_PAPER_HINT = "255 is paper or unlabelled: vns-sam data import-labels DIR --object 0 ...; a mask: --object 255 ..."
+_PAPER_HINT = "say what they mean: data import-labels DIR --object 0, or --object 1 --background 0, or --object 255 ..."
 
 Colours = Mapping[tuple[int, int, int], int]
 """RGB -> code."""
+
+
+class ColourCount:
+    """How often the named colours were found in maps, and what else is in these.
+
+    Args:
+        colours: The named ones.
+
+    Attributes:
+        named: Pixels of each of them.
+        others: Pixels of the commonest other colours of each map.
+    """
+
+    def __init__(self, colours: Colours) -> None:
+        self.colours = colours
+        self.named: Counter[tuple[int, int, int]] = Counter()
+        self.others: Counter[tuple[int, int, int]] = Counter()
+
+    def missing(self) -> list[str]:
+        """One line for each named colour that no map had; none where no map was read."""
+        if not self.named and not self.others:
+            return []
+        others = _shown(np.array([colour for colour, _ in self.others.most_common(3)]))
+        more = f"; most of the other pixels are {others}" if others else ""
+        return [
+            f"no map has the colour {_shown(np.array([colour]))} of the {_MEANS[code]}{more}"
+            for colour, code in self.colours.items()
+            if not self.named[colour]
+        ]
+
+    def add(self, found: np.ndarray, counts: np.ndarray, meant: np.ndarray) -> None:
+        """Counts a map: its colours (N, 3), their pixels, and of each the index of the named one, -1 for none."""
+        for index, colour in enumerate(self.colours):
+            self.named[colour] += int(counts[meant == index].sum())
+        left = np.flatnonzero(meant < 0)
+        for place in left[np.argsort(-counts[left], kind="stable")][:3]:
+            red, green, blue = found[place].tolist()
+            self.others[red, green, blue] += int(counts[place])
+
 
 _NEAR = 40  # how far a channel may be from a named colour: brushes have soft edges, JPEG changes values
 _FEW = 64  # a lossless file of so few colours has each of them on purpose; soft edges and photographs bring more
 _DAMAGE = 16  # grays that JPEG can make of black
 _PLACES = np.array([1, 1 << 8, 1 << 16])  # of red, green and blue in one number
 _VOC = np.array([(0, 0, 0), (128, 0, 0), (0, 128, 0)])  # Pascal VOC's palette, in which tools write codes
+_MEANS = {OBJECT: "object", BACKGROUND: "background"}
 _MIDDLE = (100, 155)  # gray of what a trimap leaves open
 
 
-def read_label_map(path: Path, shape: tuple[int, int] | None = None, colours: Colours | None = None) -> np.ndarray:
+def read_label_map(
+    path: Path,
+    shape: tuple[int, int] | None = None,
+    colours: Colours | None = None,
+    count: ColourCount | None = None,
+) -> np.ndarray:
     """Reads a label map.
 
     Without ``colours`` these are understood: the codes 0, 1 and 2; 0 and 255, strokes on the object; a trimap of 0
@@ -40,6 +86,7 @@ def read_label_map(path: Path, shape: tuple[int, int] | None = None, colours: Co
             palettes are read by their colours.
         shape: (H, W) of its picture, or None where that is not known.
         colours: What each colour means; other colours are unlabelled.
+        count: Is told what of them the map has.
 
     Returns:
         (H, W) uint8 in {0, 1, 2}.
@@ -61,7 +108,7 @@ def read_label_map(path: Path, shape: tuple[int, int] | None = None, colours: Co
             f"expected a label map of {sizes[0]} pixels at {path}, found {sizes[1]}",
             hint="draw it on the picture itself; a resized label map is no label map",
         )
-    return _from_colours(pixels, colours, lossy, path) if colours else _from_values(pixels, path)
+    return _from_colours(pixels, colours, lossy, path, count) if colours else _from_values(pixels, path)
 
 
 def parse_colour(text: str) -> tuple[int, int, int]:
@@ -82,7 +129,9 @@ def parse_colour(text: str) -> tuple[int, int, int]:
         raise UsageError(f"expected a colour, found '{text}'", hint="red, #ff0000, 255,0,0, or a gray value") from None
 
 
-def _from_colours(pixels: np.ndarray, colours: Colours, lossy: bool, path: Path) -> np.ndarray:
+def _from_colours(
+    pixels: np.ndarray, colours: Colours, lossy: bool, path: Path, count: ColourCount | None
+) -> np.ndarray:
     """Codes by the nearest named colour in reach; transparent pixels are unlabelled."""
     named = np.array(list(colours), np.int32)
     codes_named = [str(gray) for gray in _grays(named) if 0 < gray <= _DAMAGE]
@@ -92,12 +141,16 @@ def _from_colours(pixels: np.ndarray, colours: Colours, lossy: bool, path: Path)
             hint="save the label maps as PNG",
         )
     packed = np.where(pixels[..., 3] < 128, -1, pixels[..., :3].astype(np.int32) @ _PLACES)
-    found, where = np.unique(packed, return_inverse=True)
-    off = np.abs(found[:, None, None] // _PLACES % 256 - named).max(axis=-1)
-    off[found < 0] = 256
+    packed, where, pixels_of = np.unique(packed, return_inverse=True, return_counts=True)
+    drawn = packed >= 0
+    found = packed[:, None] // _PLACES % 256
+    off = np.where(drawn[:, None], np.abs(found[:, None] - named).max(axis=-1), 256)
     reached = np.where(off <= _reach(named, off, lossy), off, 256)
-    codes = np.where(reached.min(axis=1) > _NEAR, UNLABELLED, np.array(list(colours.values()))[reached.argmin(axis=1)])
-    return codes.astype(np.uint8)[where].reshape(packed.shape)
+    meant = np.where(reached.min(axis=1) < 256, reached.argmin(axis=1), -1)
+    if count is not None:
+        count.add(found[drawn], pixels_of[drawn], meant[drawn])
+    codes = np.array([*colours.values(), UNLABELLED], np.uint8)[meant]
+    return codes[where].reshape(pixels.shape[:2])
 
 
 def _reach(named: np.ndarray, off: np.ndarray, lossy: bool) -> np.ndarray:

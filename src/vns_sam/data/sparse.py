@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 
 from vns_sam.data.label_files import Marks, draw_marks, marks_of, upright_marks
-from vns_sam.data.label_maps import HINT, Colours, read_label_map
+from vns_sam.data.label_maps import HINT, ColourCount, Colours, read_label_map
 from vns_sam.errors import DataError
 from vns_sam.formats.recognise import SUFFIXES, read_annotations
 from vns_sam.formats.text import format_table
@@ -134,6 +134,7 @@ class SparseLabels:
     Attributes:
         path: The folder, or the file, as it was given: with ``colours`` it makes the same labels again.
         colours: As they were given.
+        count: How often they were found in the maps that have been read.
         problems: One line for each thing in the files that cannot be used.
 
     Raises:
@@ -141,7 +142,7 @@ class SparseLabels:
     """
 
     def __init__(self, path: Path, colours: Colours | None = None) -> None:
-        self.path, self.colours = path, colours
+        self.path, self.colours, self.count = path, colours, ColourCount(colours or {})
         self.problems: list[str] = []
         self._maps = _maps_in(path) if path.is_dir() else {}
         tables = [path / name for name in TABLES if (path / name).is_file()] if path.is_dir() else [path]
@@ -214,7 +215,7 @@ class SparseLabels:
         """
         path, marks = self._known(name)
         where = str(path) if marks is None else f"{self.path}, {name}"
-        drawn = np.zeros(shape, np.uint8) if path is None else read_label_map(path, shape, self.colours)
+        drawn = np.zeros(shape, np.uint8) if path is None else read_label_map(path, shape, self.colours, self.count)
         kind: Kind = "scribble"
         boxes = np.zeros((0, 4), np.float32)
         codes = drawn

@@ -181,6 +181,34 @@ def labelme(folder: Path) -> Path:
     return folder
 
 
+def test_a_single_file_of_strokes(tmp_path: Path, photos: Path) -> None:
+    shape = {"label": "frog", "shape_type": "linestrip", "points": [[10, 21], [39, 21]]}
+    raw = {"shapes": [shape], "imagePath": "frog.jpg", "imageHeight": 60, "imageWidth": 80}
+    (tmp_path / "frog.json").write_text(json.dumps(raw))
+    labels = SparseLabels(tmp_path / "frog.json")
+    labels.follow(photos, ["frog.jpg"])
+    assert (labels.read("frog.jpg", SHAPE).codes[20:23, 10:40] == 1).all()
+
+
+def test_points_and_a_box_of_one_picture_in_two_tasks(tmp_path: Path, photos: Path) -> None:
+    def task(kind: str, **value: float) -> dict[str, object]:
+        result = {"type": f"{kind}labels", "original_width": 80, "original_height": 60, "to_name": "image"}
+        given = {**value, f"{kind}labels": ["frog"]}
+        return {
+            "id": len(value),
+            "data": {"image": "/data/upload/1/frog.jpg"},
+            "annotations": [{"result": [{**result, "from_name": "a", "id": "a", "value": given}]}],
+        }
+
+    tasks = [task("keypoint", x=25, y=50, width=1), task("rectangle", x=12.5, y=25, width=50, height=50)]
+    (tmp_path / "frog.json").write_text(json.dumps(tasks))
+    labels = SparseLabels(tmp_path / "frog.json")
+    labels.follow(photos, ["frog.jpg"])
+    label = labels.read("frog.jpg", SHAPE)
+    assert label.codes[30, 20] == 1
+    assert label.boxes.tolist() == [[10, 15, 50, 45]]
+
+
 def cvat(folder: Path) -> Path:
     folder.mkdir()
     (folder / "a.xml").write_text(

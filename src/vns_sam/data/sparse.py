@@ -20,14 +20,14 @@ import numpy as np
 from vns_sam.data.label_files import Marks, draw_marks, marks_of, upright_marks
 from vns_sam.data.label_maps import HINT, ColourCount, Colours, read_label_map
 from vns_sam.errors import DataError
-from vns_sam.formats.recognise import SUFFIXES, read_annotations
-from vns_sam.formats.text import format_table
+from vns_sam.formats.recognise import SUFFIXES, is_known, read_annotations
+from vns_sam.formats.text import decode, format_table, parse_json, read_bytes
 from vns_sam.formats.yolo import CLASS_FILES
 from vns_sam.images.find import EXTENSIONS
 from vns_sam.images.names import NameIndex
 from vns_sam.images.read import file_digest
 from vns_sam.prompts.codes import BACKGROUND, OBJECT, UNLABELLED
-from vns_sam.prompts.files import HOUSE, read_prompt_file
+from vns_sam.prompts.files import house_table
 from vns_sam.prompts.validate import check_sizes, make_prompts
 
 TABLES = ("points.csv", "points.json", "boxes.csv", "boxes.json")
@@ -45,6 +45,7 @@ BOX_ROOM = 0.05
 
 Kind = Literal["scribble", "point", "box"]
 
+_WHAT = "table of labels"
 _POINT_HEADING = ("name", "x", "y", "label")
 _BOX_HEADING = ("name", "x0", "y0", "x1", "y1")
 
@@ -269,12 +270,12 @@ def _maps_in(folder: Path) -> dict[str, Path]:
 def _read_marks(path: Path, problems: list[str]) -> dict[str, Marks]:
     """The marks of a table in the house's form, or of what another tool has written."""
     if path.suffix.lower() == ".json" and path.is_file():
-        table = read_prompt_file(path)
-        if table.kind == HOUSE:
-            return {
-                name: {key: v for key, v in entry.items() if key != "classes"} for name, entry in table.entries.items()
-            }
-    contents = read_annotations(path, "table of labels")
+        where = str(path)
+        raw = parse_json(decode(read_bytes(path, _WHAT), where), where)
+        if not is_known(raw):
+            entries = house_table(path, raw).entries
+            return {name: {key: v for key, v in entry.items() if key != "classes"} for name, entry in entries.items()}
+    contents = read_annotations(path, _WHAT)
     problems += contents.problems
     return marks_of(contents)
 

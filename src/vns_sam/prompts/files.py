@@ -25,9 +25,6 @@ from vns_sam.images.windows import extent
 
 FIELDS = ("boxes", "points", "labels", "classes")
 
-HOUSE = "prompts file"
-"""Kind of a table in the house's own JSON."""
-
 Entry = dict[str, Any]
 """Keyword arguments of :func:`vns_sam.prompts.validate.make_prompts` for one picture."""
 
@@ -172,7 +169,7 @@ def read_prompt_file(path: str | Path) -> PromptTable:
     elif path.suffix.lower() == ".json":
         content = read_bytes(path, "prompts file")
         raw = parse_json(decode(content, str(path)), str(path), hint="name it .csv if it holds name,x0,y0,x1,y1")
-        table = _from_json(path, content, raw)
+        table = _from_contents(from_json(content, raw, str(path)), path) if is_known(raw) else house_table(path, raw)
     else:
         table = _from_contents(read_annotations(path, "prompts file"), path)
     if not table.entries:
@@ -181,9 +178,16 @@ def read_prompt_file(path: str | Path) -> PromptTable:
     return table
 
 
-def _from_json(path: Path, content: bytes, raw: Any) -> PromptTable:
-    if is_known(raw):
-        return _from_contents(from_json(content, raw, str(path)), path)
+def house_table(path: Path, raw: Any) -> PromptTable:
+    """Prompts in the house's own JSON, as it is described at :func:`read_prompt_file`.
+
+    Args:
+        path: Where it is from, for messages.
+        raw: The JSON value.
+
+    Raises:
+        DataError: It has another structure.
+    """
     if not isinstance(raw, dict):
         raise DataError(f"{path} must map names of pictures to prompts, found {describe(raw)}")
     for name, prompts in raw.items():
@@ -195,7 +199,7 @@ def _from_json(path: Path, content: bytes, raw: Any) -> PromptTable:
                 hint=f"this is {describe(raw)}; see: vns-sam segment --help",
             )
     names = {str(label) for entry in raw.values() for label in _as_list(entry.get("classes"))}
-    return PromptTable(HOUSE, path, raw, dict(enumerate(sorted(names - {""}), 1)))
+    return PromptTable("prompts file", path, raw, dict(enumerate(sorted(names - {""}), 1)))
 
 
 def _as_list(value: Any) -> list[Any]:

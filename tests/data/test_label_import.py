@@ -209,6 +209,75 @@ def test_points_and_a_box_of_one_picture_in_two_tasks(tmp_path: Path, photos: Pa
     assert label.boxes.tolist() == [[10, 15, 50, 45]]
 
 
+def labelme_box(path: Path, box: tuple[int, int, int, int], picture: str = "a.jpg") -> None:
+    shapes = [{"label": "frog", "shape_type": "rectangle", "points": [box[:2], box[2:]]}]
+    raw = {"shapes": shapes, "imagePath": picture, "imageHeight": 60, "imageWidth": 80}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(raw))
+
+
+@pytest.mark.parametrize("with_map", [True, False])
+def test_marks_in_sub_folders_are_of_pictures_there(tmp_path: Path, with_map: bool) -> None:
+    boxes = {"cam1/a.jpg": (5, 5, 20, 20), "cam2/a.jpg": (50, 30, 70, 50)}
+    for name, box in boxes.items():
+        (tmp_path / "photos" / name).parent.mkdir(parents=True)
+        Image.new("RGB", SHAPE[::-1]).save(tmp_path / "photos" / name)
+        labelme_box((tmp_path / "drawn" / name).with_suffix(".json"), box)
+    if with_map:
+        strokes((0, 1, 2), "L").save(tmp_path / "drawn/b.png")
+    labels = SparseLabels(tmp_path / "drawn")
+    labels.follow(tmp_path / "photos", list(boxes))
+    assert {name: tuple(labels.read(name, SHAPE).boxes[0]) for name in boxes} == boxes
+    labels = SparseLabels(tmp_path / "drawn")
+    labels.follow(tmp_path / "photos/cam1", ["a.jpg"])
+    assert labels.read("a.jpg", SHAPE).boxes.tolist() == [[5, 5, 20, 20]]
+
+
+@pytest.mark.parametrize("with_map", [True, False])
+def test_files_of_several_tools_in_one_folder_are_all_used(tmp_path: Path, photos: Path, with_map: bool) -> None:
+    folder = labelme(tmp_path / "drawn")
+    sides = "<xmin>5</xmin><ymin>10</ymin><xmax>45</xmax><ymax>50</ymax>"
+    objects = f"<object><name>frog</name><bndbox>{sides}</bndbox></object>"
+    (folder / "frog.xml").write_text(f"<annotation><filename>frog.jpg</filename>{objects}</annotation>")
+    (folder / "newt.txt").write_text("0 0.5 0.5 0.5 0.5\n0 0.5 half 0.5 0.5\n")
+    if with_map:
+        strokes((0, 1, 2), "L").save(folder / "newt.png")
+    names = ["frog.jpg", "newt.jpg", "pond/toad.jpg"]
+    labels = SparseLabels(folder)
+    labels.follow(photos, names)
+    assert [labels.read(name, SHAPE).boxes.tolist() for name in names] == [
+        [[5, 10, 45, 50]],
+        [[20, 15, 60, 45]],
+        [[5, 10, 45, 50]],
+    ]
+    assert ["newt.txt, line 2" in problem for problem in labels.problems] == [True]
+
+
+def test_boxes_of_one_picture_in_pixels_and_in_fractions_are_told(tmp_path: Path, photos: Path) -> None:
+    labelme_box(tmp_path / "drawn/frog.json", (5, 10, 45, 50), "frog.jpg")
+    (tmp_path / "drawn/frog.txt").write_text("0 0.5 0.5 0.5 0.5\n")
+    labels = SparseLabels(tmp_path / "drawn")
+    labels.follow(photos, ["frog.jpg"])
+    assert labels.read("frog.jpg", SHAPE).boxes.tolist() == [[5, 10, 45, 50]]
+    assert labels.problems == ["not used: marks for frog.jpg in pixels and in fractions"]
+
+
+def test_labels_of_yolo_below_folders_of_splits(tmp_path: Path) -> None:
+    boxes = {"train/a.jpg": "0.25 0.25 0.5 0.5", "val/a.jpg": "0.75 0.75 0.5 0.5"}
+    for name, box in boxes.items():
+        for part, suffix in (("images", ".jpg"), ("labels", ".txt")):
+            path = (tmp_path / part / name).with_suffix(suffix)
+            path.parent.mkdir(parents=True)
+            if part == "images":
+                Image.new("RGB", SHAPE[::-1]).save(path)
+            else:
+                path.write_text(f"0 {box}\n")
+    labels = SparseLabels(tmp_path)
+    labels.follow(tmp_path / "images", list(boxes))
+    found = {name: labels._marks[name]["boxes"] for name in boxes}
+    assert found == {"train/a.jpg": [[0, 0, 0.5, 0.5]], "val/a.jpg": [[0.5, 0.5, 1, 1]]}
+
+
 def cvat(folder: Path) -> Path:
     folder.mkdir()
     (folder / "a.xml").write_text(

@@ -20,7 +20,7 @@ import numpy as np
 from vns_sam.data.label_files import Marks, draw_marks, marks_of, upright_marks
 from vns_sam.data.label_maps import HINT, ColourCount, Colours, read_label_map
 from vns_sam.errors import DataError
-from vns_sam.formats.recognise import SUFFIXES, is_known, read_annotations
+from vns_sam.formats.recognise import KNOWN, SUFFIXES, is_known, read_file, read_within
 from vns_sam.formats.text import decode, format_table, parse_json, read_bytes
 from vns_sam.formats.yolo import CLASS_FILES
 from vns_sam.images.find import EXTENSIONS
@@ -33,8 +33,6 @@ from vns_sam.prompts.validate import check_sizes, make_prompts
 TABLES = ("points.csv", "points.json", "boxes.csv", "boxes.json")
 """Names under which a folder of labels may hold a table."""
 
-OTHERS = frozenset({*SUFFIXES, ".txt"})
-"""Endings of files in which other tools keep marks."""
 LABEL_STUDIO = re.compile(r"task-\d+-annotation-\d+-by-")
 """Label Studio's brush masks are called after tasks, which do not tell the picture."""
 MAP_ENDINGS = ("_scribble", "_scribbles", "_label", "_labels", "_mask", "_trimap")
@@ -129,7 +127,7 @@ class SparseLabels:
     Args:
         path: A folder with a map for each picture, named as the picture, with one of :data:`TABLES`, with files of
             another tool, or with several of these, which are then used together; or one file: a table, or an export of
-            another tool (see :func:`vns_sam.formats.recognise.read_annotations`).
+            another tool (see :func:`vns_sam.formats.recognise.read_file`).
         colours: What the colours of maps mean, where they are not understood by themselves.
 
     Attributes:
@@ -145,31 +143,43 @@ class SparseLabels:
     def __init__(self, path: Path, colours: Colours | None = None) -> None:
         self.path, self.colours, self.count = path, colours, ColourCount(colours or {})
         self.problems: list[str] = []
-        self._maps = _maps_in(path) if path.is_dir() else {}
-        tables = [path / name for name in TABLES if (path / name).is_file()] if path.is_dir() else [path]
+        self._maps: dict[str, Path] = {}
         self._marks: dict[str, Marks] = {}
-        for table in tables:
-            for name, marks in _read_marks(table, self.problems).items():
-                _join(self._marks.setdefault(name, {}), marks, name)
         if path.is_dir():
-            self._read_others(tables)
+            self._read_folder()
+        else:
+            self._add(_read_marks(path, self.problems))
 
-    def _read_others(self, tables: Sequence[Path]) -> None:
-        """Reads what other tools have written into the folder, beside maps and tables, too."""
-        if not self._maps and not tables:
-            self._marks = _read_marks(self.path, self.problems)
-            return
-        for file in sorted(self.path.rglob("*")):
-            known = file in tables or file.name in CLASS_FILES or file.name.startswith(".")
-            if known or file.suffix.lower() not in OTHERS:
-                continue
+    def _read_folder(self) -> None:
+        """Reads maps, tables, and what other tools have written."""
+        self._maps = _maps_in(self.path)
+        tables = [self.path / name for name in TABLES if (self.path / name).is_file()]
+        for table in tables:
+            self._add(_read_marks(table, self.problems))
+        files = [file for file in _others_in(self.path) if file not in tables]
+        errors: list[DataError] = []
+        for file in files:
             try:
-                found = _read_marks(file, self.problems)
+                self._add(_read_marks(file, self.problems, self.path))
             except DataError as error:
-                self.problems.append(f"not used: {error.message}")
-                continue
-            for name, marks in found.items():
-                _join(self._marks.setdefault(name, {}), marks, name)
+                errors.append(error)
+        self.problems += [f"not used: {error.message}" for error in errors]
+        if not self._maps and not tables and len(errors) == len(files):
+            hint = f"known are {KNOWN}"
+            raise errors[0] if errors else DataError(f"{self.path} holds no annotations, expected a {_WHAT}", hint=hint)
+
+    def _add(self, found: dict[str, Marks]) -> None:
+        """Takes the marks of a file beside those that are known."""
+        for name, marks in found.items():
+            self._take(self._marks, name, marks)
+
+    def _take(self, known: dict[str, Marks], name: str, marks: Marks) -> None:
+        """Adds marks of a picture to those that are known of it; what cannot be joined is told."""
+        mine = known.setdefault(name, {})
+        if mine and bool(mine.get("fractions")) != bool(marks.get("fractions")):
+            self.problems.append(f"not used: marks for {name} in pixels and in fractions")
+        else:
+            _join(mine, marks)
 
     def __contains__(self, name: str) -> bool:
         """Whether picture ``name`` has a label; whether it can be used shows when it is read."""
@@ -185,7 +195,7 @@ class SparseLabels:
         found, _ = NameIndex(folder, names).match_all(self._marks)
         matched: dict[str, Marks] = {}
         for key, name in found.items():
-            _join(matched.setdefault(name, {}), self._marks[key], name)
+            self._take(matched, name, self._marks[key])
         self._marks = matched
 
     def digest(self, name: str) -> str:
@@ -267,23 +277,29 @@ def _maps_in(folder: Path) -> dict[str, Path]:
     return {path.relative_to(folder).with_suffix("").as_posix(): path for path in files}
 
 
-def _read_marks(path: Path, problems: list[str]) -> dict[str, Marks]:
-    """The marks of a table in the house's form, or of what another tool has written."""
+def _others_in(folder: Path) -> list[Path]:
+    """Files in which other tools may keep marks, sorted by their endings and names."""
+    order = (*SUFFIXES, ".txt")
+    files = [path for path in folder.rglob("*") if path.suffix.lower() in order and path.is_file()]
+    files = [path for path in files if path.name not in CLASS_FILES and not path.name.startswith(".")]
+    return sorted(files, key=lambda path: (order.index(path.suffix.lower()), path))
+
+
+def _read_marks(path: Path, problems: list[str], folder: Path | None = None) -> dict[str, Marks]:
+    """The marks of a table in the house's form, or of what another tool has written, within a folder or by itself."""
     if path.suffix.lower() == ".json" and path.is_file():
         where = str(path)
         raw = parse_json(decode(read_bytes(path, _WHAT), where), where)
         if not is_known(raw):
             entries = house_table(path, raw).entries
             return {name: {key: v for key, v in entry.items() if key != "classes"} for name, entry in entries.items()}
-    contents = read_annotations(path, _WHAT)
+    contents = read_file(path, _WHAT) if folder is None else read_within(folder, path, _WHAT)
     problems += contents.problems
     return marks_of(contents)
 
 
-def _join(marks: Marks, more: Marks, name: str) -> None:
+def _join(marks: Marks, more: Marks) -> None:
     """Adds marks of one picture; all points of a picture are one row."""
-    if marks and bool(marks.get("fractions")) != bool(more.get("fractions")):
-        raise DataError(f"marks for {name} in pixels and in fractions", hint="give all in one way")
     for key, value in more.items():
         if key in ("points", "labels") and key in marks:
             marks[key] = [[*marks[key][0], *value[0]]] if len(marks[key]) == len(value) == 1 else [*marks[key], *value]

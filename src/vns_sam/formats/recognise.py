@@ -22,6 +22,7 @@ SUFFIXES = (".json", ".geojson", ".xml", *TABLES)
 """Endings of files that a folder is read by, the first that it has before the others; YOLO's .txt comes last."""
 
 _TELLS_NOTHING = ("annotations", "labels")  # folders on top of an export, beside those of its pictures
+_ONE_YOLO = "file of YOLO labels"
 _JSON = (coco, labelme, geojson, labelstudio)
 
 
@@ -126,20 +127,15 @@ def _is_run(folder: Path) -> bool:
 
 
 def _joined(folder: Path, files: list[Path], what: str) -> Contents:
-    """All files of a folder together. Those beside others that are of no known kind are told.
-
-    A picture without a name is called as its file.
-    """
+    """All files of a folder together. Those beside others that are of no known kind are told."""
     found: Contents | None = None
     problems = []
     for path in files:
         try:
-            one = read_file(path, what)
+            one = read_within(folder, path, what)
         except DataError as error:
             problems.append(error.message)
             continue
-        named = [replace(picture, name=picture.name or path.stem) for picture in one.pictures]
-        one.pictures = [_below(picture, path, folder) for picture in named]
         if found is None:
             found = one
         elif one.kind == found.kind:
@@ -152,6 +148,21 @@ def _joined(folder: Path, files: list[Path], what: str) -> Contents:
         found.kind = f"folder of {found.kind}s"
         found.categories = numbered(shape.label for picture in found.pictures for shape in picture.shapes)
     found.problems += problems
+    return found
+
+
+def read_within(folder: Path, path: Path, what: str = "annotation file") -> Contents:
+    """Reads one of the files below a folder; its pictures are named from there, one without a name as the file.
+
+    Raises:
+        DataError: It is of no known kind, or broken.
+    """
+    found = read_file(path, what)
+    if found.kind == _ONE_YOLO:
+        found.pictures = [replace(picture, name=yolo.picture_of(path, folder)) for picture in found.pictures]
+    else:
+        named = [replace(picture, name=picture.name or path.stem) for picture in found.pictures]
+        found.pictures = [_below(picture, path, folder) for picture in named]
     return found
 
 
@@ -178,10 +189,10 @@ def _from_xml(content: bytes, text: str, where: str) -> Contents:
 
 
 def _from_txt(path: Path, text: str) -> Contents:
-    """One picture's YOLO labels, or a table."""
-    rows = [line.split() for line in text.splitlines() if line.strip()]
+    """One picture's YOLO labels, told by their first line, or a table."""
+    first = next((line.split() for line in text.splitlines() if line.strip()), [])
     try:
-        is_yolo = bool(rows) and all(len(row) > 4 and [float(word) for word in row] for row in rows)
+        is_yolo = len(first) > 4 and bool([float(word) for word in first])
     except ValueError:
         is_yolo = False
     if not is_yolo:
@@ -190,7 +201,7 @@ def _from_txt(path: Path, text: str) -> Contents:
     shapes, problems = yolo.read_labels(text, str(path), told)
     used = {shape.category: shape.label for shape in shapes if shape.category is not None}
     picture = Described(path.stem, None, shapes, fractions=True)
-    return Contents("file of YOLO labels", [picture], {**used, **told.classes}, problems)
+    return Contents(_ONE_YOLO, [picture], {**used, **told.classes}, problems)
 
 
 def _keys(raw: dict[str, Any]) -> str:

@@ -179,6 +179,18 @@ def read(labels: Path) -> Contents:
     return found
 
 
+def picture_of(file: Path, folder: Path) -> str:
+    """The picture, without ending, that a file of labels in a folder is about: ``a/b`` for ``labels/a/b.txt``, and
+    ``train/images/b`` for ``train/labels/b.txt``.
+    """
+    parts = file.relative_to(folder).with_suffix("").parts
+    if len(parts) > 1 and parts[0] == "labels":
+        parts = parts[1:]
+    elif len(parts) > 2 and parts[1] == "labels" and split_of(parts[0]):
+        parts = (parts[0], "images", *parts[2:])
+    return "/".join(parts)
+
+
 def split_folders(folder: Path) -> list[Path]:
     """The folders with ``labels/`` in a folder that are named by their splits: ``train/``, ``valid/``."""
     labels = (path for path in sorted(folder.glob("*/labels")) if path.is_dir())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -214,6 +215,19 @@ def labelme_box(path: Path, box: tuple[int, int, int, int], picture: str = "a.jp
     raw = {"shapes": shapes, "imagePath": picture, "imageHeight": 60, "imageWidth": 80}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(raw))
+
+
+@pytest.mark.parametrize("copied", [False, True])
+def test_pictures_among_the_labels_are_no_maps(tmp_path: Path, photos: Path, copied: bool) -> None:
+    labelme_box(photos / "frog.json", (5, 10, 45, 50), "frog.jpg")
+    labelme_box(photos / "pond/toad.json", (5, 10, 45, 50), "toad.jpg")
+    strokes((0, 1, 2), "L").save(photos / "newt.bmp")
+    source = Path(shutil.copytree(photos, tmp_path / "copied")) if copied else photos
+    labels = SparseLabels(source)
+    labels.follow(photos, ["frog.jpg", "newt.jpg", "pond/toad.jpg"])
+    assert labels.read("frog.jpg", SHAPE).boxes.tolist() == [[5, 10, 45, 50]]
+    assert labels.read("pond/toad.jpg", SHAPE).boxes.tolist() == [[5, 10, 45, 50]]
+    assert (labels.read("newt.jpg", SHAPE).codes == 1).sum() == 90
 
 
 @pytest.mark.parametrize("with_map", [True, False])

@@ -9,21 +9,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from vns_sam.data.label_files import Marks, draw_marks, marks_of, upright_marks
 from vns_sam.data.label_maps import HINT, ColourCount, Colours, read_label_map
+from vns_sam.data.map_files import MapFiles
 from vns_sam.errors import DataError
 from vns_sam.formats.recognise import KNOWN, SUFFIXES, is_known, read_file, read_within
 from vns_sam.formats.text import decode, format_table, parse_json, read_bytes
 from vns_sam.formats.yolo import CLASS_FILES
-from vns_sam.images.find import EXTENSIONS
 from vns_sam.images.names import NameIndex
 from vns_sam.images.read import file_digest
 from vns_sam.prompts.codes import BACKGROUND, OBJECT, UNLABELLED
@@ -32,11 +31,6 @@ from vns_sam.prompts.validate import check_sizes, make_prompts
 
 TABLES = ("points.csv", "points.json", "boxes.csv", "boxes.json")
 """Names under which a folder of labels may hold a table."""
-
-LABEL_STUDIO = re.compile(r"task-\d+-annotation-\d+-by-")
-"""Label Studio's brush masks are called after tasks, which do not tell the picture."""
-MAP_ENDINGS = ("_scribble", "_scribbles", "_label", "_labels", "_mask", "_trimap")
-"""What a map may be called besides its picture, ``frog_scribble.png``."""
 
 BOX_ROOM = 0.05
 """A box is widened by this part of its size on each side before what is outside counts as background."""
@@ -143,7 +137,8 @@ class SparseLabels:
     def __init__(self, path: Path, colours: Colours | None = None) -> None:
         self.path, self.colours, self.count = path, colours, ColourCount(colours or {})
         self.problems: list[str] = []
-        self._maps: dict[str, Path] = {}
+        self._maps = MapFiles(path)
+        self._folder: Path | None = None
         self._marks: dict[str, Marks] = {}
         if path.is_dir():
             self._read_folder()
@@ -151,8 +146,7 @@ class SparseLabels:
             self._add(_read_marks(path, self.problems))
 
     def _read_folder(self) -> None:
-        """Reads maps, tables, and what other tools have written."""
-        self._maps = _maps_in(self.path)
+        """Reads tables and what other tools have written."""
         tables = [self.path / name for name in TABLES if (self.path / name).is_file()]
         for table in tables:
             self._add(_read_marks(table, self.problems))
@@ -183,7 +177,7 @@ class SparseLabels:
 
     def __contains__(self, name: str) -> bool:
         """Whether picture ``name`` has a label; whether it can be used shows when it is read."""
-        return self._map(name) is not None or self._entry(name) is not None
+        return self._maps.find(name, self._folder) is not None or self._entry(name) is not None
 
     @property
     def names(self) -> list[str]:
@@ -191,7 +185,11 @@ class SparseLabels:
         return [*self._marks, *self._maps]
 
     def follow(self, folder: Path, names: Sequence[str]) -> None:
-        """Finds the pictures of a folder in the files by the rule of :class:`vns_sam.images.names.NameIndex`."""
+        """Finds the pictures of a folder in the files by the rule of :class:`vns_sam.images.names.NameIndex`.
+
+        A picture that lies among the labels, as labelme has it, is no label map of itself.
+        """
+        self._folder = folder
         found, _ = NameIndex(folder, names).match_all(self._marks)
         matched: dict[str, Marks] = {}
         for key, name in found.items():
@@ -248,11 +246,11 @@ class SparseLabels:
         return SparseLabel(kind, codes.astype(np.uint8), boxes)
 
     def _known(self, name: str) -> tuple[Path | None, Marks | None]:
-        path, marks = self._map(name), self._entry(name)
+        path, marks = self._maps.find(name, self._folder), self._entry(name)
         if path is None and marks is None:
             if self._marks and not self._maps:
                 raise DataError(f"expected a label for {name} in {self.path}, found none", hint="add it to the table")
-            if any(LABEL_STUDIO.match(PurePosixPath(stem).name) for stem in self._maps):
+            if self._maps.name_tasks():
                 raise DataError(
                     f"expected a label map for {name}, found masks of Label Studio, which name tasks and no pictures",
                     hint="export as JSON, which has both",
@@ -261,20 +259,8 @@ class SparseLabels:
             raise DataError(f"expected a label map for {name} at {expected}, found none", hint=HINT)
         return path, marks
 
-    def _map(self, name: str) -> Path | None:
-        stem = PurePosixPath(name.replace("\\", "/")).with_suffix("").as_posix()
-        called = (stem, name, *(f"{stem}{ending}" for ending in MAP_ENDINGS))
-        return next((self._maps[each] for each in called if each in self._maps), None)
-
     def _entry(self, name: str) -> Marks | None:
         return self._marks.get(name) or self._marks.get(str(Path(name).with_suffix("")))
-
-
-def _maps_in(folder: Path) -> dict[str, Path]:
-    """Maps by their path without ending; of two that differ in it, the PNG."""
-    files = [path for path in folder.rglob("*") if path.suffix.lower() in EXTENSIONS and not path.name.startswith(".")]
-    files.sort(key=lambda path: (path.suffix.lower() == ".png", path))
-    return {path.relative_to(folder).with_suffix("").as_posix(): path for path in files}
 
 
 def _others_in(folder: Path) -> list[Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
@@ -228,6 +229,22 @@ def test_pictures_among_the_labels_are_no_maps(tmp_path: Path, photos: Path, cop
     assert labels.read("frog.jpg", SHAPE).boxes.tolist() == [[5, 10, 45, 50]]
     assert labels.read("pond/toad.jpg", SHAPE).boxes.tolist() == [[5, 10, 45, 50]]
     assert (labels.read("newt.jpg", SHAPE).codes == 1).sum() == 90
+
+
+@pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
+def test_composed_and_decomposed_letters_of_maps_are_one(tmp_path: Path, forms: tuple[str, str]) -> None:
+    picture, drawn = (unicodedata.normalize(form, "K\u00e4fer") for form in forms)
+    strokes((0, 1, 2), "L").save(tmp_path / f"{drawn}_scribble.png")
+    assert (SparseLabels(tmp_path).read(f"{picture}.jpg", SHAPE).codes == 1).sum() == 90
+
+
+def test_labels_of_no_picture_are_told_once(tmp_path: Path, photos: Path) -> None:
+    for name in ("frog", "newt", "forg"):
+        strokes((0, 1, 2), "L").save(tmp_path / f"{name}.png")
+    (tmp_path / "points.csv").write_text("name,x,y,label\nfrog,5,55,1\nnewt,5,55,1\ntoed,5,55,1\n")
+    labels = SparseLabels(tmp_path)
+    labels.follow(photos, ["frog.jpg"])
+    assert labels.problems == [f"labels of no picture in {photos}, 2: toed, forg.png"]
 
 
 @pytest.mark.parametrize("with_map", [True, False])

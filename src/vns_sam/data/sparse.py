@@ -23,6 +23,7 @@ from vns_sam.errors import DataError
 from vns_sam.formats.recognise import KNOWN, SUFFIXES, is_known, read_file, read_within
 from vns_sam.formats.text import decode, format_table, parse_json, read_bytes
 from vns_sam.formats.yolo import CLASS_FILES
+from vns_sam.images.find import find_images
 from vns_sam.images.names import NameIndex
 from vns_sam.images.read import file_digest
 from vns_sam.prompts.codes import BACKGROUND, OBJECT, UNLABELLED
@@ -37,6 +38,7 @@ BOX_ROOM = 0.05
 
 Kind = Literal["scribble", "point", "box"]
 
+_SHOWN = 3  # names in one line
 _WHAT = "table of labels"
 _POINT_HEADING = ("name", "x", "y", "label")
 _BOX_HEADING = ("name", "x0", "y0", "x1", "y1")
@@ -190,11 +192,17 @@ class SparseLabels:
         A picture that lies among the labels, as labelme has it, is no label map of itself.
         """
         self._folder = folder
-        found, _ = NameIndex(folder, names).match_all(self._marks)
+        found, lost = NameIndex(folder, names).match_all(self._marks)
         matched: dict[str, Marks] = {}
         for key, name in found.items():
             self._take(matched, name, self._marks[key])
         self._marks = matched
+        if lost or self._maps.without_picture(folder, names):
+            everyone = find_images(folder)  # others than the asked ones have labels, too
+            lost = [*NameIndex(folder, everyone).match_all(lost)[1], *self._maps.without_picture(folder, everyone)]
+        if lost:
+            some = ", ".join(lost[:_SHOWN]) + (", ..." if len(lost) > _SHOWN else "")
+            self.problems.append(f"labels of no picture in {folder}, {len(lost)}: {some}")
 
     def digest(self, name: str) -> str:
         """A digest of the label of picture ``name`` as it is now.

@@ -108,6 +108,13 @@ def test_points_become_pixels() -> None:
     assert (label.codes > 0).sum() == 2
 
 
+def test_a_point_in_the_first_pixel_beside_others_is_one() -> None:
+    label = rasterise(SHAPE, "t", points=[[0.4, 0.5], [6.9, 0.2]])
+    assert np.argwhere(label.codes == 1).tolist() == [[0, 0], [0, 6]]
+    assert rasterise(SHAPE, "t", points=[[0, 0], [1, 1]]).codes[1, 1] == 1
+    assert rasterise(SHAPE, "t", points=[[0.5, 0.5]], fractions=True).codes[3, 4] == 1
+
+
 def test_outside_of_widened_boxes_is_background() -> None:
     label = rasterise((100, 100), "t", boxes=[[40, 40, 60, 60]])
     assert label.kind == "box"
@@ -126,6 +133,8 @@ def test_boxes_may_reach_over_the_rim() -> None:
         ({"points": [[1, 1], [1.4, 1.2]], "labels": [1, 0]}, "pixel 1 1 is marked as object and as background"),
         ({"points": [[7, 5]], "boxes": [[0, 0, 2, 2]]}, "pixel 7 5 is marked as object and as background"),
         ({"points": [[8, 1]]}, "outside the image"),
+        ({"points": [[0.43, 0.51], [0.9, 0.1]], "labels": [1, 0]}, "points in pixels, found fractions"),
+        ({"points": [[0.5, 0.25]]}, "points in pixels, found fractions"),
         ({"points": [[1, 1]], "labels": [3]}, "label must be"),
         ({"boxes": [[3, 3, 1, 1]]}, "reversed"),
     ],

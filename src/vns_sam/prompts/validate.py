@@ -136,7 +136,7 @@ def _check_box(box: np.ndarray, height: int, width: int) -> None:
     x0, y0, x1, y1 = box
     if not np.isfinite(box).all():
         raise PromptError(f"box {_text(box)} is not finite: every value must be a number")
-    if _are_fractions(box):
+    if are_fractions(box):
         meant = np.round(box * [width, height, width, height])
         raise PromptError(
             f"box {_text(box)} lies in one pixel: expected pixels, found fractions of the picture's size",
@@ -194,7 +194,7 @@ def _check_points(row: np.ndarray, height: int, width: int) -> None:
     for point in row:
         if not np.isfinite(point).all():
             raise PromptError(f"point {_text(point)} is not finite: every value must be a number")
-        if _are_fractions(point) and min(height, width) > 1:
+        if are_fractions(point) and min(height, width) > 1:
             logger.warning("point %s lies in the first pixel: points are in pixels, not fractions", _text(point))
         if not (0 <= point[0] < width and 0 <= point[1] < height):
             raise PromptError(
@@ -203,7 +203,7 @@ def _check_points(row: np.ndarray, height: int, width: int) -> None:
             )
 
 
-def _are_fractions(values: np.ndarray) -> bool:
+def are_fractions(values: np.ndarray) -> bool:
     """Whether values in pixels can only be meant as fractions: all within one pixel, and not whole."""
     return bool((values >= 0).all() and (values <= 1).all() and (values != np.round(values)).any())
 

@@ -198,3 +198,78 @@ def test_a_set_names_every_class_of_its_pictures(run: FolderRun, known: dict[int
     labels = [(run.out / f"labels/{stem}.txt").read_text().split("\n") for stem in ("a", "b", "sub/c")]
     drawn = [ranks[int(line.split()[0])] for lines_ in labels for line in lines_ if line]
     assert drawn == ["frog", "object", "owl", "object"]
+
+
+def numbered(run: FolderRun) -> list[tuple[str, int, str]]:
+    """What the sets of COCO and YOLO say of each object: its picture, its number and the name of that."""
+    merged = json.loads((run.out / "annotations.json").read_text())
+    names = {row["id"]: row["name"] for row in merged["categories"]}
+    pictures = {row["id"]: row["file_name"] for row in merged["images"]}
+    of = [(row["image_id"], row["category_id"]) for row in merged["annotations"]]
+    ranks = yaml.safe_load((run.out / "data.yaml").read_text())["names"]
+    for picture, number in of:
+        label = run.out / "labels" / Path(pictures[picture]).with_suffix(".txt")
+        assert ranks[int(label.read_text().split()[0])] == names[number]
+    return [(pictures[picture], number, names[number]) for picture, number in of]
+
+
+def test_a_night_with_other_classes_goes_on_and_numbers_stay(run: FolderRun) -> None:
+    def night(known: dict[int, str], **classes: str) -> list[Outcome]:
+        names = {"a": "a.png", "b": "b.jpg", "c": "sub/c.png"}
+        prompts = {names[key]: {**BOX, "classes": [name]} for key, name in classes.items()}
+        return list(segment(replace(run, prompts=prompts, categories=known, formats=("coco", "yolo"))))
+
+    night({1: "crack", 4: "moth"}, a="moth")
+    (first, second) = night({1: "dent", 2: "moth", 3: "crack"}, a="moth", b="dent")
+    assert (first.skipped, second.skipped, second.replaced) == (True, False, False)
+    assert numbered(run) == [("a.png", 4, "moth"), ("b.jpg", 5, "dent")]
+    (third,) = night({1: "scratch"}, c="scratch")
+    assert not third.skipped
+    assert numbered(run) == [("sub/c.png", 6, "scratch")]
+    assert all(outcome.skipped for outcome in night({}, a="moth", b="dent", c="scratch"))
+    assert numbered(run) == [("a.png", 4, "moth"), ("b.jpg", 5, "dent"), ("sub/c.png", 6, "scratch")]
+
+
+def test_numbers_of_a_night_that_failed_are_free(run: FolderRun) -> None:
+    for name, known in (("bad.png", {1: "frog"}), ("a.png", {1: "owl"})):
+        prompts = {name: {**BOX, "classes": [known[1]]}}
+        list(segment(replace(run, prompts=prompts, categories=known, formats=("coco", "yolo"))))
+    assert numbered(run) == [("a.png", 1, "owl")]
+
+
+def test_numbers_of_results_whose_picture_has_failed_since_stay(run: FolderRun) -> None:
+    def night(name: str, known: dict[int, str], box: list[int]) -> str:
+        prompts = {name: {"boxes": [box], "classes": [known[1]]}}
+        (outcome,) = segment(replace(run, prompts=prompts, categories=known, formats=("coco", "yolo")))
+        return outcome.error
+
+    assert night("a.png", {1: "frog"}, [2, 2, 20, 20]) == ""
+    assert "outside" in night("a.png", {1: "frog"}, [200, 2, 220, 20])
+    assert (run.out / "labels" / "a.txt").read_text().startswith("0 ")
+    assert night("b.jpg", {1: "owl"}, [2, 2, 20, 20]) == ""
+    assert numbered(run) == [("b.jpg", 2, "owl")]
+
+
+def test_files_without_numbers_ask_for_no_classes(run: FolderRun) -> None:
+    for known in ({1: "frog"}, {1: "owl"}):
+        outcomes = list(segment(replace(run, prompts={"a.png": BOX}, categories=known, formats=("png", "svg"))))
+    assert [outcome.skipped for outcome in outcomes] == [True]
+    assert "classes" not in lines(run)[0]["asked"]  # type: ignore[operator]
+
+
+def test_classes_of_a_manifest_that_are_none_are_told(run: FolderRun) -> None:
+    now = replace(run, prompts={"a.png": BOX}, formats=("coco",))
+    list(segment(now))
+    text = (run.out / MANIFEST).read_text()
+    (run.out / MANIFEST).write_text(text.replace('{"1": "object"}', '{"one": "object"}'))
+    with pytest.raises(DataError, match=r"expected classes by number in .*manifest\.jsonl, found {'one': 'object'}"):
+        list(segment(now))
+
+
+def test_other_processes_number_classes_in_the_same_way(run: FolderRun) -> None:
+    prompts = {"a.png": {**BOX, "classes": ["frog"]}}
+    list(segment(replace(run, prompts=prompts, categories={3: "frog"}, formats=("coco",))))
+    job = SegmentJob(replace(run, prompts=prompts, categories={1: "owl"}, formats=("coco",)), Predictor)
+    there = job.portable()
+    (run.out / MANIFEST).unlink()  # as on a machine that does not see the output
+    assert there.categories == job.categories == {3: "frog", 4: "owl"}

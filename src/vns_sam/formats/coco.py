@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 NAME = "coco"
 ENDING = "_mask.json"
+NUMBERED = True
 SET = "annotations.json"
 """Name of the file that holds all pictures of a run."""
 

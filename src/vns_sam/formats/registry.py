@@ -21,6 +21,7 @@ class Format(Protocol):
     Attributes:
         NAME: As on the command line.
         ENDING: What follows the picture's stem in names of files.
+        NUMBERED: True in those whose files hold numbers of classes.
     """
 
     NAME: str
@@ -148,6 +149,11 @@ def merge(kind: str, pictures: Sequence[bytes], categories: Mapping[int, str]) -
 def merges(kind: str) -> bool:
     """Whether a format has files of a whole run."""
     return _with_set(kind) is not None
+
+
+def numbers_classes(formats: Sequence[str]) -> bool:
+    """Whether files in one of some formats hold numbers of classes, which those of a whole run have to share."""
+    return any(getattr(FORMATS[kind], "NUMBERED", False) for kind in formats if kind in FORMATS)
 
 
 def write_files(out: Path, files: Files) -> list[Path]:

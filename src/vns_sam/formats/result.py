@@ -33,6 +33,22 @@ def categories_for(classes: Iterable[str], known: Mapping[int, str] | None = Non
     return found or {1: OBJECT}
 
 
+def go_on_with(known: Mapping[int, str], classes: Mapping[int, str]) -> dict[int, str]:
+    """Numbers for classes where results are there whose classes are ``known``: these keep theirs, and every other
+    number is above them, so that their order stays as well.
+
+    >>> go_on_with({1: "frog", 3: "owl"}, {1: "newt", 2: "frog", 7: "toad"})
+    {1: 'frog', 3: 'owl', 4: 'newt', 7: 'toad'}
+    """
+    if not known:
+        return dict(classes)
+    found = dict(known)
+    for number, name in sorted(classes.items()):
+        if name not in found.values():
+            found[max(number, max(found) + 1)] = name
+    return found
+
+
 @dataclass(frozen=True)
 class Result:
     """What was found in one picture.

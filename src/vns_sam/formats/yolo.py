@@ -20,6 +20,7 @@ from vns_sam.images.write import encode_image
 
 NAME = "yolo"
 ENDING = "_mask.txt"
+NUMBERED = True
 SET = "data.yaml"
 
 READABLE = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})

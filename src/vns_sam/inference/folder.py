@@ -15,6 +15,7 @@ from typing_extensions import override
 from vns_sam.errors import DataError
 from vns_sam.formats import alpha, candidates, registry
 from vns_sam.formats import result as formats
+from vns_sam.formats.annotation import MALFORMED
 from vns_sam.images.find import Listing, list_images
 from vns_sam.images.overlay import draw_overlay
 from vns_sam.images.read import file_digest, read_image
@@ -25,9 +26,12 @@ from vns_sam.inference.predictor import Predictor
 from vns_sam.prompts.validate import count_objects, make_prompts
 from vns_sam.runs.job import MANIFEST, Job, Result
 from vns_sam.runs.lines import read_lines
-from vns_sam.runs.manifest import digest, is_inside
+from vns_sam.runs.manifest import digest, is_inside, read_manifest
 from vns_sam.runs.plan import distinct_stems
 from vns_sam.types import Prediction, Prompts
+
+CLASSES = "classes"
+"""Note of a manifest: the classes by number that its files have."""
 
 STEM = "stem"
 """Field of a picture's line in the manifest: what the names of its results begin with."""
@@ -105,6 +109,11 @@ class SegmentJob(Job[str]):
         return self.folder_run.out
 
     @cached_property
+    def categories(self) -> Mapping[int, str]:
+        """Classes by number; those that results in the output have keep their numbers, whoever asks for the next."""
+        return formats.go_on_with(self._numbered_before(), self.folder_run.categories)
+
+    @cached_property
     @override
     def items(self) -> Sequence[str]:
         return [name for name in self.folder_run.prompts if name not in self.refused]
@@ -138,14 +147,18 @@ class SegmentJob(Job[str]):
 
     @override
     def closing(self) -> Sequence[str]:
-        return registry.plan_set(self.folder_run.formats, self.folder_run.categories)
+        return registry.plan_set(self.folder_run.formats, self.categories)
 
     @override
     def asked(self) -> Mapping[str, Any]:
         asked = {"format": " ".join(self.folder_run.formats), "overlay": self.folder_run.overlay}
-        if self.folder_run.categories != {1: formats.OBJECT}:
-            asked["classes"] = {str(number): name for number, name in self.folder_run.categories.items()}
         return {**asked, "simplify": self.folder_run.simplify} if self.folder_run.simplify else asked
+
+    @override
+    def noted(self) -> Mapping[str, Any]:
+        if not registry.numbers_classes(self.folder_run.formats):
+            return {}
+        return {CLASSES: {str(number): name for number, name in self.categories.items()}}
 
     @override
     def identity(self) -> Mapping[str, Any]:
@@ -177,7 +190,7 @@ class SegmentJob(Job[str]):
     def encode(self, item: str, answer: Segmented) -> Result:
         found, run = answer.prediction, self.folder_run
         source = run.folder / item
-        result = formats.Result(item, found, run.categories, source, run.out, answer.image, run.simplify)
+        result = formats.Result(item, found, self.categories, source, run.out, answer.image, run.simplify)
         files = registry.encode(result, self._plan(item, len(found)))
         if self.folder_run.overlay:
             overlay = draw_overlay(answer.image, found.pieces, answer.prompts)
@@ -203,12 +216,29 @@ class SegmentJob(Job[str]):
         for kind in self.folder_run.formats:
             if registry.merges(kind):
                 contents = [(self.out / self._planned_then(line)[kind][0]).read_bytes() for line in done]
-                registry.write_files(self.out, registry.merge(kind, contents, self.folder_run.categories))
+                registry.write_files(self.out, registry.merge(kind, contents, self.categories))
 
     @override
     def portable(self, device: str = "") -> Self:
-        settled = replace(self.folder_run, folder=self.folder_run.folder.resolve(), out=self.out.resolve())
+        folder, out = self.folder_run.folder.resolve(), self.out.resolve()
+        settled = replace(self.folder_run, folder=folder, out=out, categories=self.categories)
         return replace(self, folder_run=settled, load=_On(self.load, device))
+
+    def _numbered_before(self) -> dict[int, str]:
+        """The classes by number that results in the output have, where they and those to come hold numbers."""
+        if not registry.numbers_classes(self.folder_run.formats):
+            return {}
+        path = self.out / MANIFEST
+        earlier = read_manifest(path, self.verb, self.item_field)
+        if not any(entry.files for entry in earlier.entries.values()):
+            return {}
+        told = earlier.asked.get(CLASSES, {})
+        try:
+            return {int(number): str(name) for number, name in told.items()}
+        except MALFORMED:
+            raise DataError(
+                f"expected classes by number in {path}, found {str(told)[:60]}", hint="choose another --out"
+            ) from None
 
     @cached_property
     def _stems(self) -> Mapping[str, str]:

@@ -106,7 +106,8 @@ class _Book:
     def __init__(self, plan: Plan[Any], asked: Mapping[str, Any]) -> None:
         self._plan, self._job = plan, plan.job
         self._id = digest(asked)
-        self._head = head_line(self._job.verb, asked, self._id)
+        self._noted = self._job.noted()
+        self._head = head_line(self._job.verb, {**asked, **self._noted}, self._id)
         self._path = self._job.out / self._job.manifest
         self._now: dict[str, Entry] = {}
 
@@ -123,7 +124,8 @@ class _Book:
     def opened(self) -> LineFile:
         """The manifest, with what is claimed, ready for lines."""
         plan, job = self._plan, self._job
-        if plan.earlier.id != self._id:
+        noted = {name: plan.earlier.asked.get(name) for name in self._noted}
+        if plan.earlier.id != self._id or noted != self._noted:
             write_manifest(self._path, self._head, plan.earlier.entries.values())
         lines = LineFile(self._path, allow_nan=False)
         claim = [name for item in plan.todo for name in job.outputs(item)] + list(job.closing())

@@ -141,6 +141,10 @@ class Job(Work[Item, Result]):
         """What is asked of all items, as JSON: known at once, without a model."""
         return {}
 
+    def noted(self) -> Mapping[str, Any]:
+        """What the manifest says beside what is asked, as JSON; results stay where it was otherwise."""
+        return {}
+
     def corrects(self, item: Item, line: Mapping[str, Any]) -> bool:
         """Whether an earlier result of an item, whose line this is, was made of the very same input, asked otherwise.
 

@@ -59,8 +59,8 @@ class Manifest:
     """What earlier runs left in an output folder.
 
     Attributes:
-        asked: What the last one asked of all items.
-        id: The digest of that and of the models.
+        asked: What the last one asked of all items, models included, and what it noted beside.
+        id: The digest of what was asked.
         entries: By item, in order.
         claimed: Files that a run which did not end was about to write.
         foreign: Whether it is of an earlier version, whose lines say too little to go on.

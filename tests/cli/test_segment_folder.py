@@ -182,3 +182,39 @@ def test_prompts_for_pictures_that_are_not_there_are_no_work(photos: Path, capsy
     shown_then = capsys.readouterr()
     assert "photos_masks: 1 done, 0 done before, 1 failed" in shown_then.out
     assert "no image at photos/ghost.png" in shown_then.err
+
+
+def test_pictures_on_which_nothing_was_detected_are_told_and_no_failure(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("boxes.csv").write_text("a.png,2,2,20,20,frog\nb.jpg,,,,,\n")
+    assert main(["segment", "photos", "--prompts", "boxes.csv", "--out", "out"]) == 0
+    shown = capsys.readouterr()
+    assert "left out: 2 picture(s) without prompts, 1 .txt" in shown.err
+    assert "out: 1 done, 0 done before, 0 failed" in shown.out
+
+
+def test_a_night_without_any_object_has_nothing_to_do(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(load, "load_model", lambda *_, **__: pytest.fail("a model was loaded"))
+    picture = {"id": 1, "file_name": "a.png", "width": 32, "height": 24}
+    Path("none.json").write_text(json.dumps({"images": [picture], "annotations": []}))
+    command = ["segment", "photos", "--prompts", "none.json", "--out", "out"]
+    for more in ([], ["--dry-run"]):
+        assert main([*command, *more]) == 0
+        shown = capsys.readouterr()
+        assert shown.err.splitlines() == [
+            "left out: 3 picture(s) without prompts, 1 .txt",
+            "nothing to do: none.json has no object for any picture",
+        ]
+        assert shown.out == "out: 0 done, 0 done before, 0 failed\n"
+    assert main([*command, "--json"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert json.loads(line) == {"out": "out", "done": 0, "earlier": 0, "failed": 0, "replaced": 0}
+    assert not Path("out").exists()
+    assert main(["segment", "photos/a.png", "--prompts", "none.json"]) == 0
+    assert capsys.readouterr().err == "nothing to do: none.json has no object for a.png\n"
+    assert main(["segment", "photos/b.jpg", "--prompts", "none.json"]) == 3
+    assert "none.json has no prompts for b.jpg" in capsys.readouterr().err
+    Path("none.json").write_text(json.dumps({"images": [], "annotations": []}))
+    assert main(command) == 3
+    assert "none.json is a COCO file without objects" in capsys.readouterr().err

@@ -255,7 +255,10 @@ def test_masks_of_a_picture_keep_the_order_of_their_numbers(tmp_path: Path) -> N
         ("p.json", '{"a": {"bbox": []}}', "'a' must hold .* found bbox"),
         ("p.json", '{"a": [1, 2]}', "'a' must hold"),
         ("p.json", json.dumps({**COCO, "annotations": [{"id": 1, "image_id": 3}]}), "COCO file without boxes"),
-        ("p.json", json.dumps({**COCO, "annotations": []}), "COCO file without objects"),
+        ("p.csv", "name,x0,y0,x1,y1\n", "table without objects"),
+        ("p.csv", "a.jpg,,,\n", "line 1"),
+        ("p.json", "{}", "holds no prompts"),
+        ("p.json", json.dumps({**COCO, "images": [], "annotations": []}), "COCO file without objects"),
         ("p.json", '[{"image_id": 3, "bbox": [1, 2, 3, 4], "score": 0.5}]', "COCO results, which names no pictures"),
         ("p.xml", "<svg/>", "XML of 'svg'"),
         ("p.xml", '<!DOCTYPE a [<!ENTITY b "b">]><a>&b;</a>', "document type"),
@@ -300,3 +303,34 @@ def test_a_picture_of_ids_holds_several_masks(tmp_path: Path) -> None:
     entry = read_prompt_file(tmp_path / "ids.png").for_picture(tmp_path / "a.jpg")
     assert entry is not None
     assert len(make_prompts(HEIGHT, WIDTH, **entry)) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("p.csv", "a.jpg,10,20,40,50,frog\nb.jpg,,,,,\n"),
+        ("p.csv", "b.jpg,,,,,\na.jpg,10,20,40,50,frog\n"),
+        ("p.csv", "path,x1,y1,x2,y2,class\na.jpg,10,20,40,50,frog\nb.jpg,,,,,\n"),
+        ("p.csv", "filename,width,height,class,xmin,ymin,xmax,ymax\na.jpg,80,60,frog,10,20,40,50\nb.jpg,,,,,,,\n"),
+        ("p.csv", "name,x,y,w,h\nb.jpg,,,,\n"),
+        ("p.csv", "image_id,bbox\nb.jpg,\n"),
+        ("p.csv", "name,x,y,label\nb.jpg,,,\n"),
+        ("p.json", '{"a.jpg": {"boxes": [[10, 20, 40, 50]]}, "b.jpg": {"boxes": []}}'),
+        ("p.json", '{"b.jpg": {"boxes": [], "points": null, "labels": [], "classes": []}}'),
+        (
+            "p.json",
+            json.dumps({"images": [{"id": 1, "file_name": "b.jpg", "height": 9, "width": 9}], "annotations": []}),
+        ),
+        ("labels/b.txt", ""),
+        ("p.json", '{"imagePath": "b.jpg", "shapes": []}'),
+        ("p.xml", "<annotation><filename>b.jpg</filename></annotation>"),
+    ],
+)
+def test_a_picture_without_objects_is_known_and_asked_nothing(tmp_path: Path, name: str, text: str) -> None:
+    path = write(tmp_path, name, text)
+    table = read_prompt_file(tmp_path if path.suffix == ".txt" else path)
+    assert set(table.entries) <= {"a.jpg"}
+    assert [Path(name).stem for name in table.without] == ["b"]
+    assert table.is_without(tmp_path / "b.jpg")
+    assert not table.is_without(tmp_path / "a.jpg")
+    assert table.in_folder(tmp_path, ["b.jpg"]).unasked == ("b.jpg",)

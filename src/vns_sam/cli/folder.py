@@ -9,7 +9,7 @@ from typing import Any
 
 from vns_sam.cli.predictor import PredictorChoice
 from vns_sam.cli.single import formats_from, names_file
-from vns_sam.cli.work import drive, finish
+from vns_sam.cli.work import Tally, drive, finish
 from vns_sam.errors import UsageError
 from vns_sam.formats.result import OBJECT
 from vns_sam.images.find import Listing, folder_name
@@ -30,6 +30,10 @@ def run_folder(args: argparse.Namespace, given: dict[str, Any], table: PromptTab
         categories = table.categories or {1: OBJECT}
     if not args.quiet:
         _tell_left_out(listing, prompts)
+    if not prompts:
+        print(f"nothing to do: {args.prompts} has no object for any picture", file=sys.stderr)
+        finish(Tally(), args, out)
+        return 0
     formats = formats_from(args)
     folder_run = FolderRun(args.image, out, prompts, formats, bool(args.overlay), categories, args.simplify)
     job = SegmentJob(folder_run, PredictorChoice.of(args))

@@ -26,12 +26,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Sequence
 from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vns_sam.cli.lines import tell
+from vns_sam.cli.lines import print_json, tell
 from vns_sam.cli.predictor import add_automatic_arguments, add_model_arguments
 from vns_sam.cli.work import add_run_arguments
 from vns_sam.errors import DataError, UsageError
@@ -143,7 +144,12 @@ def run(args: argparse.Namespace) -> int:
 
     if table is None:
         return run_single(args, given)
-    return run_single(args, _entry(table, args), table.categories)
+    entry = _entry(table, args)
+    if entry is None:
+        told = f"nothing to do: {args.prompts} has no object for {args.image.name}"
+        print_json({"image": str(args.image), "files": [], "scores": []}) if args.json else print(told, file=sys.stderr)
+        return 0
+    return run_single(args, entry, table.categories)
 
 
 def _check_piped(args: argparse.Namespace) -> None:
@@ -237,9 +243,10 @@ def prompts_from(args: argparse.Namespace) -> dict[str, Any]:
     return given
 
 
-def _entry(table: PromptTable, args: argparse.Namespace) -> dict[str, Any]:
+def _entry(table: PromptTable, args: argparse.Namespace) -> dict[str, Any] | None:
+    """What a table asks of a picture; None where it tells that there is no object in it."""
     entry = table.for_picture(args.image)
-    if entry is None:
-        names = sorted(table.entries)[:3]
+    if entry is None and not table.is_without(args.image):
+        names = sorted([*table.entries, *table.without])[:3]
         raise DataError(f"{args.prompts} has no prompts for {args.image.name}", hint=f"it names {', '.join(names)}")
     return entry

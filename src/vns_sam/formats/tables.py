@@ -73,7 +73,7 @@ def read(text: str, where: str) -> Contents:
     """Reads a table, with a heading or as ``name,x0,y0,x1,y1[,class]``.
 
     Points of one picture and class belong to one object, unless a column ``object`` tells them apart; their labels are
-    1 on the object, 0 or 2 beside it.
+    1 on the object, 0 or 2 beside it. A row whose numbers are all left out tells of a picture without objects.
 
     Corners count pixels. Under the heading of Open Images, where a column ``image_id`` names the pictures, they are
     fractions of the picture's size if no corner of the whole table is above 1; so it is decided at its end.
@@ -94,12 +94,14 @@ def read(text: str, where: str) -> Contents:
             columns = _Columns(0, "corners", (1, 2, 3, 4), label=5 if len(row) > 5 else None)
         try:
             name, shape, group = _row(row, columns)
-            if columns.size is not None:
+            if columns.size is not None and shape is not None:
                 sizes[name] = int(float(row[columns.size[0]])), int(float(row[columns.size[1]]))
         except MALFORMED:
             shown = ",".join(row)[:60]
             raise DataError(f"{where}, line {line}: expected {_expected(columns)}, found '{shown}'") from None
         shapes = pictures.setdefault(name, [])
+        if shape is None:
+            continue
         key = (name, shape.label, group)
         if columns.way == "point" and key in groups:
             before = shapes[groups[key]]
@@ -155,13 +157,15 @@ def _image_size(titles: Sequence[str], used: set[int]) -> tuple[int, int] | None
     return None
 
 
-def _row(row: Sequence[str], columns: _Columns) -> tuple[str, Shape, str]:
-    """Name of the picture, what the row tells, and its object's number."""
+def _row(row: Sequence[str], columns: _Columns) -> tuple[str, Shape | None, str]:
+    """Name of the picture, the object in it, None where the row has none, and the object's number."""
     name = row[columns.name]
     label = row[columns.label] if columns.label is not None and columns.label < len(row) else ""
     group = row[columns.group] if columns.group is not None else ""
     if not name or (columns.name == 0 and columns.label is None and columns.way == "corners" and len(row) < 5):
         raise ValueError("no name")
+    if not any(row[index] for index in columns.numbers):
+        return name, None, group
     if columns.way == "point":
         x, y = (_number(row[index]) for index in columns.numbers)
         inside = 1

@@ -82,6 +82,7 @@ class PromptTable:
         kind: What the file is ("COCO file").
         source: The file or folder.
         entries: By name of the picture, as the file has it; "" where it is about a single one and does not name it.
+        without: Names of pictures of which the file tells that they hold no object.
         categories: Classes by number.
         problems: One line for each thing that could not be used.
         parts: By name, what entries were joined of, each with the (H, W) of its picture where its boxes may count
@@ -91,6 +92,7 @@ class PromptTable:
     kind: str
     source: Path
     entries: dict[str, Entry] = field(default_factory=dict)
+    without: tuple[str, ...] = ()
     categories: dict[int, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     parts: dict[str, list[tuple[Entry, tuple[int, int] | None]]] = field(default_factory=dict)
@@ -126,6 +128,10 @@ class PromptTable:
         if set(self.entries) == {""}:
             return self._upright("", path)
         return self.in_folder(path.parent, [path.name]).prompts.get(path.name)
+
+    def is_without(self, path: Path) -> bool:
+        """Whether the file tells that a picture holds no object."""
+        return bool(NameIndex(path.parent, [path.name]).match_all(self.without)[0])
 
     def _upright(self, key: str, path: Path) -> Entry:
         """What is asked of a picture, as EXIF turns it."""
@@ -172,7 +178,7 @@ def read_prompt_file(path: str | Path) -> PromptTable:
         table = _from_contents(from_json(content, raw, str(path)), path) if is_known(raw) else house_table(path, raw)
     else:
         table = _from_contents(read_annotations(path, "prompts file"), path)
-    if not table.entries:
+    if not table.entries and not table.without:
         more = f"; {table.problems[0]}" if table.problems else ""
         raise DataError(f"{path} holds no prompts{more}", hint="see: vns-sam segment --help")
     return table
@@ -199,7 +205,9 @@ def house_table(path: Path, raw: Any) -> PromptTable:
                 hint=f"this is {describe(raw)}; see: vns-sam segment --help",
             )
     names = {str(label) for entry in raw.values() for label in _as_list(entry.get("classes"))}
-    return PromptTable("prompts file", path, raw, dict(enumerate(sorted(names - {""}), 1)))
+    asked = {name: entry for name, entry in raw.items() if any(value not in (None, []) for value in entry.values())}
+    without = tuple(name for name in raw if name not in asked)
+    return PromptTable("prompts file", path, asked, without, dict(enumerate(sorted(names - {""}), 1)))
 
 
 def _as_list(value: Any) -> list[Any]:
@@ -210,9 +218,7 @@ def _from_contents(contents: Contents, path: Path) -> PromptTable:
     """Boxes where there are any, else points."""
     table = PromptTable(contents.kind, path, categories=_from_one(contents), problems=contents.problems)
     unnamed = path.stem if any(picture.name for picture in contents.pictures) else ""
-    shapes = 0
     for picture in contents.pictures:
-        shapes += len(picture.shapes)
         entry = _entry(picture, table.problems)
         if entry is not None:
             size = picture.size if picture.stored else None
@@ -220,8 +226,11 @@ def _from_contents(contents: Contents, path: Path) -> PromptTable:
                 entry["sizes"] = [list(picture.size)]
             table.parts.setdefault(picture.name or unnamed, []).append((entry, size))
     table.entries = {name: _all_joined([entry for entry, _ in parts], name) for name, parts in table.parts.items()}
-    if not table.entries:
-        what = "boxes or points" if shapes else "objects"
+    marked = {picture.name for picture in contents.pictures if picture.shapes}
+    names = dict.fromkeys(picture.name for picture in contents.pictures)
+    table.without = tuple(name for name in names if name and name not in marked)
+    if not table.entries and (marked or table.problems or not table.without):
+        what = "boxes or points" if marked else "objects"
         more = f"; {table.problems[0]}" if table.problems else ""
         raise DataError(f"{path} is a {contents.kind} without {what}{more}", hint="see: vns-sam segment --help")
     return table

@@ -49,6 +49,9 @@ def make_prompts(
             outside, a point is outside, a label is neither 0 nor 1, or the picture has another size than was annotated.
     """
     check_sizes(sizes, height, width)
+    for name, rows in (("boxes", boxes), ("points", points), ("masks", masks)):
+        if _is_empty(rows):
+            raise PromptError(f"{name} hold no object", hint="leave them out; pass over a picture without objects")
     if points is None and labels is not None:
         raise PromptError("labels were given without points", hint="give one point for each label")
     if fractions:
@@ -127,7 +130,7 @@ def _box_rows(given: Any) -> np.ndarray:
     """(P, 4), one row for each object."""
     boxes = _floats(given, "boxes")
     boxes = boxes[None] if boxes.shape == (4,) else boxes
-    if boxes.ndim != 2 or boxes.shape[1] != 4 or len(boxes) == 0:
+    if boxes.ndim != 2 or boxes.shape[1] != 4:
         raise PromptError(f"boxes must have shape (P, 4) as X0 Y0 X1 Y1, got {boxes.shape}")
     return boxes
 
@@ -182,8 +185,6 @@ def _points(given: Any, labels: Any, height: int, width: int) -> tuple[np.ndarra
 def _point_rows(given: Any) -> list[np.ndarray]:
     """(N, 2) for each object."""
     rows = _rows(given, "points", depth=3)
-    if not rows:
-        raise PromptError("points hold no row", hint="leave them out, or give points=[[[x, y]]]")
     for row in rows:
         if row.ndim != 2 or row.shape[1] != 2 or len(row) == 0:
             raise PromptError(f"the points of one object must have shape (N, 2) as X Y, got {row.shape}")
@@ -267,6 +268,11 @@ def _masks(given: Any, height: int, width: int) -> np.ndarray:
     if not masks.any(axis=(1, 2)).all():
         raise PromptError(f"mask {int(np.argmin(masks.any(axis=(1, 2))))} is empty: it marks no pixel")
     return masks.astype(np.float32)
+
+
+def _is_empty(given: Any) -> bool:
+    """Whether a list or an array has no row."""
+    return (isinstance(given, list | tuple) and not given) or tuple(getattr(given, "shape", ())[:1]) == (0,)
 
 
 def _is_float(given: Any) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ import pytest
 import uvicorn
 from serving_site import free_port
 from serving_stub import SmallEngine
+from typing_extensions import override
 from workshop import write_disks
 
 from vns_sam.cli.main import main
@@ -20,7 +23,7 @@ from vns_sam.errors import DataError, PromptError, UsageError
 from vns_sam.inference import wire
 from vns_sam.inference.load import check_model_name, is_address, load_model, takes_prompts
 from vns_sam.inference.predictor import Predictor
-from vns_sam.inference.remote import RemoteModel, connect
+from vns_sam.inference.remote import Link, RemoteModel, connect
 from vns_sam.serving.server import build_server
 from vns_sam.serving.settings import Settings
 from vns_sam.types import Prompts
@@ -96,6 +99,45 @@ def test_a_picture_that_had_to_make_room_is_sent_again(
     shelf._pictures.clear()
     assert len(remote.decode(features, [Prompts(boxes=np.array([[1, 1, 9, 9]], np.float32))], [0])) == 1
     assert len(shelf) == 1
+
+
+@dataclass(frozen=True)
+class Crowded(Link):
+    """A way to a server that had to make room just before some of the requests about a picture that it has."""
+
+    make_room: Callable[[], None] = lambda: None
+    gone: Iterator[bool] = field(default_factory=lambda: itertools.repeat(True))
+
+    @override
+    def send(self, method: str, path: str, body: bytes | None = None) -> bytes:
+        if "/api/pictures/" in path and next(self.gone):
+            self.make_room()
+        return super().send(method, path, body)
+
+
+@pytest.mark.parametrize("times", [1, 5, 7, 1000])
+def test_a_picture_that_has_to_make_room_again_and_again_is_sent_until_it_is_there(
+    remote: RemoteModel, server: uvicorn.Server, image: np.ndarray, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    shelf = server.config.loaded_app.state.service.shelf  # type: ignore[union-attr]
+    waits: list[float] = []
+    monkeypatch.setattr("vns_sam.inference.remote.time.sleep", waits.append)
+    gone = itertools.chain([True], *[(False, True)] * (times - 1), itertools.repeat(False))
+    crowded = Crowded(remote.link.root, KEY, make_room=shelf._pictures.clear, gone=gone)
+    model = RemoteModel(crowded, remote.served_as, remote.info)
+    features = model.encode([image])  # gone before it is encoded
+    asked = ([Prompts(boxes=np.array([[1, 1, 9, 9]], np.float32))], [0])
+    if times == 1000:
+        with pytest.raises(
+            DataError, match=r"expected the picture to stay at http://127.*, found it gone 8 times"
+        ) as told:
+            model.decode(features, *asked)
+        assert told.value.hint == "the server's --memory is too small for those who ask"
+        assert len(waits) == 7
+        return
+    there = model.decode(features, *asked)
+    np.testing.assert_array_equal(there.scores, remote.decode(remote.encode([image]), *asked).scores)
+    assert waits == [0.25 * k for k in range(times)]
 
 
 def test_what_is_wrong_is_told(remote: RemoteModel, server: uvicorn.Server, image: np.ndarray) -> None:

@@ -27,7 +27,9 @@ from vns_sam.types import Answers, Geometry, ImageFeatures, ModelInfo, Prompts
 TIMEOUT = 300.0
 """Seconds that one answer may take."""
 TRIES = 8
-"""How often a busy server is asked again."""
+"""How often a server is asked that is busy, or that had to make room again."""
+PAUSE = 0.25
+"""Seconds by which each wait is longer than the one before where a server had to make room."""
 ROWS = 32
 """Most prompts in one question."""
 WEIGHT = 16_000_000
@@ -203,21 +205,27 @@ class RemoteModel:
         return wire.join_answers(answers)
 
     def _ask(self, features: ImageFeatures, image: int, body: bytes) -> bytes:
-        """Asks, and sends the picture once more where the server had to make room."""
+        """Asks, and sends the picture again where the server had to make room; others may come first once more."""
         sent = str(features.embedding[image])
         query = f"model={quote(self.served_as, safe='')}"
-        try:
-            return self.link.send("POST", f"/api/pictures/{self._moved.get(sent, sent)}/maps?{query}", body)
-        except Forgotten:
-            self._moved[sent] = self._send(features.pictures[image])
-            return self.link.send("POST", f"/api/pictures/{self._moved[sent]}/maps?{query}", body)
+        for attempt in range(TRIES):
+            if attempt:
+                time.sleep(PAUSE * (attempt - 1))
+                self._moved[sent] = self._send(features.pictures[image])
+            with suppress(Forgotten):
+                return self.link.send("POST", f"/api/pictures/{self._moved.get(sent, sent)}/maps?{query}", body)
+        raise DataError(
+            f"expected the picture to stay at {self.link.root} until it is asked about, found it gone {TRIES} times",
+            hint="the server's --memory is too small for those who ask",
+        )
 
     def _send(self, image: np.ndarray) -> str:
         answer = self.link.ask("POST", "/api/pictures", encode_image(image, photo=True))
         if "id" not in answer:
             raise _stranger(self.link.root, "no id of a picture")
         key = quote(str(answer["id"]), safe="")
-        self.link.send("POST", f"/api/pictures/{key}/encode?model={quote(self.served_as, safe='')}")
+        with suppress(Forgotten):  # then the question has it encoded, if it is there again
+            self.link.send("POST", f"/api/pictures/{key}/encode?model={quote(self.served_as, safe='')}")
         return key
 
     def _geometry(self, height: int, width: int) -> Geometry:

@@ -64,6 +64,15 @@ def test_a_bad_picture_is_told_and_the_rest_is_done(run: FolderRun) -> None:
     ]  # fmt: skip
 
 
+def test_an_overlay_of_a_scan_that_no_jpeg_holds_is_reduced_and_its_masks_are_written(run: FolderRun) -> None:
+    Image.new("RGB", (66_000, 8), (200, 0, 0)).save(run.folder / "line.png")
+    line = replace(run, prompts={"line.png": {"boxes": [[2, 1, 60_000, 6]]}}, overlay=True)
+    (outcome,) = segment(line)
+    assert (outcome.error, outcome.files) == ("", ("line_mask.png", "line_overlay.jpg"))
+    with Image.open(run.out / "line_mask.png") as mask, Image.open(run.out / "line_overlay.jpg") as overlay:
+        assert (mask.size, overlay.size) == ((66_000, 8), (65_500, 8))
+
+
 def test_a_picture_of_another_size_than_was_annotated_is_told_and_the_rest_is_done(run: FolderRun) -> None:
     sized = {"a.png": {**BOX, "sizes": [[48, 64]]}, "b.jpg": {**BOX, "sizes": [[24, 32]]}}
     errors = {outcome.name: outcome.error for outcome in segment(replace(run, prompts=sized))}

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from vns_sam.images.geometry import fit, resize_image
+from vns_sam.images.write import JPEG_SIDE, encode_image
 from vns_sam.types import Piece, Prompts
 
 Colour = tuple[int, int, int]
@@ -60,6 +62,14 @@ def draw_overlay(
         for index in range(len(prompts)):
             draw_prompt(canvas, prompts, index, _lighter(colour_of(index)), unit)
     return canvas
+
+
+def encode_overlay(overlay: np.ndarray) -> bytes:
+    """The JPEG of an overlay (H, W, 3) uint8 RGB, reduced where it is larger than a JPEG can be."""
+    height, width = overlay.shape[:2]
+    if max(height, width) > JPEG_SIDE:
+        overlay = resize_image(overlay, fit(height, width, JPEG_SIDE))
+    return encode_image(overlay, ".jpg")
 
 
 def _tint(image: np.ndarray, pieces: Sequence[Piece]) -> np.ndarray:

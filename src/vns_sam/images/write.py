@@ -21,6 +21,8 @@ from PIL import Image
 
 from vns_sam.errors import DataError, OutputError
 
+JPEG_SIDE = 65_500
+"""Most pixels of a side of a JPEG."""
 _PART = re.compile(r"\..+\.\d+\.part")
 _SHOWN = 40  # characters of a file's name that its part has too: a name may be as long as the system allows
 
@@ -137,7 +139,7 @@ def encode_image(image: np.ndarray, suffix: str = ".png", *, photo: bool = False
             third of the time. What repeats (text, patterns) becomes several times as large.
 
     Raises:
-        DataError: The picture is larger than its kind of file can be; a JPEG has at most 65,500 pixels a side.
+        DataError: The picture is larger than its kind of file can be; of a JPEG see :data:`JPEG_SIDE`.
     """
     picture = Image.fromarray(image.astype(np.uint8) * 255 if image.dtype == bool else image)
     file = io.BytesIO()

@@ -17,9 +17,8 @@ from vns_sam.formats import alpha, candidates, registry
 from vns_sam.formats import result as formats
 from vns_sam.formats.annotation import MALFORMED
 from vns_sam.images.find import Listing, list_images
-from vns_sam.images.overlay import draw_overlay
+from vns_sam.images.overlay import draw_overlay, encode_overlay
 from vns_sam.images.read import file_digest, read_image
-from vns_sam.images.write import encode_image
 from vns_sam.inference.answers import soften
 from vns_sam.inference.load import on_device, to_device
 from vns_sam.inference.predictor import Predictor
@@ -194,7 +193,7 @@ class SegmentJob(Job[str]):
         files = registry.encode(result, self._plan(item, len(found)))
         if self.folder_run.overlay:
             overlay = draw_overlay(answer.image, found.pieces, answer.prompts)
-            files[self._overlay(item)] = encode_image(overlay, ".jpg")
+            files[self._overlay(item)] = encode_overlay(overlay)
         line: dict[str, Any] = {STEM: self._stems[item]}
         line["scores"] = [round(float(score), 4) for score in found.scores]
         if found.candidates is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import struct
@@ -53,6 +54,48 @@ def test_uploads_that_cannot_be_used(data: bytes, status: int) -> None:
         assert response.status_code == status, response.text
         assert response.json()["error"]
         assert len(client.app.state.service.shelf) == 0  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("sent", "found"),
+    [
+        ({"files": {"file": ("a.jpg", picture_file(40, 30), "image/jpeg")}}, "a form"),
+        ({"data": {"file": "a.jpg"}}, "a form"),
+        ({"json": {"image": base64.b64encode(picture_file(40, 30)).decode()}}, "JSON"),
+        ({"content": base64.b64encode(picture_file(40, 30))}, "base64"),
+        ({"content": base64.b64encode(picture_file(40, 30, "PNG"))}, "base64"),
+        ({"content": b"data:image/png;base64,iVBORw"}, "base64"),
+    ],
+)
+def test_a_picture_that_is_wrapped_is_told(sent: dict[str, Any], found: str) -> None:
+    with serve() as client:
+        response = client.post("/api/pictures", **sent)
+    assert response.status_code == 415
+    assert response.json()["error"] == f"expected the picture's file as the body, found {found}"
+    assert "curl --data-binary @frog.jpg" in response.json()["hint"]
+
+
+@pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", "application/json", "text/plain"])
+def test_a_picture_is_taken_whatever_its_sender_calls_it(kind: str) -> None:
+    with serve() as client:
+        response = client.post("/api/pictures", content=picture_file(40, 30), headers={"Content-Type": kind})
+    assert response.status_code == 201, response.text
+
+
+@pytest.mark.parametrize(
+    ("kind", "found"),
+    [("", "none"), ("application/x-www-form-urlencoded", None), ("Text/Plain; charset=x", "text/plain")],
+)
+def test_json_that_is_not_called_so_is_told(kind: str, found: str | None) -> None:
+    body = json.dumps({"objects": [{"box": [5, 4, 20, 14]}]})
+    with serve() as client:
+        path = f"/api/pictures/{send_picture(client)}/masks"
+        response = client.post(path, content=body, headers={"Content-Type": kind} if kind else {})
+        assert client.post(path, content=body, headers={"Content-Type": "application/json; x=y"}).status_code == 200
+        missing = client.post(path)
+    assert response.status_code == 415
+    assert response.json()["error"] == f"expected Content-Type: application/json, found {found or kind}"
+    assert (missing.status_code, missing.json()["error"]) == (422, "body: Field required")
 
 
 def test_a_body_without_length_is_cut_off() -> None:

@@ -11,16 +11,24 @@ from PIL import Image, UnidentifiedImageError
 
 from vns_sam.images.opener import open_image
 from vns_sam.images.read import DECODER_ERRORS, one_line, read_image
-from vns_sam.serving.problems import Problem, too_large, unusable
+from vns_sam.serving.problems import Problem, is_json, too_large, unusable
 from vns_sam.serving.settings import Limits
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
 """What is decoded; Pillow's rarer decoders stay shut."""
+BARE = "curl --data-binary @frog.jpg, or requests.post(url, data=open('frog.jpg', 'rb'))"
+BASE64 = (b"data:", b"/9j/", b"iVBORw", b"UklGR", b"SUkq", b"TU0AK")
+"""How a JPEG, PNG, WebP or TIFF begins as text in base64, or any as a URL."""
 SMALLER = "scale it down or cut it into tiles"
 
 
-def decode_picture(data: bytes, limits: Limits) -> np.ndarray:
+def decode_picture(data: bytes, limits: Limits, kind: str = "") -> np.ndarray:
     """Pixels (H, W, 3) uint8 RGB, upright, of a picture's file; of an animation the first frame.
+
+    Args:
+        data: The file.
+        limits: Of bytes and pixels.
+        kind: What its sender calls it; it is said of what is no picture.
 
     Raises:
         Problem: It is no picture (415), is too large (413), or its head is damaged (422).
@@ -33,6 +41,8 @@ def decode_picture(data: bytes, limits: Limits) -> np.ndarray:
         opened = open_image(io.BytesIO(data), FORMATS)
     except UnidentifiedImageError:
         message = "this is not a picture in a format that can be read"
+        if wrapped := _wrapped(data, kind):
+            message, hint = f"expected the picture's file as the body, found {wrapped}", BARE
         raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, message, hint=hint) from None
     except Image.DecompressionBombError:
         raise too_many_pixels(limits) from None
@@ -45,6 +55,15 @@ def decode_picture(data: bytes, limits: Limits) -> np.ndarray:
             return read_image(opened)
         except MemoryError:
             raise too_large("the picture takes more memory than there is", hint=SMALLER) from None
+
+
+def _wrapped(data: bytes, kind: str) -> str:
+    """In words, what a picture's file seems to be in; "" where it does not."""
+    if kind in ("multipart/form-data", "application/x-www-form-urlencoded"):
+        return "a form"
+    if is_json(kind):
+        return "JSON"
+    return "base64" if data.startswith(BASE64) else ""
 
 
 def cut(pixels: np.ndarray, box: Sequence[int] | None) -> np.ndarray:

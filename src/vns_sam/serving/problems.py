@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from http import HTTPStatus
 from typing import Any
 
@@ -11,7 +12,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 
-from vns_sam.errors import CheckpointError, VnsSamError
+from vns_sam.errors import CheckpointError, VnsSamError, printable
 from vns_sam.serving.schemas import Text
 
 CLIENT_GONE = 499
@@ -100,9 +101,24 @@ async def on_http(_: Request, error: Exception) -> JSONResponse:
     return JSONResponse(ProblemBody(error=str(error.detail)).model_dump(), error.status_code, error.headers)
 
 
-async def on_invalid(_: Request, error: Exception) -> JSONResponse:
+def is_json(kind: str) -> bool:
+    """Whether a body of a kind, see :func:`media_type`, is read as JSON."""
+    return re.fullmatch(r"application/(.+\+)?json", kind) is not None
+
+
+def media_type(request: Request) -> str:
+    """What a request says that its body is, without parameters; "" where it says nothing."""
+    return request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+
+async def on_invalid(request: Request, error: Exception) -> JSONResponse:
     """Handler of bodies and parameters that do not fit the schema: the first fault, and where it is."""
     assert isinstance(error, RequestValidationError)
+    first, kind = error.errors()[0], media_type(request)
+    if first["loc"] == ("body",) and first["type"] != "missing" and not is_json(kind):
+        found = printable(kind[:80]) or "none"
+        message = f"expected Content-Type: application/json, found {found}"
+        return Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, message, hint="send this header with the JSON").response
     return unusable(first_fault(error), hint="see /openapi.json").response
 
 

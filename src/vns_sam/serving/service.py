@@ -20,7 +20,7 @@ from vns_sam.serving.engine import Engine
 from vns_sam.serving.learning import Learning
 from vns_sam.serving.metrics import Metrics
 from vns_sam.serving.pictures import decode_picture
-from vns_sam.serving.problems import unusable
+from vns_sam.serving.problems import media_type, unusable
 from vns_sam.serving.schemas import Answer, Ask, Automatic, Found, Mask, ObjectPrompts, Rle
 from vns_sam.serving.settings import Settings
 from vns_sam.serving.shelf import Picture, Shelf
@@ -78,7 +78,8 @@ class Service:
         Raises:
             Problem: It is none, is damaged or too large.
         """
-        pixels = await self.worker.run(request, lambda: decode_picture(data, self.settings.limits))
+        work = partial(decode_picture, data, self.settings.limits, media_type(request))
+        pixels = await self.worker.run(request, work)
         return self.shelf.add(owner_of(request), name, pixels)
 
     async def open_once(self, request: Request, data: bytes) -> Picture:

@@ -218,3 +218,18 @@ def test_a_night_without_any_object_has_nothing_to_do(
     Path("none.json").write_text(json.dumps({"images": [], "annotations": []}))
     assert main(command) == 3
     assert "none.json is a COCO file without objects" in capsys.readouterr().err
+
+
+def test_pictures_given_by_the_folder_above_are_done_beside_others(
+    photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (photos.parent / "elsewhere").mkdir()
+    Image.new("RGB", (32, 24)).save(photos.parent / "elsewhere" / "d.png")
+    (photos / "elsewhere").mkdir()
+    (photos / "elsewhere" / "link").symlink_to(photos / "sub")
+    monkeypatch.chdir(photos / "sub")
+    given = ["c.png", "../a.png", "../sub/../b.jpg", "../elsewhere/link/../a.png", "../../elsewhere/d.png"]
+    assert main(["segment", *given, *BOX, "--out", str(photos.parent / "out")]) == 0
+    assert "4 done, 0 done before, 0 failed" in capsys.readouterr().out
+    found = [name for name in files(photos.parent / "out") if name.endswith(".png")]
+    assert found == ["elsewhere/d_mask.png", "photos/a_mask.png", "photos/b_mask.png", "photos/sub/c_mask.png"]

@@ -215,9 +215,15 @@ def pictures(given: Sequence[str]) -> tuple[Path, list[str] | None]:
         return found[0], None
     if wrong := next((path for path in found if path == STDIN or path.is_dir()), None):
         raise UsageError(f"expected pictures, or one folder, found {wrong} among {len(found)}", hint="one at a time")
-    folder = Path(os.path.commonpath([path.absolute().parent for path in found]))
-    names = [path.absolute().relative_to(folder).as_posix() for path in found]
+    paths = [_without_above(path) for path in found]
+    folder = Path(os.path.commonpath([path.parent for path in paths]))
+    names = [path.relative_to(folder).as_posix() for path in paths]
     return folder, list(dict.fromkeys(names))
+
+
+def _without_above(path: Path) -> Path:
+    """An absolute path without ``..``, which leads out of the folder that a link stands for, not out of the link's."""
+    return path.parent.resolve() / path.name if ".." in path.parts else path.absolute()
 
 
 def _followed(text: str) -> list[Path]:

@@ -13,7 +13,8 @@ from PIL import Image
 
 from vns_sam.data import enrich
 from vns_sam.data.enrich import Component, plan_enrich, samples_of, split_mask
-from vns_sam.data.pairs import find_pairs, read_mask, training_pairs
+from vns_sam.data.pairs import find_pairs, read_mask
+from vns_sam.data.splits import training_pairs
 from vns_sam.errors import DataError, UsageError
 from vns_sam.images.write import write_mask
 from vns_sam.runs.engine import Outcome

@@ -11,15 +11,14 @@ from PIL import Image
 from vns_sam.data.enrich import Component
 from vns_sam.data.pairs import (
     FOLDERS,
+    Pair,
     find_pairs,
-    has_split,
     is_set,
     picture_stem,
     read_instances,
     read_mask,
-    split_pictures,
-    training_pairs,
 )
+from vns_sam.data.splits import has_split, split_pictures, training_pairs, training_pictures
 from vns_sam.errors import DataError
 
 TRUTH = np.array([[0, 1, 1], [0, 0, 1]], bool)
@@ -292,6 +291,37 @@ def test_a_training_follows_folders_of_splits(root: Path) -> None:
             write(root / f"{kind}_{split}" / f"{split}.png", mode=mode)
             write(root / f"{kind}_{split}" / "same.png", mode=mode)
     assert stems(root) == (["same", "train"], ["same", "val"])
+
+
+@pytest.mark.parametrize("lists", [{}, {"val": "a\n"}, {"train": "a\nb.1\n"}, {"train": "c\na\n", "val": "a\n"}])
+def test_a_training_without_masks_sees_the_same_of_a_set_that_has_all(root: Path, lists: dict[str, str]) -> None:
+    for name, text in lists.items():
+        (root / f"{name}.txt").write_text(text)
+    write(root / "images_val" / "z.png", mode="RGB")  # of no set, since there is one
+    assert training_pictures(root) == training_pairs(root)
+
+
+def test_only_the_held_out_need_masks(root: Path) -> None:
+    (root / "masks" / "b.1.png").unlink()
+    (root / "masks" / "c.png").unlink()
+    (root / "test.txt").unlink()
+    (root / "val.txt").write_text("a\nb.1\n")
+    pictures, held = training_pictures(root)
+    assert [(each.stem, isinstance(each, Pair)) for each in pictures] == [("c", False)]
+    assert held is not None
+    assert [each.stem for each in held] == ["a"]
+    with pytest.raises(DataError, match=r"expected a mask in .*masks for 'b\.1' and 1 more"):
+        training_pairs(root)
+
+
+def test_folders_of_splits_need_no_masks_either(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        write(tmp_path / f"images_{split}" / f"{split}.png", mode="RGB")
+    write(tmp_path / "masks_val" / "val.png")
+    pictures, held = training_pictures(tmp_path)
+    assert [each.stem for each in pictures] == ["train"]
+    assert held is not None
+    assert [each.stem for each in held] == ["val"]
 
 
 def test_pictures_of_a_split_need_no_masks(tmp_path: Path) -> None:

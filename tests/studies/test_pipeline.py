@@ -239,6 +239,23 @@ def test_a_wrong_step_is_named(values: dict[str, Any], change: dict[str, Any], m
         parse_pipeline(values, "p.yaml")
 
 
+def test_steps_that_read_no_masks_take_pictures_alone(values: dict[str, Any], tmp_path: Path) -> None:
+    shutil.rmtree(tmp_path / "sets" / "disks" / "masks")
+    values["steps"] = [
+        values["steps"][0],
+        {"name": "pseudo", "do": "pseudo-label", "sets": ["disks"], "labels": str(tmp_path / "strokes")},
+        values["steps"][5],
+    ]
+    values["steps"][2]["recipe"]["ws"] |= {"labels": None}
+    assert set(states(values, tmp_path).values()) == {"to do"}
+    values["steps"][2]["recipe"]["ws"]["supervision"] = "full"
+    with pytest.raises(DataError, match=r"step 'student' reads the set .*disks, where there is none"):
+        states(values, tmp_path)
+    values["steps"] = [{"name": "strokes", "do": "scribble", "sets": ["disks"]}]
+    with pytest.raises(DataError, match=r"step 'strokes' reads the set .*disks, where there is none"):
+        states(values, tmp_path)
+
+
 def test_references_go_backwards_only(values: dict[str, Any], tmp_path: Path) -> None:
     values["steps"][2]["models"][0] = "{scores}"
     with pytest.raises(UsageError, match="step 'mean': no step 'scores' before it"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +13,11 @@ import pytest
 import yaml
 from workshop import narrow_sam, write_disks
 
+from vns_sam.data.pairs import pair_digest
+from vns_sam.data.splits import training_pairs
 from vns_sam.errors import DataError, UsageError
 from vns_sam.studies import study as module
+from vns_sam.studies.digests import training_digest
 from vns_sam.studies.study import load_study, parse_study, run_study, trials
 from vns_sam.training.fields import shipped
 from vns_sam.training.recipe import dump_recipe
@@ -125,6 +129,18 @@ def test_a_run_of_what_has_changed_since_is_not_taken(
         return
     with pytest.raises(UsageError, match=f"{says} as .*vns-sam-[0-9a-f]* and 1 more learnt from it, found it changed"):
         run_study(parse_study(values, "s"))
+
+
+def test_the_digest_of_a_set_is_of_its_pairs_and_of_pictures_that_have_no_mask(tmp_path: Path) -> None:
+    folder = write_disks(tmp_path / "disks", 4)
+    (folder / "val.txt").write_text("001\n")
+    entries = [[(pair.stem, pair_digest(pair)) for pair in part or ()] for part in training_pairs(folder)]
+    assert training_digest(folder) == hashlib.sha256(json.dumps(entries).encode()).hexdigest()
+    for stem in ("000", "002", "003"):
+        (folder / "masks" / f"{stem}.png").unlink()
+    bare = training_digest(folder)
+    (folder / "images" / "003.png").write_bytes((folder / "images" / "002.png").read_bytes())
+    assert training_digest(folder) != bare
 
 
 def test_a_set_that_was_mended_before_anything_learnt_from_it(values: dict[str, Any], tmp_path: Path) -> None:

@@ -103,6 +103,61 @@ def test_a_stopped_run_continues_to_the_same_weights(recipe: WsRecipe) -> None:
     assert all(torch.equal(resumed[key], expected[key]) for key in expected)
 
 
+def unmasked(recipe: WsRecipe, labelled: Path, root: Path, held: str = "") -> WsRecipe:
+    """The recipe on the same pictures, of which only those that ``held`` names have masks."""
+    source, own = labelled / "data" / "disks", root / "disks"
+    shutil.copytree(source / "images", own / "images")
+    for stem in held.split():
+        (own / "masks").mkdir(exist_ok=True)
+        shutil.copy(source / "masks" / f"{stem}.png", own / "masks")
+    if held:
+        (own / "val.txt").write_text(held.replace(" ", "\n"))
+    return replace(recipe, data=replace(recipe.data, root=root))
+
+
+@pytest.mark.parametrize("supervision", ["pseudo", "sparse"])
+def test_only_held_out_pictures_need_masks(
+    recipe: WsRecipe, labelled: Path, tmp_path: Path, supervision: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    few = unmasked(recipe, labelled, tmp_path / "few", "003 007")
+    few = replace(few, ws=replace(few.ws, supervision=supervision))
+    scores = train(few)
+    assert set(scores) == {"disks", "mean"}
+    assert isinstance(load_network(few.out / "best"), WsSamModel)
+    assert "no held-out picture" not in caplog.text
+    seen = WeakSet(few.data, few.ws, length=1, step_size=1, seed=0).pairs["disks"]
+    assert len(seen) == 57  # all but the held out, and the one of which nothing is known
+    with pytest.raises(DataError, match=r"expected a mask in .*masks for '000' and 57 more, found none"):
+        samples_of(few, 1, supervision="full")
+
+
+def test_without_any_mask_the_last_averaged_weights_are_the_model(
+    recipe: WsRecipe, labelled: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bare = unmasked(recipe, labelled, tmp_path / "bare")
+    assert train(bare) == {}
+    told = [record.message for record in caplog.records if "no held-out picture" in record.message]
+    assert told == [
+        "no held-out picture with an object in a mask: no validation, model/ gets the averaged weights of the last step"
+    ]
+    assert not (bare.out / "best").exists()
+    averages = torch.load(bare.out / "last.pt", weights_only=True)["ema"]
+    shipped = load_file(bare.out / "model" / "model.safetensors")
+    assert all(torch.equal(shipped[name], value.half()) for name, value in averages.items())
+    seen = WeakSet(bare.data, bare.ws, length=1, step_size=1, seed=0).pairs["disks"]
+    assert len(seen) == 59  # all but the one of which nothing is known: none is held out in vain
+    with pytest.raises(DataError, match=r"expected a folder masks/ in .*bare/disks, found none"):
+        samples_of(bare, 1, supervision="full")
+
+
+def test_a_plain_folder_of_pictures_is_learnt_from(recipe: WsRecipe, labelled: Path, tmp_path: Path) -> None:
+    shutil.copytree(labelled / "data" / "disks" / "images", tmp_path / "plain" / "disks")
+    (tmp_path / "plain" / "disks" / "train.txt").write_text("003\n007.png\n")
+    plain = replace(recipe, data=replace(recipe.data, root=tmp_path / "plain"))
+    seen = WeakSet(plain.data, plain.ws, length=1, step_size=1, seed=0).pairs["disks"]
+    assert [each.stem for each in seen] == ["003", "007"]
+
+
 def test_samples_are_a_function_of_their_position(recipe: WsRecipe) -> None:
     for one, again in zip(samples_of(recipe, 8), samples_of(recipe, 8), strict=True):
         assert all(np.array_equal(one[key], again[key]) for key in one)

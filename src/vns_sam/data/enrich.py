@@ -16,7 +16,8 @@ import numpy as np
 from scipy import ndimage
 from typing_extensions import override
 
-from vns_sam.data.pairs import SPLITS, Pair, check_same_size, find_list, find_pairs, listed_stems, part_stem, read_mask
+from vns_sam.data.pairs import Pair, check_same_size, find_list, find_pairs, part_stem, read_mask
+from vns_sam.data.splits import SPLITS, listed_stems
 from vns_sam.images.read import file_digest, read_image
 from vns_sam.images.write import encode_image, write_text
 from vns_sam.runs.job import Job, Result

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from vns_sam.data.annotated import Annotated, find_annotated
-from vns_sam.data.pairs import OBJECTS, SPLITS
+from vns_sam.data.pairs import OBJECTS
+from vns_sam.data.splits import SPLITS
 from vns_sam.errors import DataError
 from vns_sam.formats.drawing import BROKEN, draw_shape
 from vns_sam.formats.objects import ENDING, Object, encode_objects

@@ -43,8 +43,6 @@ FOLDERS = (
 """Folders of pictures and masks: the house's names, DIS5K's, those of HRSOD in HQSeg-44K, of the camouflage sets (CAMO,
 CHAMELEON, COD10K and NC4K as they are tested on), of COD10K itself, and of the glass sets (GDD, GSD)."""
 
-SPLITS = ("train", "val", "test")
-"""The lists that a training goes by, see :func:`training_pairs`."""
 OBJECTS = "objects"
 """Folder of a set's files of objects."""
 OBJECT_MARK = "#"
@@ -54,12 +52,23 @@ LAYOUT_HINT = "a data set is a folder with images/<stem>.jpg and masks/<stem>.pn
 
 
 @dataclass(frozen=True)
-class Pair:
+class Picture:
+    """One picture of a set, whether or not it has a mask.
+
+    Attributes:
+        stem: File name without its ending; a mask shares it.
+        image: The picture.
+    """
+
+    stem: str
+    image: Path
+
+
+@dataclass(frozen=True)
+class Pair(Picture):
     """One picture with its mask.
 
     Attributes:
-        stem: File name without its ending; image and mask share it.
-        image: The picture.
         mask: The mask of all objects together, see :func:`read_mask`.
         instances: The objects one by one, see :func:`read_instances`, or None.
         ignore: Pixels that are neither object nor background, read with :func:`read_mask`, or None.
@@ -68,8 +77,6 @@ class Pair:
         listed: Numbers of the objects that the list names, "1" for the first; empty where it names the picture.
     """
 
-    stem: str
-    image: Path
     mask: Path
     instances: Path | None
     ignore: Path | None
@@ -103,28 +110,46 @@ def find_pairs(
         DataError: A folder or the list is missing, the list is no text, there is no picture, a listed stem has no
             picture, a picture has no mask, two files share a stem, or the list names objects that are not wanted.
     """
-    root = Path(root)
+    found = _find(Path(root), split, broken=broken, objects=objects, masks=True)
+    return [each for each in found if isinstance(each, Pair)]
+
+
+def find_pictures(root: Path, split: str | None = None, *, broken: dict[str, str] | None = None) -> list[Picture]:
+    """The same of pictures that need no mask; those that have one are pairs. They may also lie in ``root`` itself.
+
+    Raises:
+        DataError: See :func:`find_pairs`.
+    """
+    return _find(root, split, broken=broken, objects=False, masks=False)
+
+
+def _find(root: Path, split: str | None, *, broken: dict[str, str] | None, objects: bool, masks: bool) -> list[Picture]:
+    """See :func:`find_pairs`; all that it finds are pairs where ``masks`` are wanted."""
     if not root.is_dir():
         raise DataError(f"expected a data set folder at {root}, found no folder there", hint=LAYOUT_HINT)
-    own = _split_folders(split)
-    if split is not None and is_set(root, (own,)):
+    if split is not None and has_folders(root, split, masks=masks):
+        own = own_folders(split)
         folders, split = (root / own[0], root / own[1]), None
     else:
-        folders = set_folders(root)
-    images, masks = map(_files_by_stem, folders)
-    listed = dict.fromkeys(sorted(images), ()) if split is None else _read_split(root, split, images, objects=objects)
+        folders = set_folders(root) if masks else (picture_folder(root), set_folders(root)[1])
+    images, truths = _files_by_stem(folders[0]), _files_by_stem(folders[1], optional=not masks)
+    listed = dict.fromkeys(sorted(images), ()) if split is None else read_split(root, split, images, objects=objects)
     stems = list(listed)
     if not stems:
         where = folders[0] if split is None else root / f"{split}.txt"
         raise DataError(f"expected at least one picture, found none in {where}", hint=LAYOUT_HINT)
-    for files, kind, folder in zip((images, masks), ("picture", "mask"), folders, strict=True):
-        stems = _present(stems, files, f"{kind} in {folder}", broken)
+    stems = _present(stems, images, f"picture in {folders[0]}", broken)
+    if masks:
+        stems = _present(stems, truths, f"mask in {folders[1]}", broken)
     instances = _files_by_stem(root / "masks_instance", optional=True)
     ignored = _files_by_stem(root / "masks_ignore", optional=True)
     single = _files_by_stem(root / OBJECTS, frozenset({OBJECTS_ENDING}), optional=True)
     name = folder_name(root)
     return [
-        Pair(s, images[s], masks[s], instances.get(s), ignored.get(s), name, single.get(s), listed[s]) for s in stems
+        Pair(s, images[s], truths[s], instances.get(s), ignored.get(s), name, single.get(s), listed[s])
+        if s in truths
+        else Picture(s, images[s])
+        for s in stems
     ]
 
 
@@ -133,64 +158,17 @@ def is_set(folder: Path, names: Sequence[tuple[str, str]] = FOLDERS) -> bool:
     return any((folder / images).is_dir() and (folder / masks).is_dir() for images, masks in names)
 
 
-def has_split(folder: Path, split: str) -> bool:
-    """Whether a set has a split that :func:`find_pairs` can follow."""
-    listed = find_list(folder, split) is not None
-    return (listed and is_set(folder)) or is_set(folder, (_split_folders(split),))
+def own_folders(split: str) -> tuple[str, str]:
+    """Names of the two folders that a split may have of its own."""
+    return f"images_{split}", f"masks_{split}"
 
 
-def split_pictures(root: Path, split: str) -> tuple[Path, set[str] | None]:
-    """Where the pictures of a split are, whether or not they have masks.
-
-    Args:
-        root: A set, or any folder of pictures with lists.
-        split: Name of the split, see :func:`find_pairs`.
-
-    Returns:
-        The folder of the pictures, and the stems of those of the split; None stands for all in the folder.
-
-    Raises:
-        DataError: There is no such split, or its list is no text.
-    """
-    own = _split_folders(split)
-    if is_set(root, (own,)) or (find_list(root, split) is None and (root / own[0]).is_dir()):
-        return root / own[0], None
-    folder = picture_folder(root)
-    return folder, set(_read_split(root, split, {path.stem for path in folder.iterdir()}, objects=True))
-
-
-def training_pairs(root: Path) -> tuple[list[Pair], list[Pair] | None]:
-    """What a training may see of a set: the one rule, which all trainings follow.
-
-    The split ``train`` is followed where the set has one; without it every picture is taken but those that the list
-    ``test`` names. What the split ``val`` has is held out in both cases. Of these two lists a line that names an object
-    stands for its picture, and one that names no pair for nothing.
-
-    Returns:
-        The pairs to train on, and those that are held out; None where the set has no ``val``. The first may be empty.
-
-    Raises:
-        DataError: See :func:`find_pairs`.
-    """
-    has_train = has_split(root, "train")
-    pairs = find_pairs(root, "train" if has_train else None)
-    if not has_train:
-        tested = listed_stems(root, "test", {pair.stem for pair in pairs})
-        pairs = [pair for pair in pairs if pair.stem not in tested]
-    if not has_split(root, "val"):
-        return pairs, None
-    if is_set(root, (_split_folders("val"),)):
-        held = find_pairs(root, "val")
-    else:
-        there = {pair.stem: pair for pair in find_pairs(root, broken={})}
-        held = [there[stem] for stem in listed_stems(root, "val", there) if stem in there]
-    pictures = {pair.image for pair in held}
-    return [pair for pair in pairs if pair.image not in pictures], held
-
-
-def listed_stems(root: Path, split: str, there: Container[str]) -> dict[str, tuple[str, ...]]:
-    """The stems that a list names, none where there is no list; ``there`` are those of the set."""
-    return {} if find_list(root, split) is None else _read_split(root, split, there, objects=True)
+def has_folders(root: Path, split: str, *, masks: bool = True) -> bool:
+    """Whether a split has folders of its own; without ``masks`` one of pictures will do where there is no other set."""
+    names = own_folders(split)
+    if is_set(root, (names,)):
+        return True
+    return not masks and (root / names[0]).is_dir() and not is_set(root) and find_list(root, split) is None
 
 
 _PART = "_comp_"
@@ -279,13 +257,12 @@ def _files_by_stem(folder: Path, endings: frozenset[str] = EXTENSIONS, *, option
     return files
 
 
-def _split_folders(split: str | None) -> tuple[str, str]:
-    """Names of the two folders that a split may have of its own."""
-    return f"images_{split}", f"masks_{split}"
+def read_split(root: Path, split: str, images: Container[str], *, objects: bool) -> dict[str, tuple[str, ...]]:
+    """The stems of a list, each with the numbers of the objects that it names.
 
-
-def _read_split(root: Path, split: str, images: Container[str], *, objects: bool) -> dict[str, tuple[str, ...]]:
-    """The stems of a list, each with the numbers of the objects that it names."""
+    Raises:
+        DataError: There is no such list, it is no text, or it names objects that are not wanted.
+    """
     path = find_list(root, split)
     if path is None:
         known = ", ".join(sorted(p.stem for p in root.glob("*.txt"))) or "none"

@@ -8,8 +8,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
 
-from vns_sam.data.pairs import has_split, is_set
+from vns_sam.data.pairs import is_set
 from vns_sam.data.sets.catalog import find_set, normalise
+from vns_sam.data.splits import has_split
 from vns_sam.errors import DataError, UsageError
 from vns_sam.evaluation.measure import Measure
 from vns_sam.images.find import folder_name

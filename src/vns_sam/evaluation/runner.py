@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vns_sam.data.pairs import Pair, find_pairs, has_split
+from vns_sam.data.pairs import Pair, find_pairs
+from vns_sam.data.splits import has_split
 from vns_sam.errors import DataError
 from vns_sam.evaluation.picture import Picture, PictureWork, Scored
 from vns_sam.evaluation.protocol import Protocol

@@ -12,8 +12,9 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from typing_extensions import override
 
-from vns_sam.data.pairs import picture_folder, split_pictures
+from vns_sam.data.pairs import picture_folder
 from vns_sam.data.sparse import SparseLabel, SparseLabels
+from vns_sam.data.splits import split_pictures
 from vns_sam.errors import DataError, UsageError
 from vns_sam.images.find import list_images
 from vns_sam.images.read import file_digest, read_image
@@ -62,7 +63,7 @@ def plan_run(
         labels: See :class:`vns_sam.data.sparse.SparseLabels`.
         out: The store.
         settings: How; the defaults when omitted.
-        split: Only the pictures of this split, see :func:`vns_sam.data.pairs.split_pictures`.
+        split: Only the pictures of this split, see :func:`vns_sam.data.splits.split_pictures`.
 
     Raises:
         DataError: There is no picture, label or list.

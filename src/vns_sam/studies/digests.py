@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from vns_sam.data.pairs import Pair, pair_digest, training_pairs
+from vns_sam.data.pairs import Pair, Picture, pair_digest
+from vns_sam.data.splits import training_pictures
 from vns_sam.errors import DataError
 from vns_sam.images.find import walk_files
+from vns_sam.images.read import file_digest
 from vns_sam.sam.folder import CONFIG, WEIGHTS
 from vns_sam.sam.registry import PUBLISHED, place
 from vns_sam.studies.pipeline import SET
@@ -69,14 +71,14 @@ def model_digest(name: str) -> str | None:
 
 
 def training_digest(folder: Path) -> str:
-    """Of what a training may see of a set, see :func:`vns_sam.data.pairs.training_pairs`: other lists, files beside it
-    and pictures that are only tested on are not among it.
+    """Of what a training may see of a set, see :func:`vns_sam.data.splits.training_pictures`: other lists, files beside
+    it and pictures that are only tested on are not among it.
     """
     try:
-        parts = training_pairs(folder)
+        parts = training_pictures(folder)
     except DataError as error:
         return error.message
-    entries = [[(pair.stem, _pair_digest(pair)) for pair in part or ()] for part in parts]
+    entries = [[(each.stem, _picture_digest(each)) for each in part or ()] for part in parts]
     return hashlib.sha256(json.dumps(entries).encode()).hexdigest()
 
 
@@ -100,8 +102,8 @@ def _file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _pair_digest(pair: Pair) -> str:
+def _picture_digest(picture: Picture) -> str:
     try:
-        return pair_digest(pair)
+        return pair_digest(picture) if isinstance(picture, Pair) else file_digest(picture.image)
     except DataError as error:
         return error.message

@@ -53,12 +53,18 @@ def judge(pipeline: Pipeline, works: Sequence[Work]) -> list[Planned]:
     planned = []
     for work in works:
         name = work.step.name
-        for missing in (s for s in work.sets if not is_set(pipeline.root / s)):
-            folder = pipeline.root / missing
-            raise DataError(f"step '{name}' reads the set {folder}, where there is none", hint="--root FOLDER_OF_SETS")
+        _check_sets(work, pipeline.root)
         keys[name] = _key(work, pipeline, [keys[need] for need in work.needs], digests)
         planned.append(Planned(work, keys[name], _state(work, record.get(name), keys[name], pipeline.out)))
     return planned
+
+
+def _check_sets(work: Work, root: Path) -> None:
+    """Checks that the sets of a step are there, with masks where it reads these."""
+    for folder in (root / name for name in work.sets):
+        if not (is_set(folder) if work.masks else folder.is_dir()):
+            told = f"step '{work.step.name}' reads the set {folder}, where there is none"
+            raise DataError(told, hint="--root FOLDER_OF_SETS")
 
 
 def judge_until(pipeline: Pipeline, works: Sequence[Work], until: str | None) -> list[Planned]:

@@ -155,6 +155,7 @@ class Work:
         needs: Names of the steps whose results it takes.
         sets: Sets of ``root`` that it reads.
         all_sets: These and those that steps before it make.
+        masks: Whether it reads the masks of sets.
         product: Its result: what ``{name}`` stands for in later steps.
         commands: What does it, arguments behind ``vns-sam``.
         recipe: File and text of the recipe that its command reads, where it trains.
@@ -165,6 +166,7 @@ class Work:
     needs: tuple[str, ...]
     sets: tuple[str, ...]
     all_sets: tuple[str, ...]
+    masks: bool
     product: Path
     commands: tuple[tuple[str, ...], ...]
     recipe: tuple[Path, str] | None = None
@@ -213,11 +215,13 @@ def plan(pipeline: Pipeline, source: str | Path) -> list[Work]:
         where = f"{source}, step '{step.name}'"
         fields = _recipe_values(step, Path(source).parent, where) if isinstance(step, Train) else asdict(step)
         needed: set[str] = set()
+        masks = isinstance(step, Scribble | Evaluate)
         values = _follow(fields, made, needed, where)
         if isinstance(step, Train):
             values["out"] = str(pipeline.out / step.name)
             values["data"]["root"] = str(pipeline.out / SETS)
-            parse_recipe(values, where, file=step.recipe if isinstance(step.recipe, Path) else "")
+            parsed = parse_recipe(values, where, file=step.recipe if isinstance(step.recipe, Path) else "")
+            masks = parsed.reads_masks
         named = _sets(step, values)
         needed |= {dark[name] for name in named if name in dark}
         own = tuple(name for name in named if name not in dark)
@@ -226,7 +230,7 @@ def plan(pipeline: Pipeline, source: str | Path) -> list[Work]:
         product = _product(step, pipeline.out)
         commands = _commands(step, values, pipeline.out, file)
         needs = tuple(name for name in made if name in needed)
-        works.append(Work(step, fields, needs, own, named, product, commands, recipe))
+        works.append(Work(step, fields, needs, own, named, masks, product, commands, recipe))
         made[step.name] = product
         if isinstance(step, Darken):
             dark.update({f"{name}{step.suffix}": step.name for name in step.sets})

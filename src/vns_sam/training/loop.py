@@ -157,8 +157,9 @@ class _Books:
         self.tracker = Tracker(recipe.out, step, tensorboard=recipe.tensorboard)
         self.scores: dict[str, float] = {}
         self.window: dict[str, list[float]] = defaultdict(list)
-        if step == 0:
-            self.validator(task.model, limit=2)  # a broken validation set fails now, not after an hour
+        if step == 0 and not self.validator(task.model, limit=2):  # a broken set fails now, not after an hour
+            last = "averaged weights of the last step" if recipe.ema else "weights of the last step"
+            logger.warning("no held-out picture with an object in a mask: no validation, model/ gets the %s", last)
 
     def enter(self, step: int, losses: dict[str, float], rate: float) -> None:
         """Takes in a step: logs, checks the weights, validates, each where it is time."""

@@ -122,6 +122,11 @@ class RunRecipe:
     tensorboard: bool = False
     """Whether TensorBoard's events are written as well."""
 
+    @property
+    def reads_masks(self) -> bool:
+        """Whether it learns from the masks of its sets."""
+        return True
+
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Recipe(RunRecipe):

@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 from vns_sam.data.doctor.duplicates import Picture, exact_duplicates, near_candidates, near_duplicates
 from vns_sam.data.doctor.examine import Examination, Files, examine, read_thumbnail
 from vns_sam.data.doctor.findings import KINDS, Finding
-from vns_sam.data.pairs import LAYOUT_HINT, SPLITS, find_list, is_set, list_stems, listed_picture, set_folders
+from vns_sam.data.pairs import LAYOUT_HINT, find_list, is_set, list_stems, listed_picture, set_folders
+from vns_sam.data.splits import SPLITS
 from vns_sam.errors import DataError
 from vns_sam.images.read import EXTENSIONS
 from vns_sam.runs.processes import end_pool, process_pool, worker_died

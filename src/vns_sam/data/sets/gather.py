@@ -15,10 +15,11 @@ from pathlib import Path
 
 from vns_sam.data.annotated import find_annotations
 from vns_sam.data.importing import MARKER, convert, imported, remove_gone
-from vns_sam.data.pairs import LAYOUT_HINT, OBJECTS, SPLITS, find_list, find_pairs, is_set, list_stems, listed_picture
+from vns_sam.data.pairs import LAYOUT_HINT, OBJECTS, find_list, find_pairs, is_set, list_stems, listed_picture
 from vns_sam.data.sets.archives import is_junk, open_raw
 from vns_sam.data.sets.assemble import assemble
 from vns_sam.data.sets.layouts import Candidate, Found, find_candidates, split_word
+from vns_sam.data.splits import SPLITS
 from vns_sam.errors import DataError
 from vns_sam.images.find import walk_files
 from vns_sam.images.write import link_or_copy, write_text

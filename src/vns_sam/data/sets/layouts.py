@@ -17,9 +17,10 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from vns_sam.data.pairs import SPLITS, listed_picture
+from vns_sam.data.pairs import listed_picture
 from vns_sam.data.sets.archives import Member
 from vns_sam.data.sets.catalog import names_set
+from vns_sam.data.splits import SPLITS
 from vns_sam.errors import DataError
 from vns_sam.formats.annotation import Described
 from vns_sam.images.find import EXTENSIONS

@@ -15,11 +15,11 @@ from vns_sam.lowlight.sketch import sketch_night
 from vns_sam.prompts.slots import PROMPT_SLOTS, Slot, draw_prompt, plan_slots
 from vns_sam.training.samples.edges import edge_target
 from vns_sam.training.samples.memory import Memory
-from vns_sam.training.samples.sampler import ATTEMPTS, SMALLEST, SetSampler, read_scene
+from vns_sam.training.samples.sampler import ATTEMPTS, SMALLEST, SetSampler, read_scene, split_pairs, weighted
 from vns_sam.training.samples.settings import TrainingData
 
 
-class TrainingSet(SetSampler[TrainingData]):
+class TrainingSet(SetSampler[TrainingData, Pair]):
     """Samples by position; every position of one step shares its view size and the kinds of its prompts.
 
     Args:
@@ -34,7 +34,7 @@ class TrainingSet(SetSampler[TrainingData]):
     """
 
     def __init__(self, data: TrainingData, *, length: int, step_size: int, seed: int, edges: bool = False) -> None:
-        super().__init__(data, length=length, step_size=step_size, seed=seed)
+        super().__init__(data, weighted(data, split_pairs), length=length, step_size=step_size, seed=seed)
         self.edges = edges
         self._scenes: Memory[Pair, Scene] = Memory(self._read_scene, _size, data.cache_mib * 2**20)
 

@@ -31,6 +31,8 @@ from vns_sam.training.samples.sampler import (
     held_pairs,
     read_scene,
     reduce_mask,
+    split_pairs,
+    weighted,
 )
 from vns_sam.training.samples.settings import SetData
 
@@ -64,7 +66,7 @@ class RefinementScene:
         return self.image.nbytes + self.truth.nbytes + sum(masks.nbytes for masks in self.coarse)
 
 
-class RefinementSet(SetSampler[SetData]):
+class RefinementSet(SetSampler[SetData, Pair]):
     """Samples by position: picture, coarse mask and box of one object, and its true mask.
 
     Args:
@@ -88,8 +90,10 @@ class RefinementSet(SetSampler[SetData]):
         step_size: int,
         seed: int,
     ) -> None:
-        more = {} if thin is None else {THIN: (thin_pairs(thin, dis.thin)[0], dis.thin_weight)}
-        super().__init__(data, length=length, step_size=step_size, seed=seed, more=more)
+        drawn = weighted(data, split_pairs)
+        if thin is not None:
+            drawn[THIN] = thin_pairs(thin, dis.thin)[0], dis.thin_weight
+        super().__init__(data, drawn, length=length, step_size=step_size, seed=seed)
         self.dis, self.cache = dis, cache
         self._scenes: Memory[Pair, RefinementScene] = Memory(
             self.read_scene, attrgetter("nbytes"), data.cache_mib * 2**20

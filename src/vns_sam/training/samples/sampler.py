@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 from zlib import crc32
 
 import cv2
 import numpy as np
 from torch.utils.data import Dataset
 
-from vns_sam.data.pairs import Pair, check_same_size, picture_stem, read_instances, read_mask, training_pairs
+from vns_sam.data.pairs import Pair, Picture, check_same_size, picture_stem, read_instances, read_mask
+from vns_sam.data.splits import Each, training_pairs, training_pictures
 from vns_sam.data.synthesis.scenes import Scene
 from vns_sam.errors import DataError
 from vns_sam.images.read import read_image
@@ -28,15 +29,15 @@ SMALLEST = 24
 Data = TypeVar("Data", bound=SetData)
 
 
-class SetSampler(Dataset[dict[str, np.ndarray]], Generic[Data]):
+class SetSampler(Dataset[dict[str, np.ndarray]], Generic[Data, Each]):
     """Samples by position, a pure function of (seed, position), so that a run resumes where it stopped.
 
     Args:
         data: What to train on.
+        drawn: Pictures and weight of each set, see :func:`weighted`.
         length: Number of samples of the whole run.
         step_size: Samples of one optimiser step over all processes.
         seed: Of the run.
-        more: Further sets that are not in ``data``: their pairs and weights.
 
     Raises:
         DataError: A set is missing, or has nothing to train on.
@@ -45,18 +46,15 @@ class SetSampler(Dataset[dict[str, np.ndarray]], Generic[Data]):
     def __init__(
         self,
         data: Data,
+        drawn: Mapping[str, tuple[Sequence[Each], float]],
         *,
         length: int,
         step_size: int,
         seed: int,
-        more: Mapping[str, tuple[list[Pair], float]] | None = None,
     ) -> None:
         if not data.sets:
             raise DataError("the recipe names no training set", hint="give data.sets, a weight for each set")
         self.data, self.length, self.step_size, self.seed = data, length, step_size, seed
-        drawn = {name: (split_pairs(data.root, name)[0], weight) for name, weight in data.sets.items()} | dict(
-            more or {}
-        )
         self.names = list(drawn)
         self.pairs = {name: pairs for name, (pairs, _) in drawn.items()}
         weights = np.array([weight for _, weight in drawn.values()], dtype=float)
@@ -79,11 +77,22 @@ class SetSampler(Dataset[dict[str, np.ndarray]], Generic[Data]):
         """The generator of one sample."""
         return np.random.default_rng([self.seed, step, position])
 
-    def draw_pair(self, rng: np.random.Generator) -> tuple[str, Pair]:
+    def draw_pair(self, rng: np.random.Generator) -> tuple[str, Each]:
         """A random picture of a random set."""
         name = self.names[int(rng.choice(len(self.names), p=self.weights))]
         pairs = self.pairs[name]
         return name, pairs[int(rng.integers(len(pairs)))]
+
+
+def weighted(
+    data: SetData, find: Callable[[Path, str], tuple[Sequence[Each], Any]]
+) -> dict[str, tuple[Sequence[Each], float]]:
+    """What is drawn of each set, with its weight; ``find`` is :func:`split_pairs` or :func:`split_pictures`.
+
+    Raises:
+        DataError: See :func:`split_pairs`.
+    """
+    return {name: (find(data.root, name)[0], weight) for name, weight in data.sets.items()}
 
 
 def train_pairs(root: Path, name: str) -> list[Pair]:
@@ -102,7 +111,7 @@ def held_pairs(root: Path, name: str) -> list[Pair]:
     Raises:
         DataError: The set is missing.
     """
-    return divide_pairs(*training_pairs(root / name))[1]
+    return divide_pairs(*training_pictures(root / name))[1]
 
 
 def split_pairs(root: Path, name: str) -> tuple[list[Pair], list[Pair]]:
@@ -111,25 +120,44 @@ def split_pairs(root: Path, name: str) -> tuple[list[Pair], list[Pair]]:
     Raises:
         DataError: The set is missing, or nothing of it is left to train on.
     """
-    pairs, listed = training_pairs(root / name)
+    return _split(root / name, training_pairs)
+
+
+def split_pictures(root: Path, name: str) -> tuple[list[Picture], list[Pair]]:
+    """The same where pictures are learnt from without their masks.
+
+    Raises:
+        DataError: See :func:`split_pairs`.
+    """
+    return _split(root / name, training_pictures)
+
+
+def _split(folder: Path, find: Callable[[Path], tuple[list[Each], list[Pair] | None]]) -> tuple[list[Each], list[Pair]]:
+    pairs, listed = find(folder)
     training, held = divide_pairs(pairs, listed)
     if not training:
         why = "its lists 'val' and 'test' name all" if not pairs else f"all {len(pairs)} are held out by their stems"
         raise DataError(
-            f"expected pictures to train on in {root / name}, found none: {why}",
+            f"expected pictures to train on in {folder}, found none: {why}",
             hint="list pictures in train.txt that val.txt and test.txt do not name, see docs/data.md",
         )
     return training, held
 
 
-def divide_pairs(pairs: list[Pair], held: list[Pair] | None) -> tuple[list[Pair], list[Pair]]:
-    """Pairs as (training, held out): ``held`` where it is given, else by a hash of the stem of their picture."""
+def divide_pairs(pairs: list[Each], held: list[Pair] | None) -> tuple[list[Each], list[Pair]]:
+    """Pairs as (training, held out): ``held`` where it is given, else by a hash of the stem of their picture; what has
+    no mask cannot be held out.
+    """
     if held is not None:
         return pairs, held
-    sides: tuple[list[Pair], list[Pair]] = ([], [])
+    training: list[Each] = []
+    found: list[Pair] = []
     for pair in pairs:
-        sides[crc32(picture_stem(pair.stem).encode()) % HELD_OUT == 0].append(pair)
-    return sides
+        if isinstance(pair, Pair) and crc32(picture_stem(pair.stem).encode()) % HELD_OUT == 0:
+            found.append(pair)
+        else:
+            training.append(pair)
+    return training, found
 
 
 def read_scene(pair: Pair, longest: int | None) -> Scene:

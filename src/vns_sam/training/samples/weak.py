@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from operator import attrgetter, itemgetter
 from pathlib import Path
 
 import numpy as np
 
-from vns_sam.data.pairs import Pair, check_same_size, read_mask
+from vns_sam.data.pairs import Pair, Picture, check_same_size, read_mask
 from vns_sam.data.sparse import SparseLabels
 from vns_sam.data.synthesis.scenes import recolour
 from vns_sam.errors import DataError, UsageError
@@ -17,7 +17,7 @@ from vns_sam.images.read import read_image
 from vns_sam.labelling.store import LabelStore
 from vns_sam.metrics.iou import iou
 from vns_sam.training.samples.memory import Memory
-from vns_sam.training.samples.sampler import ATTEMPTS, SetSampler
+from vns_sam.training.samples.sampler import ATTEMPTS, SetSampler, split_pairs, split_pictures, weighted
 from vns_sam.training.samples.settings import SetData
 from vns_sam.training.samples.views import WeakPicture, draw_view
 from vns_sam.training.validation import counted_mask
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 SHOWN = 3
 """Problems and stems that one line names."""
-_Place = tuple[str, Pair, int]
+_Place = tuple[str, Picture, int]
 """Name of a set, picture, and which of its pseudo-labels."""
 
 
@@ -45,7 +45,7 @@ class SetLabels:
         DataError: There is nothing.
     """
 
-    def __init__(self, ws: Ws, name: str, pairs: Sequence[Pair]) -> None:
+    def __init__(self, ws: Ws, name: str, pairs: Sequence[Picture]) -> None:
         self.ws, self.name = ws, name
         self.sparse, self._told = None, 0
         if ws.supervision == "sparse" or (ws.supervision == "pseudo" and ws.labels is not None):
@@ -57,13 +57,13 @@ class SetLabels:
         places = [_path_of("pseudo", one, name) for one in given or (None,)] if ws.supervision == "pseudo" else []
         self.stores = [LabelStore(place) for place in places]
 
-    def tells_of(self, pair: Pair) -> bool:
+    def tells_of(self, pair: Picture) -> bool:
         """Whether something is known of a picture."""
         if self.ws.supervision == "full" or (self.sparse is not None and pair.image.name in self.sparse):
             return True
         return bool(self.pool(pair))
 
-    def pool(self, pair: Pair) -> list[LabelStore]:
+    def pool(self, pair: Picture) -> list[LabelStore]:
         """The stores whose pseudo-label of a picture is kept, at most ``ws.pool`` of them.
 
         The least uncertain comes first, of two that are as sure the later round's.
@@ -73,7 +73,7 @@ class SetLabels:
         kept = [(one.uncertainty.relative, store) for one, store in records if one and one.is_kept(self.ws.selection)]
         return [store for _, store in sorted(kept, key=itemgetter(0))][: self.ws.pool]
 
-    def read(self, pair: Pair, place: int = 0) -> WeakPicture:
+    def read(self, pair: Picture, place: int = 0) -> WeakPicture:
         """A picture and what is known of it.
 
         Args:
@@ -90,6 +90,7 @@ class SetLabels:
             codes = self.sparse.read(pair.image.name, shape, picture=pair.image).codes
             self._tell(self.sparse)
         if self.ws.supervision == "full":
+            assert isinstance(pair, Pair)
             mask = read_mask(pair.mask)
             check_same_size(pair, image, mask)
             return WeakPicture(image, codes, mask * np.uint8(255), np.full_like(weight, 255), keep=True)
@@ -112,8 +113,9 @@ class SetLabels:
             logger.warning("%s: of the labels not used: %s%s", self.name, "; ".join(new[:SHOWN]), more)
 
 
-class WeakSet(SetSampler[SetData]):
-    """Samples by position. Pictures of which nothing is known are told and left out, damaged ones are passed over.
+class WeakSet(SetSampler[SetData, Picture]):
+    """Samples by position. Pictures of which nothing is known are told and left out, damaged ones are passed over. They
+    need masks only where these are learnt from.
 
     Args:
         data: What to train on.
@@ -131,7 +133,10 @@ class WeakSet(SetSampler[SetData]):
     def __init__(
         self, data: SetData, ws: Ws, *, length: int, step_size: int, seed: int, by_epoch: bool = False
     ) -> None:
-        super().__init__(data, length=length, step_size=step_size, seed=seed)
+        find: Callable[[Path, str], tuple[Sequence[Picture], list[Pair]]] = (
+            split_pairs if ws.supervision == "full" else split_pictures
+        )
+        super().__init__(data, weighted(data, find), length=length, step_size=step_size, seed=seed)
         self.labels = {name: SetLabels(ws, name, self.pairs[name]) for name in self.names}
         for name, pairs in self.pairs.items():
             self.pairs[name] = _known(name, pairs, self.labels[name])
@@ -191,7 +196,7 @@ def _path_of(field: str, given: str | None, name: str) -> Path:
     return Path(given.replace("{set}", name))
 
 
-def _known(name: str, pairs: list[Pair], labels: SetLabels) -> list[Pair]:
+def _known(name: str, pairs: Sequence[Picture], labels: SetLabels) -> list[Picture]:
     """The pictures of a set that something is known of."""
     known = [pair for pair in pairs if labels.tells_of(pair)]
     if not known:

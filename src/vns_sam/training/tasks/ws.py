@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
+from typing_extensions import override
 
 from vns_sam.errors import UsageError
 from vns_sam.inference.load import load_network, model_type
@@ -38,6 +39,11 @@ class WsRecipe(Recipe):
     batch_size: Annotated[int, Field(ge=2, le=65536)] = 4
     """Pictures in each process at a time; they are compared, so at least 2."""
     ws: Ws = field(default_factory=Ws)
+
+    @property
+    @override
+    def reads_masks(self) -> bool:
+        return self.ws.supervision == "full"
 
 
 class WsTask(Task):

@@ -31,12 +31,12 @@ def pond(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def label(root: Path, *more: str) -> int:
+def label(root: Path, *more: str, quiet: bool = True) -> int:
     parser = argparse.ArgumentParser()
     pseudo_label.add_arguments(parser)
     given = [str(root), "--labels", str(root / "labels"), "--out", str(root / "out"), "--model", "sam-tiny"]
     args = parser.parse_args([*given, "--views", "flip", *more])
-    args.quiet, args.json = True, False
+    args.quiet, args.json = quiet, False
     return pseudo_label.run(args)
 
 
@@ -65,6 +65,27 @@ def test_labels_made_with_a_second_look_are_other_labels(pond: Path, capsys: pyt
         assert label(pond, *flags) == 0
         assert f"{done} done, {2 - done} done before" in capsys.readouterr().out
         assert {r.settings["second_look"] for r in LabelStore(pond / "out").records.values()} == {looks}
+
+
+def test_labels_of_pictures_that_are_gone_or_of_another_model_do_not_count(
+    pond: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    label(pond)
+    (pond / "images" / "eel.png").rename(pond / "images" / "newt.png")
+    (pond / "labels" / "eel.png").rename(pond / "labels" / "newt.png")
+    assert label(pond, "--audit", "--truth", str(pond)) == 0
+    assert "kept 2 of 2 (100.0%)" in capsys.readouterr().out
+    assert (pond / "out" / "kept.txt").read_text() == "frog.png\nnewt.png\n"
+    (pond / "train.txt").write_text("frog\n")
+    assert label(pond, "--split", "train", "--seed", "1", "--force", quiet=False) == 0
+    out, err = capsys.readouterr()
+    assert "kept 1 of 1 (100.0%)" in out
+    assert (pond / "out" / "kept.txt").read_text() == "frog.png\n"
+    folder = pond / "images"
+    told = (
+        f"labels in {pond / 'out'} that do not count: 1 of pictures that are not in {folder}, 1 of an earlier question"
+    )
+    assert f"note: {told}\n" in err
 
 
 def test_nothing_could_be_labelled(pond: Path) -> None:

@@ -79,11 +79,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Runs the verb."""
     from vns_sam.images.write import write_text
-    from vns_sam.labelling.folder import LabelJob, plan_run
+    from vns_sam.labelling.folder import LabelJob, counted, plan_run
     from vns_sam.labelling.fusion import Selection
     from vns_sam.labelling.gates import Gates
     from vns_sam.labelling.labeller import LabelSettings
-    from vns_sam.labelling.store import LabelStore
 
     selection = Selection(args.absolute, args.relative, args.denominator, args.min_views)
     settings = LabelSettings(
@@ -104,7 +103,9 @@ def run(args: argparse.Namespace) -> int:
     tally = drive(LabelJob(plan, choice), args, "labelling")
     if tally is None:
         return 0
-    store = LabelStore(args.out)
+    store, others = counted(plan)
+    if others and not args.quiet:
+        tell("note", [f"labels in {args.out} that do not count: {others}"])
     kept = [record.image for record in store.kept(selection)]
     write_text(args.out / KEPT, "".join(f"{name}\n" for name in kept))
     lost = {record.image: why for record in store.records.values() if (why := record.why_left_out(selection))}

@@ -24,8 +24,9 @@ from vns_sam.labelling.fusion import HIGH, measure
 from vns_sam.labelling.labeller import FusedLabel, LabelSettings, label_picture, resolved
 from vns_sam.labelling.maps import decode_map, encode_map, map_path
 from vns_sam.labelling.records import LINES
+from vns_sam.labelling.store import LabelStore
 from vns_sam.runs.job import Job, Result
-from vns_sam.runs.manifest import digest
+from vns_sam.runs.manifest import digest, read_manifest
 from vns_sam.types import PromptableModel
 
 Models = tuple[PromptableModel, PromptableModel | None]
@@ -219,6 +220,30 @@ class LabelJob(Job[str]):
         """Name and digest of the model, then of the student where there is one."""
         infos = [model.info for model in self.models if model is not None]
         return [text for info in infos for text in (info.name, info.digest)]
+
+
+def counted(label_run: LabelRun) -> tuple[LabelStore, str]:
+    """What of a run's store counts: the labels of the last question, of pictures that are in the folder.
+
+    Returns:
+        The store with these records alone, and in words how many others it holds, "" for none.
+
+    Raises:
+        DataError: There is no store.
+    """
+    manifest = read_manifest(label_run.out / LINES, LabelJob.verb, LabelJob.item_field)
+    there, gone, earlier = {}, 0, 0
+    for name, record in LabelStore(label_run.out).records.items():
+        entry = manifest.entries.get(name)
+        if not (label_run.folder / name).is_file():
+            gone += 1
+        elif entry is None or entry.asked != manifest.id:
+            earlier += 1
+        else:
+            there[name] = record
+    others = {f"of pictures that are not in {label_run.folder}": gone, "of an earlier question": earlier}
+    told = ", ".join(f"{count} {what}" for what, count in others.items() if count)
+    return LabelStore(label_run.out, there), told
 
 
 @dataclass(frozen=True)

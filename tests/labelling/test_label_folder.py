@@ -12,6 +12,7 @@ from PIL import Image
 
 from vns_sam.data.sparse import SparseLabels
 from vns_sam.errors import DataError, UsageError
+from vns_sam.inference.folder import RESULTS, SegmentJob, list_folder
 from vns_sam.labelling.folder import LabelJob, plan_run
 from vns_sam.labelling.fusion import Selection
 from vns_sam.labelling.labeller import LabelSettings
@@ -133,6 +134,21 @@ def test_a_split_leaves_the_others_as_they_were(tmp_path: Path) -> None:
     assert len(LabelStore(tmp_path / "out").records) == 3
     with pytest.raises(DataError, match=r"val\.txt"):
         plan_run(images, labels, tmp_path / "out", split="val")
+
+
+def test_labels_and_stores_inside_of_the_folder_are_no_pictures(tmp_path: Path) -> None:
+    images, labels = write_pond(tmp_path)
+    photos = images / "images"
+    labels = labels.rename(photos / "labels")
+    names = ("eel.png", "frog.png", "newt.png")
+    run = plan_run(photos, labels, photos / "pseudo")
+    assert (run.names, run.left_out) == (names, "1 folder(s) of results")
+    list(label(ColourModel(), run))
+    assert [o.skipped for o in label(ColourModel(), plan_run(photos, labels, photos / "pseudo"))] == [True] * 3
+    assert plan_run(photos, labels, tmp_path / "other").names == names
+    assert RESULTS[LabelJob.manifest] == LabelJob.verb
+    assert RESULTS[SegmentJob.manifest] == SegmentJob.verb
+    assert {Path(name).parent.name for name in list_folder(photos, tmp_path / "masks").names} == {"", "labels"}
 
 
 def test_wrong_places(tmp_path: Path) -> None:

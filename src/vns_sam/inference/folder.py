@@ -34,6 +34,8 @@ CLASSES = "classes"
 
 STEM = "stem"
 """Field of a picture's line in the manifest: what the names of its results begin with."""
+RESULTS = {MANIFEST: "segment", "labels.jsonl": "pseudo-label"}
+"""The manifests, and whose they are, of folders of results that may lie among the pictures that they were made of."""
 
 
 @dataclass(frozen=True)
@@ -267,20 +269,28 @@ class _On:
         return predictor
 
 
-def list_folder(folder: Path, out: Path) -> Listing:
+def list_folder(folder: Path, *others: Path) -> Listing:
     """The pictures of a folder, without those that earlier runs made of them.
+
+    Args:
+        folder: Where to look.
+        others: What is no folder of pictures though it may lie in there, such as the output.
 
     Raises:
         DataError: There is none.
     """
-    place = os.path.realpath(out)
-    return list_images(folder, lambda path: os.path.realpath(path) == place or holds_results(path))
+    places = {os.path.realpath(other) for other in others}
+    return list_images(folder, lambda path: os.path.realpath(path) in places or holds_results(path))
 
 
 def holds_results(folder: Path) -> bool:
-    """Whether a folder is the output of a segmenting run."""
+    """Whether a folder is the output of a run that makes pictures of pictures, see :data:`RESULTS`."""
+    return any(_verb_of(folder / manifest) == verb for manifest, verb in RESULTS.items())
+
+
+def _verb_of(manifest: Path) -> str:
+    """Whose manifest it is, "" where there is none."""
     try:
-        head = next(iter(read_lines(folder / MANIFEST)), {})
+        return str(next(iter(read_lines(manifest)), {}).get("run", ""))
     except DataError:
-        return False
-    return head.get("run") == SegmentJob.verb
+        return ""

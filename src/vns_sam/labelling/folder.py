@@ -16,9 +16,9 @@ from vns_sam.data.pairs import picture_folder
 from vns_sam.data.sparse import SparseLabel, SparseLabels
 from vns_sam.data.splits import split_pictures
 from vns_sam.errors import DataError, UsageError
-from vns_sam.images.find import list_images
 from vns_sam.images.read import file_digest, read_image
 from vns_sam.images.write import encode_image
+from vns_sam.inference.folder import list_folder
 from vns_sam.inference.load import on_device, to_device
 from vns_sam.labelling.fusion import HIGH, measure
 from vns_sam.labelling.labeller import FusedLabel, LabelSettings, label_picture, resolved
@@ -57,7 +57,8 @@ class LabelRun:
 def plan_run(
     images: Path, labels: Path, out: Path, settings: LabelSettings | None = None, split: str | None = None
 ) -> LabelRun:
-    """Finds pictures and labels and checks that the store may be written.
+    """Finds pictures and labels and checks that the store may be written. Label maps and results that lie in the folder
+    of pictures are none.
 
     Args:
         images: A folder of pictures, or a set with images/.
@@ -75,7 +76,7 @@ def plan_run(
     folder, stems = (picture_folder(images), None) if split is None else split_pictures(images, split)
     if out.resolve() in (images.resolve(), folder.resolve(), labels.resolve()):
         raise UsageError(f"expected --out beside the pictures and labels, found {out}", hint="--out pseudo")
-    listing = list_images(folder)
+    listing = list_folder(folder, out, labels)
     names = [name for name in listing.names if stems is None or Path(name).stem in stems]
     if not names:
         raise DataError(f"expected pictures of the list '{split}' in {folder}, found none of them")

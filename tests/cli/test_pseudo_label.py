@@ -88,6 +88,16 @@ def test_labels_of_pictures_that_are_gone_or_of_another_model_do_not_count(
     assert f"note: {told}\n" in err
 
 
+def test_a_label_that_was_taken_away_is_told(pond: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    label(pond)
+    (pond / "labels" / "eel.png").unlink()
+    with pytest.raises(UsageError, match=r"question: eel\.png \(expected a label map for eel\.png"):
+        label(pond)
+    assert label(pond, "--force") == 0
+    assert "0 done, 1 done before, 1 failed" in capsys.readouterr().out
+    assert (pond / "out" / "kept.txt").read_text() == "frog.png\n"
+
+
 def test_nothing_could_be_labelled(pond: Path) -> None:
     for path in (pond / "labels").iterdir():
         path.write_bytes(b"")

@@ -199,7 +199,7 @@ def _state(plan: Plan[Item], item: Item) -> str:
         same = entry.asked == earlier.id and entry.key == job.key(item)
         corrected = not same and entry.asked == earlier.id and job.corrects(item, entry.line)
     except DataError:
-        same = corrected = False  # told when it is tried
+        same = corrected = False  # told with the refusal, or when it is tried
     if not same:
         if not any(size_of(job.out / name) > 0 for name in entry.files):
             return "new"
@@ -222,11 +222,21 @@ def _would_replace(plan: Plan[Any], clashes: list[str]) -> UsageError:
         names = next(plan.job.outputs(item) for item in plan.job.items if plan.job.name(item) == clashes[0])
         there = next(name for name in names if os.path.lexists(plan.job.out / name))
         return _in_the_way(plan.job.out / there)
+    why = _unusable(plan.job, clashes[0])
     return UsageError(
         f"expected to replace no result in {plan.job.out}, found {found} made from another input or question: "
-        f"{clashes[0]}",
+        f"{clashes[0]}{f' ({why})' if why else ''}",
         hint=FORCE,
     )
+
+
+def _unusable(job: Job[Any], name: str) -> str:
+    """Why an item cannot be used as it is now, "" if it can."""
+    try:
+        job.key(next(item for item in job.items if job.name(item) == name))
+    except DataError as error:
+        return error.message
+    return ""
 
 
 def _in_the_way(path: Path) -> UsageError:

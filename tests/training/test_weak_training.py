@@ -287,6 +287,17 @@ def test_missing_labels_are_told(
         samples_of(recipe, 1, **ws)
 
 
+def test_pseudo_masks_of_somebody_else_need_no_sparse_labels(
+    recipe: WsRecipe, labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(labelled / "data" / "disks" / "masks", tmp_path / "authors" / "disks")
+    with pytest.raises(DataError, match="expected sparse labels at labels/disks, found none") as caught:
+        samples_of(recipe, 1, labels="labels/{set}", pseudo="authors/{set}")
+    assert caught.value.hint.startswith("--ws.labels null")
+    assert all(sample["keep"] for sample in samples_of(recipe, 8, labels=None, pseudo="authors/{set}"))
+
+
 def test_progress_is_of_the_run_or_of_the_epoch(recipe: WsRecipe) -> None:
     ws = recipe.ws
     run = WeakSet(recipe.data, ws, length=100, step_size=10, seed=0)

@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 SHOWN = 3
 """Problems and stems that one line names."""
+UNLABELLED = "--ws.labels null learns from pseudo-labels alone"
+"""What to do where there are none of the labels that a recipe names."""
 _Place = tuple[str, Picture, int]
 """Name of a set, picture, and which of its pseudo-labels."""
 
@@ -49,7 +51,10 @@ class SetLabels:
         self.ws, self.name = ws, name
         self.sparse, self._told = None, 0
         if ws.supervision == "sparse" or (ws.supervision == "pseudo" and ws.labels is not None):
-            self.sparse = SparseLabels(_path_of("labels", ws.labels, name))
+            place = _path_of("labels", ws.labels, name)
+            if ws.supervision == "pseudo" and not place.exists():
+                raise DataError(f"expected sparse labels at {place}, found none", hint=UNLABELLED)
+            self.sparse = SparseLabels(place)
             if pairs:
                 self.sparse.follow(pairs[0].image.parent, [pair.image.name for pair in pairs])
             self._tell(self.sparse)

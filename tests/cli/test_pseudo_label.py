@@ -1,4 +1,5 @@
 import argparse
+import shlex
 import sys
 from pathlib import Path
 
@@ -8,7 +9,9 @@ import torch
 from PIL import Image
 
 from vns_sam.cli import pseudo_label
+from vns_sam.cli.overrides import apply_overrides
 from vns_sam.errors import DataError, MissingExtraError, UsageError
+from vns_sam.labelling.fusion import Selection
 from vns_sam.labelling.store import LabelStore
 from vns_sam.ws.config import WsSamConfig
 from vns_sam.ws.model import WsSamModel
@@ -52,6 +55,10 @@ def test_from_labels_to_an_audit(pond: Path, capsys: pytest.CaptureFixture[str])
     out, _ = capsys.readouterr()
     assert "0 done, 1 done before, 1 failed" in out
     assert "kept 0 of 1 (0.0%)" in out
+    told = out.splitlines()[-1].partition("--ws.selection ")[2]
+    assert told == "'{absolute: 0.0, relative: 0.5, denominator: object, views: 0.5}'"
+    values = apply_overrides({}, ["--ws.selection", *shlex.split(told)])
+    assert Selection(**values["ws"]["selection"]) == Selection(absolute=0)
     assert (pond / "out" / "kept.txt").read_text() == ""
 
 

@@ -7,7 +7,8 @@ vns-sam pseudo-label data/frogs --labels labels/frogs --student runs/ws_sam_tiny
 vns-sam pseudo-label data/frogs --labels labels/frogs --out pseudo/frogs --cluster
 
 OUT gets a map for each picture, labels.jsonl, and kept.txt with the pictures that are sure enough. Started again, a
-stopped run goes on, and other limits of the choice need no model's work. See docs/ws-sam-labels.md.
+stopped run goes on, and other limits of the choice need no model's work. A training does not read kept.txt: it chooses
+by its own ws.selection, whose words for this choice are told at the end. See docs/ws-sam-labels.md.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     asking.add_argument("--no-clamp", action="store_true", help="leave marked pixels as the model sees them")
     asking.add_argument("--seed", type=at_least(0), default=0, help="of the random sampler (0)")
-    choice = parser.add_argument_group("choice of pictures")
+    choice = parser.add_argument_group("choice of pictures", "A training follows its own ws.selection instead.")
     choice.add_argument("--absolute", type=float, default=0.1, metavar="U", help="uncertain share of a picture (0.1)")
     choice.add_argument("--relative", type=float, default=0.5, metavar="U", help="uncertain to certain pixels (0.5)")
     choice.add_argument("--denominator", choices=("object", "all"), default="object", help="of --relative (object)")
@@ -114,10 +115,18 @@ def run(args: argparse.Namespace) -> int:
         _tell(lost, args.out / LEFT_OUT)
     finish(tally, args, args.out, kept=len(kept))
     if not args.json:
-        print(f"kept {len(kept)} of {len(store.records)} ({len(kept) / len(store.records):.1%}): {args.out / KEPT}")
+        share = f"{len(kept)} of {len(store.records)} ({len(kept) / len(store.records):.1%})"
+        print(f"kept {share}: {args.out / KEPT}, in a training --ws.selection '{_words(selection)}'")
     if args.audit or args.truth:
         _audit(store, selection, plan, args.truth, json=args.json)
     return 0
+
+
+def _words(selection: Selection) -> str:
+    """A choice as a recipe says it, on one line."""
+    import yaml
+
+    return yaml.safe_dump(asdict(selection), default_flow_style=True, sort_keys=False, width=1000).strip()
 
 
 def _tell(lost: Mapping[str, str], path: Path) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -153,6 +154,25 @@ def test_with_force_what_another_model_made_is_done_again_and_the_rest_kept(lett
     assert [entry.name for entry in again.kept] == [first.name]
     assert again.todo == (second.name, NAMES[2])
     assert again.replaced == {second.name}
+
+
+@pytest.mark.parametrize("change", ["corrected", "half gone"])
+def test_what_is_done_again_of_another_model_needs_force(letters: Path, tmp_path: Path, change: str) -> None:
+    out = tmp_path / "out"
+    list(capitals(letters, out, NAMES[:1]))
+    (letters / "000.txt").write_text("corrected") if change == "corrected" else (out / "000.len").unlink()
+    before = content(out)
+    with pytest.raises(UsageError, match="1 made with weights 'w' instead of 'x'"):
+        list(run(prepare(Corrected(letters, out, NAMES[:1], weights="x"))))
+    assert content(out) == before
+    assert states(run(prepare(Corrected(letters, out, NAMES[:1], weights="x"), force=True))) == {"000.txt": "replaced"}
+
+
+class Corrected(Capitals):
+    """Its items are corrected inputs."""
+
+    def corrects(self, item: str, line: Mapping[str, Any]) -> bool:
+        return True
 
 
 def test_another_question_is_free_where_all_has_failed(letters: Path, tmp_path: Path) -> None:

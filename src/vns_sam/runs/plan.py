@@ -62,7 +62,9 @@ class Plan(Generic[Item]):
             UsageError: Results are there that other models made, and may not be replaced.
         """
         identity = digest(asked)
-        strangers = {entry.name for entry in self.kept if entry.asked != identity}
+        begun = [self.earlier.entries.get(self.job.name(item)) for item in self.todo]
+        left = [entry for entry in begun if entry and not entry.error and _has_files(self.job, entry)]
+        strangers = {entry.name for entry in (*self.kept, *left) if entry.asked != identity}
         if not strangers:
             return self
         if not self.force:
@@ -201,12 +203,16 @@ def _state(plan: Plan[Item], item: Item) -> str:
     except DataError:
         same = corrected = False  # told with the refusal, or when it is tried
     if not same:
-        if not any(size_of(job.out / name) > 0 for name in entry.files):
+        if not _has_files(job, entry):
             return "new"
         return "corrected" if corrected and _may_go(plan, item, entry) else "other"
     if entry.is_there(job.out):
         return "kept"
     return "new" if entry.is_untouched(job.out) else "other"
+
+
+def _has_files(job: Job[Any], entry: Entry) -> bool:
+    return any(size_of(job.out / name) > 0 for name in entry.files)
 
 
 def _may_go(plan: Plan[Item], item: Item, entry: Entry) -> bool:

@@ -10,7 +10,7 @@ import pytest
 from fakes import FakeModel
 from workshop import write_disks
 
-from vns_sam.errors import DataError
+from vns_sam.errors import DataError, UsageError
 from vns_sam.evaluation.measure import Measure
 from vns_sam.evaluation.report import ModelResult
 from vns_sam.evaluation.rows import Shard
@@ -114,3 +114,24 @@ def test_what_was_never_measured_is_told(tmp_path: Path) -> None:
     run = make_suite([folder]).run(FakeModel(), "fake", tmp_path / "out", shard=Shard(0, 2))
     list(run)
     assert run.result().skipped == {"disks/001": "not measured"}
+
+
+def test_maps_of_another_question_are_not_replaced(tmp_path: Path) -> None:
+    disks, maps = write_disks(tmp_path / "disks", 2), tmp_path / "maps"
+
+    def files(folder: Path) -> dict[str, bytes]:
+        return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    def noisy(seed: int, *metrics: str) -> Suite:
+        return make_suite([disks], Measure(prompts=("noise-box",), metrics=metrics or ("iou",), seed=seed))
+
+    measured(noisy(5), tmp_path / "a", maps=maps)
+    before = files(maps)
+    with pytest.raises(UsageError, match="fake holds maps with seed 5, expected 6"):
+        measured(noisy(6), tmp_path / "b", maps=maps)
+    assert (files(maps), (tmp_path / "b").exists()) == (before, False)
+    measured(noisy(5, "mae"), tmp_path / "c", maps=maps)  # maps do not depend on what is scored
+    assert files(maps) == before
+    (maps / "fake" / "asked.json").unlink()  # as earlier versions left them
+    measured(noisy(5), tmp_path / "a", maps=maps)
+    assert files(maps) == before

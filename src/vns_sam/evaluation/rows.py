@@ -220,7 +220,7 @@ class RowStore:
         return name
 
     def _is_other(self, path: Path) -> bool:
-        return any("label" in line and _other_entry(line, self._head) for line in read_lines(path))
+        return any("label" in line and other_entry(line, self._head) for line in read_lines(path))
 
     @property
     def _head(self) -> dict[str, Any]:
@@ -262,13 +262,13 @@ def _files(folder: Path, name: str) -> list[Path]:
     return sorted(folder.glob(f"{name}.*.jsonl"))
 
 
-def _other_entry(found: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
+def other_entry(found: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
     """The first entry of an identity that differs, "" for none; one that is new is not compared."""
     return next((name for name in expected if name in found and found[name] != expected[name]), "")
 
 
 def _check_identity(path: Path, found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
-    if name := _other_entry(found, expected):
+    if name := other_entry(found, expected):
         raise UsageError(
             f"{path} holds an evaluation with {name} {found.get(name)}, expected {expected[name]}",
             hint="give another --out, or remove the folder to measure again",

@@ -5,16 +5,23 @@ folder is that of the prompt.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from vns_sam.errors import UsageError
-from vns_sam.evaluation.rows import Key
-from vns_sam.images.write import encode_image
+from vns_sam.evaluation.rows import Key, other_entry
+from vns_sam.images.write import encode_image, write_json
 from vns_sam.metrics.maps import saliency_map
+from vns_sam.runs.lines import read_lines
+
+ASKED = "asked.json"
+"""In a model's folder: what its maps depend on."""
+SCORED = ("metrics", "precision")
+"""Entries of an evaluation's identity that maps do not depend on."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,31 @@ class SavedMaps:
     def own(self) -> Path:
         """The model's folder."""
         return self.folder / (re.sub(r"[^A-Za-z0-9._+-]+", "_", self.label).strip("_.") or "model")
+
+    def check(self, identity: Mapping[str, Any]) -> None:
+        """Checks that the maps that are there are of the same question; those without a mark are taken for it.
+
+        Args:
+            identity: Of the evaluation, see :meth:`vns_sam.evaluation.measure.Measure.identity`.
+
+        Raises:
+            UsageError: They are of another one.
+            DataError: The mark cannot be read.
+        """
+        found = next(read_lines(self.own / ASKED), {})
+        if name := other_entry(found, _asked(identity)):
+            raise UsageError(
+                f"{self.own} holds maps with {name} {found[name]}, expected {identity[name]}",
+                hint="give another --save-maps, or remove the folder",
+            )
+
+    def mark(self, identity: Mapping[str, Any]) -> None:
+        """Notes what the maps are of.
+
+        Raises:
+            OutputError: The folder cannot be written.
+        """
+        write_json(self.own / ASKED, _asked(identity))
 
     def path(self, key: Key) -> Path:
         """Where one object's map lies; maps of single objects are called ``STEM_1.png``, ``STEM_2.png``.
@@ -54,6 +86,10 @@ class SavedMaps:
             counted: Pixels (H, W) bool that count; the others are black. None counts all.
         """
         return encode_image(saliency_map(logits, counted))
+
+
+def _asked(identity: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in identity.items() if name not in SCORED}
 
 
 def check_folders(folder: Path, labels: Iterable[str]) -> None:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from vns_sam.data.pairs import Pair, is_set, pair_digest
 from vns_sam.errors import DataError, UsageError
@@ -93,7 +94,7 @@ class Suite:
             apart: Whether rows of another configuration, other weights or settings under this label are left alone.
 
         Raises:
-            UsageError: ``out`` holds such rows, and ``apart`` is not set.
+            UsageError: ``out`` holds such rows, and ``apart`` is not set; or ``maps`` holds maps of another question.
             DataError: ``out`` cannot be written.
         """
         return Run(self, model, label, out, mapper, strict, retry_failed, shard or Shard(), maps, choice, part, apart)
@@ -139,6 +140,9 @@ class Run:
         self.looks_again = looks_again and self.choice == "own"
         if self.out is not None:
             check_writable(self.out / f"{REPORT}.json")
+        self.saved = None if self.maps is None else SavedMaps(self.maps, self.label)
+        if self.saved is not None:
+            self.saved.check(self._identity)
         self.store = self._store()
         pairs = self.suite.pairs[self.shard.index :: self.shard.count]
         failed = self.store.skipped
@@ -150,6 +154,8 @@ class Run:
 
     def __iter__(self) -> Iterator[Outcome]:
         """Measures, with one outcome for each picture, as it is found."""
+        if self.saved is not None:
+            self.saved.mark(self._identity)
         with self.as_measured():
             yield from evaluate(
                 self.model,
@@ -161,7 +167,7 @@ class Run:
                 strict=self.strict,
                 clock=self.clock,
                 skeletons=None if self.out is None else self.out / SKELETONS,
-                maps=None if self.maps is None else SavedMaps(self.maps, self.label),
+                maps=self.saved,
             )
 
     def as_measured(self) -> AbstractContextManager[None]:
@@ -205,9 +211,13 @@ class Run:
     def _listed(self) -> dict[tuple[str, str], tuple[str, ...]]:
         return {(pair.dataset, pair.stem): pair.listed for pair in self.suite.pairs}
 
+    @property
+    def _identity(self) -> Mapping[str, Any]:
+        return self.suite.measure.identity(self.weights, looks_again=self.looks_again, choice=self.choice)
+
     def _store(self) -> RowStore:
-        identity = self.suite.measure.identity(self.weights, looks_again=self.looks_again, choice=self.choice)
-        return RowStore(None if self.out is None else self.out / ROWS, self.label, identity, self.shard, self.apart)
+        folder = None if self.out is None else self.out / ROWS
+        return RowStore(folder, self.label, self._identity, self.shard, self.apart)
 
 
 def make_suite(

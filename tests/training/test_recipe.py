@@ -16,7 +16,7 @@ from vns_sam.cli.main import main
 from vns_sam.errors import UsageError
 from vns_sam.training.describe import BEGIN, END, describe, table
 from vns_sam.training.fields import find_recipe, merge, read_values
-from vns_sam.training.recipe import continues, dump_recipe, load_recipe, parse_recipe, recipe_fields
+from vns_sam.training.recipe import Validation, continues, dump_recipe, load_recipe, parse_recipe, recipe_fields
 from vns_sam.training.tasks import RECIPES as RECIPES_OF
 
 DOCS = Path(__file__).parents[2] / "docs" / "training.md"
@@ -206,6 +206,23 @@ def test_a_recipe_has_the_fields_of_its_base_less_its_own(recipe_file: Path, tmp
     (tmp_path / "middle.yaml").write_text("base: deep/own.yaml\n")
     with pytest.raises(UsageError, match="is its own base"):
         load_recipe(tmp_path / "middle.yaml")
+
+
+def test_a_null_takes_a_field_of_the_base_away_at_every_depth(recipe_file: Path, tmp_path: Path) -> None:
+    base = load_recipe(recipe_file)
+    assert (base.optim.clip, base.validation) != (0, Validation())
+    (tmp_path / "fuller.yaml").write_text(
+        f"{{base: {recipe_file}, ema: 0.5, data: {{mix: {{camouflage: 0.5}}, sets: {{more: 1}}}}}}"
+    )
+    (tmp_path / "own.yaml").write_text(
+        "{base: fuller.yaml, optim: {clip: null}, ema: null, validation: null,"
+        " data: {mix: {camouflage: null}, sets: {more: null}}}"
+    )
+    plain = replace(base, optim=replace(base.optim, clip=0), validation=Validation())
+    assert load_recipe(tmp_path / "own.yaml") == plain
+    (tmp_path / "bare.yaml").write_text("{base: fuller.yaml, data: {root: null}}")
+    with pytest.raises(UsageError, match=r"data\.root: .*found None"):  # one without a default stays wanted
+        load_recipe(tmp_path / "bare.yaml")
 
 
 def test_missing_recipe_is_named(tmp_path: Path) -> None:

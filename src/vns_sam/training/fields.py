@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
@@ -147,13 +147,13 @@ def check_fields(
     hint: str,
     of: str = "",
 ) -> Checked:
-    """Makes the dataclass of ``adapter`` from its fields.
+    """Makes the dataclass of ``adapter`` from its fields; one that is null and cannot be has its default.
 
     Args:
         adapter: Of a frozen pydantic dataclass that refuses unknown fields, or of a union of them.
         values: Its fields.
         source: Where they come from.
-        parts: The dataclass and those inside it: the names that an unknown one is compared with.
+        parts: The dataclass, then those inside it: the names that an unknown one is compared with.
         hint: Where to read about the fields.
         of: What a message says about a field that does not exist, " of the task 'sam'".
 
@@ -161,7 +161,7 @@ def check_fields(
         UsageError: A field is unknown, missing, of another type or out of bounds; each wrong one is named by its path.
     """
     try:
-        return adapter.validate_python(values)
+        return adapter.validate_python(_without_nulls(parts[0], values))
     except ValidationError as error:
         tag = values.get("task")
         problems = []
@@ -184,6 +184,32 @@ def parts_of(kind: type) -> Iterator[type]:
         for inside in (hint, *get_args(hint)):
             if isinstance(inside, type) and is_dataclass(inside):
                 yield from parts_of(inside)
+
+
+def _without_nulls(hint: Any, values: Any) -> Any:
+    """Fields less those that are null, have a default and cannot be null; likewise entries of mappings."""
+    if not isinstance(values, Mapping):
+        return values
+    if get_origin(hint) is dict:
+        (_, inside) = get_args(hint)
+        return {name: value for name, value in values.items() if value is not None or _takes_null(inside)}
+    if not is_dataclass(hint):
+        return values
+    hints = get_type_hints(hint)
+    left_out = {entry.name for entry in fields(hint) if _has_default(entry) and not _takes_null(hints[entry.name])}
+    return {
+        name: _without_nulls(hints.get(name), value)
+        for name, value in values.items()
+        if value is not None or name not in left_out
+    }
+
+
+def _takes_null(hint: Any) -> bool:
+    return hint is Any or type(None) in get_args(hint)
+
+
+def _has_default(entry: Field[Any]) -> bool:
+    return entry.default is not MISSING or entry.default_factory is not MISSING
 
 
 def _explain(kind: str, place: tuple[str | int, ...], message: str, parts: Sequence[Any], of: str) -> str:

@@ -332,7 +332,13 @@ def test_the_fastest_device_is_the_cpu_where_there_is_no_torch(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    "command", [("train", "recipes/vns_sam_tiny.yaml"), ("evaluate", "sam-tiny", "--data", "x"), ("bench",)]
+    "command",
+    [
+        ("train", "recipes/vns_sam_tiny.yaml"),
+        ("train", "vns_sam_tiny", "--help"),
+        ("evaluate", "sam-tiny", "--data", "x"),
+        ("bench",),
+    ],
 )
 def test_what_needs_torch_says_so(command: tuple[str, ...], tmp_path: Path) -> None:
     (tmp_path / "x").mkdir()

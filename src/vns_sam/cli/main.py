@@ -143,19 +143,19 @@ def dispatch(arguments: list[str], *, quiet: bool) -> int:
         allow_abbrev=False,
     )
     module.add_arguments(parser)
-    if "--help" in rest and hasattr(module, "explain") and (text := module.explain(rest)) is not None:
-        print(text)
-        return 0
-    rest = getattr(module, "arrange", list)(rest)
-    if getattr(module, "TAKES_OVERRIDES", False):
-        args, overrides = parser.parse_known_args(rest)
-        args.overrides = overrides
-    else:
-        args = parser.parse_args([_shield(argument) for argument in rest])
-    args.quiet = quiet
-    args.json = getattr(args, "json", False)
-    args.command_line = shlex.join(["vns-sam", *map(without_key, arguments)])
     try:
+        if "--help" in rest and hasattr(module, "explain") and (text := module.explain(rest)) is not None:
+            print(text)
+            return 0
+        rest = getattr(module, "arrange", list)(rest)
+        if getattr(module, "TAKES_OVERRIDES", False):
+            args, overrides = parser.parse_known_args(rest)
+            args.overrides = overrides
+        else:
+            args = parser.parse_args([_shield(argument) for argument in rest])
+        args.quiet = quiet
+        args.json = getattr(args, "json", False)
+        args.command_line = shlex.join(["vns-sam", *map(without_key, arguments)])
         return int(module.run(args))
     except ModuleNotFoundError as error:
         if error.name not in EXTRAS:

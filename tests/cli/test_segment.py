@@ -242,3 +242,31 @@ def test_what_is_not_read_of_the_prompts_is_told(here: Path, capsys: pytest.Capt
         assert sum(line.startswith("note:") for line in lines) == 21
         assert main([*command, "--quiet"]) == 0
         assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--alpha"], "this model gives masks without alpha"),
+        (["--alpha", "--model", "vit_b"], "this model gives masks without alpha"),
+        (["--model", "nosuch"], "unknown model 'nosuch'"),
+        (["--refine", "nosuch"], "unknown model 'nosuch'"),
+        (["--refine", "vit_b"], "expected a DIS-SAM to refine with, 'vit_b' is none"),
+        (["--model", "dis-sam-tiny", "--refine", "dis-sam-tiny"], "'dis-sam-tiny' refines its masks itself"),
+    ],
+)
+def test_a_dry_run_refuses_what_the_run_would(
+    options: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for source in (FROG, ".."):
+        assert main(["segment", source, "--box", "9", "9", "40", "40", *options, "--dry-run"]) == 2
+        assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--refine", "dis-sam-tiny"], ["--model", "vns-sam-tiny+dis-sam-tiny"], ["--model", "dis-sam-tiny"]],
+)
+def test_a_dry_run_tells_the_alpha_map(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["segment", FROG, "--box", "9", "9", "40", "40", "--alpha", *options, "--dry-run"]) == 0
+    assert "write: frog_alpha.png" in capsys.readouterr().out

@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, Any
 from vns_sam.cli.lines import print_json, tell
 from vns_sam.cli.predictor import add_automatic_arguments, add_model_arguments
 from vns_sam.cli.work import add_run_arguments
-from vns_sam.errors import DataError, UsageError
+from vns_sam.errors import DataError, UsageError, without_key
 
 if TYPE_CHECKING:
     from vns_sam.prompts.files import PromptTable
@@ -174,17 +174,26 @@ def _pixels(text: str) -> float:
 
 
 def _check_prompted(args: argparse.Namespace, *, prompted: bool) -> None:
-    """Judges, before a model is loaded, whether it wants a prompt."""
-    from vns_sam.inference.load import takes_prompts
+    """Judges, before a model is loaded, whether it wants a prompt and can do what is asked."""
+    from vns_sam.formats.alpha import without_alpha
+    from vns_sam.inference.load import check_model_name, check_refining, gives_alpha, takes_prompts
 
+    check_model_name(args.model)
     if args.auto:
         _check_automatic(args, prompted=prompted)
         return
-    wanted = takes_prompts(args.model)
+    wanted, name = takes_prompts(args.model), without_key(args.model)
     if wanted and not prompted:
         raise UsageError("no prompt: say which object is meant", hint=EXAMPLE)
     if prompted and not wanted:
-        raise UsageError(f"'{args.model}' takes no prompt: it finds what there is", hint="leave the prompt out")
+        raise UsageError(f"'{name}' takes no prompt: it finds what there is", hint="leave the prompt out")
+    alpha = gives_alpha(args.model) if wanted else None
+    if args.refine:
+        check_refining(name, args.refine, prompts=wanted, alpha=bool(alpha))
+    elif args.alpha and alpha is False:
+        raise without_alpha()
+    if not wanted and args.second_look == "on":
+        raise UsageError(f"'{name}' cannot be asked about one object again", hint="leave the second look out")
 
 
 def _check_automatic(args: argparse.Namespace, *, prompted: bool) -> None:

@@ -105,7 +105,7 @@ def _predictor(args: argparse.Namespace) -> Predictor:
     predictor = build_predictor(args)
     info = predictor.model.info
     if args.alpha and info.prompts and not info.alpha:
-        raise UsageError("this model gives masks without alpha", hint="add --refine dis-sam-tiny")
+        raise alpha.without_alpha()
     return predictor
 
 

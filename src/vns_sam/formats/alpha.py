@@ -20,8 +20,13 @@ def encode(result: Result, paths: Sequence[str]) -> Files:
     """
     alphas = result.alphas
     if alphas is None:
-        raise UsageError("this model gives masks without alpha", hint="add --refine dis-sam-tiny")
+        raise without_alpha()
     return {path: encode_image(alphas[index]) for index, path in enumerate(paths)}
+
+
+def without_alpha() -> UsageError:
+    """What to raise where a model has no alpha map."""
+    return UsageError("this model gives masks without alpha", hint="add --refine dis-sam-tiny")
 
 
 def plan(stem: str, name: str, objects: int) -> list[str]:

@@ -229,6 +229,17 @@ def takes_prompts(name: str | os.PathLike[str]) -> bool:
     return model_type(first) not in UNPROMPTED
 
 
+def gives_alpha(name: str | os.PathLike[str]) -> bool | None:
+    """Whether a model that takes prompts refines its masks to alpha maps, known by its name or folder; None for files
+    and servers, which are not asked.
+    """
+    first, second = _stages(name)
+    if second or first in registry.PUBLISHED:
+        return bool(second)
+    kind = None if is_address(first) else model_type(first)
+    return None if kind is None else kind == "dis-sam"
+
+
 def check_device(device: str | torch.device) -> torch.device:
     """Turns a name into a device that is there; ``auto`` is the fastest that is.
 
@@ -270,18 +281,29 @@ def refine_with(
         UsageError: The name is no model's, or ``first`` is refined already.
         CheckpointError: The weights are missing, damaged or no DIS-SAM's.
     """
-    check_model_name(name)
-    if first.info.alpha:
-        raise UsageError(f"'{first.info.name}' refines its masks itself", hint="name a model that does not")
-    if not first.info.prompts:
-        raise UsageError(f"'{first.info.name}' takes no prompt, and refining needs one", hint="leave --refine out")
-    if os.fspath(name) in registry.PUBLISHED:
-        raise UsageError(f"expected a DIS-SAM to refine with, '{name}' is none", hint="a folder or file of one")
+    check_refining(first.info.name, name, prompts=bool(first.info.prompts), alpha=first.info.alpha)
     place = device if device is not None else getattr(first, "device", "cpu")
     base = base or _place_of(first)
     if graphs := graphs_of(name, place, backend):
         return refine_with_graph(graphs, first)
     return _refining_network(first, name, place, None if base is None or is_address(base) else registry.portable(base))
+
+
+def check_refining(first: str, name: str | os.PathLike[str], *, prompts: bool, alpha: bool) -> None:
+    """Judges, without loading either, whether ``name`` can refine the masks of ``first``, which takes prompts or not,
+    and gives alpha maps itself or not.
+
+    Raises:
+        UsageError: It cannot, or it is no model's name.
+        CheckpointError: It is not there.
+    """
+    check_model_name(name)
+    if alpha:
+        raise UsageError(f"'{first}' refines its masks itself", hint="name a model that does not")
+    if not prompts:
+        raise UsageError(f"'{first}' takes no prompt, and refining needs one", hint="leave --refine out")
+    if os.fspath(name) in registry.PUBLISHED:
+        raise UsageError(f"expected a DIS-SAM to refine with, '{name}' is none", hint="a folder or file of one")
 
 
 def _place_of(model: PromptableModel) -> str | None:

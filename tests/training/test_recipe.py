@@ -260,12 +260,32 @@ def test_help_of_a_recipe_and_the_list(capsys: pytest.CaptureFixture[str], monke
     assert main(["train"]) == main(["train", "vns_sam_vit_x"]) == 2
 
 
+@pytest.mark.parametrize(
+    ("command", "found", "verb"),
+    [
+        ("train bundled/ws-sam-tiny", "a recipe at bundled/ws-sam-tiny, found a pipeline", "make bundled/ws-sam-tiny"),
+        ("train vns-sam-tiny --help", "a recipe at vns-sam-tiny, found a pipeline", "make vns-sam-tiny"),
+        ("train studies/wavelets", "a recipe at studies/wavelets, found a study", "study studies/wavelets"),
+        ("study vns_sam_tiny", "a study at vns_sam_tiny, found a recipe", "train vns_sam_tiny"),
+        ("study vns-sam-tiny", "a study at vns-sam-tiny, found a pipeline", "make vns-sam-tiny"),
+        ("make wavelets --dry-run", "a pipeline at .*wavelets.yaml, found a study", "study .*wavelets.yaml"),
+        ("make vns_sam_tiny --dry-run", "a pipeline at .*vns_sam_tiny.yaml, found a recipe", "train .*tiny.yaml"),
+    ],
+)
+def test_a_file_of_another_kind_names_its_command(
+    capsys: pytest.CaptureFixture[str], command: str, found: str, verb: str
+) -> None:
+    assert main(command.split()) == 2
+    assert re.fullmatch(f"error: expected {found}\ntry: vns-sam {verb}\n", capsys.readouterr().err)
+
+
 def test_recipes_are_found_by_name_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     names = ("vns_sam_vit_l", "vns_sam_vit_l.yaml", "recipes/vns_sam_vit_l.yaml")
     assert len({find_recipe(name) for name in names}) == 1
     assert load_recipe("hq_sam_vit_l").task == "hq-sam"  # its base lies beside it
     assert find_recipe("studies/wavelets").is_file()
+    assert find_recipe("wavelets") == find_recipe("studies/wavelets")
     assert find_recipe("../recipes/vns_sam_vit_l") == Path("../recipes/vns_sam_vit_l")
     (tmp_path / "mine.yaml").write_text("base: vns_sam_vit_l\nout: here\ndata: {sets: {camo: null}}\n")
     values = read_values("mine.yaml")

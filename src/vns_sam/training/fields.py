@@ -22,6 +22,8 @@ MOST_BASES = 32
 """Recipes that stand on each other."""
 _PACKAGED = Path(__file__).parents[1] / "recipes"
 _CHECKOUT = Path(__file__).parents[3] / "recipes"
+VERBS = {"recipe": "train", "study": "study", "pipeline": "make"}
+"""Who takes each kind of file."""
 HINT = "vns-sam train --list names those that come with vns-sam"
 
 
@@ -41,14 +43,15 @@ def find_recipe(name: str | Path) -> Path:
     """A recipe by its path, or one that comes with vns-sam by its name, from any folder.
 
     Args:
-        name: A path; or ``vns_sam_tiny``, ``vns_sam_tiny.yaml``, ``recipes/vns_sam_tiny.yaml``, ``studies/wavelets``.
+        name: A path; or ``vns_sam_tiny``, ``vns_sam_tiny.yaml``, ``recipes/vns_sam_tiny.yaml``, ``studies/wavelets``,
+            ``wavelets``.
     """
     path = Path(name)
     if path.exists() or path.is_absolute():
         return path
     parts = path.parts[1:] if path.parts[:1] == ("recipes",) else path.parts
     name_of = "/".join(parts) if path.suffix in (".yaml", ".yml") else "/".join(parts) + ".yaml"
-    places = (recipe_folder() / name_of, recipe_folder() / "bundled" / name_of)
+    places = [recipe_folder() / folder / name_of for folder in ("", "bundled", "studies")]
     return next((found for found in places if ".." not in parts and found.is_file()), path)
 
 
@@ -61,10 +64,10 @@ def read_values(path: str | Path, what: str = "recipe") -> dict[str, Any]:
 
     Args:
         path: As :func:`find_recipe` takes it.
-        what: What an error calls the file.
+        what: "recipe", "study" or "pipeline".
 
     Raises:
-        UsageError: A file is missing, no YAML mapping of ordinary size, or its own base.
+        UsageError: A file is missing, no YAML mapping of ordinary size, or its own base; or it is of another kind.
     """
     values: dict[str, Any] = {}
     seen: list[Path] = []
@@ -79,7 +82,19 @@ def read_values(path: str | Path, what: str = "recipe") -> dict[str, Any]:
         base = found.pop("base", None)
         values = merge(found, values)
         at = None if base is None else _base(at, base)
+    kind = _kind_of(values)
+    if kind not in (what, ""):
+        raise UsageError(f"expected a {what} at {path}, found a {kind}", hint=f"vns-sam {VERBS[kind]} {path}")
     return values
+
+
+def _kind_of(values: Mapping[str, Any]) -> str:
+    """What a file is by its fields, "" where they do not say."""
+    if isinstance(values.get("rows"), list):
+        return "study"
+    if isinstance(values.get("steps"), list):
+        return "pipeline"
+    return "recipe" if "task" in values else ""
 
 
 def merge(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

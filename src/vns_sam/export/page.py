@@ -10,7 +10,7 @@ import tempfile
 from importlib.resources import files
 from pathlib import Path
 
-from vns_sam.errors import DataError, MissingExtraError, UsageError
+from vns_sam.errors import DataError, UsageError
 from vns_sam.export.onnx import write
 from vns_sam.export.store import Precision
 from vns_sam.images.write import atomic_path, write_bytes
@@ -18,6 +18,7 @@ from vns_sam.sam.promptable import PromptableNetwork
 
 RUNTIME = "onnxruntime-web@1.22.0"
 """What runs the graphs in a browser, by its name at npm; MIT licence."""
+ELSEWHERE = "fetch it elsewhere and give --runtime FILE.tgz"
 RUNTIME_FILES = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
 
 
@@ -34,8 +35,7 @@ def write_page(
 
     Raises:
         UsageError: The model takes no prompts, or refines its masks.
-        DataError: The package lacks a file.
-        MissingExtraError: It is not given, and npm is not there.
+        DataError: The package lacks a file, or is not given and cannot be fetched.
     """
     if not model.info.prompts or model.info.alpha:
         raise UsageError(f"expected a model with an encoder and a decoder, '{model.name}' is none", hint="vns-sam-tiny")
@@ -62,10 +62,10 @@ def _fetched(place: Path) -> Path:
     """The package as npm packs it."""
     npm = shutil.which("npm")
     if npm is None:
-        raise MissingExtraError("npm", extra="export", purpose=f"fetching {RUNTIME}")
+        raise DataError(f"fetching {RUNTIME} needs npm, which is not here", hint=f"install Node.js, or {ELSEWHERE}")
     done = subprocess.run([npm, "pack", "--json", RUNTIME], cwd=place, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise DataError(f"npm could not fetch {RUNTIME}", hint="fetch it elsewhere and give --runtime FILE.tgz")
+        raise DataError(f"npm could not fetch {RUNTIME}", hint=ELSEWHERE)
     return place / str(json.loads(done.stdout)[0]["filename"])
 
 

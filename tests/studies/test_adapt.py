@@ -25,7 +25,7 @@ from vns_sam.studies.adapt_set import own_set, set_name
 from vns_sam.training import adapting
 from vns_sam.training.adapting import Views, adapting_values, plan_steps, timed_recipe, views_for
 from vns_sam.training.fields import set_field
-from vns_sam.training.recipe import Recipe
+from vns_sam.training.recipe import Recipe, load_recipe
 from vns_sam.training.samples.prompted import TrainingSet
 from vns_sam.training.samples.settings import SceneMix, TrainingData
 from vns_sam.training.tasks.base import Task
@@ -259,6 +259,18 @@ def test_steps_fill_the_time_and_views_shrink_where_few_fit(monkeypatch: pytest.
     assert (longer.steps, longer.validation.every, longer.optim.warmup) == (3000, 300, 20)
     with pytest.raises(UsageError, match=r"here has 1 wrong field: steps: .*found 'many'"):
         timed_recipe({**values, "steps": "many"}, Views((320,), 4), 24, "here")
+
+
+@pytest.mark.parametrize(
+    ("kind", "recipe"), [("vns-sam", "vns_sam_tiny"), ("hq-sam", "hq_sam_tiny"), ("sam", "ft_decoder_tiny")]
+)
+def test_a_wrong_field_names_a_recipe_whose_help_tells_all_fields(kind: str, recipe: str, tmp_path: Path) -> None:
+    values = adapting_values(kind, start="m", name="n", root=tmp_path, dataset="d", out=tmp_path / "run")
+    set_field(values, "optim.lrr", 1)
+    with pytest.raises(UsageError, match=r"the recipe for d has 1 wrong field: optim\.lrr") as caught:
+        timed_recipe(values, Views((64,), 1), 1, "the recipe for d")
+    assert caught.value.hint == f"vns-sam train {recipe} --help tells all fields"
+    assert load_recipe(recipe).task == values["task"]
 
 
 def test_pictures_are_changed_as_a_user_asks_and_else_stay(disks: Path, tmp_path: Path) -> None:

@@ -268,8 +268,9 @@ def test_references_go_backwards_only(values: dict[str, Any], tmp_path: Path) ->
 
 def test_a_wrong_recipe_and_a_missing_set_stop_the_run_before_it_starts(values: dict[str, Any], tmp_path: Path) -> None:
     values["steps"][1]["recipe"]["batchsize"] = 3
-    with pytest.raises(UsageError, match=r"step 'first'.*batch_size"):
+    with pytest.raises(UsageError, match=r"step 'first'.*batch_size") as caught:
         states(values, tmp_path)
+    assert caught.value.hint == "see docs/training.md"
     values["steps"][1]["recipe"].pop("batchsize")
     values["steps"][6]["data"] = ["discs"]
     with pytest.raises(DataError, match=r"step 'scores' reads the set .*discs, where there is none"):

@@ -20,6 +20,8 @@ TASKS = {"vns-sam": "vns-sam", "hq-sam": "hq-sam", "sam": "sam-tune"}
 stays frozen, so that what the model knew is not lost to a few pictures."""
 RATES = {"vns-sam": 4e-4, "hq-sam": 4e-4, "sam-tune": 1e-4}
 """Peak learning rates: below those that the models were trained with."""
+EXAMPLES = {"vns-sam": "vns_sam_tiny", "hq-sam": "hq_sam_tiny", "sam-tune": "ft_decoder_tiny"}
+"""A recipe of each of these tasks that comes with vns-sam, whose help tells the fields."""
 NAMED = {"vns-sam": "vns", "hq-sam": "hq"}
 """The field of a recipe that holds the model's name."""
 
@@ -96,12 +98,13 @@ def timed_recipe(values: Mapping[str, Any], views: Views, steps: int, source: st
     """
     given = {"batch_size": views.batch, "steps": steps, **values}
     given["data"] = {"sizes": list(views.sizes), **given["data"]}
-    asked = parse_recipe(given, source)
+    example = EXAMPLES.get(str(given["task"]), EXAMPLES["vns-sam"])
+    asked = parse_recipe(given, source, file=example)
     assert isinstance(asked, Recipe)
     given["optim"] = {"warmup": min(20, asked.steps // 8), **given["optim"]}
     every = max(1, -(-asked.steps // VALIDATIONS))
     given["validation"] = {"every": every, "patience": PATIENCE, **given.get("validation", {})}
-    recipe = parse_recipe(given, source)
+    recipe = parse_recipe(given, source, file=example)
     assert isinstance(recipe, Recipe)
     return recipe
 

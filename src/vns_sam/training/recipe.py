@@ -40,7 +40,9 @@ def load_recipe(path: str | Path) -> RunRecipe:
     return parse_recipe(read_values(path), str(path))
 
 
-def parse_recipe(values: Mapping[str, Any], source: str, *, resolved: bool = False, file: str | Path = "") -> RunRecipe:
+def parse_recipe(
+    values: Mapping[str, Any], source: str, *, resolved: bool = False, file: str | Path | None = None
+) -> RunRecipe:
     """Checks a recipe's fields.
 
     Args:
@@ -49,14 +51,15 @@ def parse_recipe(values: Mapping[str, Any], source: str, *, resolved: bool = Fal
         source: Where they come from.
         resolved: Whether a run wrote them. Those of earlier versions name the fields of all tasks; those that their
             own task does not have never had an effect and are left out.
-        file: The recipe that the fields are from, where ``source`` is none.
+        file: A recipe of the same fields, whose help tells them, "" for none; by default ``source``.
 
     Raises:
         UsageError: See :func:`load_recipe`.
     """
     task = task_of(values, source)
     kind = RECIPES[task]
-    hint = f"vns-sam train {file or source} --help tells all fields"
+    file = source if file is None else file
+    hint = f"vns-sam train {file} --help tells all fields" if file else "see docs/training.md"
     own, parts = _own(kind, values, resolved), [*parts_of(kind)]
     return check_fields(_ADAPTER, own, source, parts, hint, f" of the task '{task}'")
 

@@ -236,6 +236,14 @@ def test_a_folder_that_was_labelled_is_learned_from_without_sending_it(tmp_path:
         assert len(find_pairs(learned / "learned-1" / SET)) == 12
 
 
+@pytest.mark.usefixtures("fake")
+def test_a_server_without_a_folder_says_how_one_is_served(tmp_path: Path) -> None:
+    with serve(learn=tmp_path) as client:
+        for told, status in ((client.post("/api/folder/0123456789abcdef"), 404), (order(client, folder="x" * 16), 422)):
+            assert (told.status_code, told.json()["error"]) == (status, "the server was started without a folder")
+            assert told.json()["hint"] == "vns-sam serve photos/ --out masks/"
+
+
 class _OneIsGone(StubEngine):
     """Three models were learned; the weights of the first are missing."""
 

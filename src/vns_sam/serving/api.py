@@ -28,6 +28,7 @@ from vns_sam.serving.schemas import (
     Question,
 )
 from vns_sam.serving.service import Service, owner_of
+from vns_sam.serving.settings import WITH_FOLDER
 from vns_sam.serving.shelf import Picture
 from vns_sam.types import ModelInfo
 
@@ -141,7 +142,7 @@ async def _row_of(service: Service, request: Request, question: Question) -> Bat
 def _folder(router: APIRouter, service: Service, project: Project | None) -> None:
     def named() -> Project:
         if project is None:
-            raise Problem(HTTPStatus.NOT_FOUND, "the server was started without a folder", hint="vns-sam serve photos/")
+            raise Problem(HTTPStatus.NOT_FOUND, "the server was started without a folder", hint=WITH_FOLDER)
         return project
 
     @router.get("/folder")

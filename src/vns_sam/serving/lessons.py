@@ -14,6 +14,7 @@ from vns_sam.serving.lesson_schemas import LearnState, LessonOrder, LessonPictur
 from vns_sam.serving.masks import read_masks
 from vns_sam.serving.problems import DOCUMENTED, unusable
 from vns_sam.serving.service import Service, keeper_of
+from vns_sam.serving.settings import WITH_FOLDER
 
 Key = Annotated[str, Path(max_length=64, pattern=r"^[\w-]+$")]
 
@@ -68,7 +69,7 @@ def _from_folder(learning: Learning, project: Project | None, owner: str, key: s
         Problem: The server has no folder, or another one than that of the key.
     """
     if project is None:
-        raise unusable("the server was started without a folder", hint="vns-sam serve photos/")
+        raise unusable("the server was started without a folder", hint=WITH_FOLDER)
     if project.key != key:
         raise unusable("another folder is served now", hint="reload the page, or serve the folder that it shows")
     learning.clear(owner)

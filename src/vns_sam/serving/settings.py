@@ -15,6 +15,7 @@ BUNDLED = ("vns-sam-tiny", "sam-tiny", "ws-sam-tiny")
 REFINER = "dis-sam-tiny"
 """What redraws masks where nothing else is named."""
 EXAMPLE = "--name segment.example.com"
+WITH_FOLDER = "vns-sam serve photos/ --out masks/"
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ if not (REPOSITORY / "results").is_dir():
 
 sys.path.insert(0, str(REPOSITORY / "benchmarks"))  # they import each other
 TABLES, BUNDLED = importlib.import_module("tables"), importlib.import_module("bundled")
+PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
 DOCUMENTS = [path for path in TABLES.documents() if TABLES.TABLE.search(path.read_text(encoding="utf-8"))]
 
 
@@ -101,3 +102,20 @@ def test_a_line_says_how_it_is_measured_again() -> None:
     one = TABLES.command_of(whole, {"set": "thin structures", "model": "b+c"})
     assert one == "vns-sam evaluate b+c --prompt box --data thin --seed 3"
     assert shlex.split(TABLES.command_of(whole, {"set": "mean", "model": "z"}))[2:4] == ["a", "b+c"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_line_of_a_block_would_replace_what_one_above_it_wrote(page: Path) -> None:
+    for block in re.findall(r"^```\w*\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
+        places = [place for line in block.splitlines() if (place := _written(line))]
+        assert len(set(places)) == len(places), block
+
+
+def _written(line: str) -> str:
+    """Where a line of segment, evaluate or serve writes to; "" for any other."""
+    words = line.partition(" #")[0].split()
+    if words[:1] != ["vns-sam"] or words[1] not in ("segment", "evaluate", "serve"):
+        return ""
+    if "--out" in words:
+        return words[words.index("--out") + 1].rstrip("/")
+    return words[2] if words[1] == "segment" else ""

@@ -1,8 +1,9 @@
-"""Tables in README, cards and documents are what the files of results say."""
+"""Tables in README, cards and documents are what the files of results say, and what pages tell of the code is so."""
 
 from __future__ import annotations
 
 import importlib
+import json
 import re
 import shlex
 import sys
@@ -11,6 +12,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+
+from vns_sam.sam.registry import BUNDLED as WEIGHTS
+from vns_sam.ws.config import WsSamConfig
 
 REPOSITORY = Path(__file__).parents[1]
 if not (REPOSITORY / "results").is_dir():
@@ -119,3 +123,20 @@ def _written(line: str) -> str:
     if "--out" in words:
         return words[words.index("--out") + 1].rstrip("/")
     return words[2] if words[1] == "segment" else ""
+
+
+def test_the_page_on_graphs_names_files_and_weights_as_they_are() -> None:
+    page = (REPOSITORY / "docs" / "onnx.md").read_text(encoding="utf-8")
+    ((least, most),) = re.findall(r"graphs have (\d+) to (\d+) KB each", page)
+    assert all(int(least) <= path.stat().st_size / 1000 <= int(most) for path in WEIGHTS.glob("*/*.onnx"))
+    folder = json.loads((WEIGHTS / "vns-sam-tiny" / "onnx.json").read_text(encoding="utf-8"))
+    ((name, stored),) = re.findall(r"`(model\.[\w.]+)` of `vns-sam-tiny` is `([\w.]+)`", page)
+    assert folder["weights"]["decoder"][name] == [folder["sources"].index("sam-tiny"), stored]
+
+
+def test_the_page_on_ws_sam_tells_its_configuration() -> None:
+    page = (REPOSITORY / "docs" / "ws-sam.md").read_text(encoding="utf-8")
+    config = WsSamConfig()
+    for name in ("channels", "image_size", "reconstruct", "grouping_levels", "head"):
+        value = getattr(config, name)
+        assert f"| `{name}` | {list(value) if isinstance(value, tuple) else value} |" in page

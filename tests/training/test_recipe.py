@@ -239,6 +239,8 @@ def test_the_page_tells_the_fields_as_they_are() -> None:
     text = DOCS.read_text()
     found = text[text.index(BEGIN) + len(BEGIN) : text.index(END)].strip()
     assert found == table(), "run vns_sam.training.describe.update on the page"
+    own = found[found.index("### `ws-sam`") :]
+    assert "| `batch_size` | whole number ≥ 2, ≤ 65536 | 4 |" in own[: own.index("### `cyclegan`")]
 
 
 @pytest.mark.parametrize("task", RECIPES_OF)

@@ -63,16 +63,16 @@ def help_text(task: str) -> str:
 
 
 def table() -> str:
-    """The fields of all tasks as Markdown: those of all first, then those of each."""
+    """The fields of all tasks as Markdown: those of all first, then those of each, with those that it has otherwise."""
     shared = [*describe(Recipe)]
-    common = {field.name for field in shared}
+    common = {field.name: field for field in shared}
     prompted = [field for field in describe(TrainingData, "data.") if field.name not in common]
-    names = common | {field.name for field in prompted}
+    told = common | {field.name: field for field in prompted}
     parts = ["### Of every task but `cyclegan`", _markdown([f for f in shared if f.name != "task"])]
     parts += ["### Of the tasks with prompts: `sam`, `vns-sam`, `hq-sam` and `sam-tune`", _markdown(prompted)]
     for task, kind in RECIPES.items():
         doc = " ".join((kind.__doc__ or "").split())
-        own = [field for field in describe(kind) if field.name not in names or task == "cyclegan"]
+        own = [field for field in describe(kind) if field != told.get(field.name) or task == "cyclegan"]
         starts = meanings(kind).get("task", "")  # type: ignore[arg-type]
         parts += [f"### `{task}`", f"{doc} {starts}", _markdown([f for f in own if f.name != "task"]) if own else ""]
     return "\n\n".join(part for part in parts if part)

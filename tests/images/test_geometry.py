@@ -14,6 +14,7 @@ from vns_sam.images.geometry import (
     masks_to_model,
     points_to_model,
     resize_image,
+    resize_maps,
     stretch,
 )
 from vns_sam.types import Geometry
@@ -114,6 +115,14 @@ def test_arrays_and_tensors_are_mapped_alike() -> None:
     given = masks_to_model(masks, geometry, (16, 16))
     assert given.shape == (2, 1, 16, 16)
     np.testing.assert_allclose(given, masks_to_model(torch.from_numpy(masks), geometry, (16, 16)).numpy(), atol=1e-4)
+
+
+@pytest.mark.parametrize("given", [(420, 3), (3, 420), (420, 1)])
+@pytest.mark.parametrize("size", [(128, 1), (1, 128), (1, 1), (128, 2)])
+def test_a_narrow_mask_is_smoothed_alike(given: tuple[int, int], size: tuple[int, int]) -> None:
+    maps = np.random.default_rng(0).random((2, 1, *given)).astype(np.float32)
+    found = resize_maps(maps, size, antialias=True)
+    np.testing.assert_allclose(found, resize_maps(torch.from_numpy(maps), size, antialias=True).numpy(), atol=1e-5)
 
 
 @pytest.mark.parametrize(("height", "width"), [(30, 64), (64, 64), (64, 30), (90, 64), (64, 90)])

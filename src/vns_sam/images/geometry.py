@@ -93,6 +93,8 @@ def resize_maps(maps: Map, size: Size, *, antialias: bool = False) -> Map:
         return np.stack([np.stack([resize(one, size) for one in channels]) for channels in maps])
     import torch.nn.functional as F
 
+    if antialias and size[0] > size[1] == 1:  # torch gives the first row everywhere; a height of 1 it does well
+        return resize_maps(maps.mT, (1, size[0]), antialias=True).mT
     return F.interpolate(maps, size, mode="bilinear", align_corners=False, antialias=antialias)
 
 

@@ -196,6 +196,37 @@ def test_what_a_tile_cuts_is_left_to_the_whole() -> None:
     assert [region.box for region in found.regions] == [(20, 20, 240, 40)]
 
 
+def views(height: int, width: int, tile: int = 1024) -> list[tuple[int, ...]]:
+    found = AutomaticSegmenter(BlobModel(), AutomaticOptions(tile=tile))._views(height, width)
+    return [view.shape for view in found]
+
+
+def test_huge_pictures_are_looked_at_in_tiles_of_several_sides() -> None:
+    assert views(1000, 1500) == [(1000, 1500)]
+    assert views(2100, 4096) == [(1024, 1024)] * 15 + [(2100, 4096)]
+    assert [views(6000, 6000).count(shape) for shape in ((1024, 1024), (2048, 2048), (6000, 6000))] == [64, 16, 1]
+    line = views(2048, 20000)
+    counted = [line.count((min(side, 2048), side)) for side in (1024, 2048, 4096, 8192, 20000)]
+    assert (len(line), counted) == (102, [78, 13, 7, 3, 1])
+    assert views(6000, 6000, tile=0) == [(6000, 6000)]
+
+
+def test_what_each_tile_cuts_is_found_in_a_huge_picture() -> None:
+    image = np.zeros((64, 512, 3), np.uint8)
+    image[20:44, 37:77] = 0, 0, 250  # across the rims of two tiles, and between the clicks of the whole
+    options = AutomaticOptions(points_per_side=8, largest=0.5, tile=64)
+    assert [region.box for region in AutomaticSegmenter(BlobModel(), options)(image).regions] == [(37, 20, 77, 44)]
+
+
+def test_of_equal_answers_the_finest_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(automatic, "LARGEST_SIDE", 64)
+    image = np.zeros((64, 256, 3), np.uint8)
+    image[21:34, 209:222] = 0, 0, 250
+    options = AutomaticOptions(points_per_side=16, largest=0.5, tile=64, stability=0.0, box_iou=0.5, boxes=False)
+    found = AutomaticSegmenter(BlobModel(), options)(image)
+    assert [region.box for region in found.regions] == [(209, 21, 222, 34)]
+
+
 def test_masks_of_huge_pictures_are_enlarged_where_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(automatic, "LARGEST_SIDE", 40)
     found = AutomaticSegmenter(BlobModel(), OPTIONS)(picture())

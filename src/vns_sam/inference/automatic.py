@@ -2,7 +2,8 @@
 
 As Kirillov et al. 2023, section 5 and appendix B ("automatic mask generation"), for any promptable model: each click of
 the grid gives the model's candidates, those that the model trusts and that hardly depend on the threshold stay, and of
-several masks of one object the best. Pictures larger than the model's input are looked at in tiles as well.
+several masks of one object the best. Pictures larger than the model's input are looked at in tiles as well, huge ones
+in tiles of several sizes.
 """
 
 from __future__ import annotations
@@ -29,6 +30,10 @@ SMALL = 0.01
 """Share of what is looked at, below which a click says too little: a small object is what its box gives, if the model
 is surer of that. Of larger ones the box may mean another thing than the click, so that both are kept.
 """
+HUGE = 4
+"""Times a tile's side up to which the whole picture shows well what no tile holds whole; longer ones need tiles of
+more sizes.
+"""
 LARGEST_SIDE = 4096
 """Longest side in pixels at which a whole mask is held; the masks of larger pictures are enlarged where they are."""
 
@@ -50,7 +55,8 @@ class AutomaticOptions:
         least_area: Islands, holes and objects of fewer pixels are left out.
         largest: A mask that covers more of the picture than this share is background.
         boxes: Whether each object that was found is asked about once more with its box.
-        tile: Side in pixels of the tiles of a picture whose longer side is above it by half; 0 takes no tiles.
+        tile: Side in pixels of the tiles of a picture whose longer side is above it by half; 0 takes no tiles. A
+            picture of more than four times this side is looked at in tiles of twice, four times ... the side as well.
         shared: Share of its side that a tile has in common with its neighbour.
         rank: "score" puts what the model is surest of first, "vns" what hardly stands out (VNS-score).
 
@@ -167,16 +173,18 @@ class AutomaticSegmenter:
         for number, view in enumerate(views):
             tell = None if progress is None else _part(progress, number, len(views))
             found = self._look(image[view.index], view, tell)
-            regions += [r for r in found if number == 0 or not _is_cut(r, view, height, width)]
+            regions += [r for r in found if not _is_cut(r, view, height, width)]
         ranked = [self._rank(image, region) for region in self._distinct(regions)]
         return AutomaticMasks(height, width, tuple(sorted(ranked, key=lambda region: -region.rank)))
 
     def _views(self, height: int, width: int) -> Iterator[Window]:
-        """The whole picture, then the tiles of a large one."""
+        """The tiles of a large picture, larger ones of a huge one, then the whole: of equal masks the finest stays."""
+        side, longest = self.options.tile, max(height, width)
+        huge = longest > HUGE * side
+        while side and longest >= 1.5 * side:
+            yield from grid(whole(height, width), side, self.options.shared)
+            side = 2 * side if huge else 0
         yield whole(height, width)
-        tile = self.options.tile
-        if tile and max(height, width) >= 1.5 * tile:
-            yield from grid(whole(height, width), tile, self.options.shared)
 
     def _look(self, image: np.ndarray, view: Window, progress: Progress | None) -> list[Region]:
         """The objects of one part of the picture, each once."""
@@ -228,7 +236,7 @@ class AutomaticSegmenter:
             loose = np.count_nonzero(logits > -options.offset)
             if not loose or strict < self._stability * loose or np.mean(logits > 0) > options.largest:
                 continue
-            mask = answers.candidate(row, number, _bounded(size)) > 0
+            mask = answers.candidate(row, number, _bounded(size, LARGEST_SIDE)) > 0
             x, y = _about(prompt)
             region = make_region(mask, whole(*mask.shape), float(score), strict / loose, (x + view.left, y + view.top))
             if region is None:
@@ -281,7 +289,7 @@ def _padded(prompts: Sequence[Prompts]) -> list[Prompts]:
     return [*prompts, *[prompts[-1]] * (BLOCK - len(prompts))]
 
 
-def _bounded(size: tuple[int, int], side: int = LARGEST_SIDE) -> tuple[int, int]:
+def _bounded(size: tuple[int, int], side: int) -> tuple[int, int]:
     """A height and width in the same proportion, neither above ``side``."""
     scale = min(1.0, side / max(size))
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
@@ -308,7 +316,7 @@ def _about(prompt: Prompts) -> tuple[float, float]:
 
 
 def _is_cut(region: Region, view: Window, height: int, width: int) -> bool:
-    """Whether a tile's border, where it is not the picture's, cuts a region."""
+    """Whether a view's border, where it is not the picture's, cuts a region."""
     at = region.window
     return (
         (at.top == view.top > 0)

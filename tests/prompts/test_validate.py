@@ -83,10 +83,40 @@ def test_a_small_box_that_is_larger_than_a_pixel_is_in_pixels() -> None:
     np.testing.assert_array_equal(prompts(boxes=[[0.5, 0.5, 1.5, 1.5]]).boxes, [[0.5, 0.5, 1.5, 1.5]])
 
 
-@pytest.mark.parametrize(("side", "told"), [(1, False), (2, True)])
-def test_a_point_in_the_first_pixel_may_be_a_fraction(side: int, told: bool, caplog: pytest.LogCaptureFixture) -> None:
-    make_prompts(side, side, points=[[[0.5, 0.5]]])
-    assert ("not fractions" in caplog.text) is told
+@pytest.mark.parametrize(
+    ("points", "meant"),
+    [
+        ([[[0.58, 0.49]]], "116 49"),
+        ([[30, 40]], None),
+        ([[[0.5, 1.0], [0, 0]]], "100 99"),
+        ([[[30, 40]], [[0.25, 0.5]]], "50 50"),
+        ([[[0, 0], [1, 1]]], None),
+        ([[[0.5, 0.5], [30, 40]]], None),
+    ],
+)
+@pytest.mark.parametrize("box", [None, [10, 10, 90, 90]])
+def test_clicks_as_fractions_are_told_as_the_pixels_they_may_mean(
+    points: list[Any], meant: str | None, box: list[int] | None
+) -> None:
+    given = {
+        "points": points,
+        "boxes": None if box is None else [box] * (len(points) if np.ndim(points[0]) == 2 else 1),
+    }
+    if meant is None:
+        assert prompts(**given).points is not None
+        return
+    with pytest.raises(PromptError, match="first pixel: expected points in pixels, found fractions") as caught:
+        prompts(**given)
+    assert caught.value.hint == f"{meant}, in the 200 x 100 pixels of this picture"
+
+
+def test_a_line_of_one_pixel_and_stated_fractions_have_clicks_in_the_first_pixel() -> None:
+    line = make_prompts(1, 1, points=[[[0.5, 0.5]]])
+    stated = prompts(points=[[[0.001, 0.002]]], fractions=True)
+    assert line.points is not None
+    assert stated.points is not None
+    np.testing.assert_allclose(line.points, [[[0.5, 0.5]]])
+    np.testing.assert_allclose(stated.points, [[[0.2, 0.2]]])
 
 
 def test_the_whole_picture_is_from_its_first_pixel_to_its_last() -> None:

@@ -46,7 +46,8 @@ def make_prompts(
 
     Raises:
         PromptError: Nothing is given, a shape is wrong, a value is not finite, a box is reversed, empty or
-            outside, a point is outside, a label is neither 0 nor 1, or the picture has another size than was annotated.
+            outside, a point is outside, values that should be pixels are fractions, a label is neither 0 nor 1, or the
+            picture has another size than was annotated.
     """
     check_sizes(sizes, height, width)
     for name, rows in (("boxes", boxes), ("points", points), ("masks", masks)):
@@ -58,6 +59,9 @@ def make_prompts(
         scale = np.array([width, height])
         boxes = None if boxes is None else _box_rows(boxes) * [*scale, *scale]
         points = None if points is None else [row * scale for row in _point_rows(points)]
+    elif points is not None:
+        for row in _point_rows(points):
+            _check_unit(row, height, width)
     checked_points, checked_labels = (None, None) if points is None else _points(points, labels, height, width)
     if checked_labels is not None and boxes is None and masks is None:
         _note_background_alone(checked_labels)
@@ -195,13 +199,21 @@ def _check_points(row: np.ndarray, height: int, width: int) -> None:
     for point in row:
         if not np.isfinite(point).all():
             raise PromptError(f"point {_text(point)} is not finite: every value must be a number")
-        if are_fractions(point) and min(height, width) > 1:
-            logger.warning("point %s lies in the first pixel: points are in pixels, not fractions", _text(point))
         if not (0 <= point[0] < width and 0 <= point[1] < height):
             raise PromptError(
                 f"point {_text(point)} is outside the image, which is {width} x {height} pixels",
                 hint="give X Y in pixels of the original picture, from 0 at the left and the top",
             )
+
+
+def _check_unit(row: np.ndarray, height: int, width: int) -> None:
+    """Refuses the points of an object that all lie in the first pixel, as those in fractions do."""
+    if are_fractions(row) and min(height, width) > 1:
+        meant = np.round(row[0] * [width, height]).clip(0, [width - 1, height - 1])
+        raise PromptError(
+            f"point {_text(row[0])} is in the first pixel: expected points in pixels, found fractions of the size",
+            hint=f"{_text(meant)}, in the {width} x {height} pixels of this picture",
+        )
 
 
 def are_fractions(values: np.ndarray) -> bool:

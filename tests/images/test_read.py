@@ -143,7 +143,9 @@ def test_an_application_sees_what_pillow_warns_of_its_own_files(tmp_path: Path) 
     assert "of a plugin" in own
 
 
-@pytest.mark.parametrize(("highest", "told"), [(0, False), (1, True), (255, True), (4095, True), (4096, False)])
+@pytest.mark.parametrize(
+    ("highest", "told"), [(0, False), (1, True), (255, True), (4095, True), (16383, True), (16384, False)]
+)
 def test_few_values_in_sixteen_bits_are_told_since_they_read_dark(
     highest: int, told: bool, caplog: pytest.LogCaptureFixture
 ) -> None:

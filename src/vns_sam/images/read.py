@@ -46,9 +46,9 @@ def read_image(image: ImageLike) -> np.ndarray:
     """Reads a picture.
 
     EXIF orientation is applied to files and PIL images. Transparent pixels are laid over white, as most
-    viewers show them. Values of 16 bits are divided by 65535, whatever range they really fill (a 12-bit scan
-    stored in 16 bits comes out dark: stretch it before). Of an animation's file the first frame is taken, of a PIL
-    image the one at which it stands.
+    viewers show them. Values of 16 bits are divided by 65535, whatever range they really fill (one of 12 or 14 bits
+    stored in 16 comes out dark: stretch it before). Of an animation's file the first frame is taken, of a PIL image
+    the one at which it stands.
 
     Args:
         image: A path, a PIL image, or an array: (H, W), (H, W, 1), (H, W, 3) RGB or (H, W, 4) RGBA of uint8,
@@ -328,7 +328,7 @@ def _to_bytes(values: np.ndarray, where: str) -> np.ndarray:
     if values.dtype == np.bool_:
         return values.astype(np.uint8) * 255
     if values.dtype == np.uint16:
-        if 0 < (highest := int(values.max())) < 1 << 12:
+        if 0 < (highest := int(values.max())) < 1 << 14:
             logger.warning("%s uses 16 bits for values up to %d: it reads dark; stretch it to 65535", where, highest)
         return ((values.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
     if np.issubdtype(values.dtype, np.floating):

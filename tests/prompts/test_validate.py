@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,24 @@ def test_clicks_as_fractions_are_told_as_the_pixels_they_may_mean(
     with pytest.raises(PromptError, match="first pixel: expected points in pixels, found fractions") as caught:
         prompts(**given)
     assert caught.value.hint == f"{meant}, in the 200 x 100 pixels of this picture"
+
+
+@pytest.mark.parametrize("kind", [np.bool_, np.uint8, np.float32])
+def test_masks_take_what_they_become(kind: type) -> None:
+    given = np.ones((6, 300, 400), kind)
+    tracemalloc.start()
+    made = make_prompts(300, 400, masks=given).masks
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert made is not None
+    assert made.dtype == np.float32
+    assert made.all()
+    assert peak < 1.2 * made.nbytes
+
+
+def test_masks_in_grey_values_are_divided_as_exactly_as_can_be() -> None:
+    grey = np.arange(256, dtype=np.uint8).repeat(100).reshape(1, 100, 256)
+    np.testing.assert_array_equal(make_prompts(100, 256, masks=grey).masks, (grey / 255).astype(np.float32))
 
 
 def test_a_line_of_one_pixel_and_stated_fractions_have_clicks_in_the_first_pixel() -> None:

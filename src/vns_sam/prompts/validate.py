@@ -264,22 +264,26 @@ def _objects(given: Any, name: str, *, depth: int) -> Sequence[Any] | np.ndarray
 
 
 def _masks(given: Any, height: int, width: int) -> np.ndarray:
-    masks = _floats(given, "masks")
+    """(P, H, W) float32; nothing larger is made on the way."""
+    masks = _numbers(given, "masks")
     masks = masks[None] if masks.ndim == 2 else masks
     if masks.ndim != 3 or len(masks) == 0 or masks.shape[1:] != (height, width):
         raise PromptError(
             f"masks must have shape (P, {height}, {width}), the size of the image, got {masks.shape}",
             hint="resize the mask to the image",
         )
-    masks = masks / 255 if masks.max() > 1 and not _is_float(given) else masks
-    if not (masks.min() >= 0 and masks.max() <= 1):
+    low, high = float(masks.min()), float(masks.max())
+    most = 255 if high > 1 and masks.dtype.kind != "f" else 1
+    if not (low >= 0 and high <= most):
         raise PromptError(
-            f"masks must be in [0, 1], or whole numbers up to 255, got {masks.min():g} to {masks.max():g}",
+            f"masks must be in [0, 1], or whole numbers up to 255, got {low:g} to {high:g}",
             hint="pass probabilities, not logits",
         )
-    if not masks.any(axis=(1, 2)).all():
-        raise PromptError(f"mask {int(np.argmin(masks.any(axis=(1, 2))))} is empty: it marks no pixel")
-    return masks.astype(np.float32)
+    for k, mask in enumerate(masks):
+        if not mask.any():
+            raise PromptError(f"mask {k} is empty: it marks no pixel")
+    made = masks.astype(np.float32)
+    return made if most == 1 else np.divide(made, most, out=made)
 
 
 def _is_empty(given: Any) -> bool:
@@ -287,14 +291,16 @@ def _is_empty(given: Any) -> bool:
     return (isinstance(given, list | tuple) and not given) or tuple(getattr(given, "shape", ())[:1]) == (0,)
 
 
-def _is_float(given: Any) -> bool:
-    return "float" in str(given.dtype if hasattr(given, "dtype") else np.asarray(given).dtype)
-
-
 def _floats(given: Any, name: str) -> np.ndarray:
+    return _numbers(given, name).astype(np.float64, copy=False)
+
+
+def _numbers(given: Any, name: str) -> np.ndarray:
+    """Numbers of the kind that they are given in."""
     given = given.detach().cpu() if hasattr(given, "detach") else given
     try:
-        return np.asarray(given, dtype=np.float64)
+        numbers = np.asarray(given)
+        return numbers if numbers.dtype.kind in "biuf" else numbers.astype(np.float64)
     except (ValueError, TypeError):
         raise PromptError(f"{name} must be numbers in rows of equal length, got {str(given)[:60]}") from None
 

@@ -25,9 +25,9 @@ from vns_sam.images.opener import open_image
 from vns_sam.images.overlay import draw_overlay
 from vns_sam.images.read import DECODER_ERRORS, one_line, read_image
 from vns_sam.images.write import check_writable, write_image
-from vns_sam.inference.answers import soften
+from vns_sam.inference.answers import soften, weight_of_answers
 from vns_sam.prompts.validate import make_prompts
-from vns_sam.runs.memory import weight_of
+from vns_sam.runs.memory import BYTES_A_PIXEL, weight_of
 from vns_sam.types import Prediction, Prompts
 
 if TYPE_CHECKING:
@@ -44,9 +44,8 @@ SHOWN = 20
 def run_single(args: argparse.Namespace, given: dict[str, Any], categories: Mapping[int, str] | None = None) -> int:
     """Segments ``args.image``; see ``vns-sam segment --help``. Nothing is given for a model that takes no prompt."""
     categories = categories or {1: OBJECT}
-    limited = args.image != STDIN and args.memory is not None
-    if limited and (reason := ceiling_from(args).refusal(weight_of([args.image]))):
-        raise DataError(f"{args.image}: {reason}")
+    if args.image != STDIN:
+        _check_memory(args, weight_of([args.image]))
     image = read_image(args.image) if args.image != STDIN else read_image(_from_stdin())
     prompts = make_prompts(*image.shape[:2], **given) if given else None
     source = args.image if args.image != STDIN else Path("stdin.png")
@@ -64,7 +63,7 @@ def run_single(args: argparse.Namespace, given: dict[str, Any], categories: Mapp
             print_json({"state": state, "file": path}) if args.json else print(f"{state}: {path}")
         return 0
 
-    predictor = _predictor(args)
+    predictor = _predictor(args, image, prompts)
     start = time.perf_counter()
     predictor.hold(image)
     prediction = predictor.predict_prompts(prompts, multimask=args.candidates)
@@ -96,16 +95,31 @@ def run_single(args: argparse.Namespace, given: dict[str, Any], categories: Mapp
     return 0
 
 
-def _predictor(args: argparse.Namespace) -> Predictor:
+def _check_memory(args: argparse.Namespace, weight: int) -> None:
+    """Checks that what is asked takes no more than ``--memory`` allows, where that is given.
+
+    Raises:
+        DataError: It takes more.
+    """
+    if reason := ceiling_from(args).refusal(weight):
+        raise DataError(f"{args.image}: {reason}")
+
+
+def _predictor(args: argparse.Namespace, image: np.ndarray, prompts: Prompts | None) -> Predictor:
     """The predictor that the options ask for.
 
     Raises:
         UsageError: An alpha map is wanted, and the model has none.
+        DataError: The answers about the picture would take more than ``--memory`` allows.
     """
     predictor = build_predictor(args)
     info = predictor.model.info
     if args.alpha and info.prompts and not info.alpha:
         raise alpha.without_alpha()
+    pixels, objects = image.shape[0] * image.shape[1], len(prompts) if prompts else 1
+    masks = prompts is not None and prompts.masks is not None
+    more = weight_of_answers(info, pixels, objects, masks=masks, candidates=args.candidates)
+    _check_memory(args, pixels * BYTES_A_PIXEL + more)
     return predictor
 
 
@@ -142,7 +156,7 @@ def _pipe(
     names = [name for some in plan.values() for name in some]
     if len(names) > 1:
         raise UsageError(f"--out - takes one file, found {len(names)}", hint="--format indexed, coco or npz holds all")
-    predictor = _predictor(args)
+    predictor = _predictor(args, image, prompts)
     predictor.hold(image)
     prediction = predictor.predict_prompts(prompts)
     result = Result(args.image.name, prediction, categories, pixels=image, simplify=args.simplify)

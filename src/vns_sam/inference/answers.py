@@ -15,6 +15,7 @@ from vns_sam.sam.second_look import look_again, plan_crops, wants_second_look
 from vns_sam.types import (
     Answers,
     ImageFeatures,
+    ModelInfo,
     Piece,
     Pieces,
     Prediction,
@@ -26,6 +27,12 @@ from vns_sam.types import (
 
 PIXELS_KEPT = 1 << 26
 """Pixels of all masks of a picture up to which their logits and edges are kept, 256 MiB each."""
+BYTES_OF_MAPS = 13
+"""What the maps of an object take for each pixel of its picture where they are kept: logits, alpha or edges, and a copy
+of these, four each, and the mask.
+"""
+BYTES_OF_A_PROMPT = 6
+"""What a coarse mask takes for each pixel until a model has it: as it is read, among the others, and as float32."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +146,24 @@ def predict(
     found = whole()
     masks = found.logits > 0
     return Found(masks, found.logits, answers.scores, found.edges, mask_boxes(masks), found.alpha, offered)
+
+
+def weight_of_answers(
+    info: ModelInfo, pixels: int, objects: int, *, masks: bool = False, candidates: bool = False, edges: bool = False
+) -> int:
+    """Bytes that answers about a picture take for its objects, about. Masks alone are not counted: beyond
+    ``PIXELS_KEPT`` they are kept as what they cover, however many they are.
+
+    Args:
+        info: Of the model.
+        pixels: Of the picture.
+        objects: How many are asked about.
+        masks: Whether a coarse mask is given of each.
+        candidates: Whether the masks to choose from are wanted.
+        edges: Whether the edges are looked at.
+    """
+    maps = BYTES_OF_MAPS * (info.alpha or edges)
+    return pixels * objects * (maps + BYTES_OF_A_PROMPT * masks + info.candidates * candidates)
 
 
 def _maps(found: FullSize) -> Maps:

@@ -19,13 +19,14 @@ from vns_sam.formats.annotation import MALFORMED
 from vns_sam.images.find import Listing, list_images
 from vns_sam.images.overlay import draw_overlay, encode_overlay
 from vns_sam.images.read import file_digest, read_image
-from vns_sam.inference.answers import soften
+from vns_sam.inference.answers import soften, weight_of_answers
 from vns_sam.inference.load import on_device, to_device
 from vns_sam.inference.predictor import Predictor
 from vns_sam.prompts.validate import count_objects, make_prompts
 from vns_sam.runs.job import MANIFEST, Job, Result
 from vns_sam.runs.lines import read_lines
 from vns_sam.runs.manifest import digest, is_inside, read_manifest
+from vns_sam.runs.memory import BYTES_A_PIXEL
 from vns_sam.runs.plan import distinct_stems
 from vns_sam.types import Prediction, Prompts
 
@@ -139,6 +140,13 @@ class SegmentJob(Job[str]):
     @override
     def inputs(self, item: str) -> Sequence[Path]:
         return [self.folder_run.folder / item]
+
+    @override
+    def weight(self, item: str) -> int:
+        picture, given = super().weight(item), self.folder_run.prompts[item]
+        info, candidates_too = self.predictor.model.info, candidates.NAME in self.folder_run.formats
+        asked = {"masks": given.get("masks") is not None, "candidates": candidates_too}
+        return picture + weight_of_answers(info, picture // BYTES_A_PIXEL, count_objects(given), **asked)
 
     @override
     def outputs(self, item: str) -> Sequence[str]:

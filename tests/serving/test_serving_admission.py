@@ -9,6 +9,7 @@ import struct
 import threading
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from vns_sam.errors import UsageError
 from vns_sam.formats.rle import encode_rle
 from vns_sam.serving import server
 from vns_sam.serving.settings import Limits, Settings
+from vns_sam.types import ModelInfo
 
 
 def huge_png(width: int, height: int) -> bytes:
@@ -325,3 +327,31 @@ def test_masks_that_a_client_sends_are_bounded_by_the_memory(tmp_path: Path) -> 
         told = "60 masks of 1200 x 900 pixels take 65 MB, the server holds 64 MB"
         assert (answer.status_code, answer.json()["error"]) == (413, told)
     assert not list(tmp_path.rglob("*.png"))
+
+
+class Refining(StubEngine):
+    """Its refiner gives alpha."""
+
+    def info(self, name: str) -> ModelInfo:
+        return replace(super().info(name), alpha=name.endswith("refiner"))
+
+
+def test_answers_about_many_objects_are_bounded_by_the_memory() -> None:
+    """13 bytes for each of the pixels of an object, two for its two candidates; a lone one is answered always."""
+    box = {"box": [100, 100, 900, 800]}
+    with serve(Refining(), memory=64_000_000) as client:
+        key = send_picture(client, picture_file(3000, 2000))
+        for asked in ({"refine": True}, {"edges": True}, {"candidates": True}, {}):
+            assert ask(client, key, objects=[box], **asked).status_code == 200
+        assert ask(client, key, objects=[box] * 6).status_code == 200
+        assert ask(client, key, objects=[box] * 5, candidates=True).status_code == 200
+        answers = [
+            ask(client, key, objects=[box] * 2, refine=True),
+            ask(client, key, objects=[box] * 2, edges=True),
+            ask(client, key, objects=[box] * 6, candidates=True),
+        ]
+    told = [(answer.status_code, answer.json()["error"]) for answer in answers]
+    assert told == [
+        (413, f"answers about {count} objects of 3000 x 2000 pixels take {mega} MB, the server holds 64 MB")
+        for count, mega in ((2, 156), (2, 156), (6, 72))
+    ]

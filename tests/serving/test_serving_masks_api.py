@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import base64
 import io
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
-from serving_stub import ask, picture_file, send_picture, serve
+from serving_stub import StubEngine, ask, picture_file, send_picture, serve
 
 from vns_sam.formats.rle import decode_rle, encode_rle
+from vns_sam.inference.found import LargePrediction
+from vns_sam.types import Pieces, Prediction
 
 BOX = [5, 4, 20, 14]
 
@@ -30,6 +33,23 @@ def test_a_box_becomes_run_lengths() -> None:
     assert (found["area"], found["box"], found["score"]) == (150, [5, 4, 20, 14], 0.9)
     assert found["png"] is None
     assert answer["model"] == "stub"
+
+
+def test_masks_of_a_large_picture_are_made_one_at_a_time() -> None:
+    class Large(StubEngine):
+        def answer(self, *given: Any, **options: Any) -> Prediction:
+            found = super().answer(*given, **options)
+            return LargePrediction(Pieces(found.pieces), found.size, found.scores, refuse)
+
+    def refuse(found: LargePrediction, name: str = "") -> Any:
+        raise AssertionError(name)
+
+    with pytest.MonkeyPatch.context() as patch, serve(Large()) as client:
+        patch.setattr(LargePrediction, "__getattr__", refuse)
+        answer = ask(client, send_picture(client), objects=[{"box": BOX}, {"box": [1, 1, 9, 9]}])
+    first, second = answer.json()["objects"]
+    np.testing.assert_array_equal(decode_rle(first["rle"]), expected_box())
+    assert (second["area"], second["box"]) == (64, [1, 1, 9, 9])
 
 
 def test_masks_as_png_and_as_polygons() -> None:

@@ -13,6 +13,7 @@ from fastapi import Request
 
 from vns_sam.formats.rle import encode_rle
 from vns_sam.inference import wire
+from vns_sam.inference.answers import weight_of_answers
 from vns_sam.inference.automatic import AutomaticOptions, AutomaticSegmenter
 from vns_sam.prompts.validate import make_prompts
 from vns_sam.serving import masks as forms
@@ -25,7 +26,7 @@ from vns_sam.serving.schemas import Answer, Ask, Automatic, Found, Mask, ObjectP
 from vns_sam.serving.settings import Settings
 from vns_sam.serving.shelf import Picture, Shelf
 from vns_sam.serving.worker import Turns, Worker
-from vns_sam.types import ImageFeatures, ModelInfo, Prediction, Prompts
+from vns_sam.types import ImageFeatures, ModelInfo, Piece, Prediction, Prompts, Size
 
 EDGE_SIDE = 1024
 """Longer side of an edge map in pixels at most."""
@@ -127,19 +128,23 @@ class Service:
         """Masks for prompts.
 
         Raises:
-            Problem: Too many objects or points, or no such mask.
+            Problem: Too many objects or points, no such mask, or answers that would take too much memory.
             VnsSamError: A prompt makes no sense in the picture, or the model does not take it.
         """
         prompts = self._prompts(picture, ask.objects)
         model = self.engine.resolve(ask.model)
         if ask.refine:
             model = self.engine.refined(model, await self.info(model))
+        if prompts is not None:
+            masks = prompts.masks is not None
+            asked = {"masks": masks, "candidates": ask.candidates, "edges": ask.edges}
+            self._check_weight(await self.info(model), picture.size, len(prompts), **asked)
         features, encoded = await self.encode(request, picture, model)
 
         def work() -> tuple[list[Found], float]:
             answer = partial(self.engine.answer, second_look=ask.second_look, candidates=ask.candidates)
             prediction, seconds = timed(answer, model, features, picture.pixels, prompts)
-            return [_found(prediction, row, ask) for row in range(len(prediction.masks))], seconds
+            return [_found(prediction, row, piece, ask) for row, piece in enumerate(prediction.pieces)], seconds
 
         objects, decoded = await self.worker.run(request, work)
         return Answer(model=model, objects=objects, encode_ms=1000 * encoded, decode_ms=1000 * decoded)
@@ -171,7 +176,7 @@ class Service:
 
         Raises:
             DataError: It is no question, or too large.
-            Problem: Too many prompts or points.
+            Problem: Too many prompts or points, or answers that would take too much memory.
         """
         height, width = picture.size
         limits = self.settings.limits
@@ -179,6 +184,7 @@ class Service:
         prompts, candidates, look_again = wire.unpack_prompts(question, min(ceiling, self.settings.memory))
         if prompts is not None:
             self._check_arrays(prompts, picture.size)
+            self._check_weight(await self.info(model), picture.size, len(prompts))
         features, _ = await self.encode(request, picture, model)
 
         def work() -> bytes:
@@ -186,6 +192,17 @@ class Service:
             return wire.pack_answers(self.engine.decode(model, features, prompts, **options))
 
         return await self.worker.run(request, work)
+
+    def _check_weight(self, info: ModelInfo, size: Size, objects: int, **asked: bool) -> None:
+        """Checks that the answers about several objects take no more than the server holds; one is always answered.
+
+        Raises:
+            Problem: They would (413).
+        """
+        if objects > 1:
+            nbytes = weight_of_answers(info, size[0] * size[1], objects, **asked)
+            what = f"answers about {objects} objects of {size[1]} x {size[0]} pixels"
+            forms.check_memory(what, nbytes, self.settings.memory)
 
     def _check_arrays(self, prompts: Prompts, size: tuple[int, int]) -> None:
         limits = self.settings.limits
@@ -260,8 +277,8 @@ def timed(function: Any, *arguments: Any) -> tuple[Any, float]:
     return function(*arguments), time.perf_counter() - start
 
 
-def _found(prediction: Prediction, row: int, ask: Ask) -> Found:
-    main = mask_of(prediction.masks[row], float(prediction.scores[row]), ask.output)
+def _found(prediction: Prediction, row: int, piece: Piece, ask: Ask) -> Found:
+    main = mask_of(piece.full(prediction.size), float(prediction.scores[row]), ask.output)
     edges = None
     if ask.edges and prediction.edges is not None:
         edges = forms.as_png(forms.reduced(prediction.edges[row], EDGE_SIDE))

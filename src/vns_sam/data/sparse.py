@@ -28,7 +28,7 @@ from vns_sam.images.names import NameIndex
 from vns_sam.images.read import file_digest
 from vns_sam.prompts.codes import BACKGROUND, OBJECT, UNLABELLED
 from vns_sam.prompts.files import house_table
-from vns_sam.prompts.validate import are_fractions, check_sizes, make_prompts
+from vns_sam.prompts.validate import check_sizes, make_prompts
 
 TABLES = ("points.csv", "points.json", "boxes.csv", "boxes.json")
 """Names under which a folder of labels may hold a table."""
@@ -82,8 +82,8 @@ def rasterise(
         outside: Whether what lies outside of all boxes is background.
 
     Raises:
-        DataError: A value makes no sense in the picture, all points are fractions of a pixel, one pixel is marked as
-            both, or an object point lies outside all boxes.
+        DataError: A value makes no sense in the picture, one pixel is marked as both, or an object point lies outside
+            all boxes.
     """
     try:
         labels = _as_prompt_labels(labels)
@@ -95,13 +95,7 @@ def rasterise(
         codes[~inside_boxes(checked.boxes, shape, BOX_ROOM)] = BACKGROUND
     if checked.points is not None and checked.labels is not None:
         given = checked.labels.ravel() >= 0
-        placed = checked.points.reshape(-1, 2)[given]
-        if not fractions and are_fractions(placed) and min(shape) > 1:
-            raise DataError(
-                f"{where}: expected points in pixels, found fractions, all in the first pixel",
-                hint="multiply them by the picture's width and height",
-            )
-        for (x, y), label in zip(placed, checked.labels.ravel()[given], strict=True):
+        for (x, y), label in zip(checked.points.reshape(-1, 2)[given], checked.labels.ravel()[given], strict=True):
             code = OBJECT if label == 1 else BACKGROUND
             if codes[int(y), int(x)] not in (UNLABELLED, code):
                 raise DataError(

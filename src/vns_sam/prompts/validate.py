@@ -143,7 +143,7 @@ def _check_box(box: np.ndarray, height: int, width: int) -> None:
     x0, y0, x1, y1 = box
     if not np.isfinite(box).all():
         raise PromptError(f"box {_text(box)} is not finite: every value must be a number")
-    if are_fractions(box):
+    if _are_fractions(box):
         meant = np.round(box * [width, height, width, height])
         raise PromptError(
             f"box {_text(box)} lies in one pixel: expected pixels, found fractions of the picture's size",
@@ -208,7 +208,7 @@ def _check_points(row: np.ndarray, height: int, width: int) -> None:
 
 def _check_unit(row: np.ndarray, height: int, width: int) -> None:
     """Refuses the points of an object that all lie in the first pixel, as those in fractions do."""
-    if are_fractions(row) and min(height, width) > 1:
+    if _are_fractions(row) and min(height, width) > 1:
         meant = np.round(row[0] * [width, height]).clip(0, [width - 1, height - 1])
         raise PromptError(
             f"point {_text(row[0])} is in the first pixel: expected points in pixels, found fractions of the size",
@@ -216,7 +216,7 @@ def _check_unit(row: np.ndarray, height: int, width: int) -> None:
         )
 
 
-def are_fractions(values: np.ndarray) -> bool:
+def _are_fractions(values: np.ndarray) -> bool:
     """Whether values in pixels can only be meant as fractions: all within one pixel, and not whole."""
     return bool((values >= 0).all() and (values <= 1).all() and (values != np.round(values)).any())
 
@@ -267,7 +267,7 @@ def _masks(given: Any, height: int, width: int) -> np.ndarray:
     """(P, H, W) float32; nothing larger is made on the way."""
     masks = _numbers(given, "masks")
     masks = masks[None] if masks.ndim == 2 else masks
-    if masks.ndim != 3 or len(masks) == 0 or masks.shape[1:] != (height, width):
+    if masks.ndim != 3 or masks.shape[1:] != (height, width):
         raise PromptError(
             f"masks must have shape (P, {height}, {width}), the size of the image, got {masks.shape}",
             hint="resize the mask to the image",

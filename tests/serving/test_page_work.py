@@ -316,6 +316,16 @@ def test_what_is_being_asked_is_not_asked_twice_and_what_was_stopped_not_again(
     assert len(asked) == 2
 
 
+def test_a_click_on_the_first_pixel_is_no_fraction(page: Any, site: str, photos: list[Path]) -> None:
+    asked: list[Any] = []
+    page.on("request", lambda request: asked.append(request.post_data_json) if request.url.endswith("/masks") else None)
+    visit_with(page, site, photos[0])
+    page.mouse.click(*spot(page, 0.5, 0.5))
+    saved(page)
+    assert asked[0]["objects"][0]["points"] == [[0, 0]]
+    expect(page.locator("#notice")).to_be_hidden()
+
+
 def test_a_key_is_typed_in_peace(page: Any, labelled: str) -> None:
     visit(page, labelled)
     settled(page)

@@ -185,11 +185,12 @@ const isAsked = (item, asked) => Boolean(item) && ASKED.every((name) => item?.[n
 export function promptsOf(item, picture) {
   const { width, height } = picture;
   const inside = (/** @type {number} */ value, /** @type {number} */ end) => Math.min(Math.max(value, 0), end - 0.01);
+  const whole = (/** @type {number} */ value) => (value < 1 ? 0 : value); // within the first pixel it would be a fraction
   const clicks = [...item.clicks, ...item.strokes.flatMap((stroke) => along(stroke.line).map(([x, y]) => ({ x, y, label: stroke.label })))];
   /** @type {Record<string, unknown>} */
   const prompts = {};
   if (clicks.length) {
-    prompts.points = clicks.map(({ x, y }) => [inside(x, width), inside(y, height)]);
+    prompts.points = clicks.map(({ x, y }) => [whole(inside(x, width)), whole(inside(y, height))]);
     prompts.labels = clicks.map(({ label }) => label);
   }
   if (item.box) prompts.box = item.box;

@@ -46,10 +46,11 @@ export class Saver {
     return this.running.get(picture) ?? Promise.resolve();
   }
 
-  /** Says how saving went, where nothing waits any more. @param {string} text */
+  /** Says how saving went where nothing waits any more; what waits has its line. @param {string} text */
   #tell(text) {
-    this.line.textContent = this.unsaved.size ? "" : text;
-    if (!this.unsaved.size) this.page.settle("save");
+    if (this.unsaved.size) return;
+    this.line.textContent = text;
+    this.page.settle("save");
   }
 
   /** Tries again later where it fails; never fails itself, since the next save waits for it. @param {Picture} picture */

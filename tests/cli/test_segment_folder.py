@@ -229,7 +229,14 @@ def test_pictures_given_by_the_folder_above_are_done_beside_others(
     (photos / "elsewhere" / "link").symlink_to(photos / "sub")
     monkeypatch.chdir(photos / "sub")
     given = ["c.png", "../a.png", "../sub/../b.jpg", "../elsewhere/link/../a.png", "../../elsewhere/d.png"]
+    given.append("../elsewhere/link/c.png")  # a link is called as it is
     assert main(["segment", *given, *BOX, "--out", str(photos.parent / "out")]) == 0
-    assert "4 done, 0 done before, 0 failed" in capsys.readouterr().out
+    assert "5 done, 0 done before, 0 failed" in capsys.readouterr().out
     found = [name for name in files(photos.parent / "out") if name.endswith(".png")]
-    assert found == ["elsewhere/d_mask.png", "photos/a_mask.png", "photos/b_mask.png", "photos/sub/c_mask.png"]
+    assert found == [
+        "elsewhere/d_mask.png",
+        "photos/a_mask.png",
+        "photos/b_mask.png",
+        "photos/elsewhere/link/c_mask.png",
+        "photos/sub/c_mask.png",
+    ]

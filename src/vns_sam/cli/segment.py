@@ -231,8 +231,11 @@ def pictures(given: Sequence[str]) -> tuple[Path, list[str] | None]:
 
 
 def _without_above(path: Path) -> Path:
-    """An absolute path without ``..``, which leads out of the folder that a link stands for, not out of the link's."""
-    return path.parent.resolve() / path.name if ".." in path.parts else path.absolute()
+    """An absolute path without ``..``, which leads out of the folder that a link stands for, not out of the link's;
+    links behind it keep their names.
+    """
+    behind = path.parts[::-1].index("..") if ".." in path.parts else 0
+    return path.parents[behind - 1].resolve().joinpath(*path.parts[-behind:]) if behind else path.absolute()
 
 
 def _followed(text: str) -> list[Path]:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from vns_sam.cli import main
 from vns_sam.sam.registry import BUNDLED as WEIGHTS
 from vns_sam.ws.config import WsSamConfig
 
@@ -123,6 +124,16 @@ def _written(line: str) -> str:
     if "--out" in words:
         return words[words.index("--out") + 1].rstrip("/")
     return words[2] if words[1] == "segment" else ""
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_line_has_options_that_its_command_knows(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for verb in main.VERBS:
+        monkeypatch.setattr(main._module(verb), "run", lambda args: 0)
+    for line in re.findall(r"^ *(vns-sam .*)$", page.read_text(encoding="utf-8"), re.MULTILINE):
+        words = shlex.split(line.rstrip("\\"), comments=True)[1:]
+        if not {"...", "|", ">"} & set(words) and not line.endswith("\\"):  # whole lines of one command
+            main.dispatch(words, quiet=True)
 
 
 def test_the_page_on_graphs_names_files_and_weights_as_they_are() -> None:

@@ -90,8 +90,10 @@ def lines() -> list[str]:
 def test_the_line_works_from_the_wheel(line: str, wheel: Path, world: Path) -> None:
     added = next((more for start, more in SHORTER.items() if line.startswith(f"vns-sam {start}")), "")
     command = [sys.executable, "-m", "vns_sam", *shlex.split(line)[1:], *shlex.split(added)]
-    if "--model" in line and "ws-sam-tiny" not in line:  # its weights are not here, or not even their file
-        command.append("--help" if re.search(r"--model (vns-vit-l|\S+\.pth)", line) else "--dry-run")
+    if re.search(r"--model (vns-vit-l|\S+\.pth)", line):
+        pytest.skip("the file is not here; tests/test_docs.py judges the line")
+    if "--model" in line and "ws-sam-tiny" not in line:  # its weights are not here
+        command.append("--dry-run")
     environment = {**os.environ, "PYTHONPATH": str(wheel), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=world, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"

@@ -290,8 +290,8 @@ def refine_with(
 
 
 def check_refining(first: str, name: str | os.PathLike[str], *, prompts: bool, alpha: bool) -> None:
-    """Judges, without loading either, whether ``name`` can refine the masks of ``first``, which takes prompts or not,
-    and gives alpha maps itself or not.
+    """Judges, without loading either, whether ``name`` can refine the masks of ``first``; ``prompts`` says whether that
+    takes prompts, ``alpha`` whether it gives alpha maps itself.
 
     Raises:
         UsageError: It cannot, or it is no model's name.

@@ -218,9 +218,9 @@ def counted() -> Counted:
 
 
 @pytest.mark.parametrize(
-    ("alpha", "candidates", "questions"), [(True, True, [1] * 35), (True, False, [32, 3]), (False, True, [32, 3])]
+    ("alpha", "candidates", "questions"), [(True, True, [1] * 35), (True, False, [1] * 35), (False, True, [32, 3])]
 )
-def test_a_refined_model_is_asked_for_the_candidates_of_one_row_at_a_time(
+def test_a_refined_model_is_asked_about_one_row_at_a_time(
     alpha: bool, candidates: bool, questions: list[int], counted: Counted
 ) -> None:
     model = RemoteModel(counted, "x", replace(Backend().info, alpha=alpha))

@@ -7,7 +7,8 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -31,10 +32,11 @@ from vns_sam.types import Prompts
 KEY = "correct horse battery"
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[uvicorn.Server]:
+@contextmanager
+def running(engine: SmallEngine) -> Iterator[uvicorn.Server]:
+    """A server of 64 MB."""
     settings = Settings(port=free_port(), api_keys=(KEY,), models=("small",), memory=64_000_000)
-    server = build_server(settings, SmallEngine())
+    server = build_server(settings, engine)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
@@ -42,6 +44,12 @@ def server() -> Iterator[uvicorn.Server]:
     yield server
     server.should_exit = True
     thread.join(20)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[uvicorn.Server]:
+    with running(SmallEngine()) as server:
+        yield server
 
 
 @pytest.fixture
@@ -99,6 +107,22 @@ def test_a_picture_that_had_to_make_room_is_sent_again(
     shelf._pictures.clear()
     assert len(remote.decode(features, [Prompts(boxes=np.array([[1, 1, 9, 9]], np.float32))], [0])) == 1
     assert len(shelf) == 1
+
+
+def test_many_objects_of_a_model_with_alpha_are_answered_by_a_small_server() -> None:
+    engine = SmallEngine()
+    model = engine.model("small")
+    model.info = replace(model.info, alpha=True)
+    boxes = Prompts(boxes=np.array([[9, 9, 900, 800], [5, 9, 700, 800], [9, 5, 800, 900]], np.float32))
+    image = np.zeros((1500, 2000, 3), np.uint8)
+    with running(engine) as server:
+        there = connect(f"http://127.0.0.1:{server.config.port}", api_key=KEY)
+        features = there.encode([image])
+        found = there.decode(features, [boxes], [0])
+        with pytest.raises(DataError) as told:
+            there.link.send("POST", f"/api/pictures/{features.embedding[0]}/maps", wire.pack_prompts(boxes))
+    assert told.value.message == "answers about 3 objects of 2000 x 1500 pixels take 117 MB, the server holds 64 MB"
+    np.testing.assert_allclose(found.scores, model.decode(model.encode([image]), [boxes], [0]).scores, atol=1e-6)
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ TRIES = 8
 PAUSE = 0.25
 """Seconds by which each wait is longer than the one before where a server had to make room."""
 ROWS = 32
-"""Most prompts in one question."""
+"""Most prompts in one question; with alpha it is one."""
 WEIGHT = 16_000_000
 """Most bytes of masks in one question, as the model takes them; one mask may weigh more."""
 EXAMPLE = "http://127.0.0.1:8000"
@@ -193,7 +193,7 @@ class RemoteModel:
         if not self.info.prompts:
             asked: list[tuple[Prompts | None, int]] = [(None, image) for image in image_index or range(len(features))]
         else:
-            rows = 1 if candidates and self.info.alpha else ROWS  # of these the server makes every candidate whole
+            rows = 1 if self.info.alpha else ROWS  # maps as large as the picture, of which a server always makes one
             given_for = zip(prompts, image_index, strict=True)
             asked = [(part, image) for given, image in given_for for part in _parts(given, rows)]
         if not asked:

@@ -220,6 +220,32 @@ def test_a_night_without_any_object_has_nothing_to_do(
     assert "none.json is a COCO file without objects" in capsys.readouterr().err
 
 
+def test_a_night_without_any_object_leaves_no_set_of_the_night_before(capsys: pytest.CaptureFixture[str]) -> None:
+    def night(*boxes: list[int]) -> list[Any]:
+        """What the set holds after a night with these boxes in one picture."""
+        marks = [{"id": k, "image_id": 1, "category_id": 3, "bbox": box} for k, box in enumerate(boxes)]
+        picture = {"id": 1, "file_name": "a.png", "width": 32, "height": 24}
+        found = {"images": [picture], "annotations": marks, "categories": [{"id": 3, "name": "moth"}]}
+        Path("night.json").write_text(json.dumps(found))
+        assert main(command) == 0
+        held = json.loads(Path("out/annotations.json").read_text())
+        assert held["categories"] == [{"id": 3, "name": "moth"}]
+        return [len(held["images"]), len(held["annotations"])]
+
+    command = ["segment", "photos", "--prompts", "night.json", "--format", "coco", "--out", "out"]
+    assert night([2, 2, 18, 18]) == [1, 1]
+    before = files(Path("out"))
+    assert night() == [0, 0]
+    assert files(Path("out")) == before
+    shown = capsys.readouterr()
+    assert "nothing to do: night.json has no object for any picture" in shown.err
+    assert shown.out.endswith("out: 0 done, 0 done before, 0 failed\n")
+    assert main([*command, "--dry-run"]) == 0
+    assert capsys.readouterr().out == "out: 0 to do\n"
+    assert night([2, 2, 18, 18]) == [1, 1]
+    assert "out: 0 done, 1 done before, 0 failed" in capsys.readouterr().out
+
+
 def test_pictures_given_by_the_folder_above_are_done_beside_others(
     photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -15,6 +15,7 @@ from vns_sam.formats.result import OBJECT
 from vns_sam.images.find import Listing, folder_name
 from vns_sam.inference.folder import FolderRun, SegmentJob, list_folder
 from vns_sam.prompts.files import PromptTable
+from vns_sam.runs.job import MANIFEST
 
 
 def run_folder(args: argparse.Namespace, given: dict[str, Any], table: PromptTable | None) -> int:
@@ -32,8 +33,9 @@ def run_folder(args: argparse.Namespace, given: dict[str, Any], table: PromptTab
         _tell_left_out(listing, prompts)
     if not prompts:
         print(f"nothing to do: {args.prompts} has no object for any picture", file=sys.stderr)
-        finish(Tally(), args, out)
-        return 0
+        if not (out / MANIFEST).is_file():
+            finish(Tally(), args, out)
+            return 0
     formats = formats_from(args)
     folder_run = FolderRun(args.image, out, prompts, formats, bool(args.overlay), categories, args.simplify)
     job = SegmentJob(folder_run, PredictorChoice.of(args))

@@ -240,4 +240,5 @@ def _tell_plan(plan: Plan[Any], args: argparse.Namespace) -> None:
     for name, reason in plan.failed.items():
         print(f"cannot: {printable(reason if name in reason else f'{name}: {reason}')}")
     counts = {state: sum(state == one for _, one in rows) for state in ("do", "replace", "keep", "fail")}
-    print(f"{job.out}: " + ", ".join(f"{count} to {state}" for state, count in counts.items() if count))
+    told = ", ".join(f"{count} to {state}" for state, count in counts.items() if count)
+    print(f"{job.out}: {told or '0 to do'}")

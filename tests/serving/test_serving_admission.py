@@ -21,7 +21,7 @@ from serving_stub import FEATURE_BYTES, JSON, StubEngine, ask, picture_file, sen
 from vns_sam.cli.main import main
 from vns_sam.errors import UsageError
 from vns_sam.formats.rle import encode_rle
-from vns_sam.serving import server
+from vns_sam.serving import masks, server
 from vns_sam.serving.settings import Limits, Settings
 from vns_sam.types import ModelInfo
 
@@ -311,21 +311,26 @@ def test_requests_are_told_as_lines_of_json(capsys: pytest.CaptureFixture[str]) 
     assert told["ms"] >= 0
 
 
-def test_masks_that_a_client_sends_are_bounded_by_the_memory(tmp_path: Path) -> None:
+def test_masks_that_a_client_sends_are_bounded_by_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mask = np.zeros((900, 1200), bool)
     mask[100:200, 100:200] = True
     objects = [{"mask": encode_rle(mask)}] * 60
     with serve(memory=64_000_000, learn=tmp_path) as client:
         key = send_picture(client, picture_file(1200, 900))
         lesson = json.dumps({"objects": objects})
+        assert ask(client, key, objects=objects[:2]).status_code == 200
+        monkeypatch.setattr(masks, "read_mask", lambda *_: pytest.fail("memory was taken before it was judged"))
         answers = [
             ask(client, key, objects=objects),
+            ask(client, key, objects=objects[:20]),
             client.put(f"/api/learn/pictures/{key}", content=lesson, headers=JSON),
         ]
-        assert ask(client, key, objects=objects[:2]).status_code == 200
-    for answer in answers:
-        told = "60 masks of 1200 x 900 pixels take 65 MB, the server holds 64 MB"
-        assert (answer.status_code, answer.json()["error"]) == (413, told)
+    told = [
+        "answers about 60 objects of 1200 x 900 pixels take 389 MB, the server holds 64 MB",
+        "answers about 20 objects of 1200 x 900 pixels take 130 MB, the server holds 64 MB",
+        "60 masks of 1200 x 900 pixels take 65 MB, the server holds 64 MB",
+    ]
+    assert [(answer.status_code, answer.json()["error"]) for answer in answers] == [(413, line) for line in told]
     assert not list(tmp_path.rglob("*.png"))
 
 

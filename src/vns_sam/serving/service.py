@@ -131,14 +131,15 @@ class Service:
             Problem: Too many objects or points, no such mask, or answers that would take too much memory.
             VnsSamError: A prompt makes no sense in the picture, or the model does not take it.
         """
-        prompts = self._prompts(picture, ask.objects)
+        self._check_objects(ask.objects)
         model = self.engine.resolve(ask.model)
         if ask.refine:
             model = self.engine.refined(model, await self.info(model))
-        if prompts is not None:
-            masks = prompts.masks is not None
+        if ask.objects:
+            masks = any(given.mask is not None for given in ask.objects)
             asked = {"masks": masks, "candidates": ask.candidates, "edges": ask.edges}
-            self._check_weight(await self.info(model), picture.size, len(prompts), **asked)
+            self._check_weight(await self.info(model), picture.size, len(ask.objects), **asked)
+        prompts = rows_of(picture.size, ask.objects, self.settings.memory) if ask.objects else None
         features, encoded = await self.encode(request, picture, model)
 
         def work() -> tuple[list[Found], float]:
@@ -213,11 +214,11 @@ class Service:
         if prompts.masks is not None and prompts.masks.shape[1:] != size:
             raise unusable(f"a mask must have the size {list(size)} of its picture, got {prompts.masks.shape[1:]}")
 
-    def _prompts(self, picture: Picture, objects: Sequence[ObjectPrompts]) -> Prompts | None:
-        """The rows of a request as prompts; objects with and without a box share no row, so each field is whole.
+    def _check_objects(self, objects: Sequence[ObjectPrompts]) -> None:
+        """Checks how many objects and points a request has.
 
         Raises:
-            Problem: Too many objects or points, or an object without a prompt.
+            Problem: Too many.
         """
         limits = self.settings.limits
         if len(objects) > limits.objects:
@@ -225,11 +226,10 @@ class Service:
         for given in objects:
             if len(given.points or ()) > limits.points:
                 raise unusable(f"{len(given.points or ())} points of one object", hint=f"at most {limits.points}")
-        return rows_of(picture.size, objects, self.settings.memory) if objects else None
 
 
 def rows_of(size: tuple[int, int], objects: Sequence[ObjectPrompts], memory: int) -> Prompts:
-    """Prompts of several objects, which must give the same kinds.
+    """Prompts of several objects, which must give the same kinds: each field is whole.
 
     Args:
         size: (H, W) of the picture.

@@ -31,6 +31,8 @@ BYTES_OF_MAPS = 13
 """What the maps of an object take for each pixel of its picture where they are kept: logits, alpha or edges, and a copy
 of these, four each, and the mask.
 """
+BYTES_OF_LOGITS = 5
+"""The same of a model that has neither alpha nor edges."""
 BYTES_OF_A_PROMPT = 6
 """What a coarse mask takes for each pixel until a model has it: as it is read, among the others, and as float32."""
 
@@ -151,8 +153,9 @@ def predict(
 def weight_of_answers(
     info: ModelInfo, pixels: int, objects: int, *, masks: bool = False, candidates: bool = False, edges: bool = False
 ) -> int:
-    """Bytes that answers about a picture take for its objects, about. Masks alone are not counted: beyond
-    ``PIXELS_KEPT`` they are kept as what they cover, however many they are.
+    """Bytes that answers about a picture take for its objects, about, beside what it takes with one mask.
+
+    Masks alone are not counted beyond ``PIXELS_KEPT``: there they are kept as what they cover, however many they are.
 
     Args:
         info: Of the model.
@@ -162,8 +165,9 @@ def weight_of_answers(
         candidates: Whether the masks to choose from are wanted.
         edges: Whether the edges are looked at.
     """
-    maps = BYTES_OF_MAPS * (info.alpha or edges)
-    return pixels * objects * (maps + BYTES_OF_A_PROMPT * masks + info.candidates * candidates)
+    maps = BYTES_OF_MAPS if info.alpha or info.edges else BYTES_OF_LOGITS
+    kept = objects if info.alpha or edges else (objects - 1) * (pixels * objects <= PIXELS_KEPT)
+    return pixels * (kept * maps + objects * (BYTES_OF_A_PROMPT * masks + info.candidates * candidates))
 
 
 def _maps(found: FullSize) -> Maps:

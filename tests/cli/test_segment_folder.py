@@ -220,6 +220,18 @@ def test_a_night_without_any_object_has_nothing_to_do(
     assert "none.json is a COCO file without objects" in capsys.readouterr().err
 
 
+def test_an_empty_file_of_yolo_is_a_picture_without_objects(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a.txt", "prompts.txt"):
+        Path(name).write_text("\n")
+    assert main(["segment", "photos/a.png", "--prompts", "a.txt"]) == 0
+    assert capsys.readouterr().err == "nothing to do: a.txt has no object for a.png\n"
+    assert main(["segment", "photos", "--prompts", "a.txt"]) == 0
+    assert "nothing to do: a.txt has no object for any picture" in capsys.readouterr().err
+    for pictures, told in (("photos", "names no picture of photos"), ("photos/a.png", "has no prompts for a.png")):
+        assert main(["segment", pictures, "--prompts", "prompts.txt"]) == 3
+        assert f"error: prompts.txt {told}\ntry: it names prompts\n" in capsys.readouterr().err
+
+
 def test_a_night_without_any_object_leaves_no_set_of_the_night_before(capsys: pytest.CaptureFixture[str]) -> None:
     def night(*boxes: list[int]) -> list[Any]:
         """What the set holds after a night with these boxes in one picture."""

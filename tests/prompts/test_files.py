@@ -331,6 +331,6 @@ def test_a_picture_without_objects_is_known_and_asked_nothing(tmp_path: Path, na
     table = read_prompt_file(tmp_path if path.suffix == ".txt" else path)
     assert set(table.entries) <= {"a.jpg"}
     assert [Path(name).stem for name in table.without] == ["b"]
-    assert table.is_without(tmp_path / "b.jpg")
-    assert not table.is_without(tmp_path / "a.jpg")
+    assert table.is_without(tmp_path, ["b.jpg"])
+    assert not table.is_without(tmp_path, ["a.jpg"])
     assert table.in_folder(tmp_path, ["b.jpg"]).unasked == ("b.jpg",)

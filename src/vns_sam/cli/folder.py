@@ -10,7 +10,7 @@ from typing import Any
 from vns_sam.cli.predictor import PredictorChoice
 from vns_sam.cli.single import formats_from, names_file
 from vns_sam.cli.work import Tally, drive, finish
-from vns_sam.errors import UsageError
+from vns_sam.errors import DataError, UsageError
 from vns_sam.formats.result import OBJECT
 from vns_sam.images.find import Listing, folder_name
 from vns_sam.inference.folder import FolderRun, SegmentJob, list_folder
@@ -29,6 +29,9 @@ def run_folder(args: argparse.Namespace, given: dict[str, Any], table: PromptTab
         matched = table.in_folder(args.image, listing.names)
         prompts = {**matched.prompts, **{key: table.entries[key] for key in matched.lost}}
         categories = table.categories or {1: OBJECT}
+        if not prompts and not table.is_without(args.image, listing.names):
+            named = ", ".join(table.without[:3]) or "none"
+            raise DataError(f"{args.prompts} names no picture of {args.image}", hint=f"it names {named}")
     if not args.quiet:
         _tell_left_out(listing, prompts)
     if not prompts:

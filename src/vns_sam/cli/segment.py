@@ -264,7 +264,7 @@ def prompts_from(args: argparse.Namespace) -> dict[str, Any]:
 def _entry(table: PromptTable, args: argparse.Namespace) -> dict[str, Any] | None:
     """What a table asks of a picture; None where it tells that there is no object in it."""
     entry = table.for_picture(args.image)
-    if entry is None and not table.is_without(args.image):
+    if entry is None and not table.is_without(args.image.parent, [args.image.name]):
         names = sorted([*table.entries, *table.without])[:3]
         raise DataError(f"{args.prompts} has no prompts for {args.image.name}", hint=f"it names {', '.join(names)}")
     return entry

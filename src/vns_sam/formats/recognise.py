@@ -189,10 +189,10 @@ def _from_xml(content: bytes, text: str, where: str) -> Contents:
 
 
 def _from_txt(path: Path, text: str) -> Contents:
-    """One picture's YOLO labels, told by their first line, or a table."""
+    """One picture's YOLO labels, told by their first line, or by none: a picture without objects. Else a table."""
     first = next((line.split() for line in text.splitlines() if line.strip()), [])
     try:
-        is_yolo = len(first) > 4 and bool([float(word) for word in first])
+        is_yolo = not first or (len(first) > 4 and bool([float(word) for word in first]))
     except ValueError:
         is_yolo = False
     if not is_yolo:

@@ -129,9 +129,9 @@ class PromptTable:
             return self._upright("", path)
         return self.in_folder(path.parent, [path.name]).prompts.get(path.name)
 
-    def is_without(self, path: Path) -> bool:
-        """Whether the file tells that a picture holds no object."""
-        return bool(NameIndex(path.parent, [path.name]).match_all(self.without)[0])
+    def is_without(self, folder: Path, names: Sequence[str]) -> bool:
+        """Whether the file tells of a picture among those of a folder that it holds no object."""
+        return bool(NameIndex(folder, names).match_all(self.without)[0])
 
     def _upright(self, key: str, path: Path) -> Entry:
         """What is asked of a picture, as EXIF turns it."""

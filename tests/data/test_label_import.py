@@ -14,7 +14,7 @@ from PIL import Image
 
 from vns_sam.cli.main import main
 from vns_sam.data.label_import import import_labels
-from vns_sam.data.label_maps import parse_colour, read_label_map
+from vns_sam.data.label_maps import ColourCount, parse_colour, read_label_map
 from vns_sam.data.sparse import SparseLabels
 from vns_sam.errors import DataError, UsageError
 
@@ -418,6 +418,25 @@ def test_a_named_code_is_no_other_one(
     named = {(value, value, value): code for value, code in colours.items()}
     codes = read_label_map(codes_map(tmp_path, values), SHAPE, named)
     assert np.bincount(codes.ravel(), minlength=3).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("colours", "expected"),
+    [
+        ({2: 1, 1: 2}, [4780, 10, 10]),
+        ({5: 1, 0: 2}, [990, 10, 3800]),
+        ({70: 1}, [4790, 10, 0]),
+        ({110: 1}, [4800, 0, 0]),
+    ],
+)
+def test_a_named_code_is_no_other_one_of_a_hundred(
+    tmp_path: Path, colours: dict[int, int], expected: list[int]
+) -> None:
+    path = codes_map(tmp_path, dict.fromkeys(range(1, 101), 10))
+    count = ColourCount({(value, value, value): code for value, code in colours.items()})
+    codes = read_label_map(path, SHAPE, count.colours, count)
+    assert np.bincount(codes.ravel(), minlength=3).tolist() == expected
+    assert len(count.missing()) == (110 in colours)
 
 
 def test_a_named_colour_has_soft_edges_and_those_that_jpeg_leaves(tmp_path: Path) -> None:

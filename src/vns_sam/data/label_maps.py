@@ -61,7 +61,7 @@ class ColourCount:
 
 
 _NEAR = 40  # how far a channel may be from a named colour: brushes have soft edges, JPEG changes values
-_FEW = 64  # a lossless file of so few colours has each of them on purpose; soft edges and photographs bring more
+_FEW = 64  # a lossless file of so few colours has each of them on purpose; soft edges of coloured strokes bring more
 _DAMAGE = 16  # grays that JPEG can make of black
 _PLACES = np.array([1, 1 << 8, 1 << 16])  # of red, green and blue in one number
 _VOC = np.array([(0, 0, 0), (128, 0, 0), (0, 128, 0)])  # Pascal VOC's palette, in which tools write codes
@@ -145,7 +145,8 @@ def _from_colours(
     drawn = packed >= 0
     found = packed[:, None] // _PLACES % 256
     off = np.where(drawn[:, None], np.abs(found[:, None] - named).max(axis=-1), 256)
-    reached = np.where(off <= _reach(named, off, lossy), off, 256)
+    may_blend = lossy or (len(found) > _FEW and bool((_grays(found) < 0).any()))
+    reached = np.where(off <= _reach(named, off, may_blend), off, 256)
     meant = np.where(reached.min(axis=1) < 256, reached.argmin(axis=1), -1)
     if count is not None:
         count.add(found[drawn], pixels_of[drawn], meant[drawn])
@@ -153,17 +154,19 @@ def _from_colours(
     return codes[where].reshape(pixels.shape[:2])
 
 
-def _reach(named: np.ndarray, off: np.ndarray, lossy: bool) -> np.ndarray:
+def _reach(named: np.ndarray, off: np.ndarray, may_blend: bool) -> np.ndarray:
     """How far a channel may be from each of the named colours (K, 3) in a file whose colours are ``off`` (N, K).
 
-    A lossless file of few colours has none by chance. There a colour that it holds is that one alone, and so is one
-    that is a code: a gray near black, or one near another named colour. Class 2 is then never taken for class 1.
+    A lossless file of few colours, or of grays alone, has none by chance. There a colour that it holds is that one
+    alone, and so is one that is a code: a gray near black, one near another named colour, and in a file of many grays
+    each but black and white. Class 2 is then never taken for class 1.
     """
-    if lossy or len(off) > _FEW:
+    if may_blend:
         return np.full(len(named), _NEAR)
     grays = _grays(named)
+    highest = _NEAR if len(off) <= _FEW else 254
     apart = np.abs(named[:, None] - named).max(axis=-1) + 256 * np.eye(len(named), dtype=np.int32)
-    exact = (off == 0).any(axis=0) | (apart.min(axis=0) <= _NEAR) | ((grays > 0) & (grays <= _NEAR))
+    exact = (off == 0).any(axis=0) | (apart.min(axis=0) <= _NEAR) | ((grays > 0) & (grays <= highest))
     return np.where(exact, 0, _NEAR)
 
 

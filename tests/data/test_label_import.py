@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import unicodedata
 from collections.abc import Callable
@@ -82,6 +83,24 @@ def test_paper_is_no_object(tmp_path: Path, picture: Image.Image) -> None:
     with pytest.raises(DataError, match=r"found 255 in (98|100)% of it and 0") as caught:
         SparseLabels(tmp_path).read("frog.jpg", SHAPE)
     assert "--object 0" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("picture", [strokes((255, 0, None), "L"), strokes((1, 0, None), "1")])
+def test_each_command_that_the_hint_for_paper_names_finds_an_object(
+    tmp_path: Path, photos: Path, picture: Image.Image
+) -> None:
+    (tmp_path / "drawn").mkdir()
+    picture.save(tmp_path / "drawn/frog.png")
+    with pytest.raises(DataError) as caught:
+        read_label_map(tmp_path / "drawn/frog.png")
+    options = re.findall(r"--object \d+(?: --background \d+)?", str(caught.value.hint))
+    found = []
+    for place, option in enumerate(options):
+        out = tmp_path / f"out{place}"
+        arguments = [str(tmp_path / "drawn"), "--images", str(photos), "--out", str(out), *option.split()]
+        assert main(["data", "import-labels", *arguments]) == 0
+        found.append([int((codes_of(out / "frog.png") == code).sum()) for code in (1, 2)])
+    assert found == [[90, 0], [4710, 0], [4710, 90]]
 
 
 def test_strokes_of_one_bit_lie_on_the_object(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from vns_sam.prompts.codes import BACKGROUND, OBJECT, UNLABELLED
 
 HINT = "a label map holds 0 unlabelled, 1 object, 2 background; see docs/ws-sam-labels.md"
 IMPORT_HINT = "name the colours: vns-sam data import-labels DIR --object red --background blue ..."
-_PAPER_HINT = "say what they mean: data import-labels DIR --object 0, or --object 1 --background 0, or --object 255 ..."
+_PAPER_HINT = "say what they mean: data import-labels DIR --object 0, --object 255, or --object 255 --background 0"
 
 Colours = Mapping[tuple[int, int, int], int]
 """RGB -> code."""

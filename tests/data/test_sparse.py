@@ -93,6 +93,62 @@ def test_a_wrong_map_is_told_by_name(tmp_path: Path, values: np.ndarray, said: s
     assert "frog.png" in caught.value.message
 
 
+FIVE = [0, 0, 0, 128, 0, 0, 0, 128, 0, 128, 128, 0, 0, 0, 128, 128, 0, 128, 0, 128, 128, 128, 128, 128]
+
+
+@pytest.mark.parametrize(
+    ("indices", "palette", "colours", "expected"),
+    [
+        ([[0, 0, 1, 5]], FIVE, {(5, 5, 5): 1}, [[0, 0, 0, 1]]),
+        ([[0, 0, 1, 5]], FIVE, {(5, 5, 5): 1, (0, 0, 0): 2}, [[2, 2, 0, 1]]),
+        ([[0, 0, 1, 5]], FIVE, {(1, 1, 1): 1, (0, 0, 0): 2}, [[2, 2, 1, 0]]),
+        ([[0, 0, 1, 5]], FIVE, {(50, 50, 50): 1, (7, 7, 7): 2}, [[0, 0, 0, 0]]),
+        ([[0, 0, 1, 5]], FIVE, {(128, 0, 128): 1, (0, 0, 0): 2}, [[2, 2, 0, 1]]),
+        ([[0, 0, 7, 5]], FIVE, {(128, 128, 128): 1}, [[0, 0, 1, 0]]),
+        ([[0, 0, 7, 5]], FIVE, {(7, 7, 7): 1}, [[0, 0, 1, 0]]),
+        (CODES, [0, 0, 0] * 256, {(2, 2, 2): 1, (1, 1, 1): 2}, [[0, 0, 2, 2], [0, 1, 0, 0]]),
+        (CODES, [0, 0, 0] * 256, {(0, 0, 0): 1}, [[1, 1, 0, 0], [1, 0, 1, 1]]),
+        ([[0, 1, 2, 2]], [0, 0, 0, 0, 0, 0, 255, 255, 255], {(255, 255, 255): 1, (0, 0, 0): 2}, [[2, 2, 1, 1]]),
+        ([[0, 1, 2, 2]], [255, 255, 255, 0, 0, 255, 255, 0, 0], {(1, 1, 1): 1}, [[0, 0, 0, 0]]),
+    ],
+)
+def test_grays_name_the_codes_of_a_palette_that_holds_codes(
+    tmp_path: Path,
+    indices: list[list[int]],
+    palette: list[int],
+    colours: dict[tuple[int, int, int], int],
+    expected: list[list[int]],
+) -> None:
+    assert read_label_map(palette_map(tmp_path / "a.png", indices, palette), None, colours).tolist() == expected
+
+
+def test_other_codes_of_such_a_palette_are_told_as_codes(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"found 0, 1, 5 in Pascal VOC's palette") as caught:
+        read_label_map(palette_map(tmp_path / "a.png", [[0, 0, 1, 5]], FIVE))
+    assert caught.value.hint == "name the codes: vns-sam data import-labels DIR --object 5 ..."
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "options"),
+    [
+        ("a.png", [[(9, 9, 9)] * 4, [(255, 0, 0)] * 3 + [(0, 0, 255)]], '--object "#ff0000" --background "#0000ff"'),
+        ("a.png", [[(255, 255, 255)] * 3, [(250, 255, 255)] * 2 + [(0, 90, 0)]], '--object "#005a00"'),
+        (
+            "a.png",
+            [[(0, 0, 0, 0)] * 2, [(255, 0, 0, 255), (0, 0, 255, 255)]],
+            '--object "#0000ff" --background "#ff0000"',
+        ),
+        ("a.jpg", [[0] * 16] * 19 + [[255] * 16] * 13, "--object 255"),
+        ("a.jpg", [[0] * 16] * 19 + [[9] * 16] * 2, "--object COLOUR"),
+    ],
+)
+def test_the_hint_names_colours_of_the_map_itself(tmp_path: Path, name: str, values: object, options: str) -> None:
+    Image.fromarray(np.asarray(values, np.uint8)).save(tmp_path / name)
+    with pytest.raises(DataError) as caught:
+        read_label_map(tmp_path / name)
+    assert str(caught.value.hint).endswith(f"name the colours: vns-sam data import-labels DIR {options} ...")
+
+
 def test_no_map_and_no_picture(tmp_path: Path) -> None:
     (tmp_path / "b.png").write_text("no picture")
     for name, said in (("a.png", "no file"), ("b.png", "no picture")):

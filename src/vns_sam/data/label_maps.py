@@ -15,7 +15,6 @@ from vns_sam.images.opener import open_image
 from vns_sam.prompts.codes import BACKGROUND, OBJECT, UNLABELLED
 
 HINT = "a label map holds 0 unlabelled, 1 object, 2 background; see docs/ws-sam-labels.md"
-IMPORT_HINT = "name the colours: vns-sam data import-labels DIR --object red --background blue ..."
 _PAPER_HINT = "say what they mean: data import-labels DIR --object 0, --object 255, or --object 255 --background 0"
 
 Colours = Mapping[tuple[int, int, int], int]
@@ -64,7 +63,12 @@ _NEAR = 40  # how far a channel may be from a named colour: brushes have soft ed
 _FEW = 64  # a lossless file of so few colours has each of them on purpose; soft edges of coloured strokes bring more
 _DAMAGE = 16  # grays that JPEG can make of black
 _PLACES = np.array([1, 1 << 8, 1 << 16])  # of red, green and blue in one number
-_VOC = np.array([(0, 0, 0), (128, 0, 0), (0, 128, 0)])  # Pascal VOC's palette, in which tools write codes
+_VOC = np.array(  # Pascal VOC's palette, in which tools write codes: bits of the index by turns, the lowest first
+    [
+        [sum((index >> 3 * place + channel & 1) << 7 - place for place in range(3)) for channel in range(3)]
+        for index in range(256)
+    ]
+)
 _MEANS = {OBJECT: "object", BACKGROUND: "background"}
 _MIDDLE = (100, 155)  # gray of what a trimap leaves open
 
@@ -85,7 +89,8 @@ def read_label_map(
         path: A picture. The indices of a palette are codes where its colours are Pascal VOC's, or tell nothing; other
             palettes are read by their colours.
         shape: (H, W) of its picture, or None where that is not known.
-        colours: What each colour means; other colours are unlabelled.
+        colours: What each colour means; other colours are unlabelled. Grays that a palette of codes has not as colours,
+            black aside, are its indices.
         count: Is told what of them the map has.
 
     Returns:
@@ -96,7 +101,8 @@ def read_label_map(
     """
     try:
         with open_image(path) as file:
-            pixels = np.asarray(file.convert("RGBA")) if colours else _values_of(file, path)
+            by_index = bool(colours) and _names_indices(file, np.array(list(colours or ())))
+            pixels = _colours_of(file, by_index) if colours else _values_of(file, path)
             lossy = file.format in LOSSY
     except FileNotFoundError:
         raise DataError(f"expected a label map at {path}, found no file there", hint=HINT) from None
@@ -108,7 +114,9 @@ def read_label_map(
             f"expected a label map of {sizes[0]} pixels at {path}, found {sizes[1]}",
             hint="draw it on the picture itself; a resized label map is no label map",
         )
-    return _from_colours(pixels, colours, lossy, path, count) if colours else _from_values(pixels, path)
+    if not colours:
+        return _from_values(pixels, path)
+    return _from_colours(pixels, colours, path, count, lossy=lossy, by_index=by_index)
 
 
 def parse_colour(text: str) -> tuple[int, int, int]:
@@ -130,7 +138,7 @@ def parse_colour(text: str) -> tuple[int, int, int]:
 
 
 def _from_colours(
-    pixels: np.ndarray, colours: Colours, lossy: bool, path: Path, count: ColourCount | None
+    pixels: np.ndarray, colours: Colours, path: Path, count: ColourCount | None, *, lossy: bool, by_index: bool
 ) -> np.ndarray:
     """Codes by the nearest named colour in reach; transparent pixels are unlabelled."""
     named = np.array(list(colours), np.int32)
@@ -146,7 +154,7 @@ def _from_colours(
     found = packed[:, None] // _PLACES % 256
     off = np.where(drawn[:, None], np.abs(found[:, None] - named).max(axis=-1), 256)
     may_blend = lossy or (len(found) > _FEW and bool((_grays(found) < 0).any()))
-    reached = np.where(off <= _reach(named, off, may_blend), off, 256)
+    reached = np.where(off <= (0 if by_index else _reach(named, off, may_blend)), off, 256)
     meant = np.where(reached.min(axis=1) < 256, reached.argmin(axis=1), -1)
     if count is not None:
         count.add(found[drawn], pixels_of[drawn], meant[drawn])
@@ -175,24 +183,61 @@ def _grays(named: np.ndarray) -> np.ndarray:
     return np.where((named == named[:, :1]).all(axis=1), named[:, 0], -1)
 
 
+def _palette_of(file: Image.Image) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The indices (H, W) of an open palette map, those in use (K,), and their colours (K, 3)."""
+    indices = np.asarray(file)
+    used = np.unique(indices)
+    palette = np.zeros((256, 3), np.int64)
+    given = np.array(file.getpalette("RGB") or [], np.int64).reshape(-1, 3)[:256]
+    palette[: len(given)] = given
+    return indices, used, palette[used]
+
+
+def _tells_nothing(used: np.ndarray, shades: np.ndarray) -> bool:
+    """Whether a palette gives one colour to several of the indices, or each its own number as gray."""
+    return len(np.unique(shades, axis=0)) < len(used) or np.array_equal(shades, np.repeat(used[:, None], 3, axis=1))
+
+
+def _is_voc(used: np.ndarray, shades: np.ndarray) -> bool:
+    """Whether the colours are Pascal VOC's; beside index 1 the void, 255, may have any."""
+    known = (used < 255) | (1 not in used)
+    return np.array_equal(shades[known], _VOC[used[known]])
+
+
+def _names_indices(file: Image.Image, named: np.ndarray) -> bool:
+    """Whether named colours (K, 3) mean the indices of an open map's palette, not its colours."""
+    grays = _grays(named)
+    if file.mode != "P" or (grays < 0).any():
+        return False
+    _, used, shades = _palette_of(file)
+    are_codes = _tells_nothing(used, shades) or _is_voc(used, shades)
+    return are_codes and not np.isin(_grays(shades), grays[grays > 0]).any()
+
+
+def _colours_of(file: Image.Image, by_index: bool) -> np.ndarray:
+    """The colours (H, W, 4) of an open map; with ``by_index`` its indices as grays."""
+    colours = np.array(file.convert("RGBA"))
+    if by_index:
+        colours[..., :3] = np.asarray(file)[..., None]
+    return colours
+
+
 def _values_of(file: Image.Image, path: Path) -> np.ndarray:
     """The values (H, W) or (H, W, C) of an open map; the indices of a palette where these are codes."""
     if file.mode not in ("P", "PA"):
         return np.asarray(file)
     if file.mode == "P":
-        indices = np.asarray(file)
-        used = np.unique(indices)
-        palette = np.zeros((256, 3), np.int64)
-        given = np.array(file.getpalette("RGB") or [], np.int64).reshape(-1, 3)[:256]
-        palette[: len(given)] = given
-        shades = palette[used]
-        if len(np.unique(shades, axis=0)) < len(used) or np.array_equal(shades, np.repeat(used[:, None], 3, axis=1)):
+        indices, used, shades = _palette_of(file)
+        if _tells_nothing(used, shades):
             return indices
-        codes = used[used <= BACKGROUND]
-        if np.array_equal(palette[codes], _VOC[codes]) and set(used.tolist()) <= {*codes.tolist(), 255 * (1 in codes)}:
-            return indices
-        if len(codes) == len(used) and _is_trimap(sorted(shades[:, 0].tolist())) and (shades == shades[:, :1]).all():
-            raise _unknown("them in a palette of grays, which are a trimap, too", path, IMPORT_HINT)
+        if _is_voc(used, shades):
+            if set(used.tolist()) <= {UNLABELLED, OBJECT, BACKGROUND, 255 * (OBJECT in used)}:
+                return indices
+            if not file.has_transparency_data:
+                classes = [str(code) for code in used.tolist() if 0 < code < 255]
+                raise _unknown(f"{_some(used)} in Pascal VOC's palette", path, _import_hint(classes[-1:], "codes"))
+        if used[-1] <= BACKGROUND and _is_trimap(sorted(shades[:, 0].tolist())) and (shades == shades[:, :1]).all():
+            raise _unknown("them in a palette of grays, which are a trimap, too", path, _import_hint(["255", "0"]))
     return np.asarray(file.convert("RGBA" if file.has_transparency_data else "RGB"))
 
 
@@ -205,13 +250,15 @@ def _from_values(pixels: np.ndarray, path: Path) -> np.ndarray:
     if pixels.ndim == 3:
         colours, alpha = pixels[..., :3], pixels[..., -1] if pixels.shape[2] in (2, 4) else None
         if alpha is not None and alpha.min() < alpha.max():
-            drawn = np.unique(pixels[alpha >= 128][:, : pixels.shape[2] - 1], axis=0)
+            strokes = pixels[alpha >= 128][:, : pixels.shape[2] - 1]
+            drawn, counts = np.unique(strokes, axis=0, return_counts=True)
             if len(drawn) == 1:
                 return (alpha >= 128).astype(np.uint8)
-            raise _unknown(f"strokes of {len(drawn)} colours ({_shown(drawn)})", path, IMPORT_HINT)
+            hint = _import_hint(_commonest(drawn, counts)[:2])
+            raise _unknown(f"strokes of {len(drawn)} colours ({_shown(drawn)})", path, hint)
         if pixels.shape[2] > 2 and np.any(colours[..., 1:] != colours[..., :1]):
-            found = np.unique(colours.reshape(-1, 3), axis=0)
-            raise _unknown(f"colours ({_shown(found)})", path, IMPORT_HINT)
+            found, counts = np.unique(colours.reshape(-1, 3), axis=0, return_counts=True)
+            raise _unknown(f"colours ({_shown(found)})", path, _import_hint(_commonest(found, counts)[1:]))
         pixels = pixels[..., 0]
     values = pixels.astype(np.uint8) * 255 if pixels.dtype == bool else pixels
     found = np.unique(values).tolist()
@@ -225,13 +272,41 @@ def _from_values(pixels: np.ndarray, path: Path) -> np.ndarray:
         return np.select([values == 255, values == 0], [OBJECT, BACKGROUND], UNLABELLED).astype(np.uint8)
     if found == [0, 1, 255] and (values == 255).mean() > 0.5:
         return np.select([values == 1, values == 0], [OBJECT, BACKGROUND], UNLABELLED).astype(np.uint8)
-    shown = ", ".join(str(int(code)) for code in found[:6]) + (", ..." if len(found) > 6 else "")
-    lossy = path.suffix.lower() in (".jpg", ".jpeg", ".webp")
-    raise _unknown(shown, path, f"JPEG changes values: {IMPORT_HINT.replace('red', '255')}" if lossy else HINT)
+    hint = HINT
+    if path.suffix.lower() in (".jpg", ".jpeg", ".webp"):
+        grays, counts = np.unique(values, return_counts=True)
+        hint = f"JPEG changes values: {_import_hint(_commonest(grays[:, None], counts)[1:2])}"
+    raise _unknown(_some(np.array(found)), path, hint)
 
 
 def _unknown(found: str, path: Path, hint: str) -> DataError:
     return DataError(f"expected the codes 0, 1 and 2 in {path}, found {found}", hint=hint)
+
+
+def _import_hint(names: list[str], what: str = "colours") -> str:
+    """The command that takes the first of ``names`` for the object and the second, if any, for the background."""
+    pairs = zip(("--object", "--background"), names or ["COLOUR"], strict=False)
+    options = " ".join(f"{kind} {name}" for kind, name in pairs)
+    return f"name the {what}: vns-sam data import-labels DIR {options} ..."
+
+
+def _commonest(found: np.ndarray, counts: np.ndarray) -> list[str]:
+    """Up to three colours of a map that can be told apart, the commonest first, as the command line has them.
+
+    Args:
+        found: (N, C) colours or grays, each once.
+        counts: (N,) their pixels.
+    """
+    left = found[np.argsort(-counts, kind="stable")].astype(np.int32)
+    chosen: list[np.ndarray] = []
+    while len(left) and len(chosen) < 3:
+        chosen.append(left[0])
+        left = left[np.abs(left - left[0]).max(axis=1) > _NEAR]
+    return [f'"{_shown(colour[None])}"' if len(colour) == 3 else str(colour[0]) for colour in chosen]
+
+
+def _some(values: np.ndarray) -> str:
+    return ", ".join(str(int(value)) for value in values[:6]) + (", ..." if len(values) > 6 else "")
 
 
 def _shown(colours: np.ndarray) -> str:

@@ -283,6 +283,33 @@ def test_marks_in_sub_folders_are_of_pictures_there(tmp_path: Path, with_map: bo
     assert labels.read("a.jpg", SHAPE).boxes.tolist() == [[5, 5, 20, 20]]
 
 
+@pytest.mark.parametrize("folder", ["json", "LabelMe", "boxes"])
+def test_marks_in_a_sub_folder_called_after_them_are_of_the_pictures(tmp_path: Path, photos: Path, folder: str) -> None:
+    drawn = tmp_path / "drawn"
+    labelme_box(drawn / folder / "newt.json", (5, 5, 20, 20), "newt.jpg")
+    labelme_box(drawn / folder / "pond/toad.json", (9, 9, 20, 20), "toad.jpg")
+    (drawn / folder / "more.csv").write_text("name,x0,y0,x1,y1\nfrog.jpg,1,2,30,40\nnewt.jpg,50,5,70,20\n")
+    strokes((0, 1, 2), "L").save(drawn / "frog.png")
+    labels = SparseLabels(drawn)
+    labels.follow(photos, ["frog.jpg", "newt.jpg", "pond/toad.jpg"])
+    assert labels.problems == []
+    assert labels.read("newt.jpg", SHAPE).boxes.tolist() == [[5, 5, 20, 20], [50, 5, 70, 20]]
+    assert labels.read("pond/toad.jpg", SHAPE).boxes.tolist() == [[9, 9, 20, 20]]
+    assert labels.read("frog.jpg", SHAPE, outside=False).boxes.tolist() == [[1, 2, 30, 40]]
+
+
+@pytest.mark.parametrize("folder", ["cam2", "boxes"])
+def test_marks_in_another_sub_folder_are_of_no_picture_elsewhere(tmp_path: Path, photos: Path, folder: str) -> None:
+    if folder == "boxes":
+        (photos / folder).mkdir()
+    labelme_box(tmp_path / "drawn" / folder / "newt.json", (5, 5, 20, 20), "newt.jpg")
+    strokes((0, 1, 2), "L").save(tmp_path / "drawn/frog.png")
+    labels = SparseLabels(tmp_path / "drawn")
+    labels.follow(photos, ["frog.jpg", "newt.jpg"])
+    assert "newt.jpg" not in labels
+    assert labels.problems == [f"labels of no picture in {photos}, 1: {folder}/newt.jpg"]
+
+
 @pytest.mark.parametrize("with_map", [True, False])
 def test_files_of_several_tools_in_one_folder_are_all_used(tmp_path: Path, photos: Path, with_map: bool) -> None:
     folder = labelme(tmp_path / "drawn")

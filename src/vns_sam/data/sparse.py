@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -40,6 +40,9 @@ Kind = Literal["scribble", "point", "box"]
 
 _SHOWN = 3  # names in one line
 _WHAT = "table of labels"
+# what folders among labels are called that tell no picture
+_TOOLS = {"coco", "cvat", "label-studio", "labelme", "labelstudio", "voc", "yolo"}
+_FORMS = {"ann", "annotations", "boxes", "csv", "json", "labels", "points", "scribbles", "strokes", "txt", "xml"}
 _POINT_HEADING = ("name", "x", "y", "label")
 _BOX_HEADING = ("name", "x0", "y0", "x1", "y1")
 
@@ -189,17 +192,18 @@ class SparseLabels:
     def follow(self, folder: Path, names: Sequence[str]) -> None:
         """Finds the pictures of a folder in the files by the rule of :class:`vns_sam.images.names.NameIndex`.
 
+        A folder among the labels that is called after a tool or what it holds, ``json/``, is no folder of pictures.
         A picture that lies among the labels, as labelme has it, is no label map of itself.
         """
         self._folder = folder
-        found, lost = NameIndex(folder, names).match_all(self._marks)
+        found, lost = _match(folder, names, self._marks)
         matched: dict[str, Marks] = {}
         for key, name in found.items():
             self._take(matched, name, self._marks[key])
         self._marks = matched
         if lost or self._maps.without_picture(folder, names):
             everyone = find_images(folder)  # others than the asked ones have labels, too
-            lost = [*NameIndex(folder, everyone).match_all(lost)[1], *self._maps.without_picture(folder, everyone)]
+            lost = [*_match(folder, everyone, lost)[1], *self._maps.without_picture(folder, everyone)]
         if lost:
             some = ", ".join(lost[:_SHOWN]) + (", ..." if len(lost) > _SHOWN else "")
             self.problems.append(f"labels of no picture in {folder}, {len(lost)}: {some}")
@@ -277,6 +281,19 @@ def _others_in(folder: Path) -> list[Path]:
     files = [path for path in folder.rglob("*") if path.suffix.lower() in order and path.is_file()]
     files = [path for path in files if path.name not in CLASS_FILES and not path.name.startswith(".")]
     return sorted(files, key=lambda path: (order.index(path.suffix.lower()), path))
+
+
+def _match(folder: Path, names: Sequence[str], keys: Iterable[str]) -> tuple[dict[str, str], list[str]]:
+    """Pictures by key, and the keys without one; these are asked again without a first folder that tells no picture."""
+    index = NameIndex(folder, names)
+    found, lost = index.match_all(keys)
+    parts = {key: key.partition("/") for key in lost}
+    told = {first for first, *_ in parts.values() if first.lower() in _TOOLS | _FORMS}
+    apart = {first for first in told if not (folder / first).is_dir()}
+    within = {key: rest for key, (first, _, rest) in parts.items() if first in apart}
+    again, _ = index.match_all([*found, *within.values()])
+    found |= {key: again[rest] for key, rest in within.items() if rest in again}
+    return found, [key for key in lost if key not in found]
 
 
 def _read_marks(path: Path, problems: list[str], folder: Path | None = None) -> dict[str, Marks]:

@@ -253,6 +253,27 @@ def test_json_is_that_of_prompts(tmp_path: Path) -> None:
     assert (SparseLabels(tmp_path).read("frog.jpg", SHAPE).codes == 1).sum() == 2
 
 
+@pytest.mark.parametrize("name", ["boxes.json", "points.csv", "frog.json"])
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_table_without_marks_is_told_at_once(tmp_path: Path, name: str, alone: bool) -> None:
+    labelme = {"shapes": [], "imagePath": "frog.jpg", "imageHeight": 6, "imageWidth": 8}
+    content = {"boxes.json": {"frog.jpg": {"boxes": []}}, "frog.json": labelme}.get(name)
+    (tmp_path / name).write_text(json.dumps(content) if content else "name,x,y,label\n")
+    path = tmp_path / name if alone else tmp_path
+    with pytest.raises(DataError) as caught:
+        SparseLabels(path)
+    assert caught.value.message.startswith(f"{path} holds no marks")
+
+
+def test_a_picture_that_a_table_lacks_is_no_missing_map(tmp_path: Path) -> None:
+    (tmp_path / "boxes.csv").write_text(write_boxes({"toad.jpg": [(1, 1, 3, 4)]}))
+    label_map(tmp_path / "photos/frog.png")
+    labels = SparseLabels(tmp_path / "boxes.csv")
+    labels.follow(tmp_path / "photos", ["frog.png"])
+    with pytest.raises(DataError, match=r"expected a label for frog\.png in .*boxes\.csv, found none"):
+        labels.read("frog.png", SHAPE)
+
+
 def test_background_alone_marks_no_object(tmp_path: Path) -> None:
     (tmp_path / "points.csv").write_text("name,x,y,label\nfrog,1,1,2\n")
     with pytest.raises(DataError, match="at least one mark on the object"):

@@ -136,7 +136,7 @@ class SparseLabels:
         problems: One line for each thing in the files that cannot be used.
 
     Raises:
-        DataError: There is nothing at ``path``, or a file has another structure.
+        DataError: There is nothing at ``path``, no map and no mark, or a file has another structure.
     """
 
     def __init__(self, path: Path, colours: Colours | None = None) -> None:
@@ -149,6 +149,9 @@ class SparseLabels:
             self._read_folder()
         else:
             self._add(_read_marks(path, self.problems))
+        if not self._maps and not any(self._marks.values()):
+            more = f"; {self.problems[0]}" if self.problems else ""
+            raise DataError(f"{path} holds no marks{more}", hint="see docs/ws-sam-labels.md")
 
     def _read_folder(self) -> None:
         """Reads tables and what other tools have written."""
@@ -260,8 +263,8 @@ class SparseLabels:
     def _known(self, name: str) -> tuple[Path | None, Marks | None]:
         path, marks = self._maps.find(name, self._folder), self._entry(name)
         if path is None and marks is None:
-            if self._marks and not self._maps:
-                raise DataError(f"expected a label for {name} in {self.path}, found none", hint="add it to the table")
+            if not self._maps:
+                raise DataError(f"expected a label for {name} in {self.path}, found none", hint="add it there")
             if self._maps.name_tasks():
                 raise DataError(
                     f"expected a label map for {name}, found masks of Label Studio, which name tasks and no pictures",

@@ -76,6 +76,7 @@ def training_pairs(root: Path) -> tuple[list[Pair], list[Pair] | None]:
 
 def training_pictures(root: Path) -> tuple[list[Picture], list[Pair] | None]:
     """The same of pictures that are learnt from without their masks; of those that are held out, the ones with a mask.
+    Of a set of pairs both hold out the same.
 
     Raises:
         DataError: See :func:`vns_sam.data.pairs.find_pairs`.
@@ -90,12 +91,12 @@ def _divided(root: Path, find: Callable[..., list[Each]], *, masks: bool) -> tup
     if not has_train:
         tested = listed_stems(root, "test", {each.stem for each in found})
         found = [each for each in found if each.stem not in tested]
-    if not has_split(root, "val", masks=masks):
-        return found, None
-    if has_folders(root, "val", masks=masks):
+    if has_folders(root, "val"):
         held = find(root, "val")
-    else:
+    elif find_list(root, "val") is not None and (is_set(root) or not (masks or has_folders(root, "train"))):
         there = {each.stem: each for each in find(root, broken={})}
         held = [there[stem] for stem in listed_stems(root, "val", there) if stem in there]
+    else:
+        return found, None
     pictures = {each.image for each in held}
     return [each for each in found if each.image not in pictures], held

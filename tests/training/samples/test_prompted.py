@@ -184,6 +184,22 @@ def test_held_out_pairs_are_never_drawn(data: TrainingData) -> None:
     assert stream(data).pairs["disks"] == training
 
 
+@pytest.mark.parametrize("folders", [("images", "masks"), ("images_train", "masks_train")])
+@pytest.mark.parametrize("beside", ["nothing", "val.txt", "test.txt", "images_val", "images_val masks_val"])
+def test_what_is_kept_out_of_training_is_what_validates(tmp_path: Path, folders: tuple[str, str], beside: str) -> None:
+    root, other = write_disks(tmp_path / "disks", 40), write_disks(tmp_path / "other", 3)
+    for place in beside.split():
+        if place.endswith(".txt"):
+            (root / place).write_text("003\n005\n")
+        elif place != "nothing":
+            (other / place.removesuffix("_val")).rename(root / place)
+    for name, own in zip(("images", "masks"), folders, strict=True):
+        (root / name).rename(root / own)
+    held = split_pairs(tmp_path, "disks")[1]
+    assert held
+    assert held_pairs(tmp_path, "disks") == held
+
+
 def test_a_large_set_is_divided_without_comparing_its_pairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pairs = [Pair(f"{i:06d}", tmp_path, tmp_path, None, None, "large") for i in range(2000)]
 

@@ -5,18 +5,21 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 import yaml
 
 from vns_sam.cli.main import main
+from vns_sam.cli.overrides import apply_overrides
 from vns_sam.errors import UsageError
+from vns_sam.sam.model_config import hints_of
 from vns_sam.training.describe import BEGIN, END, describe, table
-from vns_sam.training.fields import find_recipe, merge, read_values
+from vns_sam.training.fields import find_recipe, merge, parts_of, read_values
 from vns_sam.training.recipe import Validation, continues, dump_recipe, load_recipe, parse_recipe, recipe_fields
+from vns_sam.training.settings import ModelFields
 from vns_sam.training.tasks import RECIPES as RECIPES_OF
 
 DOCS = Path(__file__).parents[2] / "docs" / "training.md"
@@ -221,8 +224,42 @@ def test_a_null_takes_a_field_of_the_base_away_at_every_depth(recipe_file: Path,
     plain = replace(base, optim=replace(base.optim, clip=0), validation=Validation())
     assert load_recipe(tmp_path / "own.yaml") == plain
     (tmp_path / "bare.yaml").write_text("{base: fuller.yaml, data: {root: null}}")
-    with pytest.raises(UsageError, match=r"data\.root: .*found None"):  # one without a default stays wanted
+    with pytest.raises(UsageError, match=r"data\.root: "):  # one without a default stays wanted
         load_recipe(tmp_path / "bare.yaml")
+
+
+@pytest.mark.parametrize("base", [True, False])
+def test_a_null_is_refused_where_there_is_nothing_to_take_away(recipe_file: Path, tmp_path: Path, base: bool) -> None:
+    values = yaml.safe_load(recipe_file.read_text())
+    own = {"base": str(recipe_file)} if base else values
+    blank = {"data": {**own.get("data", {}), "sets": {"leaves": 1, "kvasir": None}}, "optim": {"gamma": None}}
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump({**own, **blank}))
+    with pytest.raises(UsageError, match=r"2 wrong fields: .*sets\.kvasir: .*found None; optim\.gamma: .*found None"):
+        load_recipe(tmp_path / "own.yaml")
+
+
+def test_a_null_on_the_command_line_takes_a_field_of_the_recipe_away(recipe_file: Path) -> None:
+    values = apply_overrides(read_values(recipe_file), ["--optim.clip", "null", "--data.sets", "{a: 1}"])
+    apply_overrides(values, ["--data.sets.b", "2", "--data.sets.a", "null", "--init", "null"])
+    recipe = parse_recipe(values, "own")
+    assert (recipe.optim.clip, recipe.data.sets, recipe.init) == (0, {"b": 2}, None)
+    with pytest.raises(UsageError, match=r"optim\.clip: .*found None"):
+        parse_recipe(apply_overrides(values, ["--optim.clip=null"]), "own")
+
+
+def test_null_is_the_default_of_every_field_that_takes_it() -> None:
+    for recipe in RECIPES_OF.values():
+        assert all(told.default == "none" for told in describe(recipe) if "null" in told.kind)
+        hints = [hint for part in parts_of(recipe) for hint in get_type_hints(part, include_extras=True).values()]
+        for config in (mark.config for hint in hints for mark in get_args(hint) if isinstance(mark, ModelFields)):
+            nullable = {name for name, hint in hints_of(config).items() if type(None) in get_args(hint)}
+            assert all(entry.default is None for entry in fields(config) if entry.name in nullable)
+
+
+def test_an_explicit_null_of_a_model_is_its_default() -> None:
+    values = {"task": "vns-sam", "out": "run", "data": {"root": ".", "sets": {"a": 1}}, "vns": {"name": "mine"}}
+    plain = parse_recipe(values, "plain")
+    assert parse_recipe({**values, "vns": {"name": "mine", "mask_prompt": None}}, "own") == plain
 
 
 def test_missing_recipe_is_named(tmp_path: Path) -> None:
@@ -298,7 +335,8 @@ def test_recipes_are_found_by_name_from_anywhere(tmp_path: Path, monkeypatch: py
 def test_mappings_are_merged_field_by_field() -> None:
     base = {"a": {"b": 1, "c": {"d": 2}}, "list": [1, 2], "gone": {"x": 1}}
     own = {"a": {"c": {"e": 3}}, "list": [3], "gone": None}
-    assert merge(base, own) == {"a": {"b": 1, "c": {"d": 2, "e": 3}}, "list": [3], "gone": None}
+    assert merge(base, own) == {"a": {"b": 1, "c": {"d": 2, "e": 3}}, "list": [3]}
+    assert merge({"a": {}}, {"a": {"b": None}, "c": None}) == {"a": {"b": None}, "c": None}
     assert base["a"] == {"b": 1, "c": {"d": 2}}
 
 

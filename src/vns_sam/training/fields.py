@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import MISSING, Field, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
+from functools import reduce
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
@@ -69,7 +70,7 @@ def read_values(path: str | Path, what: str = "recipe") -> dict[str, Any]:
     Raises:
         UsageError: A file is missing, no YAML mapping of ordinary size, or its own base; or it is of another kind.
     """
-    values: dict[str, Any] = {}
+    chain: list[dict[str, Any]] = []
     seen: list[Path] = []
     at: Path | None = find_recipe(path)
     while at is not None:
@@ -80,8 +81,9 @@ def read_values(path: str | Path, what: str = "recipe") -> dict[str, Any]:
         seen.append(at.resolve())
         found = _read_mapping(at, what)
         base = found.pop("base", None)
-        values = merge(found, values)
+        chain.insert(0, found)
         at = None if base is None else _base(at, base)
+    values = reduce(merge, chain)
     kind = _kind_of(values)
     if kind not in (what, ""):
         raise UsageError(f"expected a {what} at {path}, found a {kind}", hint=f"vns-sam {VERBS[kind]} {path}")
@@ -100,7 +102,7 @@ def _kind_of(values: Mapping[str, Any]) -> str:
 def merge(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     """Fields of ``base`` under those of ``own``: mappings field by field, all else as a whole.
 
-    A null of ``own`` stays where the base has the field, so that it takes the base's value away.
+    A null of ``own`` takes the base's value away; where there is none it stays, and is for the checks to judge.
     """
     merged = dict(base)
     for name, value in own.items():
@@ -108,8 +110,16 @@ def merge(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(below, Mapping) and isinstance(value, Mapping):
             merged[name] = merge(below, value)
         else:
-            merged[name] = value
+            _put(merged, name, value)
     return merged
+
+
+def _put(values: dict[str, Any], name: str, value: Any) -> None:
+    """Sets a field; null takes away what is there."""
+    if value is None and values.get(name) is not None:
+        del values[name]
+    else:
+        values[name] = value
 
 
 def _base(path: Path, base: Any) -> Path:
@@ -138,7 +148,8 @@ def _read_mapping(path: Path, what: str) -> dict[str, Any]:
 
 
 def set_field(values: dict[str, Any], name: str, value: Any) -> None:
-    """Sets a field by its dotted name, ``optim.lr``; what lies above it is made where it is missing.
+    """Sets a field by its dotted name, ``optim.lr``; what lies above it is made where it is missing. Null takes away
+    what is there.
 
     Raises:
         UsageError: It lies inside something that has no fields.
@@ -151,7 +162,7 @@ def set_field(values: dict[str, Any], name: str, value: Any) -> None:
         at = at[part]
         if not isinstance(at, dict):
             raise UsageError(f"{name}: '{part}' has no fields of its own")
-    at[last] = value
+    _put(at, last, value)
 
 
 def check_fields(
@@ -162,13 +173,13 @@ def check_fields(
     hint: str,
     of: str = "",
 ) -> Checked:
-    """Makes the dataclass of ``adapter`` from its fields; one that is null and cannot be has its default.
+    """Makes the dataclass of ``adapter`` from its fields.
 
     Args:
         adapter: Of a frozen pydantic dataclass that refuses unknown fields, or of a union of them.
         values: Its fields.
         source: Where they come from.
-        parts: The dataclass, then those inside it: the names that an unknown one is compared with.
+        parts: The dataclass and those inside it: the names that an unknown one is compared with.
         hint: Where to read about the fields.
         of: What a message says about a field that does not exist, " of the task 'sam'".
 
@@ -176,7 +187,7 @@ def check_fields(
         UsageError: A field is unknown, missing, of another type or out of bounds; each wrong one is named by its path.
     """
     try:
-        return adapter.validate_python(_without_nulls(parts[0], values))
+        return adapter.validate_python(values)
     except ValidationError as error:
         tag = values.get("task")
         problems = []
@@ -199,32 +210,6 @@ def parts_of(kind: type) -> Iterator[type]:
         for inside in (hint, *get_args(hint)):
             if isinstance(inside, type) and is_dataclass(inside):
                 yield from parts_of(inside)
-
-
-def _without_nulls(hint: Any, values: Any) -> Any:
-    """Fields less those that are null, have a default and cannot be null; likewise entries of mappings."""
-    if not isinstance(values, Mapping):
-        return values
-    if get_origin(hint) is dict:
-        (_, inside) = get_args(hint)
-        return {name: value for name, value in values.items() if value is not None or _takes_null(inside)}
-    if not is_dataclass(hint):
-        return values
-    hints = get_type_hints(hint)
-    left_out = {entry.name for entry in fields(hint) if _has_default(entry) and not _takes_null(hints[entry.name])}
-    return {
-        name: _without_nulls(hints.get(name), value)
-        for name, value in values.items()
-        if value is not None or name not in left_out
-    }
-
-
-def _takes_null(hint: Any) -> bool:
-    return hint is Any or type(None) in get_args(hint)
-
-
-def _has_default(entry: Field[Any]) -> bool:
-    return entry.default is not MISSING or entry.default_factory is not MISSING
 
 
 def _explain(kind: str, place: tuple[str | int, ...], message: str, parts: Sequence[Any], of: str) -> str:

@@ -39,7 +39,8 @@ class ModelFields:
 
 
 def fields_of(config: type[ModelConfig], **more: Callable[[Any], object]) -> Any:
-    """The type of a mapping with fields of a configuration, judged with the recipe and not when models are loaded.
+    """The type of a mapping with fields of a configuration, judged with the recipe and not when models are loaded. A
+    null is as good as not there, since it is the default of every field that takes it.
 
     Args:
         config: The configuration.
@@ -54,7 +55,7 @@ def fields_of(config: type[ModelConfig], **more: Callable[[Any], object]) -> Any
             check_values(config, {name: value for name, value in values.items() if name not in more})
         except UsageError as error:
             raise ValueError(f"{error.message}; {error.hint}" if error.hint else error.message) from None
-        return values
+        return {name: value for name, value in values.items() if value is not None}
 
     return Annotated[dict[str, Any], AfterValidator(check), ModelFields(config, tuple(more))]
 

@@ -10,9 +10,12 @@ from PIL import Image
 
 from vns_sam.cli import pseudo_label
 from vns_sam.cli.overrides import apply_overrides
+from vns_sam.data.pairs import find_pictures
 from vns_sam.errors import DataError, MissingExtraError, UsageError
 from vns_sam.labelling.fusion import Selection
 from vns_sam.labelling.store import LabelStore
+from vns_sam.training.samples.weak import SetLabels
+from vns_sam.training.ws_settings import Ws
 from vns_sam.ws.config import WsSamConfig
 from vns_sam.ws.model import WsSamModel
 
@@ -89,10 +92,15 @@ def test_labels_of_pictures_that_are_gone_or_of_another_model_do_not_count(
     assert "kept 1 of 1 (100.0%)" in out
     assert (pond / "out" / "kept.txt").read_text() == "frog.png\n"
     folder = pond / "images"
-    told = (
-        f"labels in {pond / 'out'} that do not count: 1 of pictures that are not in {folder}, 1 of an earlier question"
-    )
-    assert f"note: {told}\n" in err
+    assert f"note: labels in {pond / 'out'} that do not count: 2 of an earlier question\n" in err
+    known = SetLabels(Ws(supervision="pseudo", labels=None, pseudo=str(pond / "out")), "pond", find_pictures(pond))
+    assert [each.stem for each in find_pictures(pond) if known.tells_of(each)] == ["frog"]
+    (folder / "frog.png").rename(folder / "toad.png")
+    (pond / "labels" / "frog.png").rename(pond / "labels" / "toad.png")
+    (pond / "train.txt").write_text("toad\n")
+    assert label(pond, "--split", "train", "--seed", "1", quiet=False) == 0
+    told = f"that do not count: 1 of pictures that are not in {folder}, 2 of an earlier question"
+    assert told in capsys.readouterr().err
 
 
 def test_a_label_that_was_taken_away_is_told(pond: Path, capsys: pytest.CaptureFixture[str]) -> None:

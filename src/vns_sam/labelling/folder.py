@@ -233,15 +233,10 @@ def counted(label_run: LabelRun) -> tuple[LabelStore, str]:
         DataError: There is no store.
     """
     manifest = read_manifest(label_run.out / LINES, LabelJob.verb, LabelJob.item_field)
-    there, gone, earlier = {}, 0, 0
-    for name, record in LabelStore(label_run.out).records.items():
-        entry = manifest.entries.get(name)
-        if not (label_run.folder / name).is_file():
-            gone += 1
-        elif entry is None or entry.asked != manifest.id:
-            earlier += 1
-        else:
-            there[name] = record
+    records = LabelStore(label_run.out).records
+    there = {name: record for name, record in records.items() if (label_run.folder / name).is_file()}
+    earlier = sum(not entry.error and entry.asked != manifest.id for entry in manifest.entries.values())
+    gone = len(records) - len(there)
     others = {f"of pictures that are not in {label_run.folder}": gone, "of an earlier question": earlier}
     told = ", ".join(f"{count} {what}" for what, count in others.items() if count)
     return LabelStore(label_run.out, there), told

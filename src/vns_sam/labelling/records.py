@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any
@@ -104,8 +104,18 @@ _FIELDS = frozenset(field.name for field in fields(Record))
 
 
 def read_records(path: Path) -> dict[str, Record]:
-    """The lines of a store by picture, the last one of each; a line that was cut off is passed over."""
-    return {record.image: record for record in _lines(path)}
+    """The lines of a store by picture, the last one of each; a line that was cut off is passed over.
+
+    Those of an earlier question than the store's head tells are left out.
+    """
+    found: dict[str, tuple[Record, Any]] = {}
+    question = None
+    for values in read_lines(path):
+        if "run" in values:
+            question = values.get("id")
+        elif (record := _record(values)) is not None:
+            found[record.image] = (record, values.get("asked"))
+    return {name: record for name, (record, asked) in found.items() if question in (None, asked)}
 
 
 def write_records(path: Path, records: list[Record]) -> None:
@@ -117,9 +127,9 @@ def write_records(path: Path, records: list[Record]) -> None:
     write_lines(path, map(asdict, records), allow_nan=False)
 
 
-def _lines(path: Path) -> Iterator[Record]:
-    for values in read_lines(path):
-        try:
-            yield Record(**{name: value for name, value in values.items() if name in _FIELDS})
-        except (TypeError, UsageError):
-            continue  # the head of the manifest, a picture that failed, a line that somebody changed
+def _record(values: Mapping[str, Any]) -> Record | None:
+    """A line as a record, None for a picture that failed and a line that somebody changed."""
+    try:
+        return Record(**{name: value for name, value in values.items() if name in _FIELDS})
+    except (TypeError, UsageError):
+        return None

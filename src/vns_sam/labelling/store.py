@@ -26,8 +26,9 @@ class LabelStore:
 
     Args:
         root: Folder of the store.
-        records: Its lines by picture; read from ``labels.jsonl`` when omitted. A folder without that file is one of
-            somebody else's pseudo-masks, see :func:`vns_sam.labelling.published.published_records`.
+        records: Its lines by picture; those of the last question in ``labels.jsonl`` when omitted. A folder without
+            that file is one of somebody else's pseudo-masks, see
+            :func:`vns_sam.labelling.published.published_records`.
 
     Raises:
         DataError: There is no store at ``root``, and no pseudo-mask.

@@ -103,6 +103,21 @@ def test_labels_of_pictures_that_are_gone_or_of_another_model_do_not_count(
     assert told in capsys.readouterr().err
 
 
+def test_labels_of_two_splits_that_are_folders_lie_in_one_store(pond: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for stem, split in (("eel", "train"), ("frog", "val")):
+        (pond / f"images_{split}").mkdir()
+        (pond / "images" / f"{stem}.png").rename(pond / f"images_{split}" / f"{stem}.png")
+    (pond / "masks").rename(pond / "truth")
+    (pond / "images").rmdir()
+    assert label(pond, "--split", "train") == 0
+    capsys.readouterr()
+    assert label(pond, "--split", "val", "--audit", "--truth", str(pond / "truth"), quiet=False) == 0
+    out, err = capsys.readouterr()
+    assert "kept 2 of 2 (100.0%)" in out
+    assert "do not count" not in err
+    assert (pond / "out" / "kept.txt").read_text() == "eel.png\nfrog.png\n"
+
+
 def test_a_label_that_was_taken_away_is_told(pond: Path, capsys: pytest.CaptureFixture[str]) -> None:
     label(pond)
     (pond / "labels" / "eel.png").unlink()

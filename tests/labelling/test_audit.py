@@ -78,7 +78,7 @@ def test_truth_that_is_missing_or_of_another_size_is_told(pond: tuple[LabelStore
 def test_figures(pond: tuple[LabelStore, Path], with_truth: bool) -> None:
     store, images = pond
     found = audit(store, Selection(), images if with_truth else None)
-    files = write_figures(found, store, Selection(), images / "images")
+    files = write_figures(found, store, Selection(), (images / "images").joinpath)
     names = ["uncertainty_absolute.png", "uncertainty_relative.png", "risk_coverage.png", "maps.png"]
     assert [path.name for path in files] == [name for name in names if with_truth or name != "risk_coverage.png"]
     for path in files:

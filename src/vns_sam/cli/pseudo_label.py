@@ -180,7 +180,7 @@ def _audit(store: LabelStore, selection: Selection, plan: LabelRun, truth: Path 
         if areas:
             told = ", ".join(f"{order} {area:.4f}" for order, area in areas.items())
             print(f"area under risk-coverage, 0 best: {told}")
-    for path in write_figures(found, store, selection, plan.folder):
+    for path in write_figures(found, store, selection, plan.find):
         print_json({"file": path}) if json else print(path)
 
 

@@ -239,6 +239,11 @@ def picture_folder(root: Path) -> Path:
     return images if images.is_dir() else root
 
 
+def picture_folders(root: Path) -> list[Path]:
+    """That folder, and those that splits have of their own."""
+    return [picture_folder(root), *(path for path in sorted(root.glob(own_folders("*")[0])) if path.is_dir())]
+
+
 def _files_by_stem(folder: Path, endings: frozenset[str] = EXTENSIONS, *, optional: bool = False) -> dict[str, Path]:
     if not folder.is_dir():
         if optional:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +26,14 @@ _RELATIVE_END = 2.0
 """The histogram of relative uncertainty ends here; its last bin holds what is above."""
 
 
-def write_figures(found: Audit, store: LabelStore, selection: Selection, images: Path) -> list[Path]:
+def write_figures(found: Audit, store: LabelStore, selection: Selection, find: Callable[[str], Path]) -> list[Path]:
     """Draws an audit into the folder ``audit`` of the store.
 
     Args:
         found: The audit, of one picture at least.
         store: Its store.
         selection: Its selection.
-        images: Folder of the pictures.
+        find: Gives the picture of a name.
 
     Returns:
         The files: two histograms, a sheet of maps and, where there are true masks, the risk-coverage curve.
@@ -47,7 +47,7 @@ def write_figures(found: Audit, store: LabelStore, selection: Selection, images:
     if found.scored:
         series = {f"by {order}": _thinned(risk_coverage(found.rows, order)) for order in ORDERS}
         charts["risk_coverage.png"] = curve(series, x="pictures covered", y="risk, 1 - IoU")
-    if tiles := [_tiles(row, store, images) for row in chosen(found.rows)]:
+    if tiles := [_tiles(row, store, find) for row in chosen(found.rows)]:
         charts["maps.png"] = grid([row for row in tiles if row])
     for name, chart in charts.items():
         write_image(folder / name, chart)
@@ -81,11 +81,11 @@ def _thinned(points: list[tuple[float, float]], most: int = 200) -> list[tuple[f
     return points if len(points) <= most else [points[k] for k in np.linspace(0, len(points) - 1, most).astype(int)]
 
 
-def _tiles(row: Audited, store: LabelStore, images: Path) -> list[Tile]:
+def _tiles(row: Audited, store: LabelStore, find: Callable[[str], Path]) -> list[Tile]:
     """The picture with its prompt and map at 0.5, the fused map, and the weights; nothing where one is gone."""
     record = row.record
     try:
-        image, fused = read_image(images / record.image), store.fused(record)
+        image, fused = read_image(find(record.image)), store.fused(record)
     except DataError:
         return []
     if image.shape[:2] != fused.shape:

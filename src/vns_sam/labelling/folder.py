@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from typing_extensions import override
 
-from vns_sam.data.pairs import picture_folder
+from vns_sam.data.pairs import picture_folder, picture_folders
 from vns_sam.data.sparse import SparseLabel, SparseLabels
 from vns_sam.data.splits import split_pictures
 from vns_sam.errors import DataError, UsageError
@@ -44,6 +44,7 @@ class LabelRun:
         out: The store.
         settings: How.
         left_out: What else lies beside the pictures, by kind.
+        beside: Folders of pictures of the set's other splits.
     """
 
     folder: Path
@@ -52,6 +53,12 @@ class LabelRun:
     out: Path
     settings: LabelSettings = field(default_factory=LabelSettings)
     left_out: str = ""
+    beside: tuple[Path, ...] = ()
+
+    def find(self, name: str) -> Path:
+        """Where a picture of the set is by its name; in ``folder`` where it is gone."""
+        places = [folder / name for folder in (self.folder, *self.beside)]
+        return next((path for path in places if path.is_file()), places[0])
 
 
 def plan_run(
@@ -82,7 +89,8 @@ def plan_run(
         raise DataError(f"expected pictures of the list '{split}' in {folder}, found none of them")
     known = SparseLabels(labels)
     known.follow(folder, names)
-    return LabelRun(folder, tuple(names), known, out, settings or LabelSettings(), listing.told())
+    left_out, beside = listing.told(), tuple(each for each in picture_folders(images) if each != folder)
+    return LabelRun(folder, tuple(names), known, out, settings or LabelSettings(), left_out, beside)
 
 
 @dataclass(frozen=True)
@@ -224,7 +232,7 @@ class LabelJob(Job[str]):
 
 
 def counted(label_run: LabelRun) -> tuple[LabelStore, str]:
-    """What of a run's store counts: the labels of the last question, of pictures that are in the folder.
+    """What of a run's store counts: the labels of the last question, of pictures that the set has.
 
     Returns:
         The store with these records alone, and in words how many others it holds, "" for none.
@@ -234,7 +242,7 @@ def counted(label_run: LabelRun) -> tuple[LabelStore, str]:
     """
     manifest = read_manifest(label_run.out / LINES, LabelJob.verb, LabelJob.item_field)
     records = LabelStore(label_run.out).records
-    there = {name: record for name, record in records.items() if (label_run.folder / name).is_file()}
+    there = {name: record for name, record in records.items() if label_run.find(name).is_file()}
     earlier = sum(not entry.error and entry.asked != manifest.id for entry in manifest.entries.values())
     gone = len(records) - len(there)
     others = {f"of pictures that are not in {label_run.folder}": gone, "of an earlier question": earlier}

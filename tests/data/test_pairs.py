@@ -335,6 +335,16 @@ def test_pictures_of_a_split_need_no_masks(tmp_path: Path) -> None:
         split_pictures(tmp_path, "test")
 
 
+def test_pictures_of_a_split_are_where_a_training_takes_them_from(root: Path) -> None:
+    write(root / "images_train" / "z.png", mode="RGB")
+    with pytest.raises(DataError, match=r"expected masks_train/ beside .*images_train in a set with masks"):
+        split_pictures(root, "train")
+    assert {each.image.parent for each in training_pictures(root)[0]} == {root / "images"}
+    write(root / "masks_train" / "z.png")
+    assert split_pictures(root, "train") == (root / "images_train", None)
+    assert [each.image.parent for each in training_pictures(root)[0]] == [root / "images_train"]
+
+
 def test_samples_of_one_picture_have_one_stem() -> None:
     names = [Component(number, 9, (0, 0, 1, 1)).sample("frog_comp_a") for number in (0, 7, 12)]
     assert {picture_stem(name) for name in names} == {"frog_comp_a"}

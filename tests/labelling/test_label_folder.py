@@ -55,6 +55,7 @@ def test_a_split_may_be_in_the_folder_of_lists_or_a_folder_of_pictures(tmp_path:
     (images / "list").mkdir()
     (images / "list" / "train.txt").write_text("newt.png\neel\n")
     assert plan_run(images, labels, tmp_path / "out", split="train").names == ("eel.png", "newt.png")
+    (images / "masks").rename(images / "truth")
     (images / "images_val").mkdir()
     (images / "images" / "frog.png").rename(images / "images_val" / "frog.png")
     found = plan_run(images, labels, tmp_path / "out", split="val")

@@ -18,6 +18,7 @@ from vns_sam.data.pairs import (
     picture_folder,
     read_split,
 )
+from vns_sam.errors import DataError
 
 SPLITS = ("train", "val", "test")
 """The lists that a training goes by, see :func:`training_pairs`."""
@@ -44,11 +45,16 @@ def split_pictures(root: Path, split: str) -> tuple[Path, set[str] | None]:
         The folder of the pictures, and the stems of those of the split; None stands for all in the folder.
 
     Raises:
-        DataError: There is no such split, or its list is no text.
+        DataError: There is no such split, its list is no text, or its folder has no masks though the set has.
     """
-    own = root / own_folders(split)[0]
-    if has_folders(root, split) or (find_list(root, split) is None and own.is_dir()):
+    own, masks = (root / name for name in own_folders(split))
+    if has_folders(root, split, masks=False):
         return own, None
+    if own.is_dir() and find_list(root, split) is None:
+        raise DataError(
+            f"expected {masks.name}/ beside {own} in a set with masks, found none",
+            hint=f"name {own} itself, as a set of its own: trainings do not take its pictures from {root}",
+        )
     folder = picture_folder(root)
     return folder, set(read_split(root, split, {path.stem for path in folder.iterdir()}, objects=True))
 

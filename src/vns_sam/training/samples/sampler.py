@@ -87,7 +87,7 @@ class SetSampler(Dataset[dict[str, np.ndarray]], Generic[Data, Each]):
 def weighted(
     data: SetData, find: Callable[[Path, str], tuple[Sequence[Each], Any]]
 ) -> dict[str, tuple[Sequence[Each], float]]:
-    """What is drawn of each set, with its weight; ``find`` is :func:`split_pairs` or :func:`split_pictures`.
+    """What is drawn of each set, with its weight; ``find`` is :func:`split_pairs` or :func:`split_without_masks`.
 
     Raises:
         DataError: See :func:`split_pairs`.
@@ -123,7 +123,7 @@ def split_pairs(root: Path, name: str) -> tuple[list[Pair], list[Pair]]:
     return _split(root / name, training_pairs)
 
 
-def split_pictures(root: Path, name: str) -> tuple[list[Picture], list[Pair]]:
+def split_without_masks(root: Path, name: str) -> tuple[list[Picture], list[Pair]]:
     """The same where pictures are learnt from without their masks.
 
     Raises:

@@ -17,7 +17,7 @@ from vns_sam.images.read import read_image
 from vns_sam.labelling.store import LabelStore
 from vns_sam.metrics.iou import iou
 from vns_sam.training.samples.memory import Memory
-from vns_sam.training.samples.sampler import ATTEMPTS, SetSampler, split_pairs, split_pictures, weighted
+from vns_sam.training.samples.sampler import ATTEMPTS, SetSampler, split_pairs, split_without_masks, weighted
 from vns_sam.training.samples.settings import SetData
 from vns_sam.training.samples.views import WeakPicture, draw_view
 from vns_sam.training.validation import counted_mask
@@ -139,7 +139,7 @@ class WeakSet(SetSampler[SetData, Picture]):
         self, data: SetData, ws: Ws, *, length: int, step_size: int, seed: int, by_epoch: bool = False
     ) -> None:
         find: Callable[[Path, str], tuple[Sequence[Picture], list[Pair]]] = (
-            split_pairs if ws.supervision == "full" else split_pictures
+            split_pairs if ws.supervision == "full" else split_without_masks
         )
         super().__init__(data, weighted(data, find), length=length, step_size=step_size, seed=seed)
         self.labels = {name: SetLabels(ws, name, self.pairs[name]) for name in self.names}

@@ -178,6 +178,25 @@ def test_what_is_learned_from_what(recipe: WsRecipe) -> None:
     assert any(sample["codes"].any() for sample in mixed if not sample["keep"])
 
 
+def test_pictures_in_sub_folders_are_told(
+    recipe: WsRecipe, labelled: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "plain" / "disks"
+    shutil.copytree(labelled / "data" / "disks" / "images", folder)
+    for name in ("cam1", "images_val", "notes"):
+        (folder / name).mkdir()
+    for name in ("cam1", "images_val"):
+        shutil.copy(folder / "003.png", folder / name)
+    plain = replace(recipe, data=replace(recipe.data, root=tmp_path / "plain"))
+    WeakSet(plain.data, plain.ws, length=1, step_size=1, seed=0)
+    assert f"disks: pictures in sub-folders of {folder} are not read: cam1" in caplog.messages
+    for path in folder.glob("*.png"):
+        path.unlink()
+    with pytest.raises(DataError, match="expected at least one picture, found none in ") as caught:
+        WeakSet(plain.data, plain.ws, length=1, step_size=1, seed=0)
+    assert "sub-folders are not read" in str(caught.value.hint)
+
+
 def test_rejected_pictures_without_a_sparse_label_are_left_out(
     recipe: WsRecipe, caplog: pytest.LogCaptureFixture
 ) -> None:

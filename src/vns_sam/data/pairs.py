@@ -49,6 +49,7 @@ OBJECT_MARK = "#"
 """In a list, between a stem and the number of one of its objects."""
 
 LAYOUT_HINT = "a data set is a folder with images/<stem>.jpg and masks/<stem>.png; see docs/data.md"
+FLAT_HINT = "put pictures into the folder itself, those in its sub-folders are not read; see docs/data.md"
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,9 @@ def _find(root: Path, split: str | None, *, broken: dict[str, str] | None, objec
     stems = list(listed)
     if not stems:
         where = folders[0] if split is None else root / f"{split}.txt"
-        raise DataError(f"expected at least one picture, found none in {where}", hint=LAYOUT_HINT)
+        raise DataError(
+            f"expected at least one picture, found none in {where}", hint=LAYOUT_HINT if masks else FLAT_HINT
+        )
     stems = _present(stems, images, f"picture in {folders[0]}", broken)
     if masks:
         stems = _present(stems, truths, f"mask in {folders[1]}", broken)

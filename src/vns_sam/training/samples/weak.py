@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from vns_sam.data.pairs import Pair, Picture, check_same_size, read_mask
+from vns_sam.data.pairs import Pair, Picture, check_same_size, own_folders, read_mask
 from vns_sam.data.sparse import SparseLabels
 from vns_sam.data.synthesis.scenes import recolour
 from vns_sam.errors import DataError, UsageError
+from vns_sam.images.find import EXTENSIONS, walk_files
 from vns_sam.images.read import read_image
 from vns_sam.labelling.store import LabelStore
 from vns_sam.metrics.iou import iou
@@ -202,7 +203,10 @@ def _path_of(field: str, given: str | None, name: str) -> Path:
 
 
 def _known(name: str, pairs: Sequence[Picture], labels: SetLabels) -> list[Picture]:
-    """The pictures of a set that something is known of."""
+    """The pictures of a set that something is known of. Those that lie too deep are told with the ones left out."""
+    for folder in sorted({pair.image.parent for pair in pairs}):
+        if nested := _nested(folder):
+            logger.warning("%s: pictures in sub-folders of %s are not read: %s", name, folder, ", ".join(nested))
     known = [pair for pair in pairs if labels.tells_of(pair)]
     if not known:
         raise DataError(f"{name}: nothing is known of any of {len(pairs)} pictures", hint="check 'ws' in the recipe")
@@ -212,6 +216,12 @@ def _known(name: str, pairs: Sequence[Picture], labels: SetLabels) -> list[Pictu
         shown = ", ".join(missing[:SHOWN]) + (", ..." if len(missing) > SHOWN else "")
         logger.warning("%s: %d of %d pictures left out, no label: %s", name, len(missing), len(pairs), shown)
     return known
+
+
+def _nested(folder: Path) -> list[str]:
+    """Sub-folders with pictures, but for those of splits."""
+    places = (path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith(own_folders("")))
+    return [path.name for path in places if any(file.suffix.lower() in EXTENSIONS for file in walk_files(path))]
 
 
 def _bytes(share: np.ndarray) -> np.ndarray:

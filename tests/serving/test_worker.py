@@ -203,4 +203,4 @@ def test_a_model_is_loaded_in_the_models_thread_where_masks_are_to_be_refined() 
             assert ask(client, key, refine=True, **BOX).json()["model"] == "stub+stub-refiner"
         told = ask(client, key, refine=True, model="finder", objects=[])
     assert (told.status_code, told.json()["hint"]) == (422, "leave refine out")
-    assert loaded_in == ["model_0", "model_0"]  # one for each model, not for each question
+    assert loaded_in == ["model_0"] * 3  # stub, with its refiner, finder: one for each model, not for each question
